@@ -1,0 +1,1 @@
+"""The steps of fibstack, one folder each, and the library that they share."""

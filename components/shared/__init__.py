@@ -1,0 +1,1 @@
+"""The library of the steps: storage, documents, geometry, grids and formats."""

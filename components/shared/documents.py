@@ -1,0 +1,163 @@
+"""The documents that steps hand to each other: what is in `process/`.
+
+Each is JSON with a `schema_version`; unknown keys are refused. Sizes are `xyz`, transforms are
+`volume_from_slice` or `neighbour_from_slice` at full resolution (geometry.py).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from components.shared.config import RunConfig
+from components.shared.grid import SizeXyz
+from components.shared.locations import Locations
+
+Matrix3 = tuple[
+    tuple[float, float, float],
+    tuple[float, float, float],
+    tuple[float, float, float],
+]
+"""3 x 3, row major."""
+PixelType = Literal["uint8", "uint16"]
+Model = Literal["translation", "rigid", "rigid_stretch", "affine"]
+
+
+class Document(BaseModel):
+    """A frozen document whose keys are all known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def to_json(self) -> bytes:
+        """The document as indented JSON, the same bytes for the same content."""
+        return self.model_dump_json(indent=1).encode() + b"\n"
+
+
+class SourceSlice(Document):
+    """A slice of the input, as its listing and header tell."""
+
+    z: int
+    key: str
+    """Name of the file below the source."""
+    size_bytes: int
+    width_px: int
+    height_px: int
+    crc32c: str | None = None
+
+
+class Plan(Document):
+    """`process/plan.json`: the input, and how it is worked on."""
+
+    schema_version: Literal[1] = 1
+    config: RunConfig
+    locations: Locations
+    pixel_type: PixelType
+    slices: tuple[SourceSlice, ...]
+    """Present slices, z ascending."""
+    missing_z: tuple[int, ...]
+    match_scale: float
+    """Slices are matched at this scale (<= 1) of full resolution, the same for all."""
+    thumbnail_scale: float
+    """Scale (<= 1) of the thumbnails, the same for all."""
+    chunk_length: int
+    """Slices per call of `align`."""
+    fan: int
+    """Most items in a loop."""
+
+    @property
+    def largest_xy(self) -> tuple[int, int]:
+        """Width and height in px that hold every slice."""
+        return max(s.width_px for s in self.slices), max(s.height_px for s in self.slices)
+
+
+class SliceStatistics(Document):
+    """What one look at a raw slice tells, in raw grey levels."""
+
+    z: int
+    mean: float
+    std: float
+    low: float
+    """0.1st percentile."""
+    high: float
+    """99.9th percentile."""
+    zero_fraction: float
+    saturated_fraction: float
+    """Fraction of pixels at the type's greatest value."""
+    sharpness: float
+    """Energy of the fine band over that of the coarse band (difference of Gaussians)."""
+    content_fraction: float
+    """Fraction of the picture with texture to match."""
+    n_features: int
+
+
+class PairRecord(Document):
+    """The evidence on one pair of slices; `matrix` is `neighbour_from_slice`, None where refused."""
+
+    z: int
+    neighbour_z: int
+    accepted: bool
+    reason: str
+    """Reason code of the refusal; empty where accepted."""
+    n_matches: int
+    n_inliers: int
+    coverage: float
+    """Fraction of the content's cells that hold inliers."""
+    model: Model | None
+    residuals_px: dict[Model, float]
+    """RMS of the inliers under each model of the ladder, at full resolution."""
+    matrix: Matrix3 | None
+    sigma_px: float
+    """1-sigma of the transform at the picture's centre, at full resolution; 0 where refused."""
+    n_windows: int
+    """Windows that the sub-pixel refinement kept; 0 = SIFT alone."""
+    ncc_before: float
+    """Normalised cross-correlation with both slices as they lie."""
+    ncc_after: float
+    """The same after the transform; equal to `ncc_before` where refused."""
+    fallback: str
+    """Name of the fallback that found the transform; empty for the normal way."""
+
+
+class AlignRecord(Document):
+    """The evidence of one chunk, `process/align/<first>-<last>.json`."""
+
+    schema_version: Literal[1] = 1
+    slices: tuple[SliceStatistics, ...]
+    pairs: tuple[PairRecord, ...]
+
+
+Verdict = Literal["good", "missing", "isolated"]
+Action = Literal["keep", "replace"]
+
+
+class SliceTransform(Document):
+    """One slice of the volume: where it lies, and what became of it."""
+
+    z: int
+    uri: str
+    """URI of the raw slice; empty where it is missing."""
+    matrix: Matrix3
+    """volume_from_slice."""
+    verdict: Verdict
+    action: Action
+    replaced_from: int | None
+    """z of the slice that is shown instead, warped by that slice's own matrix."""
+    n_edges: int
+    """Accepted pairs of this slice."""
+    edge_weight: float
+    """Mean robust weight of these pairs in the solve, 0..1."""
+    residual_px: float
+    """RMS disagreement of these pairs with the solution at the corners and the centre."""
+
+
+class Transforms(Document):
+    """`process/transforms.json` (contract 4)."""
+
+    schema_version: Literal[1] = 1
+    volume_size_xyz: SizeXyz
+    volume_origin_xyz_px: tuple[int, int, int]
+    """Position of voxel (0, 0, 0) in the frame of the solve; its z is the number of the first slice."""
+    intensity_range: Annotated[tuple[float, float], Field(description="Raw grey levels shown as 0 and 255.")]
+    slices: tuple[SliceTransform, ...]
+    """One for each z, ascending, without gaps."""

@@ -1,0 +1,37 @@
+"""Where a run keeps what (DESIGN.md section 5, contract 3)."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from components.shared.config import RunConfig
+from components.shared.storage import join_uri
+
+
+class Locations(BaseModel):
+    """The roots of a run: folders below one output URI, or separate buckets."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source_uri: str
+    neuroglancer_uri: str
+    chunk_uri: str
+    process_uri: str
+    tmp_uri: str
+
+
+def locations_of(config: RunConfig) -> Locations:
+    """The locations below the output URI of a run.
+
+    Example:
+        >>> config = RunConfig(source="gs://em/raw", image="%d.png", minz=0, maxz=1, output="gs://em/out")
+        >>> locations_of(config).tmp_uri
+        'gs://em/out/tmp'
+    """
+    return Locations(
+        source_uri=config.source,
+        neuroglancer_uri=join_uri(config.output, "neuroglancer"),
+        chunk_uri=join_uri(config.output, "chunk"),
+        process_uri=join_uri(config.output, "process"),
+        tmp_uri=join_uri(config.output, "tmp"),
+    )

@@ -1,0 +1,108 @@
+"""The commit protocol: outputs first, the sealed record of the unit last.
+
+A record names the hash of everything that the unit's result depends on and the size and checksum of each
+output. A unit whose record has the same input hash and whose outputs are there is done. A record that
+does not verify counts as absent, so the work is repeated, never trusted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from components.shared.storage import Store, checksum, open_store
+
+
+class Output(BaseModel):
+    """An object that a unit has written."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    uri: str
+    """URI of the store that holds it."""
+    key: str
+    size_bytes: int
+    crc32c: str
+
+
+class Record(BaseModel):
+    """A unit of a step that is done."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    step: str
+    unit: str
+    input_hash: str
+    outputs: tuple[Output, ...]
+
+
+def input_hash(*parts: str | bytes) -> str:
+    """A hash of all that a result depends on; parts are kept apart.
+
+    Example:
+        >>> input_hash("ab", "c") == input_hash("a", "bc")
+        False
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()[:32]
+
+
+def write_output(store: Store, key: str, data: bytes) -> Output:
+    """Write an object and say what was written, for the record."""
+    store.write(key, data)
+    return Output(uri=store.uri, key=key, size_bytes=len(data), crc32c=checksum(data))
+
+
+def record_key(step: str, unit: str) -> str:
+    """Key of a unit's record below the process URI.
+
+    Example:
+        >>> record_key("align", "0-15")
+        'records/align/0-15.json'
+    """
+    return f"records/{step}/{unit}.json"
+
+
+def commit(process: Store, record: Record) -> None:
+    """Seal a unit: call it when every output is written."""
+    body = record.model_dump_json().encode()
+    process.write(record_key(record.step, record.unit), body + b"\n" + checksum(body).encode() + b"\n")
+
+
+def read_record(process: Store, step: str, unit: str) -> Record | None:
+    """The record of a unit, or None where it is absent or does not verify."""
+    key = record_key(step, unit)
+    if process.stat(key) is None:
+        return None
+    body, _, seal = process.read(key).strip().rpartition(b"\n")
+    if checksum(body) != seal.decode(errors="replace"):
+        return None
+    try:
+        return Record.model_validate(json.loads(body))
+    except (ValueError, ValidationError):
+        return None
+
+
+def is_done(process: Store, step: str, unit: str, expected_hash: str) -> bool:
+    """Whether a unit's record has this input hash and all its outputs are in place. Reads no data."""
+    record = read_record(process, step, unit)
+    return record is not None and record.input_hash == expected_hash and outputs_present(record.outputs)
+
+
+def outputs_present(outputs: Iterable[Output]) -> bool:
+    """Whether each output exists with the recorded size, and checksum where the store knows it."""
+    stores: dict[str, Store] = {}
+    for output in outputs:
+        store = stores.setdefault(output.uri, open_store(output.uri)) if output.uri not in stores else stores[output.uri]
+        found = store.stat(output.key)
+        if found is None or found.size_bytes != output.size_bytes:
+            return False
+        if found.crc32c is not None and found.crc32c != output.crc32c:
+            return False
+    return True

@@ -1,0 +1,101 @@
+"""What each unit of work depends on, and which units are left to do.
+
+The input hash of a unit is a pure function of the plan and the transforms, so it is known before the unit
+runs: `plan` and `compose` list only what is missing, and tiles that are gone are made again only where a
+block still needs them.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+
+from components.shared.documents import Plan, Transforms
+from components.shared.grid import PyramidPass, Span, spans
+from components.shared.records import input_hash, is_done
+from components.shared.storage import Store
+from components.shared.volume import Volume, volume_of
+
+_MATCHING_KEYS = {"downsample_factor", "match_size", "neighbours", "skip_align"}
+_TILE_KEYS = {"clip_limit"}
+_PYRAMID_KEYS = {"jpeg_quality", "raw_pyramid", "output_level", "resolution", "output"}
+
+
+def _settings(plan: Plan, keys: set[str]) -> str:
+    return version("fibstack") + plan.config.model_dump_json(include=keys)
+
+
+def chunks(plan: Plan) -> list[Span]:
+    """Every chunk of the plan, as ranges of z."""
+    return spans(plan.config.minz, plan.config.maxz, plan.chunk_length)
+
+
+def chunk_hash(plan: Plan, chunk: Span) -> str:
+    """Input hash of a chunk: the matching settings and its slices with their halo."""
+    last = chunk.last + plan.config.neighbours
+    sources = [s.model_dump_json() for s in plan.slices if chunk.first <= s.z <= last]
+    scales = json.dumps([plan.match_scale, plan.thumbnail_scale, plan.pixel_type])
+    return input_hash(plan.config.source, _settings(plan, _MATCHING_KEYS), scales, *sources)
+
+
+def slab_hash(plan: Plan, transforms: Transforms, volume: Volume, slab: int) -> str:
+    """Input hash of a slab: the tile settings, the frame of the volume, its slices and their transforms."""
+    z_indices = volume.slab_z_indices(slab)
+    shown = [transforms.slices[index] for index in z_indices]
+    wanted = {s.z for s in shown} | {s.replaced_from for s in shown}
+    sources = [s.model_dump_json() for s in plan.slices if s.z in wanted]
+    matrices = [json.dumps([s.matrix, s.replaced_from]) for s in transforms.slices if s.z in wanted]
+    frame = json.dumps([volume.size_xyz, volume.slab_depth, transforms.intensity_range, plan.pixel_type])
+    return input_hash(_settings(plan, _TILE_KEYS), frame, *sources, *matrices)
+
+
+def block_hash(plan: Plan, volume: Volume, level: int, block: int, slab_hashes: list[str]) -> str:
+    """Input hash of a block of the pass that starts at `level`: its settings and the slabs below it.
+
+    A block of a coarse pass depends on every slab: it is one of few, and cheap to make again.
+    """
+    below = slab_hashes
+    if level == 0:
+        covered = volume.slabs_of_block(block)
+        below = slab_hashes[covered.first : covered.last + 1]
+    return input_hash(_settings(plan, _PYRAMID_KEYS), f"{level}/{block}", *below)
+
+
+def slab_hashes(plan: Plan, transforms: Transforms, volume: Volume) -> list[str]:
+    """The input hash of every slab."""
+    return [slab_hash(plan, transforms, volume, slab) for slab in range(volume.n_slabs)]
+
+
+def chunks_to_do(plan: Plan, process: Store) -> list[Span]:
+    """The chunks without a valid record."""
+    return [c for c in chunks(plan) if not is_done(process, "align", str(c), chunk_hash(plan, c))]
+
+
+def blocks_to_do(
+    plan: Plan, transforms: Transforms, pyramid_pass: PyramidPass, process: Store
+) -> list[int]:
+    """The blocks of a pass without a valid record."""
+    volume = volume_of(plan, transforms)
+    hashes = slab_hashes(plan, transforms, volume)
+    level = pyramid_pass.base_level
+    return [
+        block
+        for block in range(pyramid_pass.n_blocks)
+        if not is_done(
+            process, f"pyramid/{level}", str(block), block_hash(plan, volume, level, block, hashes)
+        )
+    ]
+
+
+def slabs_to_do(
+    plan: Plan, transforms: Transforms, blocks: list[int], process: Store
+) -> list[int]:
+    """The slabs that these blocks of the first pass need and that are not in place."""
+    volume = volume_of(plan, transforms)
+    needed = sorted({slab for block in blocks for slab in volume.slabs_of_block(block)})
+    return [
+        slab
+        for slab in needed
+        if not is_done(process, "tile", str(slab), slab_hash(plan, transforms, volume, slab))
+    ]
+

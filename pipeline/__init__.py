@@ -1,0 +1,1 @@
+"""What is submitted: the pipeline, its settings, its compilers and the command line."""
