@@ -54,7 +54,9 @@ class RunConfig(BaseModel):
     downsample_factor: _Finite = Field(
         0.0, ge=0, le=64, description="Slices are matched at 1 / this scale; 0 chooses it from match_size."
     )
-    match_size: int = Field(1280, ge=64, le=8192, description="Longest side in px at which slices are matched.")
+    match_size: int = Field(
+        1280, ge=64, le=8192, description="Longest side in px at which slices are matched."
+    )
     neighbours: int = Field(4, ge=1, le=8, description="Each slice is matched with this many that follow it.")
     solver: Literal["robust", "compose"] = Field(
         "robust", description="robust: one global solve. compose: product of neighbouring transforms."
@@ -132,12 +134,18 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
     for key, value in values.items():
         name = ALIASES.get(key, key)
         if name in named:
-            raise ConfigError(f"'{name}' must be given once; got it twice, also as '{key}'. Remove one of them.")
+            raise ConfigError(
+                f"'{name}' must be given once; got it twice, also as '{key}'. Remove one of them."
+            )
         named[name] = value
     for key in named:
         if key not in RunConfig.model_fields:
             close = difflib.get_close_matches(key, RunConfig.model_fields, n=1)
-            remedy = f"Did you mean '{close[0]}'?" if close else f"Known keys: {', '.join(RunConfig.model_fields)}."
+            remedy = (
+                f"Did you mean '{close[0]}'?"
+                if close
+                else f"Known keys: {', '.join(RunConfig.model_fields)}."
+            )
             raise ConfigError(f"the configuration has the unknown key '{key}'. {remedy}")
     try:
         return RunConfig(**named)
@@ -154,4 +162,6 @@ def _sentence(error: ValidationError) -> str:
         return f"'{key}' must be given. Add '{key}: ...' to the configuration or --{key} to the command."
     if not key:
         return f"{rule}. Change the configuration."
-    return f"'{key}': {rule[0].lower()}{rule[1:]}; got {first['input']!r}. Change '{key}' in the configuration."
+    return (
+        f"'{key}': {rule[0].lower()}{rule[1:]}; got {first['input']!r}. Change '{key}' in the configuration."
+    )

@@ -184,6 +184,8 @@ def pyramid_passes(
     """
     total = n_levels(size_xyz, chunk)
     return [
-        PyramidPass(base, size_at_level(size_xyz, base), min(levels_per_pass, total - base), chunk, levels_per_pass)
+        PyramidPass(
+            base, size_at_level(size_xyz, base), min(levels_per_pass, total - base), chunk, levels_per_pass
+        )
         for base in range(0, total, levels_per_pass)
     ]

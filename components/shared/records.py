@@ -99,7 +99,11 @@ def outputs_present(outputs: Iterable[Output]) -> bool:
     """Whether each output exists with the recorded size, and checksum where the store knows it."""
     stores: dict[str, Store] = {}
     for output in outputs:
-        store = stores.setdefault(output.uri, open_store(output.uri)) if output.uri not in stores else stores[output.uri]
+        store = (
+            stores.setdefault(output.uri, open_store(output.uri))
+            if output.uri not in stores
+            else stores[output.uri]
+        )
         found = store.stat(output.key)
         if found is None or found.size_bytes != output.size_bytes:
             return False

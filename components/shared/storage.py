@@ -129,7 +129,9 @@ class LocalStore:
         check_key(key)
         path = self._root / key
         if not path.resolve().is_relative_to(self._root.resolve()):
-            raise UserError(f"'{key}' must lie inside {self.uri}; it is a link that leaves it. Copy the file instead.")
+            raise UserError(
+                f"'{key}' must lie inside {self.uri}; it is a link that leaves it. Copy the file instead."
+            )
         return path
 
     def read(self, key: str) -> bytes:
@@ -199,7 +201,9 @@ class LocalStore:
             return UserError(f"cannot {verb} {where}: there is no such file. Check the path.")
         if isinstance(error, PermissionError):
             return UserError(f"cannot {verb} {where}: permission denied. Check who owns the folder.")
-        return TransientError(f"cannot {verb} {where}: {error.strerror or error}. Free the disk or try again.")
+        return TransientError(
+            f"cannot {verb} {where}: {error.strerror or error}. Free the disk or try again."
+        )
 
 
 def _sync_folder(folder: Path) -> None:

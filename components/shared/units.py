@@ -71,9 +71,7 @@ def chunks_to_do(plan: Plan, process: Store) -> list[Span]:
     return [c for c in chunks(plan) if not is_done(process, "align", str(c), chunk_hash(plan, c))]
 
 
-def blocks_to_do(
-    plan: Plan, transforms: Transforms, pyramid_pass: PyramidPass, process: Store
-) -> list[int]:
+def blocks_to_do(plan: Plan, transforms: Transforms, pyramid_pass: PyramidPass, process: Store) -> list[int]:
     """The blocks of a pass without a valid record."""
     volume = volume_of(plan, transforms)
     hashes = slab_hashes(plan, transforms, volume)
@@ -87,9 +85,7 @@ def blocks_to_do(
     ]
 
 
-def slabs_to_do(
-    plan: Plan, transforms: Transforms, blocks: list[int], process: Store
-) -> list[int]:
+def slabs_to_do(plan: Plan, transforms: Transforms, blocks: list[int], process: Store) -> list[int]:
     """The slabs that these blocks of the first pass need and that are not in place."""
     volume = volume_of(plan, transforms)
     needed = sorted({slab for block in blocks for slab in volume.slabs_of_block(block)})
@@ -98,4 +94,3 @@ def slabs_to_do(
         for slab in needed
         if not is_done(process, "tile", str(slab), slab_hash(plan, transforms, volume, slab))
     ]
-
