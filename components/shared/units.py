@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from importlib.metadata import version
 
-from components.shared.documents import Plan, Transforms
+from components.shared.documents import Plan, SourceSlice, Transforms
 from components.shared.grid import PyramidPass, Span, spans
 from components.shared.records import input_hash, is_done
 from components.shared.storage import Store
@@ -26,14 +26,23 @@ def _settings(plan: Plan, keys: set[str]) -> str:
 
 
 def chunks(plan: Plan) -> list[Span]:
-    """Every chunk of the plan, as ranges of z."""
-    return spans(plan.config.minz, plan.config.maxz, plan.chunk_length)
+    """Every chunk of the plan that holds slices, as ranges of z."""
+    every = spans(plan.config.minz, plan.config.maxz, plan.chunk_length)
+    present = {(s.z - plan.config.minz) // plan.chunk_length for s in plan.slices}
+    return [chunk for index, chunk in enumerate(every) if index in present]
+
+
+def chunk_slices(plan: Plan, chunk: Span) -> tuple[list[SourceSlice], list[SourceSlice]]:
+    """The slices of a chunk, and its halo: the `neighbours` present slices that follow."""
+    own = [s for s in plan.slices if s.z in chunk]
+    after = [s for s in plan.slices if s.z > chunk.last]
+    return own, after[: plan.config.neighbours]
 
 
 def chunk_hash(plan: Plan, chunk: Span) -> str:
     """Input hash of a chunk: the matching settings and its slices with their halo."""
-    last = chunk.last + plan.config.neighbours
-    sources = [s.model_dump_json() for s in plan.slices if chunk.first <= s.z <= last]
+    own, halo = chunk_slices(plan, chunk)
+    sources = [s.model_dump_json() for s in own + halo]
     scales = json.dumps([plan.match_scale, plan.thumbnail_scale, plan.pixel_type])
     return input_hash(plan.config.source, _settings(plan, _MATCHING_KEYS), scales, *sources)
 
@@ -45,7 +54,9 @@ def slab_hash(plan: Plan, transforms: Transforms, volume: Volume, slab: int) -> 
     wanted = {s.z for s in shown} | {s.replaced_from for s in shown}
     sources = [s.model_dump_json() for s in plan.slices if s.z in wanted]
     matrices = [json.dumps([s.matrix, s.replaced_from]) for s in transforms.slices if s.z in wanted]
-    frame = json.dumps([volume.size_xyz, volume.slab_depth, transforms.intensity_range, plan.pixel_type])
+    frame = json.dumps(
+        [plan.config.source, volume.size_xyz, volume.slab_depth, transforms.intensity_range, plan.pixel_type]
+    )
     return input_hash(_settings(plan, _TILE_KEYS), frame, *sources, *matrices)
 
 
