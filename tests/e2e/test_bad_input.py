@@ -1,0 +1,50 @@
+"""What a user's mistake gets: one sentence, the right exit code, and nothing written."""
+
+import pytest
+from conftest import Stack, fibstack
+
+
+@pytest.fixture
+def arguments(small_sample: Stack, tmp_path):
+    return {
+        "source": small_sample.source,
+        "image": "img.%05d.png",
+        "minz": 8,
+        "maxz": 25,
+        "output": tmp_path / "volume",
+    }
+
+
+CASES = {
+    "no such folder": ({"source": "no-such-folder"}, 65, "no-such-folder"),
+    "no match": ({"image": "slice%04d.tif"}, 65, "slice%04d.tif"),
+    "a slice is missing": ({"maxz": 30}, 65, "26"),
+    "a pattern that leaves the folder": ({"image": "../img.%05d.png"}, 78, "image"),
+    "a pattern without a number": ({"image": "img.png"}, 78, "%05d"),
+    "minz above maxz": ({"minz": 26}, 78, "minz"),
+    "a negative number": ({"minz": -1}, 78, "minz"),
+    "NaN": ({"clip_limit": "nan"}, 78, "clip_limit"),
+    "an unknown key": ({"clip_limti": 0.1}, 78, "clip_limit"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_mistakes_get_a_sentence(arguments, tmp_path, case):
+    change, code, word = CASES[case]
+    values = arguments | change
+    flags = [
+        part
+        for key, value in values.items()
+        for part in (
+            (f"--{key}", value)
+            if key in ("source", "image", "minz", "maxz", "output")
+            else ("--set", f"{key}={value if value != 'nan' else '.nan'}")
+        )
+    ]
+    done = fibstack("run", *flags, "--log-dir", tmp_path / "logs", check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == code
+    assert word in said
+    assert "Traceback" not in said
+    assert sum(line.startswith("error:") for line in said.splitlines()) == 1
+    assert not (tmp_path / "volume").exists()

@@ -1,0 +1,42 @@
+"""The whole pipeline on real FIB-SEM slices, as they are and with a planted motion."""
+
+from pathlib import Path
+
+import pytest
+from conftest import Stack
+from planted import plant
+
+from components.sample.truth import Truth
+from components.shared.accuracy import compare
+from components.shared.documents import Transforms
+
+MEDULLA = Path(__file__).parents[3] / "shared" / "data" / "fibsem_medulla"
+
+pytestmark = pytest.mark.skipif(
+    not (MEDULLA / "img.00000.png").exists(), reason=f"real slices are not at {MEDULLA}"
+)
+
+
+def _aligned(run_folder: Path, name: str, moving: bool):
+    source = run_folder / name
+    first, last = plant(MEDULLA, source, seed=11, moving=moving)
+    stack = Stack(source, run_folder / f"{name}-volume", first, last)
+    stack.run("--set", "resolution=10", "--jobs", 2)
+    return compare(
+        Transforms.model_validate_json((stack.output / "process/transforms.json").read_bytes()),
+        Truth.model_validate_json(stack.truth.read_bytes()),
+    )
+
+
+def test_planted_motion_is_recovered(run_folder: Path, figure):
+    accuracy = _aligned(run_folder, "medulla-planted", moving=True)
+    figure(f"real slices, planted motion: {accuracy.summary()}")
+    assert accuracy.mean_px <= 0.35
+    assert accuracy.p95_px <= 0.7
+    assert accuracy.max_px <= 2.0
+
+
+def test_aligned_slices_stay_where_they_are(run_folder: Path, figure):
+    accuracy = _aligned(run_folder, "medulla-still", moving=False)
+    figure(f"real slices, unmoved: {accuracy.summary()}")
+    assert accuracy.mean_px <= 0.3
