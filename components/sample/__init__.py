@@ -1,0 +1,1 @@
+"""`fibstack sample`: a made-up FIB-SEM stack whose alignment is known."""

@@ -1,0 +1,68 @@
+"""`fibstack score`: compare an alignment of a sample with the truth."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import click
+import numpy as np
+from pydantic import ValidationError
+
+from components.sample.truth import Truth
+from components.shared.accuracy import Accuracy, compare
+from components.shared.command import StepCommand
+from components.shared.documents import Document, Transforms
+from components.shared.errors import UserError
+from components.shared.storage import join_uri, open_store
+
+Kind = TypeVar("Kind", bound=Document)
+
+
+@click.command(cls=StepCommand)
+@click.argument("output")
+@click.argument("truth_uri", metavar="TRUTH_JSON")
+def main(output: str, truth_uri: str) -> None:
+    """Compare the alignment of a run with the truth of its sample.
+
+    OUTPUT is what `fibstack run --output` wrote to; TRUTH_JSON is the truth.json of `fibstack sample`.
+    Slices that the run did not find good are left out and counted.
+    """
+    transforms = _read(join_uri(output, "process", "transforms.json"), Transforms)
+    truth = _read(truth_uri, Truth)
+    recovered = {s.z: np.array(s.matrix) for s in transforms.slices if s.verdict == "good"}
+    true = {s.z: np.array(s.matrix) for s in truth.slices if s.defect != "missing"}
+    if len(recovered.keys() & true.keys()) < 2:
+        raise UserError(
+            f"the run and the truth must share two good slices or more; got {len(recovered)} good slices in "
+            f"{output} and {len(true)} slices in {truth_uri}. Give the truth of the stack that was aligned."
+        )
+    accuracy = compare(recovered, true, truth.width_px, truth.height_px)
+    click.echo(summary(accuracy, n_slices=len(truth.slices)))
+
+
+def summary(accuracy: Accuracy, n_slices: int) -> str:
+    """Two lines for a reader."""
+    return (
+        f"neighbour error: mean {accuracy.mean_px:.3f} px, p95 {accuracy.p95_px:.3f} px, "
+        f"max {accuracy.max_px:.3f} px after slice {accuracy.worst_z}\n"
+        f"drift: {accuracy.drift_px:.2f} px at slice {accuracy.drift_z}; "
+        f"{accuracy.n_slices} of {n_slices} slices compared, {n_slices - accuracy.n_slices} left out"
+    )
+
+
+def _read(uri: str, kind: type[Kind]) -> Kind:
+    folder, _, name = uri.rpartition("/")
+    data = open_store(folder or ".").read(name)
+    try:
+        return kind.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the document"
+        raise UserError(
+            f"{uri} must be a {kind.__name__} document; got a fault at {where}: {first['msg'].lower()}. "
+            "Give the file that fibstack wrote."
+        ) from None
+
+
+if __name__ == "__main__":
+    main()
