@@ -11,6 +11,7 @@ from typing import get_args
 
 import click
 import cv2
+import yaml
 
 from components.sample.slices import slice_picture
 from components.sample.truth import Defect, Truth, make_truth
@@ -21,6 +22,7 @@ from components.shared.storage import Store, open_store
 
 IMAGE_PATTERN = "img.%05d.png"
 TRUTH_KEY = "truth.json"
+CONFIG_KEY = "run.yaml"
 SIDE_PX = range(64, 16_385)
 LAST_Z = 99_999
 """The greatest number that the name pattern holds."""
@@ -87,9 +89,10 @@ def main(
     ]
     n_written = sum(_write_all(jobs, workers))
     store.write(TRUTH_KEY, truth.to_json())
+    store.write(CONFIG_KEY, _run_config(store.uri, z_range, gaps=n_written < n_slices))
     click.echo(
         f"wrote {n_written} slices of {size_xy[0]} x {size_xy[1]} px, {bits} bit, and {TRUTH_KEY} "
-        f"to {folder}; align them with: {_run_command(folder, z_range, gaps=n_written < n_slices)}"
+        f"to {folder}; align them with: {shlex.join(['fibstack', 'run', f'{folder}/{CONFIG_KEY}'])}"
     )
 
 
@@ -112,17 +115,16 @@ def _write_slice(job: _Job) -> bool:
     return True
 
 
-def _run_command(folder: str, z_range: range, *, gaps: bool) -> str:
-    argv = ["fibstack", "run", "--source", folder, "--image", IMAGE_PATTERN]
-    argv += [
-        "--minz",
-        str(z_range[0]),
-        "--maxz",
-        str(z_range[-1]),
-        "--output",
-        f"{folder.rstrip('/')}_aligned",
-    ]
-    return shlex.join(argv + (["--set", "allow_gaps=true"] if gaps else []))
+def _run_config(source_uri: str, z_range: range, *, gaps: bool) -> bytes:
+    """The configuration that aligns the sample."""
+    config: dict[str, object] = {
+        "source": source_uri,
+        "image": IMAGE_PATTERN,
+        "minz": z_range[0],
+        "maxz": z_range[-1],
+        "output": f"{source_uri}_aligned",
+    }
+    return yaml.safe_dump(config | ({"allow_gaps": True} if gaps else {}), sort_keys=False).encode()
 
 
 def _refuse_other_slices(store: Store, z_range: range, truth: Truth) -> None:

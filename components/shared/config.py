@@ -80,6 +80,8 @@ class RunConfig(BaseModel):
     def _one_number_is_isotropic(cls, value: object) -> object:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return (value, value, value)
+        if not isinstance(value, list | tuple) or len(value) != 3:
+            raise ValueError("must be one number or [x, y, z]")
         return value
 
     @field_validator("resolution")
@@ -102,7 +104,7 @@ class RunConfig(BaseModel):
         return self
 
 
-_PATTERN = re.compile(r"^[A-Za-z0-9._/ +=@,-]*%(0[1-9])?d[A-Za-z0-9._/ +=@,-]*$")
+_PATTERN = re.compile(r"[A-Za-z0-9._/ +=@,-]*%(0[1-9])?d[A-Za-z0-9._/ +=@,-]*")
 
 
 def check_image_pattern(pattern: str) -> None:
@@ -111,9 +113,9 @@ def check_image_pattern(pattern: str) -> None:
     Raises:
         ValueError: the pattern could name something outside the source, or no single number.
     """
-    if not _PATTERN.match(pattern):
+    if not _PATTERN.fullmatch(pattern):
         raise ValueError(
-            "must be a file name with exactly one %d or %05d (letters, digits, '._-+=@,' and blanks otherwise)"
+            "must be a file name with exactly one %d or %05d; otherwise letters, digits, '._-+=@,' and blanks"
         )
     if pattern.startswith("/") or any(part in ("", ".", "..") for part in pattern.split("/")):
         raise ValueError("must stay inside the source folder, without '..', '.' or a leading '/'")
@@ -127,7 +129,8 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
             key, the value and the rule.
 
     Example:
-        >>> parse_config({"source": "s", "image": "%d.png", "minz": 0, "maxz": 1, "output": "o", "clip-limit": 0}).clip_limit
+        >>> given = {"source": "s", "image": "%d.png", "minz": 0, "maxz": 1, "output": "o"}
+        >>> parse_config({**given, "clip-limit": 0}).clip_limit
         0.0
     """
     named: dict[str, Any] = {}

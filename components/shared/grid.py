@@ -172,6 +172,18 @@ class PyramidPass:
         x, y, _ = self.blocks_xyz
         return index % x, index // x % y, index // (x * y)
 
+    def block_bounds(self, index: int, level: int) -> tuple[SizeXyz, SizeXyz]:
+        """First voxel of a block at a level of the pass, and the end, clipped to the volume.
+
+        Example:
+            >>> PyramidPass(0, (3000, 500, 70), 5).block_bounds(2, level=1)
+            ((1024, 0, 0), (1500, 250, 35))
+        """
+        side = self.block >> (level - self.base_level)
+        size = size_at_level(self.size_xyz, level - self.base_level)
+        x, y, z = (position * side for position in self.block_position(index))
+        return (x, y, z), (min(x + side, size[0]), min(y + side, size[1]), min(z + side, size[2]))
+
 
 def pyramid_passes(
     size_xyz: SizeXyz, chunk: int = VOXEL_CHUNK, levels_per_pass: int = LEVELS_PER_PASS

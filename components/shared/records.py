@@ -8,12 +8,11 @@ does not verify counts as absent, so the work is repeated, never trusted.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from components.shared.storage import Store, checksum, open_store
+from components.shared.storage import ObjectMissingError, Store, checksum, open_store
 
 
 class Output(BaseModel):
@@ -77,15 +76,16 @@ def commit(process: Store, record: Record) -> None:
 
 def read_record(process: Store, step: str, unit: str) -> Record | None:
     """The record of a unit, or None where it is absent or does not verify."""
-    key = record_key(step, unit)
-    if process.stat(key) is None:
+    try:
+        sealed = process.read(record_key(step, unit))
+    except ObjectMissingError:
         return None
-    body, _, seal = process.read(key).strip().rpartition(b"\n")
+    body, _, seal = sealed.strip().rpartition(b"\n")
     if checksum(body) != seal.decode(errors="replace"):
         return None
     try:
-        return Record.model_validate(json.loads(body))
-    except (ValueError, ValidationError):
+        return Record.model_validate_json(body)
+    except ValidationError:
         return None
 
 
@@ -95,18 +95,14 @@ def is_done(process: Store, step: str, unit: str, expected_hash: str) -> bool:
     return record is not None and record.input_hash == expected_hash and outputs_present(record.outputs)
 
 
-def outputs_present(outputs: Iterable[Output]) -> bool:
+def outputs_present(outputs: Collection[Output]) -> bool:
     """Whether each output exists with the recorded size, and checksum where the store knows it."""
-    stores: dict[str, Store] = {}
-    for output in outputs:
-        store = (
-            stores.setdefault(output.uri, open_store(output.uri))
-            if output.uri not in stores
-            else stores[output.uri]
-        )
-        found = store.stat(output.key)
-        if found is None or found.size_bytes != output.size_bytes:
-            return False
-        if found.crc32c is not None and found.crc32c != output.crc32c:
-            return False
-    return True
+    stores = {uri: open_store(uri) for uri in {output.uri for output in outputs}}
+    return all(_is_present(stores[output.uri], output) for output in outputs)
+
+
+def _is_present(store: Store, output: Output) -> bool:
+    found = store.stat(output.key)
+    return (
+        found is not None and found.size_bytes == output.size_bytes and found.crc32c in (None, output.crc32c)
+    )

@@ -7,19 +7,26 @@ object, the new one, or none, never a part. Array reads go through tensorstore w
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat as stat_mode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import google_crc32c
 
 from components.shared.errors import TransientError, UserError
 
 _TEMPORARY = ".fibstack-tmp-"
+_MAX_KEY_BYTES = 1024
+
+
+class ObjectMissingError(UserError):
+    """There is no object with this key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,22 +40,33 @@ class Stat:
 
 
 class Store(Protocol):
-    """Objects below a root URI."""
+    """Objects below a root URI.
+
+    Every method raises:
+        UserError: the key leaves the root, permission is missing, or the bucket does not exist.
+        TransientError: storage failed in a way that may pass, and went on failing while it was retried.
+    """
 
     @property
     def uri(self) -> str:
         """The root, without a trailing slash."""
 
+    def exists(self) -> bool:
+        """Whether the root is there: the folder, or the bucket (which has no folders)."""
+
     def read(self, key: str) -> bytes:
         """The whole object.
 
         Raises:
-            UserError: there is no such object, or no permission.
-            TransientError: storage failed in a way that may pass.
+            ObjectMissingError: there is no such object.
         """
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
-        """Bytes start..stop-1 of the object, fewer where it ends before."""
+        """Bytes start..stop-1 of the object, fewer where it ends before.
+
+        Raises:
+            ObjectMissingError: there is no such object.
+        """
 
     def write(self, key: str, data: bytes | memoryview) -> None:
         """Create or replace the object, atomically."""
@@ -62,26 +80,26 @@ class Store(Protocol):
     def delete(self, key: str) -> None:
         """Remove the object; an absent one is fine."""
 
-    def kvstore(self, prefix: str) -> dict[str, Any]:
-        """The tensorstore key-value store spec of the objects below `prefix`."""
+    def kvstore(self, prefix: str = "") -> dict[str, Any]:
+        """The tensorstore key-value store spec of the objects below the folder `prefix`."""
 
 
 def open_store(uri: str) -> Store:
     """The store at a `gs://bucket/prefix` URI, a `file://` URI or a plain path.
 
     Raises:
-        UserError: the scheme is not supported.
+        UserError: the scheme is not supported, or the bucket or folder cannot be named so.
     """
-    scheme = urlsplit(uri).scheme if "://" in uri else ""
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        return LocalStore(Path(uri))
     if scheme == "gs":
         from components.shared.gcs import GcsStore
 
         return GcsStore(uri)
-    if scheme == "file":
-        return LocalStore(Path(unquote(urlsplit(uri).path)))
-    if scheme == "":
-        return LocalStore(Path(uri))
-    raise UserError(f"a location must be a folder, file:// or gs://; got '{uri}'. Change the scheme.")
+    if scheme == "file" and rest.removeprefix("localhost").startswith("/"):
+        return LocalStore(Path(unquote(rest.removeprefix("localhost"))))
+    raise UserError(f"a location must be a folder, file:///folder or gs://bucket; got '{uri}'. Change it.")
 
 
 def join_uri(uri: str, *parts: str) -> str:
@@ -111,28 +129,49 @@ def check_key(key: str) -> None:
         UserError: the key breaks a rule.
     """
     bad_part = any(part in ("", ".", "..") for part in key.split("/"))
-    if bad_part or "\\" in key or len(key) > 1024 or not key.isprintable():
-        raise UserError(f"an object's name must stay inside its folder; got '{key[:100]}'. Change the name.")
+    if bad_part or "\\" in key or not key.isprintable() or len(key.encode()) > _MAX_KEY_BYTES:
+        raise UserError(f"an object's name must stay inside its folder; got {key[:100]!a}. Change the name.")
+
+
+def check_prefix(prefix: str) -> None:
+    """Refuse a prefix of keys that no key could have; the empty one and a trailing slash are fine.
+
+    Raises:
+        UserError: the prefix breaks a rule.
+    """
+    if prefix:
+        check_key(prefix.removesuffix("/"))
+
+
+def check_range(start: int, stop: int) -> None:
+    """Refuse a range of bytes that runs backwards: a mistake of the caller, not of the user.
+
+    Raises:
+        ValueError: not 0 <= start <= stop.
+    """
+    if not 0 <= start <= stop:
+        raise ValueError(f"a byte range must run from 0 or more upwards; got {start}..{stop}")
 
 
 class LocalStore:
-    """A folder. Writes go to a temporary name in the same folder, are flushed to disk and renamed."""
+    """A folder. Writes go to a temporary name in the same folder, are flushed to disk and renamed.
+
+    Links to files inside the folder are followed; links that leave it are refused. Links to folders
+    are not listed.
+    """
 
     def __init__(self, root: Path) -> None:
-        self._root = Path(os.path.abspath(root.expanduser()))
+        try:
+            self._root = root.expanduser().resolve()
+        except (RuntimeError, ValueError) as error:  # no such home, a loop of links, a null character
+            raise UserError(f"a folder must have a usable path; got {str(root)!a}: {error}.") from None
 
     @property
     def uri(self) -> str:
         return str(self._root)
 
-    def _path(self, key: str) -> Path:
-        check_key(key)
-        path = self._root / key
-        if not path.resolve().is_relative_to(self._root.resolve()):
-            raise UserError(
-                f"'{key}' must lie inside {self.uri}; it is a link that leaves it. Copy the file instead."
-            )
-        return path
+    def exists(self) -> bool:
+        return self._root.is_dir()
 
     def read(self, key: str) -> bytes:
         try:
@@ -141,6 +180,7 @@ class LocalStore:
             raise self._failure("read", key, error) from error
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
+        check_range(start, stop)
         try:
             with self._path(key).open("rb") as file:
                 file.seek(start)
@@ -172,37 +212,74 @@ class LocalStore:
             return None
         except OSError as error:
             raise self._failure("look at", key, error) from error
-        return Stat(key=key, size_bytes=found.st_size)
+        return Stat(key=key, size_bytes=found.st_size) if stat_mode.S_ISREG(found.st_mode) else None
 
     def list(self, prefix: str = "") -> Iterator[Stat]:
-        folder = self._root / prefix.rpartition("/")[0]
-        found = []
-        for base, _, names in os.walk(folder):
-            for name in names:
-                path = Path(base, name)
-                key = path.relative_to(self._root).as_posix()
-                if key.startswith(prefix) and not name.startswith(_TEMPORARY):
-                    found.append((key, path))
-        for key, path in sorted(found):
-            yield Stat(key=key, size_bytes=path.stat().st_size)
+        check_prefix(prefix)
+        return self._list_folder(prefix.rpartition("/")[0], prefix)
+
+    def _list_folder(self, folder: str, prefix: str) -> Iterator[Stat]:
+        """The objects below a folder that start with `prefix`; enters no folder that cannot hold any."""
+        try:
+            with os.scandir(self._path(folder) if folder else self._root) as entries:
+                # A folder sorts as its objects do: with its slash.
+                names = sorted(e.name + "/" * e.is_dir(follow_symlinks=False) for e in entries)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            raise self._failure("list", folder, error) from error
+        for name in names:
+            key = f"{folder}/{name}" if folder else name
+            if key.endswith("/"):
+                if key.startswith(prefix) or prefix.startswith(key):
+                    yield from self._list_folder(key.removesuffix("/"), prefix)
+            elif key.startswith(prefix) and not name.startswith(_TEMPORARY):
+                found = self.stat(key)
+                if found:
+                    yield found
 
     def delete(self, key: str) -> None:
         try:
             self._path(key).unlink(missing_ok=True)
+        except NotADirectoryError:
+            return
         except OSError as error:
             raise self._failure("delete", key, error) from error
 
-    def kvstore(self, prefix: str) -> dict[str, Any]:
-        return {"driver": "file", "path": f"{self._root / prefix}/"}
+    def kvstore(self, prefix: str = "") -> dict[str, Any]:
+        check_prefix(prefix)
+        folder = self._path(prefix.removesuffix("/")) if prefix else self._root
+        return {"driver": "file", "path": f"{folder}/"}
+
+    def _path(self, key: str) -> Path:
+        check_key(key)
+        path = self._root / key
+        try:
+            inside = path.resolve().is_relative_to(self._root)
+        except RuntimeError:  # a loop of links
+            inside = False
+        if not inside:
+            raise UserError(
+                f"'{key}' must lie inside {self.uri}; it is a link that leaves it. Copy the file instead."
+            )
+        return path
 
     def _failure(self, verb: str, key: str, error: OSError) -> UserError | TransientError:
         where = f"{self.uri}/{key}"
         if isinstance(error, FileNotFoundError):
-            return UserError(f"cannot {verb} {where}: there is no such file. Check the path.")
-        if isinstance(error, PermissionError):
-            return UserError(f"cannot {verb} {where}: permission denied. Check who owns the folder.")
+            return ObjectMissingError(f"cannot {verb} {where}: there is no such file. Check the path.")
+        if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+            return UserError(
+                f"cannot {verb} {where}: permission denied. Check who owns it and who may read and write it."
+            )
+        if isinstance(error, NotADirectoryError | IsADirectoryError | FileExistsError):
+            return UserError(
+                f"cannot {verb} {where}: a file and a folder have the same name. Move one of them."
+            )
+        if error.errno == errno.ENAMETOOLONG:
+            return UserError(f"cannot {verb} {where}: the name is too long. Choose a shorter one.")
         return TransientError(
-            f"cannot {verb} {where}: {error.strerror or error}. Free the disk or try again."
+            f"cannot {verb} {where}: {error.strerror or error}. Check the disk's free space and try again."
         )
 
 

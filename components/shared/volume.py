@@ -16,7 +16,7 @@ Encoding = Literal["jpeg", "raw"]
 TILES_KEY = "aligned"
 """Folder of the Zarr v3 tile array below the tmp URI."""
 LOSSLESS_SHARD = 512
-"""Side in voxels of a shard of the lossless level-0 volume under chunk/ (pyramid.md section 5)."""
+"""Greatest side in voxels of a lossless shard: a worker holds four, not a block (pyramid.md section 5)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class VolumeOutput:
     levels: range
     """Levels that are written, finest first."""
     shard_side: int
-    """Side of a shard in voxels of the finest written level of a pass: a block, or less."""
+    """Greatest side of a shard in voxels; a shard never leaves its block."""
     jpeg_quality: int = 0
 
 
@@ -60,6 +60,10 @@ class Volume:
         first = self.passes[0].block_position(block)[2] * side
         last = min(first + side, self.size_xyz[2]) - 1
         return grid.Span(first // self.slab_depth, last // self.slab_depth)
+
+    def pass_at_level(self, level: int) -> grid.PyramidPass:
+        """The pass that writes a level."""
+        return next(p for p in self.passes if p.base_level <= level < p.base_level + p.n_levels)
 
     def size_at_level(self, level: int) -> grid.SizeXyz:
         return grid.size_at_level(self.size_xyz, level)
@@ -100,7 +104,7 @@ def volume_of(plan: Plan, transforms: Transforms) -> Volume:
                 uri=join_uri(plan.locations.neuroglancer_uri, "raw"),
                 encoding="raw",
                 levels=every_level,
-                shard_side=grid.BLOCK,
+                shard_side=LOSSLESS_SHARD,
             )
         )
     return Volume(

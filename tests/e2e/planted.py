@@ -34,7 +34,8 @@ def plant(source: Path, target: Path, seed: int, moving: bool = True) -> tuple[i
         )
         cv2.imwrite(str(target / f"img.{z:05d}.png"), window)
         slices.append({"z": z, "matrix": matrix.tolist(), "defect": ""})
-    (target / "truth.json").write_text(json.dumps({"schema_version": 1, "seed": seed, "slices": slices}))
+    truth = {"seed": seed, "width_px": WINDOW_PX, "height_px": WINDOW_PX, "slices": slices}
+    (target / "truth.json").write_text(json.dumps(truth))
     return 0, len(slices) - 1
 
 

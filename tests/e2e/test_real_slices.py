@@ -3,12 +3,8 @@
 from pathlib import Path
 
 import pytest
-from conftest import Stack
+from conftest import Stack, said
 from planted import plant
-
-from components.sample.truth import Truth
-from components.shared.accuracy import compare
-from components.shared.documents import Transforms
 
 MEDULLA = Path(__file__).parents[3] / "shared" / "data" / "fibsem_medulla"
 
@@ -22,15 +18,12 @@ def _aligned(run_folder: Path, name: str, moving: bool):
     first, last = plant(MEDULLA, source, seed=11, moving=moving)
     stack = Stack(source, run_folder / f"{name}-volume", first, last)
     stack.run("--set", "resolution=10", "--jobs", 2)
-    return compare(
-        Transforms.model_validate_json((stack.output / "process/transforms.json").read_bytes()),
-        Truth.model_validate_json(stack.truth.read_bytes()),
-    )
+    return stack.accuracy()
 
 
 def test_planted_motion_is_recovered(run_folder: Path, figure):
     accuracy = _aligned(run_folder, "medulla-planted", moving=True)
-    figure(f"real slices, planted motion: {accuracy.summary()}")
+    figure(f"real slices, planted motion: {said(accuracy)}")
     assert accuracy.mean_px <= 0.35
     assert accuracy.p95_px <= 0.7
     assert accuracy.max_px <= 2.0
@@ -38,5 +31,5 @@ def test_planted_motion_is_recovered(run_folder: Path, figure):
 
 def test_aligned_slices_stay_where_they_are(run_folder: Path, figure):
     accuracy = _aligned(run_folder, "medulla-still", moving=False)
-    figure(f"real slices, unmoved: {accuracy.summary()}")
+    figure(f"real slices, unmoved: {said(accuracy)}")
     assert accuracy.mean_px <= 0.3

@@ -8,12 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorstore as ts
-from conftest import Stack, fibstack
+from conftest import Stack, fibstack, said
 from volumes import mean_of_level, through_cloud_volume, through_tensorstore
-
-from components.sample.truth import Truth
-from components.shared.accuracy import compare
-from components.shared.documents import Transforms
 
 
 def _levels(folder: Path) -> list[dict]:
@@ -21,11 +17,8 @@ def _levels(folder: Path) -> list[dict]:
 
 
 def test_neighbour_error_against_the_exact_truth(sample: Stack, figure):
-    accuracy = compare(
-        Transforms.model_validate_json((sample.output / "process/transforms.json").read_bytes()),
-        Truth.model_validate_json(sample.truth.read_bytes()),
-    )
-    figure(f"sample: {accuracy.summary()}")
+    accuracy = sample.accuracy()
+    figure(f"sample: {said(accuracy)}")
     assert accuracy.mean_px <= 0.15
     assert accuracy.p95_px <= 0.3
     assert accuracy.max_px <= 1.0
@@ -95,7 +88,9 @@ def test_bytes_do_not_depend_on_jobs(small_sample: Stack, run_folder: Path, figu
         n: d for n, d in second.items() if n not in named
     }
     for name in named - {n for n in named if n.startswith("process/records")}:
-        assert (one / name).read_text().replace(str(one), "") == (four / name).read_text().replace(str(four), ""), name
+        assert (one / name).read_text().replace(str(one), "") == (four / name).read_text().replace(
+            str(four), ""
+        ), name
     figure(f"jobs 1 and 4: {len(first)} files equal")
 
 
@@ -116,7 +111,9 @@ def test_second_run_does_only_what_is_missing(small_sample: Stack):
 
 def _steps_with_tasks(output: str) -> set[str]:
     """Steps of which the plain progress lines report a task."""
-    return {step for step in ("align", "tile", "pyramid") if f"{step} " in output and f"{step} 0" not in output}
+    return {
+        step for step in ("align", "tile", "pyramid") if f"{step} " in output and f"{step} 0" not in output
+    }
 
 
 def test_sixteen_bit_slices(run_folder: Path):
@@ -170,5 +167,3 @@ def test_a_failed_run_says_why_and_leaves_a_report(run_folder: Path):
     assert (stack.output / "process/report/index.html").exists()
     assert not (stack.output / "neuroglancer/jpeg/info").exists()
     shutil.rmtree(stack.output)
-
-

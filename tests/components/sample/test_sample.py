@@ -8,13 +8,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from components.sample import microscope
 from components.sample.main import main
 from components.sample.slices import slice_picture
 from components.sample.truth import SLIP_PX, Truth, make_truth
-from components.shared.config import RunConfig
+from components.shared.config import parse_config
 from components.shared.geometry import rotation_deg
 
 DEFECTS = ["blank:1", "missing:2", "defocus:3", "half:4", "duplicate:6", "inverted:7", "slip:8"]
@@ -59,9 +60,9 @@ def truth_of(folder: Path) -> Truth:
 def test_any_number_of_workers_writes_the_same_bytes(clean: Path, tmp_path: Path) -> None:
     sample(tmp_path, slices=10, workers=2)
     names = sorted(path.name for path in clean.iterdir())
-    assert names == [*(f"img.{z:05d}.png" for z in range(10)), "truth.json"]
+    assert names == [*(f"img.{z:05d}.png" for z in range(10)), "run.yaml", "truth.json"]
     assert names == sorted(path.name for path in tmp_path.iterdir())
-    for name in names:
+    for name in set(names) - {"run.yaml"}:
         assert (clean / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
@@ -78,9 +79,8 @@ def test_the_line_tells_the_command_that_aligns(tmp_path: Path) -> None:
     result = sample(folder, "--first", "40")
     assert result.output.count("\n") == 1
     assert "wrote 2 slices of 100 x 72 px" in result.output
-    argv = shlex.split(result.output.partition("fibstack run ")[2])
-    values = {key.removeprefix("--"): value for key, value in zip(argv[::2], argv[1::2], strict=True)}
-    config = RunConfig(**values)  # type: ignore[arg-type]
+    (config_file,) = shlex.split(result.output.partition("fibstack run ")[2])
+    config = parse_config(yaml.safe_load(Path(config_file).read_text()))
     assert (config.minz, config.maxz, config.source) == (40, 41, str(folder))
     assert sorted(path.name for path in folder.glob("img.*")) == ["img.00040.png", "img.00041.png"]
 
@@ -154,7 +154,8 @@ class TestDefects:
 
     def test_missing(self, spoiled: Path, tmp_path: Path) -> None:
         assert not (spoiled / "img.00002.png").exists()
-        assert "--set allow_gaps=true" in sample(tmp_path, "--defect", "missing:0").output
+        sample(tmp_path, "--defect", "missing:0")
+        assert yaml.safe_load((tmp_path / "run.yaml").read_text())["allow_gaps"] is True
 
     def test_defocus_loses_detail_but_not_noise(self, clean: Path, spoiled: Path) -> None:
         def mid_band(picture: np.ndarray) -> float:

@@ -1,0 +1,71 @@
+"""One interpolation from the raw slice into the volume.
+
+OpenCV's cubic kernel (a = -0.75) moves fine detail: a shift of 0.30 px comes out as 0.34 px, and at 8 bit its
+weights are rounded to 1/32 px steps. That is more than the alignment's error, so the interpolation is a cubic
+B-spline with prefilter (Unser 1999; SciPy), which moves it by 0.30 px.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from components.shared.geometry import Matrix, corner_points, transform_points, translation
+
+_BAND_ROWS = 256
+"""Rows of float results in memory at a time."""
+_EXACT_PX = 1e-3
+"""A transform this close to whole pixels at every corner copies pixels."""
+
+
+def warp_slice(picture: NDArray[np.uint8], volume_from_slice: Matrix, out: NDArray[np.uint8]) -> None:
+    """Show a slice in a plane of the volume.
+
+    Args:
+        picture: `[y, x]`, the slice.
+        volume_from_slice: 3 x 3, pixel centres at integers.
+        out: `[y, x]`, the plane; pixels whose centre lies outside the slice become 0.
+    """
+    shift_xy = _whole_pixel_shift(volume_from_slice, picture.shape)
+    if shift_xy is not None:
+        _copy_shifted(picture, shift_xy, out)
+        return
+    slice_from_volume = np.linalg.inv(volume_from_slice)
+    coefficients = ndimage.spline_filter(picture, order=3, output=np.float32, mode="mirror")
+    linear_yx = slice_from_volume[1::-1, 1::-1]
+    offset_yx = slice_from_volume[1::-1, 2]
+    for row in range(0, out.shape[0], _BAND_ROWS):
+        band = out[row : row + _BAND_ROWS]
+        grey = ndimage.affine_transform(
+            coefficients,
+            linear_yx,
+            offset_yx + linear_yx[:, 0] * row,
+            output_shape=band.shape,
+            output=np.float32,
+            order=3,
+            mode="constant",
+            cval=0.0,
+            prefilter=False,
+        )
+        np.rint(grey, out=grey)
+        band[:] = np.clip(grey, 0, 255, out=grey)
+
+
+def _whole_pixel_shift(volume_from_slice: Matrix, shape_yx: tuple[int, ...]) -> tuple[int, int] | None:
+    """The shift (x, y) of a transform that moves every corner by the same whole number of pixels."""
+    x, y = (round(float(v)) for v in volume_from_slice[:2, 2])
+    corners = corner_points(shape_yx[1], shape_yx[0])
+    error_px = transform_points(volume_from_slice, corners) - transform_points(translation(x, y), corners)
+    return (x, y) if np.abs(error_px).max() < _EXACT_PX else None
+
+
+def _copy_shifted(picture: NDArray[np.uint8], shift_xy: tuple[int, int], out: NDArray[np.uint8]) -> None:
+    out[:] = 0
+    (from_x, to_x), (from_y, to_y) = (
+        (max(0, shift), max(0, min(shift + n_slice, n_volume)))
+        for shift, n_slice, n_volume in zip(shift_xy, picture.shape[::-1], out.shape[::-1], strict=True)
+    )
+    x, y = shift_xy
+    if from_x < to_x and from_y < to_y:
+        out[from_y:to_y, from_x:to_x] = picture[from_y - y : to_y - y, from_x - x : to_x - x]

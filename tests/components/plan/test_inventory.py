@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.plan.inventory import missing_slices, number_slices, repeated_slices
+from components.plan.partition import chunk_length
+from components.shared.documents import SourceSlice
+from components.shared.errors import UserError
+from components.shared.grid import spans
+from components.shared.storage import Stat
+
+
+@given(st.sets(st.integers(0, 2_000_000)), st.sampled_from(["%d.png", "%05d.png", "a.b/s+%09d"]))
+def test_names_made_by_a_pattern_are_found_by_it(numbers: set[int], pattern: str) -> None:
+    stats = [Stat(key=pattern % z, size_bytes=z) for z in numbers]
+    listing = number_slices(pattern, stats)
+    assert {z: stat.size_bytes for z, stat in listing.slices.items()} == {z: z for z in numbers}
+    assert listing.otherwise_padded == ()
+
+
+def test_only_the_exact_padding_is_taken() -> None:
+    keys = [
+        "i.1.png",
+        "i.01.png",
+        "i.001.png",
+        "i.1000.png",
+        "i.x.png",
+        "j.001.png",
+        "i.001.png.bak",
+        "q/i.001.png",
+    ]
+    listing = number_slices("i.%03d.png", [Stat(key=key, size_bytes=1) for key in keys])
+    assert {z: stat.key for z, stat in listing.slices.items()} == {1: "i.001.png", 1000: "i.1000.png"}
+    assert listing.otherwise_padded == ("i.1.png", "i.01.png")
+
+
+def test_a_dot_of_the_pattern_is_a_dot() -> None:
+    assert number_slices("i.%d.png", [Stat(key="ix7.png", size_bytes=1)]).slices == {}
+
+
+@given(st.sets(st.integers(3, 20), min_size=1))
+def test_present_and_missing_make_up_the_range(present: set[int]) -> None:
+    minz, maxz = min(present), max(present)
+    missing = missing_slices(present, minz, maxz, allow_gaps=True, uri="s")
+    assert sorted(present | set(missing)) == list(range(minz, maxz + 1))
+    assert not present & set(missing)
+    if missing:
+        with pytest.raises(UserError, match=f"{len(missing)} missing"):
+            missing_slices(present, minz, maxz, allow_gaps=False, uri="s")
+
+
+@given(st.integers(1, 100_000), st.integers(1, 1000))
+def test_chunks_never_exceed_the_fan(n_slices: int, fan: int) -> None:
+    assert len(spans(0, n_slices - 1, chunk_length(n_slices, fan))) <= fan
+
+
+def test_a_slice_that_was_exported_twice_is_noticed() -> None:
+    def entry(z: int, crc32c: str | None) -> SourceSlice:
+        return SourceSlice(z=z, key=str(z), size_bytes=1, width_px=1, height_px=1, crc32c=crc32c)
+
+    slices = [entry(0, "a"), entry(1, "b"), entry(2, "b"), entry(3, None), entry(4, None)]
+    assert repeated_slices(slices) == [(1, 2)]

@@ -1,0 +1,267 @@
+"""The plan step through its command line: what it writes, and what it refuses before anything is written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from components.plan.main import main
+from components.shared import units
+from components.shared.config import RunConfig
+from components.shared.documents import Plan
+from components.shared.grid import Span
+from components.shared.records import Record, commit
+from components.shared.storage import LocalStore
+
+FIRST, LAST = 8, 25
+
+
+def write_slice(path: Path, width: int = 40, height: int = 30, dtype: str = "uint8") -> None:
+    image = np.random.default_rng(1).integers(0, np.iinfo(dtype).max, (height, width)).astype(dtype)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    for z in range(FIRST, LAST + 1):
+        write_slice(tmp_path / "raw" / f"img.{z:05d}.png")
+    return tmp_path / "raw"
+
+
+def run(source: object, /, **changes: Any) -> Result:
+    folder = Path(str(source)).parent
+    flags = {
+        "source": source,
+        "image": "img.%05d.png",
+        "minz": FIRST,
+        "maxz": LAST,
+        "output": folder / "out",
+        "process_uri_out": folder / "parameters" / "process_uri",
+        "chunks_out": folder / "parameters" / "chunks",
+    }
+    arguments = [
+        text
+        for name, value in {**flags, **changes}.items()
+        for text in (f"--{name.replace('_', '-')}", str(value))
+    ]
+    return CliRunner().invoke(main, arguments, catch_exceptions=False)
+
+
+def plan_of(folder: Path) -> Plan:
+    return Plan.model_validate_json((folder / "out/process/plan.json").read_bytes())
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def refusal(result: Result, exit_code: int) -> str:
+    errors = [line for line in result.output.splitlines() if line.startswith("error: ")]
+    assert (result.exit_code, len(errors)) == (exit_code, 1), result.output
+    return errors[0]
+
+
+def test_a_sound_stack_is_planned(source: Path, tmp_path: Path) -> None:
+    result = run(source)
+    assert result.exit_code == 0, result.output
+    plan = plan_of(tmp_path)
+    assert [entry.z for entry in plan.slices] == list(range(FIRST, LAST + 1))
+    assert {(entry.width_px, entry.height_px) for entry in plan.slices} == {(40, 30)}
+    assert plan.slices[0].key == "img.00008.png"
+    assert plan.slices[0].size_bytes == (source / "img.00008.png").stat().st_size
+    assert (plan.pixel_type, plan.missing_z, plan.match_scale, plan.thumbnail_scale) == (
+        "uint8",
+        (),
+        1.0,
+        1.0,
+    )
+    assert (plan.chunk_length, plan.fan) == (16, 200)
+    assert (tmp_path / "parameters/process_uri").read_text() == str(tmp_path / "out/process")
+    assert json.loads((tmp_path / "parameters/chunks").read_text()) == ["8-23", "24-25"]
+    assert set(files_below(tmp_path / "out")) == {"process/plan.json"}
+
+
+def test_every_field_of_the_configuration_has_a_flag() -> None:
+    flags = {option for parameter in main.params for option in parameter.opts}
+    assert {f"--{name.replace('_', '-')}" for name in RunConfig.model_fields} < flags
+
+
+def test_parameters_arrive_as_the_text_that_a_pod_gets(source: Path, tmp_path: Path) -> None:
+    changes = {"resolution": "[4, 4, 8.5]", "skip_align": "true", "allow_gaps": "false", "clip_limit": "0.01"}
+    assert run(source, **changes, id="", email="", fan=1).exit_code == 0
+    plan = plan_of(tmp_path)
+    assert plan.config.resolution == (4, 4, 8.5)
+    assert plan.config.skip_align is True
+    assert plan.config.allow_gaps is False
+    assert plan.config.clip_limit == 0.01
+    assert plan.chunk_length == 18
+
+
+def test_a_second_run_writes_the_same_bytes_and_lists_only_what_is_left(source: Path, tmp_path: Path) -> None:
+    assert run(source).exit_code == 0
+    path = tmp_path / "out/process/plan.json"
+    before, written_ns = path.read_bytes(), path.stat().st_mtime_ns
+    plan = plan_of(tmp_path)
+    done = Record(step="align", unit="8-23", input_hash=units.chunk_hash(plan, Span(8, 23)), outputs=())
+    commit(LocalStore(tmp_path / "out/process"), done)
+    assert run(source).exit_code == 0
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == (before, written_ns)
+    assert (tmp_path / "parameters/chunks").read_text() == '["24-25"]'
+
+
+def test_another_setting_replans_and_a_changed_slice_is_matched_again(source: Path, tmp_path: Path) -> None:
+    assert run(source).exit_code == 0
+    plan = plan_of(tmp_path)
+    for chunk in units.chunks(plan):
+        record = Record(step="align", unit=str(chunk), input_hash=units.chunk_hash(plan, chunk), outputs=())
+        commit(LocalStore(tmp_path / "out/process"), record)
+    assert run(source, clip_limit=0.1).exit_code == 0
+    assert plan_of(tmp_path).config.clip_limit == 0.1
+    assert (tmp_path / "parameters/chunks").read_text() == "[]"
+    write_slice(source / "img.00025.png", width=64)
+    assert run(source, clip_limit=0.1).exit_code == 0
+    assert (tmp_path / "parameters/chunks").read_text() == '["8-23","24-25"]'
+
+
+@pytest.mark.parametrize("changes", [{"minz": 9}, {"maxz": 24}, {"image": "copy/img.%05d.png"}])
+def test_an_output_holds_one_stack(source: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+    for z in range(FIRST, LAST + 1):
+        write_slice(source / "copy" / f"img.{z:05d}.png")
+    assert run(source).exit_code == 0
+    before = files_below(tmp_path / "out")
+    assert "Choose another output" in refusal(run(source, **changes), 65)
+    assert files_below(tmp_path / "out") == before
+
+
+def test_a_plan_of_another_version_is_refused(source: Path, tmp_path: Path) -> None:
+    path = tmp_path / "out/process/plan.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"schema_version": 0}')
+    assert "plan.json. Choose another output" in refusal(run(source), 65)
+
+
+def test_sizes_may_differ_and_the_longest_side_decides_the_scales(source: Path, tmp_path: Path) -> None:
+    write_slice(source / "img.00010.png", width=70, height=2560)
+    assert run(source).exit_code == 0
+    plan = plan_of(tmp_path)
+    assert plan.largest_xy == (70, 2560)
+    assert (plan.match_scale, plan.thumbnail_scale) == (0.5, 0.2)
+
+
+def test_downsample_factor_decides_the_scale(source: Path, tmp_path: Path) -> None:
+    assert run(source, downsample_factor=4).exit_code == 0
+    assert plan_of(tmp_path).match_scale == 0.25
+
+
+def test_16_bit_is_planned(tmp_path: Path) -> None:
+    for z in range(3):
+        write_slice(tmp_path / "raw" / f"{z}.tif", dtype="uint16")
+    # cv2 writes LZW, which is refused; these are written without compression.
+    for z in range(3):
+        image = cv2.imread(str(tmp_path / "raw" / f"{z}.tif"), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(tmp_path / "raw" / f"{z}.tif"), image, [cv2.IMWRITE_TIFF_COMPRESSION, 1])
+    assert run(tmp_path / "raw", image="%d.tif", minz=0, maxz=2).exit_code == 0
+    assert plan_of(tmp_path).pixel_type == "uint16"
+
+
+def test_gaps_are_refused_by_number_unless_allowed(source: Path, tmp_path: Path) -> None:
+    for z in (10, 11, 20):
+        (source / f"img.{z:05d}.png").unlink()
+    sentence = refusal(run(source), 65)
+    assert "3 missing (10, 11, 20)" in sentence
+    assert "allow_gaps" in sentence
+    assert not (tmp_path / "out").exists()
+    assert run(source, allow_gaps="true").exit_code == 0
+    plan = plan_of(tmp_path)
+    assert plan.missing_z == (10, 11, 20)
+    assert len(plan.slices) == LAST - FIRST + 1 - 3
+
+
+def test_the_first_and_last_slice_must_be_there(source: Path, tmp_path: Path) -> None:
+    sentence = refusal(run(source, minz=5, maxz=30, allow_gaps="true"), 65)
+    assert "Set minz to 8 and maxz to 25." in sentence
+    assert not (tmp_path / "out").exists()
+
+
+def rgb(source: Path) -> None:
+    cv2.imwrite(str(source / "img.00012.png"), np.zeros((30, 40, 3), np.uint8))
+
+
+def web_page(source: Path) -> None:
+    (source / "img.00012.png").write_text("<html>")
+
+
+def deep(source: Path) -> None:
+    write_slice(source / "img.00012.png", dtype="uint16")
+
+
+REFUSED = {
+    "no folder": ({"source": "no-such-folder"}, 65, "the source must exist; got "),
+    "empty folder": ({"source": "empty"}, 65, "got no file in"),
+    "other range": ({"minz": 100, "maxz": 200}, 65, "18 slices numbered 8 to 25 in"),
+    "other padding": ({"image": "img.%04d.png"}, 65, "names such as img.00008.png, img.00009.png"),
+    "no padding": ({"image": "img.%d.png"}, 65, "names such as img.00008.png"),
+    "other names": ({"image": "slice%04d.tif"}, 65, "names such as img.00008.png"),
+    "beyond the end": ({"maxz": 30}, 65, "5 missing (26, 27, 28, 29, 30)"),
+    "leaves the folder": ({"image": "../img.%05d.png"}, 78, "'image': must stay inside"),
+    "empty range": ({"minz": 26}, 78, "minz must not exceed maxz"),
+    "not a number": ({"clip_limit": "nan"}, 78, "clip_limit"),
+    "not a boolean": ({"skip_align": "perhaps"}, 78, "skip_align"),
+    "resolution": ({"resolution": "8 nm"}, 78, "Write 8 or [8,8,8]"),
+    "enlarging": ({"downsample_factor": 0.5}, 78, "'downsample_factor' must be 0, or 1 or more"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_bad_configuration_is_refused_before_anything_is_written(
+    source: Path, tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes, exit_code, sentence = REFUSED[case]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert sentence in refusal(run(source, **{"output": tmp_path / "out", **changes}), exit_code)
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "parameters").exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (rgb, "must be grey; got RGB in"),
+        (web_page, "must be a PNG, TIFF or JPEG file"),
+        (deep, "got uint16 (img.00012.png) and uint8 (img.00008.png)"),
+    ],
+)
+def test_one_bad_slice_is_named(source: Path, tmp_path: Path, spoil: Any, sentence: str) -> None:
+    spoil(source)
+    said = refusal(run(source), 65)
+    assert sentence in said
+    assert "img.00012.png" in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("folder", ["tmp", "process/records", "chunk", "neuroglancer/jpeg"])
+def test_slices_where_a_run_writes_are_refused(source: Path, tmp_path: Path, folder: str) -> None:
+    inside = tmp_path / "out" / folder
+    inside.parent.mkdir(parents=True)
+    source.rename(inside)
+    before = files_below(tmp_path / "out")
+    assert "must lie outside" in refusal(run(inside, output=tmp_path / "out"), 65)
+    pattern = f"{folder}/img.%05d.png"
+    assert "must lie outside" in refusal(run(tmp_path / "out", image=pattern, output=tmp_path / "out"), 65)
+    assert files_below(tmp_path / "out") == before
+
+
+def test_an_output_beside_the_slices_leaves_them_as_they_are(source: Path) -> None:
+    before = files_below(source)
+    assert run(source, output=source).exit_code == 0
+    after = files_below(source)
+    assert {name: after[name] for name in before} == before
+    assert set(after) - set(before) == {"process/plan.json"}

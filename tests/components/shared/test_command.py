@@ -1,0 +1,103 @@
+"""A user's mistake is one sentence and an exit code."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.shared.command import write_parameter
+
+PROGRAM = """
+import sys
+import time
+
+import click
+
+from components.shared.command import StepCommand
+from components.shared.errors import ConfigError, TransientError, UserError
+
+FAILURES = {"user": UserError, "transient": TransientError, "config": ConfigError, "bug": RuntimeError}
+
+
+@click.command(cls=StepCommand)
+@click.option("--mode", required=True)
+def main(mode: str) -> None:
+    if mode == "wait":
+        try:
+            print("ready", flush=True)
+            time.sleep(60)
+        finally:
+            print("cleaned", flush=True)
+    if mode in FAILURES:
+        raise FAILURES[mode]("z must be at most 5; got 7 in stack. Change maxz.")
+    click.echo("done")
+
+
+main()
+"""
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_success_is_zero() -> None:
+    result = run("--mode", "fine")
+    assert (result.returncode, result.stdout) == (0, "done\n")
+
+
+@pytest.mark.parametrize(("mode", "code"), [("user", 65), ("transient", 75), ("config", 78)])
+def test_an_error_for_the_user_is_a_sentence_with_its_code(mode: str, code: int) -> None:
+    result = run("--mode", mode)
+    assert result.returncode == code
+    assert result.stderr == "error: z must be at most 5; got 7 in stack. Change maxz.\n"
+    assert result.stdout == ""
+
+
+def test_a_mistake_of_the_program_keeps_its_traceback() -> None:
+    result = run("--mode", "bug")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+
+
+def test_a_wrong_flag_is_no_traceback() -> None:
+    result = run("--mod", "x")
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert "--mode" in result.stderr
+
+
+def test_a_step_that_is_told_to_end_cleans_up() -> None:
+    step = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "--mode", "wait"], stdout=subprocess.PIPE, text=True
+    )
+    assert step.stdout is not None
+    assert step.stdout.readline() == "ready\n"
+    step.send_signal(signal.SIGTERM)
+    rest, _ = step.communicate(timeout=20)
+    assert rest == "cleaned\n"
+    assert step.returncode == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("gs://a/b", "gs://a/b"), ("", ""), (["0-3", "4-7"], '["0-3","4-7"]'), ([], "[]"), (("é",), None)],
+)
+def test_an_output_parameter_is_what_kfp_collects(
+    tmp_path: Path, value: str | list[str], text: str | None
+) -> None:
+    path = tmp_path / "outputs" / "units" / "data"
+    write_parameter(str(path), value)
+    written = path.read_text()
+    assert not written.endswith("\n")
+    if text is not None:
+        assert written == text
+    if not isinstance(value, str):
+        assert json.loads(written) == list(value)

@@ -1,0 +1,224 @@
+"""Slices are read as they are, or refused with their name; never partly."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+from components.shared.documents import SourceSlice
+from components.shared.errors import UserError
+from components.shared.imageio import read_header, read_slice
+from components.shared.storage import LocalStore, checksum
+
+HEIGHT, WIDTH = 150, 203
+
+
+def picture(dtype: str = "uint8") -> NDArray[Any]:
+    rng = np.random.default_rng(7)
+    return rng.integers(0, np.iinfo(dtype).max, (HEIGHT, WIDTH), endpoint=True).astype(dtype)
+
+
+def png(image: NDArray[Any]) -> bytes:
+    return cv2.imencode(".png", image)[1].tobytes()
+
+
+def tiff(image: NDArray[Any], **options: Any) -> bytes:
+    file = io.BytesIO()
+    tifffile.imwrite(file, image, **options)
+    return file.getvalue()
+
+
+def png_chunk(name: bytes, body: bytes) -> bytes:
+    return len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
+
+
+def png_of_header(width: int, height: int, depth: int = 8, colour_type: int = 0) -> bytes:
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([depth, colour_type, 0, 0, 0])
+    body = png_chunk(b"IDAT", zlib.compress(b"\0" * 10))
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + body + png_chunk(b"IEND", b"")
+
+
+def store_of(folder: Path, data: bytes) -> LocalStore:
+    (folder / "slice").write_bytes(data)
+    return LocalStore(folder)
+
+
+def entry_of(data: bytes, **changes: Any) -> SourceSlice:
+    facts = {"z": 3, "key": "slice", "size_bytes": len(data), "width_px": WIDTH, "height_px": HEIGHT}
+    return SourceSlice(**{**facts, **changes})
+
+
+SOUND = {
+    "png8": (png(picture()), picture()),
+    "png16": (png(picture("uint16")), picture("uint16")),
+    "tiff8": (tiff(picture()), picture()),
+    "tiff16": (tiff(picture("uint16")), picture("uint16")),
+    "tiff big-endian": (tiff(picture("uint16"), byteorder=">"), picture("uint16")),
+    "bigtiff": (tiff(picture(), bigtiff=True), picture()),
+    "tiff tiles": (tiff(picture("uint16"), tile=(64, 64)), picture("uint16")),
+    "tiff deflate": (tiff(picture("uint16"), compression="zlib", rowsperstrip=16), picture("uint16")),
+    "tiff predictor": (tiff(picture(), compression="zlib", predictor=2, rowsperstrip=16), picture()),
+    "tiff deflate tiles": (tiff(picture(), compression="zlib", tile=(64, 64)), picture()),
+}
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_a_sound_slice_is_read_exactly(tmp_path: Path, name: str) -> None:
+    data, expected = SOUND[name]
+    store = store_of(tmp_path, data)
+    header = read_header(store, "slice", len(data))
+    assert (header.width_px, header.height_px, header.pixel_type) == (WIDTH, HEIGHT, str(expected.dtype))
+    read = read_slice(store, entry_of(data, crc32c=checksum(data)), header.pixel_type)
+    assert read.dtype == expected.dtype
+    np.testing.assert_array_equal(read, expected)
+
+
+@pytest.mark.parametrize("progressive", [0, 1])
+def test_a_grey_jpeg_is_read_as_opencv_reads_it(tmp_path: Path, progressive: int) -> None:
+    data = cv2.imencode(".jpg", picture(), [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive])[1].tobytes()
+    store = store_of(tmp_path, data)
+    assert read_header(store, "slice", len(data)).image_format == "jpeg"
+    expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(read_slice(store, entry_of(data), "uint8"), expected)
+
+
+@pytest.mark.parametrize("fraction", [0.3, 0.6, 0.9, 0.999])
+@pytest.mark.parametrize("name", SOUND)
+def test_a_truncated_slice_is_refused(tmp_path: Path, name: str, fraction: float) -> None:
+    data, expected = SOUND[name]
+    cut = data[: int(len(data) * fraction)]
+    with pytest.raises(UserError, match=r"slice\. Copy the slice again\."):
+        read_slice(store_of(tmp_path, cut), entry_of(cut), str(expected.dtype))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("position", np.linspace(0.05, 0.99, 12))
+@pytest.mark.parametrize("name", ["png8", "png16", "tiff deflate"])
+def test_a_flipped_bit_never_goes_unnoticed(tmp_path: Path, name: str, position: float) -> None:
+    data, expected = SOUND[name]
+    damaged = bytearray(data)
+    damaged[int(len(data) * position)] ^= 0x10
+    with pytest.raises(UserError, match=r"slice\. Copy the slice again\."):
+        read_slice(store_of(tmp_path, bytes(damaged)), entry_of(data), str(expected.dtype))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("fraction", [0.5, 0.98])
+def test_a_truncated_jpeg_is_refused(tmp_path: Path, fraction: float) -> None:
+    data = cv2.imencode(".jpg", picture())[1].tobytes()
+    cut = data[: int(len(data) * fraction)]
+    with pytest.raises(UserError, match="whole picture"):
+        read_slice(store_of(tmp_path, cut), entry_of(cut), "uint8")
+
+
+def test_a_tiff_strip_with_too_few_rows_is_refused(tmp_path: Path) -> None:
+    data = tiff(picture(), compression="zlib", rowsperstrip=HEIGHT)
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        offset, count = file.pages.first.dataoffsets[0], file.pages.first.databytecounts[0]
+    short = zlib.compress(picture()[: HEIGHT // 2].tobytes())
+    data = data[:offset] + short.ljust(count, b"\0") + data[offset + count :]
+    with pytest.raises(UserError, match=r"must (be|hold a) whole"):
+        read_slice(store_of(tmp_path, data), entry_of(data), "uint8")
+
+
+def test_a_png_with_too_few_rows_is_refused(tmp_path: Path) -> None:
+    data = png_of_header(WIDTH, HEIGHT)
+    with pytest.raises(UserError, match="do not decode"):
+        read_slice(store_of(tmp_path, data), entry_of(data), "uint8")
+
+
+REFUSED_HEADERS = {
+    "empty": (b"", "got an empty file"),
+    "html": (b"<!DOCTYPE html><html>Sign in</html>", "must be a PNG, TIFF or JPEG file"),
+    "rgb png": (png(np.zeros((4, 4, 3), np.uint8)), "must be grey; got RGB in"),
+    "rgba png": (png(np.zeros((4, 4, 4), np.uint8)), "must be grey; got RGB with alpha"),
+    "palette": (png_of_header(4, 4, 8, 3), "must be grey; got palette colours"),
+    "grey with alpha": (png_of_header(4, 4, 8, 4), "must be grey; got grey with alpha"),
+    "1 bit": (png_of_header(4, 4, 1), "must have 8 or 16 bit; got 1 bit"),
+    "too wide": (png_of_header(100_000, 10), "got 100,000 x 10 px"),
+    "too large": (png_of_header(60_000, 60_000), "got 60,000 x 60,000 px"),
+    "no area": (png_of_header(0, 5), "got 0 x 5 px"),
+    "damaged header": (png(picture())[:18] + b"x" + png(picture())[19:], "wrong checksum"),
+    "short header": (png(picture())[:20], "must begin with a PNG header"),
+    "rgb tiff": (tiff(np.zeros((4, 4, 3), np.uint8), photometric="rgb"), "3 channels, RGB"),
+    "white is zero": (
+        tiff(picture(), photometric="miniswhite"),
+        "black as 0; got a TIFF of 1 channels, MINISWHITE",
+    ),
+    "float": (tiff(np.zeros((4, 4), np.float32)), "unsigned integers; got IEEEFP"),
+    "signed": (tiff(np.zeros((4, 4), np.int16)), "unsigned integers; got INT"),
+    "32 bit": (tiff(np.zeros((4, 4), np.uint32)), "8 or 16 bit; got 32 bit"),
+    "pages": (tiff(np.zeros((2, 4, 4), np.uint8), photometric="minisblack"), "several pages"),
+    "tiff tags": (tiff(picture())[:6] + b"\xff\xff\xff\x7f" + tiff(picture())[10:], "damaged tags"),
+    "rgb jpeg": (cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes(), "JPEG of 3 channels"),
+    "jpeg stub": (b"\xff\xd8\xff\xe0\x00\x10", "without a frame header"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_HEADERS)
+def test_a_header_that_no_step_can_use_is_refused_in_a_sentence(tmp_path: Path, name: str) -> None:
+    data, sentence = REFUSED_HEADERS[name]
+    with pytest.raises(UserError) as caught:
+        read_header(store_of(tmp_path, data), "slice", len(data))
+    message = str(caught.value)
+    assert sentence in message
+    assert str(tmp_path / "slice") in message
+    assert "\n" not in message
+
+
+def test_lzw_is_refused_because_its_decoder_does_not_notice_damage(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    file = io.BytesIO()
+    image.fromarray(picture()).save(file, "TIFF", compression="tiff_lzw")
+    with pytest.raises(UserError, match=r"without compression or with deflate; got LZW .* or as PNG\."):
+        read_header(store_of(tmp_path, file.getvalue()), "slice", len(file.getvalue()))
+
+
+def test_a_slice_that_changed_since_the_plan_is_refused(tmp_path: Path) -> None:
+    data = png(picture())
+    store = store_of(tmp_path, data)
+    with pytest.raises(UserError, match="planned size"):
+        read_slice(store, entry_of(data, size_bytes=len(data) + 1), "uint8")
+    with pytest.raises(UserError, match="planned crc32c 00000000"):
+        read_slice(store, entry_of(data, crc32c="00000000"), "uint8")
+    with pytest.raises(
+        UserError, match=r"must be 203 x 150 px of uint16, as planned; got 203 x 150 px of uint8"
+    ):
+        read_slice(store, entry_of(data), "uint16")
+    with pytest.raises(UserError, match="must be 9 x 150"):
+        read_slice(store, entry_of(data, width_px=9), "uint8")
+
+
+class CountingStore(LocalStore):
+    read_bytes = 0
+
+    def read_range(self, key: str, start: int, stop: int) -> bytes:
+        self.read_bytes += stop - start
+        return super().read_range(key, start, stop)
+
+
+@pytest.mark.parametrize(
+    "data", [png(picture()), tiff(picture()), tiff(picture("uint16"), compression="zlib")]
+)
+def test_a_header_costs_a_few_kilobytes(tmp_path: Path, data: bytes) -> None:
+    store = CountingStore(store_of(tmp_path, data)._root)
+    read_header(store, "slice", len(data))
+    assert 0 < store.read_bytes <= 2 * 4096
+
+
+def test_a_tiff_directory_at_the_end_of_the_file_is_found(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    file = io.BytesIO()
+    image.fromarray(picture()).save(file, "TIFF", compression="tiff_adobe_deflate")
+    data = file.getvalue()
+    assert int.from_bytes(data[4:8], "little") > len(data) // 2
+    store = CountingStore(store_of(tmp_path, data)._root)
+    assert read_header(store, "slice", len(data)).width_px == WIDTH
+    assert store.read_bytes < len(data) // 2
+    np.testing.assert_array_equal(read_slice(store, entry_of(data), "uint8"), picture())

@@ -1,0 +1,77 @@
+"""What is written for a volume follows from the plan and the transforms."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from small_plan import plan_of, transforms_of
+
+from components.shared.grid import BLOCK
+from components.shared.volume import Volume, volume_of
+
+
+def small_volume(minz: int = 0, maxz: int = 59, width_px: int = 520, **config: object) -> Volume:
+    plan = plan_of(minz, maxz, **config)
+    return volume_of(plan, transforms_of(plan, width_px=width_px))
+
+
+@given(st.integers(0, 2500))
+def test_slabs_cover_the_slices_once(maxz: int) -> None:
+    volume = small_volume(maxz=min(maxz, 200))
+    covered = [z for slab in range(volume.n_slabs) for z in volume.slab_z_indices(slab)]
+    assert covered == list(range(volume.size_xyz[2]))
+
+
+@given(st.integers(1, 5000), st.integers(1, 30_000), st.integers(1, 30_000))
+def test_a_block_reads_exactly_the_slabs_that_hold_its_slices(depth: int, width: int, height: int) -> None:
+    plan = plan_of(0, 0)
+    transforms = transforms_of(plan).model_copy(update={"volume_size_xyz": (width, height, depth)})
+    volume = volume_of(plan, transforms)
+    first_pass = volume.passes[0]
+    for block in {0, first_pass.n_blocks // 2, first_pass.n_blocks - 1}:
+        z = first_pass.block_position(block)[2] * BLOCK
+        slices = set(range(z, min(z + BLOCK, depth)))
+        read = {index for slab in volume.slabs_of_block(block) for index in volume.slab_z_indices(slab)}
+        assert read == slices  # no slab lies in two blocks
+
+
+def test_a_plain_run_writes_a_volume_to_browse_and_one_to_process() -> None:
+    volume = small_volume()
+    assert [(o.uri, o.encoding, list(o.levels)) for o in volume.outputs] == [
+        ("out/neuroglancer/jpeg", "jpeg", [0, 1, 2, 3, 4]),
+        ("out/chunk", "raw", [0]),
+    ]
+    assert volume.outputs[0].jpeg_quality == 80
+    assert volume.size_xyz == (520, 80, 60)
+    assert volume.size_at_level(3) == (65, 10, 8)
+    assert volume.resolution_at_level(2) == (32.0, 32.0, 32.0)
+
+
+def test_the_lossless_pyramid_is_written_where_asked() -> None:
+    volume = small_volume(raw_pyramid=True)
+    assert (volume.outputs[2].uri, volume.outputs[2].encoding) == ("out/neuroglancer/raw", "raw")
+    assert volume.outputs[2].levels == volume.outputs[0].levels
+
+
+@pytest.mark.parametrize(("asked", "first"), [(0, 0), (2, 2), (4, 4)])
+def test_output_level_is_the_finest_that_is_written(asked: int, first: int) -> None:
+    volume = small_volume(output_level=asked)
+    assert list(volume.outputs[0].levels) == list(range(first, 5))
+    assert list(volume.outputs[1].levels) == [first]
+
+
+def test_a_small_volume_has_its_one_level_whatever_is_asked() -> None:
+    volume = small_volume(maxz=9, width_px=64, output_level=4)
+    assert [list(output.levels) for output in volume.outputs] == [[1], [1]]  # 80 px high: two levels
+
+
+@pytest.mark.parametrize(("minz", "offset"), [(0, 0), (16, 16), (48, 48), (1, 0), (8, 0), (20, 0)])
+def test_slice_numbers_are_kept_where_every_level_can_hold_them(minz: int, offset: int) -> None:
+    volume = small_volume(minz=minz, maxz=minz + 59)  # five levels: multiples of 16
+    assert volume.voxel_offset_xyz == (0, 0, offset)
+
+
+def test_every_level_belongs_to_one_pass() -> None:
+    volume = small_volume(width_px=5000)
+    assert [volume.pass_at_level(level).base_level for level in range(8)] == [0] * 5 + [5] * 3

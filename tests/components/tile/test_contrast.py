@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage import exposure
+
+from components.tile.contrast import equalized, to_uint8
+
+
+def texture(height: int = 320, width: int = 400) -> NDArray[np.uint8]:
+    """Blobs with a gradient of brightness, 40..200."""
+    noise = ndimage.gaussian_filter(np.random.default_rng(3).normal(size=(height, width)), 3)
+    grey = 120 + 25 * noise / noise.std() + np.linspace(-20, 20, width)
+    return np.clip(grey, 40, 200).astype(np.uint8)
+
+
+def test_no_clip_limit_is_no_change() -> None:
+    np.testing.assert_array_equal(equalized(texture(), 0), texture())
+
+
+@pytest.mark.parametrize(("clip_limit", "most_grey_levels"), [(0.01, 4.0), (0.02, 1.0), (0.05, 1.0)])
+def test_the_clip_limit_means_what_it_means_in_scikit_image(
+    clip_limit: float, most_grey_levels: float
+) -> None:
+    ours = equalized(texture(), clip_limit).astype(float)
+    theirs = exposure.equalize_adapthist(texture(), clip_limit=clip_limit) * 255
+    assert np.abs(ours - theirs).mean() < most_grey_levels
+    assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.997
+
+
+def test_contrast_grows_with_the_clip_limit() -> None:
+    contrast = [equalized(texture(), clip_limit).std() for clip_limit in (0, 0.004, 0.008, 0.016, 0.03)]
+    assert contrast == sorted(contrast)
+    assert contrast[-1] > 1.5 * contrast[0]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (9, 9), (65, 33)])
+def test_any_size_is_equalized(shape: tuple[int, int]) -> None:
+    result = equalized(texture()[: shape[0], : shape[1]].copy(), 0.02)
+    assert (result.shape, result.dtype) == (shape, np.uint8)
+
+
+def test_8_bit_keeps_its_grey_levels() -> None:
+    np.testing.assert_array_equal(to_uint8(texture(), (60, 70)), texture())
+
+
+@given(low=st.floats(0, 60_000), width=st.floats(1, 60_000))
+def test_16_bit_is_mapped_linearly_clipped_and_rounded(low: float, width: float) -> None:
+    grey = np.arange(0, 2**16, 37, dtype=np.uint16)[None]
+    result = to_uint8(grey, (low, low + width)).astype(float)
+    exact = np.clip((grey - low) / width * 255, 0, 255)
+    assert np.abs(result - exact).max() <= 0.5 + 1e-6
+
+
+def test_a_range_without_width_does_not_fail() -> None:
+    assert to_uint8(np.array([[6, 7, 9]], np.uint16), (7, 7)).tolist() == [[0, 0, 255]]

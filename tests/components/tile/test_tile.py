@@ -1,0 +1,309 @@
+"""The tile step through its command line, its slabs read back through tensorstore."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import cv2
+import google_crc32c
+import numpy as np
+import pytest
+import tensorstore
+from click.testing import CliRunner, Result
+from numpy.typing import NDArray
+
+from components.shared.config import RunConfig
+from components.shared.documents import Plan, SliceTransform, SourceSlice, Transforms
+from components.shared.locations import locations_of
+from components.shared.records import read_record
+from components.shared.storage import LocalStore
+from components.shared.tiles import array_metadata, shard_key, tile_array_spec
+from components.shared.volume import TILES_KEY, Volume, volume_of
+from components.tile.contrast import equalized, to_uint8
+from components.tile.main import main
+from components.tile.shard import shard_bytes
+
+FIRST, N_SLICES, HEIGHT, WIDTH = 5, 20, 40, 56
+SHIFT_XY = (3, 2)
+VOLUME_XYZ = (WIDTH + 7, HEIGHT + 5, N_SLICES)
+
+
+def grey(z: int, dtype: str = "uint8") -> NDArray[Any]:
+    rng = np.random.default_rng(z)
+    return rng.integers(1, np.iinfo(dtype).max, (HEIGHT, WIDTH)).astype(dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A planned and composed stack in a folder."""
+
+    folder: Path
+    plan: Plan
+    transforms: Transforms
+
+    @property
+    def volume(self) -> Volume:
+        return volume_of(self.plan, self.transforms)
+
+    @property
+    def process(self) -> LocalStore:
+        return LocalStore(self.folder / "out/process")
+
+    def write(self) -> Run:
+        self.process.write("plan.json", self.plan.to_json())
+        self.process.write("transforms.json", self.transforms.to_json())
+        return self
+
+    def tile(self, slabs: str = "0-1") -> Result:
+        arguments = ["--process-uri", self.process.uri, "--slabs", slabs]
+        return CliRunner().invoke(main, arguments, catch_exceptions=False)
+
+    def voxels(self) -> NDArray[np.uint8]:
+        spec = tile_array_spec(self.volume, LocalStore(self.folder / "out/tmp").kvstore(TILES_KEY))
+        return tensorstore.open(spec, open=True).result().read().result()
+
+    def shard(self, slab: int) -> Path:
+        return self.folder / "out/tmp" / TILES_KEY / shard_key(slab)
+
+    def with_clip_limit(self, clip_limit: float) -> Run:
+        config = self.plan.config.model_copy(update={"clip_limit": clip_limit})
+        return dataclasses.replace(self, plan=self.plan.model_copy(update={"config": config})).write()
+
+    def with_slice(self, z: int, **changes: Any) -> Run:
+        slices = list(self.transforms.slices)
+        slices[z - FIRST] = slices[z - FIRST].model_copy(update=changes)
+        transforms = self.transforms.model_copy(update={"slices": tuple(slices)})
+        return dataclasses.replace(self, transforms=transforms).write()
+
+
+def make_run(folder: Path, dtype: str = "uint8") -> Run:
+    """A stack whose every slice is shifted by SHIFT_XY, without CLAHE."""
+    (folder / "raw").mkdir()
+    config = RunConfig(
+        source=str(folder / "raw"),
+        image="%03d.png",
+        minz=FIRST,
+        maxz=FIRST + N_SLICES - 1,
+        output=str(folder / "out"),
+        clip_limit=0,
+    )
+    entries, shown = [], []
+    for z in range(FIRST, FIRST + N_SLICES):
+        data = cv2.imencode(".png", grey(z, dtype))[1].tobytes()
+        (folder / "raw" / f"{z:03d}.png").write_bytes(data)
+        entries.append(
+            SourceSlice(z=z, key=f"{z:03d}.png", size_bytes=len(data), width_px=WIDTH, height_px=HEIGHT)
+        )
+        shown.append(
+            SliceTransform(
+                z=z,
+                uri=f"{folder}/raw/{z:03d}.png",
+                matrix=((1, 0, SHIFT_XY[0]), (0, 1, SHIFT_XY[1]), (0, 0, 1)),
+                verdict="good",
+                action="keep",
+                replaced_from=None,
+                n_edges=8,
+                edge_weight=1,
+                residual_px=0,
+            )
+        )
+    plan = Plan(
+        config=config,
+        locations=locations_of(config),
+        pixel_type=dtype,  # type: ignore[arg-type]
+        slices=tuple(entries),
+        missing_z=(),
+        match_scale=1,
+        thumbnail_scale=1,
+        chunk_length=16,
+        fan=200,
+    )
+    transforms = Transforms(
+        volume_size_xyz=VOLUME_XYZ,
+        volume_origin_xyz_px=(0, 0, FIRST),
+        intensity_range=(10_000, 50_000),
+        slices=tuple(shown),
+    )
+    return Run(folder, plan, transforms).write()
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Run:
+    return make_run(tmp_path)
+
+
+def placed(picture: NDArray[np.uint8], shift_xy: tuple[int, int] = SHIFT_XY) -> NDArray[np.uint8]:
+    plane = np.zeros((VOLUME_XYZ[1], VOLUME_XYZ[0]), np.uint8)
+    plane[shift_xy[1] :, shift_xy[0] :][:HEIGHT, :WIDTH] = picture
+    return plane
+
+
+def test_a_stack_is_tiled_exactly(stack: Run) -> None:
+    result = stack.tile()
+    assert result.exit_code == 0, result.output
+    expected = np.stack([placed(grey(z)) for z in range(FIRST, FIRST + N_SLICES)])
+    np.testing.assert_array_equal(stack.voxels(), expected)
+    record = read_record(stack.process, "tile", "1")
+    assert record is not None
+    assert [output.key for output in record.outputs] == ["zarr.json", "c/1/0/0"]
+
+
+def test_16_bit_is_shown_in_its_intensity_range(tmp_path: Path) -> None:
+    stack = make_run(tmp_path, "uint16")
+    assert stack.tile().exit_code == 0
+    expected = placed(to_uint8(grey(FIRST, "uint16"), (10_000, 50_000)))
+    np.testing.assert_array_equal(stack.voxels()[0], expected)
+    assert len(np.unique(expected)) > 200
+
+
+def test_clahe_sees_the_raw_slice_alone(stack: Run) -> None:
+    stack = stack.with_clip_limit(0.02)
+    assert stack.tile().exit_code == 0
+    np.testing.assert_array_equal(stack.voxels()[3], placed(equalized(grey(FIRST + 3), 0.02)))
+
+
+def test_a_replaced_slice_shows_its_replacement_with_that_ones_matrix(stack: Run) -> None:
+    moved = ((1.0, 0.0, 6.0), (0.0, 1.0, 4.0), (0.0, 0.0, 1.0))
+    stack = stack.with_slice(FIRST + 15, matrix=moved)
+    stack = stack.with_slice(FIRST + 14, action="replace", replaced_from=FIRST + 15)
+    stack = stack.with_slice(FIRST + 16, action="replace", replaced_from=FIRST + 15)
+    (stack.folder / "raw" / f"{FIRST + 14:03d}.png").write_bytes(b"unreadable, and not to be read")
+    assert stack.tile().exit_code == 0
+    voxels = stack.voxels()
+    for z_index in (14, 15, 16):
+        np.testing.assert_array_equal(voxels[z_index], placed(grey(FIRST + 15), (6, 4)))
+
+
+def test_a_second_run_writes_nothing(stack: Run) -> None:
+    assert stack.tile().exit_code == 0
+    metadata = stack.folder / "out/tmp" / TILES_KEY / "zarr.json"
+    written_ns = [path.stat().st_mtime_ns for path in (metadata, stack.shard(0), stack.shard(1))]
+    for path in (stack.folder / "raw").iterdir():
+        path.unlink()
+    assert stack.tile().exit_code == 0
+    assert [path.stat().st_mtime_ns for path in (metadata, stack.shard(0), stack.shard(1))] == written_ns
+
+
+def test_only_what_changed_is_made_again(stack: Run) -> None:
+    assert stack.tile().exit_code == 0
+    before = [stack.shard(slab).stat().st_ino for slab in (0, 1)]
+    moved = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    stack = stack.with_slice(FIRST + 17, matrix=moved)
+    assert stack.tile().exit_code == 0
+    after = [stack.shard(slab).stat().st_ino for slab in (0, 1)]
+    assert (after[0] == before[0], after[1] == before[1]) == (True, False)
+    np.testing.assert_array_equal(stack.voxels()[17], placed(grey(FIRST + 17), (0, 0)))
+
+
+def test_another_clip_limit_makes_every_slab_again(stack: Run) -> None:
+    assert stack.tile().exit_code == 0
+    plain = stack.voxels()
+    stack = stack.with_clip_limit(0.02)
+    assert stack.tile().exit_code == 0
+    assert all((stack.voxels()[z] != plain[z]).any() for z in range(N_SLICES))
+
+
+def test_bytes_do_not_depend_on_how_the_work_is_cut(stack: Run, tmp_path: Path) -> None:
+    assert stack.tile("0-1").exit_code == 0
+    together = [stack.shard(slab).read_bytes() for slab in (0, 1)]
+    for slab in (1, 0):
+        stack.process.delete(f"records/tile/{slab}.json")
+        stack.shard(slab).unlink()
+        assert stack.tile(f"{slab}-{slab}").exit_code == 0
+    assert [stack.shard(slab).read_bytes() for slab in (0, 1)] == together
+
+
+@pytest.mark.parametrize("damage", ["truncated", "gone", "another"])
+def test_an_unreadable_slice_is_an_error_and_no_slab(stack: Run, damage: str) -> None:
+    path = stack.folder / "raw" / f"{FIRST + 2:03d}.png"
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-50] if damage == "truncated" else b"")
+    result = stack.tile("0-0")
+    assert result.exit_code == 65
+    assert path.name in result.output
+    assert "Traceback" not in result.output
+    assert not stack.shard(0).exists()
+    assert read_record(stack.process, "tile", "0") is None
+
+
+def test_a_plane_without_a_slice_is_an_error(stack: Run) -> None:
+    slices = tuple(entry for entry in stack.plan.slices if entry.z != FIRST + 2)
+    dataclasses.replace(stack, plan=stack.plan.model_copy(update={"slices": slices})).write()
+    result = stack.tile("0-0")
+    assert result.exit_code == 65
+    assert f"got z {FIRST + 2}, which is missing" in result.output
+
+
+@pytest.mark.parametrize("slabs", ["0-2", "1-0", "x", "-1"])
+def test_a_bad_range_of_slabs_is_refused(stack: Run, slabs: str) -> None:
+    result = stack.tile(slabs)
+    assert result.exit_code == 78
+    assert result.output.count("error: '--slabs'") == 1
+    assert not (stack.folder / "out/tmp").exists()
+
+
+def test_a_missing_slab_is_an_error_for_readers_never_black(stack: Run) -> None:
+    assert stack.tile("0-0").exit_code == 0
+    with pytest.raises(ValueError, match="missing"):
+        stack.voxels()
+
+
+def test_a_black_slab_is_stored_and_read(stack: Run) -> None:
+    data = shard_bytes(stack.volume, 1, np.zeros((4, VOLUME_XYZ[1], VOLUME_XYZ[0]), np.uint8))
+    store = LocalStore(stack.folder / "out/tmp" / TILES_KEY)
+    assert stack.tile("0-0").exit_code == 0
+    store.write(shard_key(1), data)
+    assert not stack.voxels()[16:].any()
+
+
+def test_a_flipped_bit_in_a_tile_is_noticed(stack: Run) -> None:
+    assert stack.tile().exit_code == 0
+    data = bytearray(stack.shard(0).read_bytes())
+    data[len(data) // 2] ^= 1
+    stack.shard(0).write_bytes(data)
+    with pytest.raises(ValueError, match=r"(?i)crc|checksum|digest"):
+        stack.voxels()
+
+
+def test_a_shard_is_laid_out_as_the_zarr_specification_says() -> None:
+    """Zarr v3 sharding: chunks, then an index of (offset, length); each ends in its crc32c."""
+    volume = Volume(
+        size_xyz=(2100, 1030, 3),
+        voxel_offset_xyz=(0, 0, 0),
+        resolution_nm=(8, 8, 8),
+        slab_depth=16,
+        passes=(),
+        outputs=(),
+    )
+    data = shard_bytes(volume, 0, np.ones((3, 1030, 2100), np.uint8))
+    index = data[-(16 * 6 + 4) :]
+    assert google_crc32c.value(index[:-4]) == int.from_bytes(index[-4:], "little")
+    entries = np.frombuffer(index[:-4], "<u8").reshape(6, 2)
+    spans = sorted((int(offset), int(offset + length)) for offset, length in entries)
+    assert spans[0][0] == 0
+    assert spans[-1][1] == len(data) - len(index)
+    for start, stop in spans:
+        assert google_crc32c.value(data[start : stop - 4]) == int.from_bytes(data[stop - 4 : stop], "little")
+
+
+def test_the_metadata_opens_without_our_spec(stack: Run) -> None:
+    assert stack.tile().exit_code == 0
+    folder = str(stack.folder / "out/tmp" / TILES_KEY)
+    array = tensorstore.open({"driver": "zarr3", "kvstore": {"driver": "file", "path": folder}}).result()
+    assert array.domain.labels == ("z", "y", "x")
+    assert array.shape == VOLUME_XYZ[::-1]
+    np.testing.assert_array_equal(array.read().result(), stack.voxels())
+    opened = array.spec().to_json()["metadata"]
+    chunk_shape = array_metadata(stack.volume)["codecs"][0]["configuration"]["chunk_shape"]
+    assert opened["codecs"][0]["configuration"]["chunk_shape"] == chunk_shape == [16, 1024, 1024]
+
+
+def test_zarr_python_reads_the_same(stack: Run) -> None:
+    zarr = pytest.importorskip("zarr", reason="zarr is not installed")
+    assert stack.tile().exit_code == 0
+    array = zarr.open_array(str(stack.folder / "out/tmp" / TILES_KEY), mode="r")
+    np.testing.assert_array_equal(array[:], stack.voxels())
