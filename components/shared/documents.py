@@ -148,7 +148,7 @@ class SliceTransform(Document):
     edge_weight: float
     """Mean robust weight of these pairs in the solve, 0..1."""
     residual_px: float
-    """RMS disagreement of these pairs with the solution at the corners and the centre."""
+    """RMS disagreement of the believed ones with the solution, over the common area; 0 where none is."""
 
 
 class Transforms(Document):

@@ -18,7 +18,7 @@ from components.shared.volume import Volume, volume_of
 
 _MATCHING_KEYS = {"downsample_factor", "match_size", "neighbours", "skip_align"}
 _TILE_KEYS = {"clip_limit"}
-_PYRAMID_KEYS = {"jpeg_quality", "raw_pyramid", "output_level", "resolution", "output"}
+_PYRAMID_KEYS = {"jpeg_quality", "raw_pyramid", "output_level", "resolution"}
 
 
 def _settings(plan: Plan, keys: set[str]) -> str:

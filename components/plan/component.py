@@ -1,0 +1,89 @@
+"""The `plan` step as KFP sees it."""
+
+from kfp import dsl
+
+from components.shared.images import image_name
+
+
+@dsl.container_component
+def plan(
+    source: str,
+    image: str,
+    minz: int,
+    maxz: int,
+    output: str,
+    process_uri: dsl.OutputPath(str),  # type: ignore[valid-type]
+    chunks: dsl.OutputPath(list),  # type: ignore[valid-type]
+    id: str,  # noqa: A002 - the key of the configuration
+    project: str,
+    email: str,
+    resolution: list,  # type: ignore[type-arg]
+    downsample_factor: float,
+    match_size: int,
+    neighbours: int,
+    solver: str,
+    skip_align: bool,
+    allow_gaps: bool,
+    clip_limit: float,
+    jpeg_quality: int,
+    raw_pyramid: bool,
+    output_level: int,
+    keep_tiles: bool,
+    fan: int,
+) -> dsl.ContainerSpec:
+    """Look at the input, refuse what cannot work, and cut the work into units.
+
+    Args:
+        source: Bucket, gs:// URI or folder that holds the slices.
+        image: Name pattern of a slice, such as img.%05d.png.
+        minz: Number of the first slice.
+        maxz: Number of the last slice, included.
+        output: gs:// URI or folder that receives the results.
+        process_uri: Where the records of the run lie.
+        chunks: Ranges of slices that are still to be matched, such as 0-15.
+        id: Name of the run.
+        project: Google Cloud project that pays for requests.
+        email: Address that is told when the run ends.
+        resolution: Size of a voxel in nm, [x, y, z].
+        downsample_factor: Slices are matched at 1 / this scale; 0 chooses it from match_size.
+        match_size: Longest side in px at which slices are matched.
+        neighbours: Each slice is matched with this many that follow it.
+        solver: robust: one global solve. compose: product of neighbouring transforms.
+        skip_align: Take the slices as they lie, without alignment.
+        allow_gaps: Accept missing slices and stacks that fall into unconnected parts.
+        clip_limit: CLAHE clip limit in scikit-image's meaning; 0 switches CLAHE off.
+        jpeg_quality: JPEG quality of the volume to browse.
+        raw_pyramid: Write every level lossless too, under neuroglancer/raw.
+        output_level: Finest level that is written; 0 is full resolution.
+        keep_tiles: Keep the aligned tiles in tmp/ when the run has ended.
+        fan: Most items in a loop.
+    """
+    return dsl.ContainerSpec(
+        image=image_name("plan"),
+        command=["python", "-m", "components.plan.main"],
+        args=[
+            *("--id", id),
+            *("--source", source),
+            *("--image", image),
+            *("--minz", minz),
+            *("--maxz", maxz),
+            *("--output", output),
+            *("--project", project),
+            *("--email", email),
+            *("--resolution", resolution),
+            *("--downsample-factor", downsample_factor),
+            *("--match-size", match_size),
+            *("--neighbours", neighbours),
+            *("--solver", solver),
+            *("--skip-align", skip_align),
+            *("--allow-gaps", allow_gaps),
+            *("--clip-limit", clip_limit),
+            *("--jpeg-quality", jpeg_quality),
+            *("--raw-pyramid", raw_pyramid),
+            *("--output-level", output_level),
+            *("--keep-tiles", keep_tiles),
+            *("--fan", fan),
+            *("--process-uri-out", process_uri),
+            *("--chunks-out", chunks),
+        ],
+    )

@@ -1,0 +1,23 @@
+"""What is known of a run when the report is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from components.report.pairs import PairTally
+from components.report.slice_table import SliceRow
+from components.shared.documents import Plan, Transforms
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What is known of a run; a document that is not there stays None or empty."""
+
+    plan: Plan
+    pairs: PairTally = field(default_factory=PairTally)
+    n_chunks: int = 0
+    n_chunks_matched: int = 0
+    transforms: Transforms | None = None
+    rows: list[SliceRow] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    """Sentences on documents that are there and cannot be read."""

@@ -1,0 +1,98 @@
+"""`fibstack-report`: prove that the volume is complete, publish it, and say how the run went."""
+
+from __future__ import annotations
+
+import logging
+
+import click
+
+from components.report.completeness import Problem
+from components.report.evidence import Evidence
+from components.report.page import render
+from components.report.publish import publish, remove_tiles, withdraw
+from components.report.reading import gather, read_plan, thumbnails
+from components.report.sections import SectionPair, make_sections
+from components.report.status import RunStatus, parse_status
+from components.report.summary import RunDocument, summarise
+from components.report.verify import Verification, is_untouched, read_blocks, verify
+from components.shared.command import StepCommand
+from components.shared.errors import TransientError, UserError
+from components.shared.storage import Store, join_uri, open_store
+from components.shared.volume import Volume, volume_of
+
+logger = logging.getLogger(__name__)
+
+
+@click.command(cls=StepCommand)
+@click.option("--output", required=True, help="gs:// URI or folder that receives the results.")
+@click.option(
+    "--status", required=True, help="How the steps before ended: KFP's final status, or Argo's word."
+)
+def main(output: str, status: str) -> None:
+    """Prove that the volume is complete, publish it, and say how the run went; also after a failure."""
+    process = open_store(join_uri(output, "process"))
+    plan = read_plan(process)
+    if plan is None:
+        logger.info("no plan in %s: the input was refused, so there is nothing to report", process.uri)
+        return
+    evidence = gather(process, plan)
+    run_status = parse_status(status)
+    volume = volume_of(plan, evidence.transforms) if evidence.transforms else None
+    verification = look_at(evidence, volume, run_status, process)
+    run = write_page(evidence, run_status, volume, verification, process)
+    if run.complete and volume is not None:
+        publish(volume)
+    process.write("run.json", run.to_json())
+    for sentence in run.summary:
+        logger.info("%s", sentence)
+    if run.complete and not plan.config.keep_tiles:
+        logger.info("removed %d files of aligned tiles", remove_tiles(plan, process))
+    if not run.complete and run.state != "failed":
+        raise incomplete(verification.problems, output)
+
+
+def look_at(evidence: Evidence, volume: Volume | None, status: RunStatus, process: Store) -> Verification:
+    """Verify the volume if the run did not fail before, and withdraw an `info` that is no longer true.
+
+    A viewer takes `info` for the promise of a whole volume. An earlier run's `info` therefore goes when
+    shards of this run have begun to take the place of that run's; it stays while that volume is untouched.
+    """
+    if volume is None or evidence.transforms is None:
+        problem = Problem("the slices have no transforms, so there is no volume", cured_by_retry=True)
+        return Verification((problem,) if status.state != "failed" else (), ())
+    blocks = read_blocks(evidence.plan, evidence.transforms, volume, process)
+    verification = verify(volume, blocks)
+    if verification.problems and not is_untouched(blocks):
+        for uri in withdraw(volume):
+            logger.warning("withdrew the info of %s: it no longer holds one whole volume", uri)
+    if status.state == "failed":
+        return Verification((), ())
+    return verification
+
+
+def write_page(
+    evidence: Evidence, status: RunStatus, volume: Volume | None, verification: Verification, process: Store
+) -> RunDocument:
+    """Write `report/index.html`; returns the run document that it shows."""
+    sections: list[SectionPair] = []
+    if evidence.transforms is not None:
+        pictures = thumbnails(process, evidence)
+        sections = make_sections(evidence.plan, evidence.transforms, evidence.rows, pictures)
+    run = summarise(evidence, status, volume, verification.problems, verification.outputs)
+    process.write("report/index.html", render(run, evidence, sections).encode())
+    logger.info("the report lies in %s/report/index.html", process.uri)
+    return run
+
+
+def incomplete(problems: tuple[Problem, ...], output: str) -> UserError | TransientError:
+    """The error of a run that ended without a whole volume."""
+    first = "; ".join(problem.sentence for problem in problems[:2])
+    report = join_uri(output, "process", "report", "index.html")
+    what = f"the volume must be complete; {first}. The report is {report}."
+    if all(problem.cured_by_retry for problem in problems):
+        return TransientError(f"{what} Start the run again: only what is missing is made.")
+    return UserError(f"{what} Remove these files and start the run again.")
+
+
+if __name__ == "__main__":
+    main()

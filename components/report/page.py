@@ -1,0 +1,124 @@
+"""The report as one self-contained page."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jinja2
+import numpy as np
+
+from components.report.evidence import Evidence
+from components.report.figures import Curve, Panel, curves_svg, section_png
+from components.report.reslice import Section
+from components.report.sections import SectionPair
+from components.report.slice_table import SliceRow, column, worst_first
+from components.report.summary import RunDocument, command_of, count, megabytes
+
+ROWS_AT_FIRST = 200
+"""The table shows this many slices, worst first, until more are asked for."""
+MOST_REFUSED = 500
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    title: str
+    name: str
+    digits: int | None
+    help: str
+
+
+_COLUMNS = (
+    _Column("z", "z", None, "slice number of the file name"),
+    _Column("file", "file", None, ""),
+    _Column("verdict", "verdict", None, ""),
+    _Column("action", "action", None, "what became of the slice"),
+    _Column("dx px", "dx_px", 2, "shift along x"),
+    _Column("dy px", "dy_px", 2, "shift along y"),
+    _Column("rotation °", "rotation_deg", 3, "x towards y"),
+    _Column("scale ppm", "scale_ppm", 0, "deviation from 1, in millionths"),
+    _Column("step px", "step_px", 2, "movement against the slice before"),
+    _Column("edges", "n_edges", None, "accepted pairs of this slice"),
+    _Column("residual px", "residual_px", 3, "disagreement of these pairs with the solution"),
+    _Column("NCC before", "ncc_before", 3, "correlation with the neighbour, as they lie"),
+    _Column("NCC after", "ncc_after", 3, "correlation with the neighbour, aligned"),
+)
+
+
+def render(run: RunDocument, evidence: Evidence, sections: Sequence[SectionPair]) -> str:
+    """The page's HTML, which loads nothing from elsewhere."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("components.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["png"] = lambda section: section_png(section.values, section.known)
+    environment.filters["aspect"] = _aspect
+    rows = [_cells(row) for row in worst_first(evidence.rows)]
+    return environment.get_template("page.html.j2").render(
+        run=run,
+        evidence=evidence,
+        config=run.config.model_dump(mode="json"),
+        command=command_of(run.config),
+        view_command=shlex.join(["fibstack", "view", run.config.output]),
+        sections=sections,
+        correlation=_correlation_svg(evidence.rows),
+        tracks=_tracks_svg(evidence.rows),
+        columns=_COLUMNS,
+        first_rows=rows[:ROWS_AT_FIRST],
+        table_json=_script_json({"rows": rows, "shown": ROWS_AT_FIRST}) if rows else "",
+        refused=evidence.pairs.refused[:MOST_REFUSED],
+        count=count,
+        megabytes=megabytes,
+    )
+
+
+def _correlation_svg(rows: Sequence[SliceRow]) -> str:
+    before, after = Curve("before", column(rows, "ncc_before")), Curve("after", column(rows, "ncc_after"))
+    return _svg(rows, [Panel("NCC", [before, after])])
+
+
+def _tracks_svg(rows: Sequence[SliceRow]) -> str:
+    shifts = [Curve("x", column(rows, "dx_px")), Curve("y", column(rows, "dy_px"))]
+    panels = [Panel("shift, px", shifts)]
+    for label, name in (
+        ("rotation, °", "rotation_deg"),
+        ("scale, ppm", "scale_ppm"),
+        ("step, px", "step_px"),
+    ):
+        panels.append(Panel(label, [Curve(name, column(rows, name))]))
+    return _svg(rows, panels)
+
+
+def _svg(rows: Sequence[SliceRow], panels: Sequence[Panel]) -> str:
+    """The panels that there are values for; empty where there are none."""
+    known = [panel for panel in panels if any(np.isfinite(curve.values).any() for curve in panel.curves)]
+    return curves_svg([row.z for row in rows], known) if known else ""
+
+
+def _aspect(section: Section) -> str:
+    """Width / height of the picture: thin stacks are stretched along z, so that a jump can be seen."""
+    n_rows, n_samples = section.values.shape
+    return f"{n_samples} / {max(n_rows, n_samples // 3)}"
+
+
+def _cells(row: SliceRow) -> list[str | int | float | None]:
+    return [_cell(getattr(row, column.name), column, row) for column in _COLUMNS]
+
+
+def _cell(value: str | float, column: _Column, row: SliceRow) -> str | int | float | None:
+    if column.name == "action" and row.replaced_from is not None:
+        return f"replaced by {row.replaced_from}"
+    if isinstance(value, float):
+        return round(value, column.digits) + 0.0 if math.isfinite(value) else None
+    return value
+
+
+def _script_json(value: object) -> str:
+    """JSON that cannot end the script element that holds it."""
+    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")

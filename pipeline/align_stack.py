@@ -1,0 +1,106 @@
+"""The pipeline: plan -> align -> compose -> tile -> pyramid, and report whatever happens."""
+
+from kfp import dsl
+from kfp.dsl.base_component import BaseComponent
+
+from components.align.component import align
+from components.compose.component import compose
+from components.plan.component import plan
+from components.pyramid.component import pyramid
+from components.report.component import report
+from components.tile.component import tile
+from pipeline.settings import Settings, Step
+
+
+def align_stack(settings: Settings) -> BaseComponent:
+    """The pipeline with its settings fixed; its parameters are the fields of `RunConfig`."""
+
+    def on(step: Step, task: dsl.PipelineTask) -> dsl.PipelineTask:
+        """Give a task its image, machine and retries; steps know themselves what is done, so no caching."""
+        wanted = settings.step(step)
+        task.set_container_image(settings.image(step))
+        task.set_cpu_request(wanted.cpu).set_cpu_limit(wanted.cpu)
+        task.set_memory_request(wanted.memory).set_memory_limit(wanted.memory)
+        task.set_retry(
+            wanted.retries,
+            backoff_duration=f"{wanted.backoff_s}s",
+            backoff_factor=2.0,
+            backoff_max_duration=f"{wanted.backoff_max_s}s",
+        )
+        return task.set_caching_options(False)
+
+    @dsl.pipeline(
+        name="align-stack",
+        description="Aligns a stack of FIB-SEM slices and writes it as a sharded neuroglancer volume.",
+    )
+    def pipeline(
+        source: str,
+        image: str,
+        minz: int,
+        maxz: int,
+        output: str,
+        id: str = "",  # noqa: A002 - the key of the configuration
+        project: str = "",
+        email: str = "",
+        resolution: list = [8.0, 8.0, 8.0],  # type: ignore[type-arg]  # noqa: B006 - read once, when compiled
+        downsample_factor: float = 0.0,
+        match_size: int = 1280,
+        neighbours: int = 4,
+        solver: str = "robust",
+        skip_align: bool = False,
+        allow_gaps: bool = False,
+        clip_limit: float = 0.02,
+        jpeg_quality: int = 80,
+        raw_pyramid: bool = False,
+        output_level: int = 0,
+        keep_tiles: bool = False,
+    ) -> None:
+        reported = on("report", report(output=output))
+        with dsl.ExitHandler(reported):
+            planned = on(
+                "plan",
+                plan(
+                    source=source,
+                    image=image,
+                    minz=minz,
+                    maxz=maxz,
+                    output=output,
+                    id=id,
+                    project=project,
+                    email=email,
+                    resolution=resolution,
+                    downsample_factor=downsample_factor,
+                    match_size=match_size,
+                    neighbours=neighbours,
+                    solver=solver,
+                    skip_align=skip_align,
+                    allow_gaps=allow_gaps,
+                    clip_limit=clip_limit,
+                    jpeg_quality=jpeg_quality,
+                    raw_pyramid=raw_pyramid,
+                    output_level=output_level,
+                    keep_tiles=keep_tiles,
+                    fan=settings.fan,
+                ),
+            )
+            process_uri = planned.outputs["process_uri"]
+
+            with dsl.ParallelFor(planned.outputs["chunks"], parallelism=settings.parallelism) as chunk:
+                aligned = on("align", align(process_uri=process_uri, chunk=chunk))
+
+            composed = on("compose", compose(process_uri=process_uri)).after(aligned)
+
+            with dsl.ParallelFor(composed.outputs["slabs"], parallelism=settings.parallelism) as slabs:
+                tiled = on("tile", tile(process_uri=process_uri, slabs=slabs))
+
+            # Each pass reads what the one before it left behind; a small volume's later loops are empty.
+            before = tiled
+            for level, blocks_out in ((0, "blocks"), (5, "coarse_blocks"), (10, "top_blocks")):
+                with dsl.ParallelFor(
+                    composed.outputs[blocks_out], parallelism=settings.parallelism
+                ) as blocks:
+                    written = on("pyramid", pyramid(process_uri=process_uri, level=level, blocks=blocks))
+                    written.after(before)
+                before = written
+
+    return pipeline

@@ -1,0 +1,203 @@
+"""`fibstack`: run the pipeline here, compile it, and look at what came out."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from components.shared.config import RunConfig
+from components.shared.errors import ConfigError, FibstackError
+from pipeline.command import LazyCommand, Program
+from pipeline.configuration import read_config
+from pipeline.settings import Settings, read_settings
+
+_FILE = click.Path(path_type=Path)
+
+
+def _default_jobs() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _default_log_dir() -> Path:
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+    return Path(state, "fibstack/runs")
+
+
+def _help(key: str) -> str:
+    return RunConfig.model_fields[key].description or ""
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="fibstack", prog_name="fibstack")
+def main() -> None:
+    """Turn a stack of FIB-SEM slices into an aligned, browsable volume."""
+
+
+main.add_command(LazyCommand("sample", "components.sample.main:main", "Make a small stack to try things on."))
+main.add_command(
+    LazyCommand("score", "components.sample.score:main", "Compare a run on a sample with the truth.")
+)
+main.add_command(LazyCommand("view", "components.report.view:main", "Look at a volume in the browser."))
+
+
+_SETTINGS = click.option(
+    "--settings",
+    "settings_path",
+    type=_FILE,
+    help="TOML file of compile-time settings: images, machines, retries.",
+)
+
+
+@main.command()
+@click.argument("config_path", metavar="[CONFIG.yaml]", required=False, type=_FILE)
+@click.option("--source", help=_help("source"))
+@click.option("--image", help=_help("image"))
+@click.option("--minz", metavar="INTEGER", help=_help("minz"))
+@click.option("--maxz", metavar="INTEGER", help=_help("maxz"))
+@click.option("--output", help=_help("output"))
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Any other key, such as clip_limit=0.01; repeatable.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), help="Most processes at a time.  [default: number of cores]"
+)
+@_SETTINGS
+@click.option(
+    "--log-dir",
+    type=_FILE,
+    help="Folder that gets a folder of logs for this run.  [default: ~/.local/state/fibstack/runs]",
+)
+def run(
+    config_path: Path | None,
+    changes: tuple[str, ...],
+    jobs: int | None,
+    settings_path: Path | None,
+    log_dir: Path | None,
+    **flags: str | None,
+) -> None:
+    """Run the whole pipeline on this machine.
+
+    CONFIG.yaml holds 'key: value' lines (YAML or JSON); flags and --set overrule it. Relative folders count
+    from the folder where you are. A run that was stopped goes on where it was: give the same command again.
+
+    Exit code: 0 the volume is complete and verified, 65 bad input, 75 try again, 78 bad configuration.
+    """
+    given = {key: value for key, value in flags.items() if value is not None}
+    if config_path is None and not given and not changes:
+        raise ConfigError(
+            "a configuration must be given. "
+            "Name a CONFIG.yaml, or give --source, --image, --minz, --maxz and --output."
+        )
+    config = read_config(config_path, given, changes)
+    settings = _settings(settings_path)
+    _run(config, settings, jobs or _default_jobs(), log_dir or _default_log_dir())
+
+
+def _settings(path: Path | None) -> Settings:
+    return Settings() if path is None else read_settings(path)
+
+
+def _run(config: RunConfig, settings: Settings, jobs: int, log_dir: Path) -> None:
+    """Compile, run, and say how it went; leaves with the exit code of a failure."""
+    from pipeline.compile import compile_kfp
+    from pipeline.dataflow import steps
+    from pipeline.ir import read_pipeline
+    from pipeline.local import RunInterruptedError, run_pipeline
+    from pipeline.progress import print_summary, progress_on
+
+    text = compile_kfp(settings)
+    pipeline = read_pipeline(text)
+    folder = _new_folder(log_dir.expanduser().absolute(), config.id)
+    (folder / "pipeline.yaml").write_text(text)
+    (folder / "config.json").write_text(config.model_dump_json(indent=1) + "\n")
+    console = Console(stderr=True)
+    console.print(f"Logs: {folder}", highlight=False, soft_wrap=True, markup=False)
+    progress = progress_on(console, steps(pipeline))
+    try:
+        with progress:
+            failure = run_pipeline(pipeline, config.model_dump(mode="json"), folder, jobs, progress)
+    except RunInterruptedError as interrupted:
+        click.echo("Stopped. Give the same command again to go on.", err=True)
+        sys.exit(interrupted.exit_code)
+    print_summary(console, progress.use)
+    if failure is not None:
+        click.echo(f"error: {failure.message}\nLog: {failure.log}", err=True)
+        known = {error.exit_code for error in FibstackError.__subclasses__()}
+        sys.exit(failure.exit_code if failure.exit_code in known else 1)
+    _print_result(config.output)
+
+
+def _new_folder(log_dir: Path, run_id: str) -> Path:
+    """A folder for the logs of one run, named after the time."""
+    name = time.strftime("%Y%m%d-%H%M%S") + (f"-{run_id}" if run_id else "")
+    try:
+        log_dir.mkdir(parents=True, exist_ok=True)
+        for attempt in range(1000):
+            folder = log_dir / (f"{name}-{attempt}" if attempt else name)
+            if not folder.exists():
+                folder.mkdir()
+                return folder
+    except OSError as error:
+        raise ConfigError(f"cannot write logs to {log_dir}: {error.strerror}. Change --log-dir.") from None
+    raise ConfigError(f"cannot find a free name for logs in {log_dir}. Change --log-dir.")
+
+
+def _print_result(output: str) -> None:
+    """Say where the volume is and what the report says of it."""
+    click.echo(f"Volume: {output.rstrip('/')}/neuroglancer/jpeg")
+    for line in _report_lines(output):
+        click.echo(f"  {line}")
+    click.echo(f"Look at it: fibstack view {output}")
+
+
+def _report_lines(output: str) -> list[str]:
+    """The ready-made lines of `process/run.json`; none where the report wrote none."""
+    # Imported by name: a laptop that only compiles and submits has no storage libraries.
+    storage = importlib.import_module("components.shared.storage")
+    try:
+        lines = json.loads(storage.open_store(output).read("process/run.json")).get("summary", [])
+    except (FibstackError, ValueError, AttributeError):
+        return []
+    return [str(line) for line in lines] if isinstance(lines, list) else []
+
+
+@main.command("compile")
+@click.option(
+    "--target",
+    type=click.Choice(["kfp"]),
+    default="kfp",
+    show_default=True,
+    help="What will run the pipeline.",
+)
+@_SETTINGS
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    help="File to write, or - for stdout.  [default: the file in manifests/, or stdout elsewhere]",
+)
+def compile_command(target: str, settings_path: Path | None, output: Path | None) -> None:  # noqa: ARG001 - one target so far
+    """Compile the pipeline to what is submitted."""
+    from pipeline.compile import KFP_MANIFEST, compile_kfp
+
+    text = compile_kfp(_settings(settings_path))
+    path = output or (KFP_MANIFEST if KFP_MANIFEST.parent.is_dir() else Path("-"))
+    if str(path) == "-":
+        click.echo(text, nl=False)
+        return
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}. Change --output.") from None
+    click.echo(f"Wrote {path}", err=True)

@@ -1,0 +1,58 @@
+"""How `fibstack` loads its commands and answers errors."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+from typing import Any
+
+import click
+
+from components.shared.errors import ConfigError, FibstackError
+
+_EXTRAS = {"kfp": "submit", "neuroglancer": "view"}
+"""Extra that installs a module; every other one comes with `step`."""
+
+
+class Program(click.Group):
+    """A group of commands that answers errors with one sentence and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            module = (error.name or "").partition(".")[0]
+            if module in ("", "pipeline", "components"):
+                raise
+            extra = _EXTRAS.get(module, "step")
+            click.echo(
+                f"error: 'fibstack {ctx.invoked_subcommand}' needs the package {module}. "
+                f"Install it with: pip install 'fibstack[{extra}]'",
+                err=True,
+            )
+            ctx.exit(ConfigError.exit_code)
+        except KeyboardInterrupt:
+            ctx.exit(128 + signal.SIGINT)
+        except FibstackError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+class LazyCommand(click.Command):
+    """A command that is imported when it is called, so that the others start without its libraries."""
+
+    def __init__(self, name: str, target: str, short_help: str) -> None:
+        super().__init__(name, short_help=short_help, help=short_help)
+        self._target = target
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # noqa: ANN401 - click's signature
+    ) -> click.Context:
+        """Hand over to the real command."""
+        module, _, attribute = self._target.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command.make_context(info_name, args, parent=parent, **extra)

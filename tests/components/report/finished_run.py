@@ -1,0 +1,208 @@
+"""A small run whose every document and shard is known: what the report reads.
+
+The volume is written by tensorstore, an independent writer, and the records are made of what it wrote.
+"""
+
+import io
+import json
+import math
+
+import numpy as np
+import tensorstore as ts
+
+from components.shared.config import RunConfig
+from components.shared.documents import (
+    AlignRecord,
+    PairRecord,
+    Plan,
+    SliceStatistics,
+    SliceTransform,
+    SourceSlice,
+    Transforms,
+)
+from components.shared.geometry import rotation_deg
+from components.shared.locations import locations_of
+from components.shared.precomputed import info, shards_of_block
+from components.shared.records import Output, Record, commit, write_output
+from components.shared.storage import checksum, join_uri, open_store
+from components.shared.units import block_hash, chunks, slab_hashes
+from components.shared.volume import volume_of
+
+SIZE_XYZ = (1100, 70, 20)
+"""Two blocks in the first pass, one in the second."""
+
+
+def make_plan(output, n_slices=20, size_xy=SIZE_XYZ[:2], thumbnail_scale=0.5, missing=(), **settings):
+    config = RunConfig(
+        source="source", image="img.%05d.png", minz=0, maxz=n_slices - 1, output=str(output), **settings
+    )
+    return Plan(
+        config=config,
+        locations=locations_of(config),
+        pixel_type="uint8",
+        slices=[
+            SourceSlice(z=z, key=f"img.{z:05d}.png", size_bytes=10, width_px=size_xy[0], height_px=size_xy[1])
+            for z in range(n_slices)
+            if z not in missing
+        ],
+        missing_z=missing,
+        match_scale=1.0,
+        thumbnail_scale=thumbnail_scale,
+        chunk_length=8,
+        fan=200,
+    )
+
+
+def pair_record(z, neighbour_z, accepted=True, reason="", ncc=(0.4, 0.9)):
+    return PairRecord(
+        z=z,
+        neighbour_z=neighbour_z,
+        accepted=accepted,
+        reason=reason,
+        n_matches=100,
+        n_inliers=80 if accepted else 3,
+        coverage=0.7,
+        model="rigid" if accepted else None,
+        residuals_px={"rigid": 0.4},
+        matrix=np.eye(3).tolist() if accepted else None,
+        sigma_px=0.1,
+        n_windows=9,
+        ncc_before=ncc[0],
+        ncc_after=ncc[1] if accepted else ncc[0],
+        fallback="",
+    )
+
+
+def slice_statistics(z):
+    return SliceStatistics(
+        z=z, mean=100, std=30, low=0, high=255, zero_fraction=0, saturated_fraction=0, sharpness=1,
+        content_fraction=1, n_features=500,
+    )  # fmt: skip
+
+
+def make_transforms(plan, matrices, size_xyz, replaced=None):
+    replaced = replaced or {}
+    return Transforms(
+        volume_size_xyz=size_xyz,
+        volume_origin_xyz_px=(0, 0, plan.config.minz),
+        intensity_range=(0, 255),
+        slices=[
+            SliceTransform(
+                z=z,
+                uri="" if z in plan.missing_z else f"source/img.{z:05d}.png",
+                matrix=matrix.tolist(),
+                verdict="missing" if z in plan.missing_z else "good",
+                action="replace" if z in replaced else "keep",
+                replaced_from=replaced.get(z),
+                n_edges=8,
+                edge_weight=0.98,
+                residual_px=0.3,
+            )
+            for z, matrix in enumerate(matrices)
+        ],
+    )
+
+
+def write_plan(process, plan):
+    process.write("plan.json", plan.to_json())
+
+
+def write_align(process, plan, thumbnails, refused=()):
+    """Records of all chunks; `refused` are pairs (z, neighbour_z) that had too few inliers."""
+    for chunk in chunks(plan):
+        zs = [s.z for s in plan.slices if s.z in chunk]
+        pairs = [
+            pair_record(z, n, (z, n) not in refused, "few_inliers" if (z, n) in refused else "")
+            for z in zs
+            for n in range(z + 1, min(z + 5, plan.config.maxz + 1))
+        ]
+        record = AlignRecord(slices=[slice_statistics(z) for z in zs], pairs=pairs)
+        process.write(f"align/{chunk}.json", record.to_json())
+        archive = io.BytesIO()
+        np.savez_compressed(archive, **{f"z{z}": thumbnails(z) for z in zs})
+        process.write(f"align/{chunk}.npz", archive.getvalue())
+
+
+def slice_lines(transforms):
+    for previous, s in zip([None, *transforms.slices], transforms.slices, strict=False):
+        m = np.array(s.matrix)
+        values = s.model_dump()
+        values |= {"dx_px": m[0, 2], "dy_px": m[1, 2], "rotation_deg": rotation_deg(m), "scale_ppm": 0.0}
+        values |= {"shear_ppm": 0.0, "step_px": 1.5 if previous else None}
+        if previous:
+            values |= {"ncc_before": 0.4 + 0.05 * math.sin(s.z), "ncc_after": 0.9 + 0.01 * math.sin(s.z)}
+        yield json.dumps(values)
+
+
+def write_compose(process, transforms):
+    process.write("transforms.json", transforms.to_json())
+    process.write("slices.jsonl", "\n".join(slice_lines(transforms)).encode())
+
+
+def write_volume(plan, transforms, process, voxels=None):
+    """Every output with its shards and records, without `info`. `voxels` is [x, y, z]."""
+    volume = volume_of(plan, transforms)
+    if voxels is None:
+        voxels = np.random.default_rng(0).integers(1, 255, volume.size_xyz, dtype=np.uint8)
+    for output in volume.outputs:
+        store = open_store(output.uri)
+        store.write("info", json.dumps(info(volume, output)).encode())
+        for index, level in enumerate(output.levels):
+            spec = {"driver": "neuroglancer_precomputed", "kvstore": store.kvstore(""), "scale_index": index}
+            array = ts.open(spec).result()
+            data = voxels[:: 2**level, :: 2**level, :: 2**level]
+            with ts.Transaction() as transaction:
+                array.with_transaction(transaction)[...] = data[..., None]
+        store.delete("info")
+    seal_blocks(plan, transforms, process)
+    return volume
+
+
+def seal_blocks(plan, transforms, process):
+    volume = volume_of(plan, transforms)
+    hashes = slab_hashes(plan, transforms, volume)
+    for pyramid_pass in volume.passes:
+        level = pyramid_pass.base_level
+        for block in range(pyramid_pass.n_blocks):
+            outputs = [write_output(process, f"pyramid/exact/{level}-{block}.raw", b"exact")]
+            for output in volume.outputs:
+                store = open_store(output.uri)
+                for key in shards_of_block(volume, output, level, block):
+                    if store.stat(key):
+                        data = store.read(key)
+                        outputs.append(
+                            Output(uri=store.uri, key=key, size_bytes=len(data), crc32c=checksum(data))
+                        )
+            record = Record(
+                step=f"pyramid/{level}",
+                unit=str(block),
+                input_hash=block_hash(plan, volume, level, block, hashes),
+                outputs=tuple(outputs),
+            )
+            commit(process, record)
+
+
+def write_tiles(plan, process, n_slabs=2):
+    """A tile array with one shard for each slab; returns its store."""
+    array = open_store(join_uri(plan.locations.tmp_uri, "aligned"))
+    for slab in range(n_slabs):
+        outputs = (
+            write_output(array, "zarr.json", b"{}"),
+            write_output(array, f"c/{slab}/0/0", b"tiles"),
+        )
+        commit(process, Record(step="tile", unit=str(slab), input_hash="any", outputs=outputs))
+    return array
+
+
+def finished_run(folder, **settings):
+    """A whole run up to the report. Returns the plan, the transforms and the process store."""
+    output = folder / "out"
+    plan = make_plan(output, **settings)
+    process = open_store(join_uri(str(output), "process"))
+    transforms = make_transforms(plan, [np.eye(3)] * SIZE_XYZ[2], SIZE_XYZ, replaced={7: 6})
+    write_plan(process, plan)
+    write_align(process, plan, lambda z: np.full((35, 550), 10 * z, np.uint8), refused={(3, 4), (3, 5)})
+    write_compose(process, transforms)
+    write_volume(plan, transforms, process)
+    write_tiles(plan, process)
+    return plan, transforms, process

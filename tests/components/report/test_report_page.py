@@ -1,0 +1,197 @@
+"""Figures, table and sentences of the report."""
+
+import json
+import math
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+from finished_run import make_plan, pair_record, slice_statistics
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.report.completeness import OutputSummary
+from components.report.evidence import Evidence
+from components.report.figures import MOST_POINTS, Curve, Panel, curves_svg, envelope, section_png
+from components.report.page import ROWS_AT_FIRST, render
+from components.report.pairs import PairTally
+from components.report.slice_table import SliceRow, read_rows, worst_first
+from components.report.status import parse_status
+from components.report.summary import command_of, summarise
+from components.shared.config import RunConfig, parse_config
+from components.shared.documents import AlignRecord
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    monkeypatch.setattr("components.report.page.curves_svg", lambda z, panels: "<svg></svg>")
+
+
+def page_of(rows, **settings):
+    evidence = Evidence(make_plan("out", **settings), rows=rows)
+    run = summarise(evidence, parse_status("Failed"), None, (), ())
+    return render(run, evidence, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "error"),
+    [
+        ("Succeeded", "succeeded", ""),
+        ("Failed", "failed", ""),
+        ("Error", "failed", ""),
+        ('"Succeeded"', "succeeded", ""),
+        ('{"state":"SUCCEEDED","pipelineJobResourceName":"x"}', "succeeded", ""),
+        ('{"state":"FAILED","error":{"code":9,"message":"broken"}}', "failed", "broken"),
+        ('{"state":"PIPELINE_STATE_FAILED","error":"broken"}', "failed", "broken"),
+        ('{"state":"CANCELLED","error":null}', "failed", ""),
+        ('{"state":null}', "unknown", ""),
+        ("{{workflow.status}}", "unknown", ""),
+        ("", "unknown", ""),
+        ("[1]", "unknown", ""),
+    ],
+)
+def test_status(text, state, error):
+    status = parse_status(text)
+    assert (status.state, status.error) == (state, error)
+
+
+@given(n=st.integers(1, 20_000), seed=st.integers(0, 9), spike=st.integers(0, 19_999))
+def test_the_envelope_keeps_outliers_and_order(n, seed, spike):
+    values = np.random.default_rng(seed).normal(size=n)
+    values[spike % n] = 99
+    values[(spike * 7) % n] = -99
+    x, y = envelope(np.arange(n, dtype=float), values)
+    assert len(x) <= MOST_POINTS
+    assert (np.diff(x) > 0).all()
+    assert y.min() == -99
+    assert y.max() == (99 if spike % n != (spike * 7) % n else values.max())
+
+
+def test_a_gap_of_unknown_values_stays_a_gap():
+    values = np.ones(10_000)
+    values[4000:5000] = math.nan
+    x, y = envelope(np.arange(10_000.0), values)
+    assert np.isnan(y[(x > 4020) & (x < 4980)]).all()
+    assert np.isfinite(y[(x < 3990) | (x > 5010)]).all()
+
+
+def test_a_figure_takes_its_colours_from_the_page():
+    values = np.arange(5.0)
+    svg = curves_svg(range(5), [Panel("shift, px", [Curve("x", values), Curve("y", -values)])])
+    root = ET.fromstring(svg)
+    assert root.tag.endswith("svg")
+    assert "var(--series-1)" in svg
+    assert "var(--series-2)" in svg
+    assert not re.search(r"#0[1-4]0[1-4]0[1-4]", svg)
+    texts = {element.text.strip() for element in root.iter() if element.tag.endswith("text")}
+    assert {"slice number z", "shift, px", "x", "y"} <= texts
+    assert svg == curves_svg(range(5), [Panel("shift, px", [Curve("x", values), Curve("y", -values)])])
+
+
+def test_a_section_is_transparent_where_nothing_is_known():
+    import base64
+
+    import cv2
+
+    values = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    known = values % 2 == 0
+    data = base64.b64decode(section_png(values, known).removeprefix("data:image/png;base64,"))
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(picture[..., 0][known], values[known])
+    np.testing.assert_array_equal(picture[..., 3], np.where(known, 255, 0))
+
+
+def test_a_long_table_starts_with_the_worst_slices_and_holds_all(undrawn):
+    rows = [SliceRow(z=z, verdict="good", action="keep", ncc_after=0.9, n_edges=8) for z in range(13_696)]
+    rows[9000] = SliceRow(z=9000, verdict="missing", action="replace", replaced_from=8999)
+    rows[5] = SliceRow(z=5, verdict="good", action="keep", ncc_after=0.1)
+    text = page_of(rows)
+    body = text[text.index("<tbody>") : text.index("</tbody>")]
+    assert body.count("<tr") == ROWS_AT_FIRST
+    assert [int(z) for z in re.findall(r"<tr[^>]*>\s*<td>(\d+)</td>", body)][:2] == [9000, 5]
+    data = json.loads(re.search(r'id="slice-data">(.*?)</script>', text).group(1))
+    assert sorted(row[0] for row in data["rows"]) == list(range(13_696))
+    assert len(text) < 3_000_000
+
+
+def test_what_users_write_cannot_become_markup(undrawn):
+    rows = [SliceRow(z=0, file="</script><b>x.png", verdict="<i>", action="keep")]
+    text = page_of(rows, id="run-1", email="<script>alert(1)</script>")
+    assert "<b>x.png" not in text
+    assert "<i>" not in text
+    assert "<script>alert" not in text
+
+
+def test_rows_tolerate_absent_and_unknown_keys():
+    plan = make_plan("out", 3)
+    lines = ['{"z": 0}', '{"z": 1, "dx_px": 2, "ncc_after": null, "uri": "u", "other": [1]}', ""]
+    first, second = read_rows(lines, plan)
+    assert (first.z, first.file, second.dx_px) == (0, "img.00000.png", 2)
+    assert math.isnan(second.ncc_after)
+    with pytest.raises(ValueError, match="with a z"):
+        read_rows(["[]"], plan)
+
+
+def test_the_worst_slices_come_first():
+    rows = [
+        SliceRow(z=0, verdict="good", action="keep"),
+        SliceRow(z=1, verdict="good", action="keep", ncc_after=0.9, residual_px=1),
+        SliceRow(z=2, verdict="good", action="keep", ncc_after=0.9, residual_px=7),
+        SliceRow(z=3, verdict="good", action="keep", ncc_after=0.2),
+        SliceRow(z=4, verdict="isolated", action="keep", ncc_after=0.95),
+    ]
+    assert [row.z for row in worst_first(rows)] == [4, 3, 2, 1, 0]
+
+
+def test_pairs_are_counted():
+    tally = PairTally()
+    pairs = [
+        pair_record(0, 1),
+        pair_record(0, 2, accepted=False, reason="few_inliers"),
+        pair_record(1, 2, accepted=False, reason="no_overlap"),
+        pair_record(1, 3, accepted=False, reason="no_overlap"),
+    ]
+    tally.add(AlignRecord(slices=[slice_statistics(0)], pairs=pairs))
+    assert (tally.n_accepted, tally.n_refused) == (1, 3)
+    assert list(tally.reasons.items()) == [("no_overlap", 2), ("few_inliers", 1)]
+
+
+def test_the_command_repeats_the_configuration():
+    import shlex
+
+    import yaml
+
+    config = RunConfig(
+        source="my stack", image="img.%05d.png", minz=3, maxz=9, output="out", id="a b".replace(" ", "-"),
+        resolution=(4, 4, 40), clip_limit=0.0, raw_pyramid=True, solver="compose",
+    )  # fmt: skip
+    words = shlex.split(command_of(config))
+    values = dict(zip((w.removeprefix("--") for w in words[2:12:2]), words[3:12:2], strict=True))
+    for change in words[13::2]:
+        key, _, value = change.partition("=")
+        values[key] = yaml.safe_load(value)
+    assert parse_config(values) == config
+
+
+def test_the_sentences_say_what_was_done():
+    rows = [
+        SliceRow(z=0, verdict="good", action="keep"),
+        SliceRow(
+            z=1,
+            verdict="missing",
+            action="replace",
+            replaced_from=0,
+            ncc_before=0.5,
+            ncc_after=0.875,
+            step_px=2,
+        ),
+    ]
+    evidence = Evidence(make_plan("out", 2, missing=(1,)), rows=rows)
+    output = OutputSummary(
+        uri="out/jpeg", encoding="jpeg", n_shards=1, n_black_shards=0, size_bytes=2_500_000
+    )
+    run = summarise(evidence, parse_status("Succeeded"), None, (), [output])
+    assert run.summary[0] == "The run ended before the slices were aligned; there is no volume."
+    assert run.summary[1] == "1 slice from z 0 to 1, 1 missing."
+    assert "0.875 after alignment, 0.500 before (medians); the largest step is 2.0 px" in run.summary[2]

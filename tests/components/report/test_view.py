@@ -1,0 +1,100 @@
+"""`fibstack view` without a browser: its state, its server, and what it refuses."""
+
+import json
+import threading
+import urllib.request
+
+import pytest
+from click.testing import CliRunner
+from finished_run import make_plan, make_transforms, np
+
+from components.report import view
+from components.report.viewer import LayerSource, viewer_state
+from components.shared.precomputed import info
+from components.shared.storage import open_store
+from components.shared.volume import volume_of
+
+SIZE_XYZ = (1100, 70, 200)
+
+
+@pytest.fixture
+def output(tmp_path):
+    """A folder that looks finished: `info` and a file to read parts of."""
+    folder = tmp_path / "out"
+    plan = make_plan(folder, 200, resolution=(8, 8, 16))
+    transforms = make_transforms(plan, [np.eye(3)] * 200, SIZE_XYZ)
+    for written in volume_of(plan, transforms).outputs:
+        open_store(written.uri).write("info", json.dumps(info(volume_of(plan, transforms), written)).encode())
+    open_store(str(folder)).write("neuroglancer/jpeg/8x8x16/0.shard", bytes(range(100)))
+    return folder
+
+
+def test_the_state_shows_the_whole_volume():
+    scale = {"size": [1000, 500, 200], "voxel_offset": [0, 0, 104], "resolution": [8, 8, 40]}
+    layers = [LayerSource("jpeg", "http://here/jpeg", True), LayerSource("chunk", "http://here/chunk", False)]
+    state = viewer_state(scale, layers).to_json()
+    assert state["dimensions"] == {"x": [8e-9, "m"], "y": [8e-9, "m"], "z": [4e-8, "m"]}
+    assert state["position"] == [500, 250, 204]
+    extent_voxels = 1000
+    assert 300 <= extent_voxels / state["crossSectionScale"] <= 800
+    assert [(layer["name"], layer.get("visible", True)) for layer in state["layers"]] == [
+        ("jpeg", True),
+        ("chunk", False),
+    ]
+    assert state["layers"][0]["source"][0]["url"] == "precomputed://http://here/jpeg"
+
+
+def test_the_volume_is_served_with_ranges_on_this_machine_alone(output):
+    store = view.open_output(str(output))
+    viewer = view.serve(store, view.find_volumes(store))
+    layers = viewer.state.to_json()["layers"]
+    assert [layer["name"] for layer in layers] == ["jpeg", "chunk"]
+    url = layers[0]["source"][0]["url"].removeprefix("precomputed://")
+    assert url.startswith("http://127.0.0.1:")
+    assert viewer.get_viewer_url().startswith("http://127.0.0.1:")
+    request = urllib.request.Request(f"{url}/8x8x16/0.shard", headers={"Range": "bytes=10-19"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status == 206
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert answer.read() == bytes(range(10, 20))
+
+
+@pytest.mark.parametrize("no_browser", [True, False])
+def test_the_address_is_printed_and_opened(output, monkeypatch, no_browser):
+    opened = []
+    monkeypatch.setattr(view.webbrowser, "open", opened.append)
+    monkeypatch.setattr(view, "wait_for_interrupt", lambda: None)
+    result = CliRunner().invoke(view.main, [str(output), *(["--no-browser"] if no_browser else [])])
+    assert result.exit_code == 0, result.output
+    address = result.output.split()[0]
+    assert address.startswith("http://127.0.0.1:")
+    assert opened == ([] if no_browser else [address])
+
+
+def test_ctrl_c_ends_it_quietly(monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Event, "wait", interrupt)
+    view.wait_for_interrupt()
+
+
+@pytest.mark.parametrize(
+    ("make_output", "said"),
+    [
+        (lambda folder: "gs://bucket/out", "a folder for now"),
+        (lambda folder: "https://host/out", "a folder for now"),
+        (str, "a finished volume must be there"),
+        (lambda folder: str(folder / "none"), "a finished volume must be there"),
+    ],
+)
+def test_what_cannot_be_viewed_is_refused_in_a_sentence(tmp_path, make_output, said):
+    result = CliRunner().invoke(view.main, [make_output(tmp_path)])
+    assert result.exit_code == 65
+    assert said in result.output
+    assert len(result.output.strip().splitlines()) == 1
+
+
+def test_the_lossless_pyramid_is_preferred_to_its_finest_level(output):
+    open_store(str(output)).write("neuroglancer/raw/info", b"{}")
+    assert list(view.find_volumes(open_store(str(output)))) == ["neuroglancer/jpeg", "neuroglancer/raw"]

@@ -1,0 +1,107 @@
+"""What is compiled: the golden manifest, the parameters, the settings."""
+
+import types
+import typing
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.shared.config import RunConfig
+from pipeline.compile import KFP_MANIFEST, compile_kfp
+from pipeline.dataflow import steps
+from pipeline.ir import read_pipeline
+from pipeline.settings import STEPS, Settings, StepSettings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def ir() -> dict:
+    return yaml.safe_load(compile_kfp(Settings()))
+
+
+def test_golden_manifest():
+    assert compile_kfp(Settings()) == (ROOT / KFP_MANIFEST).read_text(), (
+        "run 'fibstack compile' and look at the diff"
+    )
+
+
+def test_version_of_kfp_is_blank(ir):
+    assert ir["sdkVersion"] == ""
+
+
+def test_parameters_are_the_fields_of_the_configuration(ir):
+    parameters = ir["root"]["inputDefinitions"]["parameters"]
+    assert parameters.keys() == RunConfig.model_fields.keys()
+    for name, field in RunConfig.model_fields.items():
+        if field.is_required():
+            assert "defaultValue" not in parameters[name]
+        else:
+            default = list(field.default) if isinstance(field.default, tuple) else field.default
+            assert parameters[name]["defaultValue"] == default, name
+
+
+def test_parameter_types_are_those_of_the_configuration(ir):
+    kfp_types = {str: "STRING", bool: "BOOLEAN", int: "NUMBER_INTEGER", float: "NUMBER_DOUBLE", tuple: "LIST"}
+    for name, field in RunConfig.model_fields.items():
+        kind = field.annotation
+        origin = typing.get_origin(kind)
+        if origin is typing.Literal:
+            kind = str
+        elif origin is not None and not isinstance(kind, types.UnionType):
+            kind = typing.get_args(kind)[0] if origin is typing.Annotated else origin
+        declared = ir["root"]["inputDefinitions"]["parameters"][name]["parameterType"]
+        assert declared == kfp_types[kind], name
+
+
+def test_plan_documents_each_key_as_the_configuration_does(ir):
+    described = ir["components"]["comp-plan"]["inputDefinitions"]["parameters"]
+    assert described.keys() - {"fan"} == RunConfig.model_fields.keys()
+    for name in RunConfig.model_fields.keys() - {"resolution"}:  # where a pipeline takes no single number
+        assert described[name]["description"] == RunConfig.model_fields[name].description
+
+
+def test_steps_in_order():
+    assert steps(read_pipeline(compile_kfp(Settings()))) == [
+        *("plan", "align", "compose", "tile", "pyramid", "pyramid-2", "pyramid-3", "report")
+    ]
+
+
+def test_pyramid_passes_have_their_levels(ir):
+    levels = {}
+    for component in ir["components"].values():
+        for name, task in component.get("dag", {}).get("tasks", {}).items():
+            if name.startswith("pyramid"):
+                levels[name] = task["inputs"]["parameters"]["level"]["runtimeValue"]["constant"]
+    assert levels == {"pyramid": 0, "pyramid-2": 5, "pyramid-3": 10}
+
+
+def test_settings_reach_the_compiled_pipeline():
+    settings = Settings(
+        registry="gcr.io/em",
+        tag="9",
+        fan=17,
+        parallelism=5,
+        tile=StepSettings(cpu="2", memory="7G", retries=6, backoff_s=3, backoff_max_s=60),
+    )
+    ir = yaml.safe_load(compile_kfp(settings))
+    executors = ir["deploymentSpec"]["executors"]
+    assert {e["container"]["image"].rpartition("/")[2] for e in executors.values()} == {
+        f"{s}:9" for s in STEPS
+    }
+    assert executors["exec-tile"]["container"]["image"] == "gcr.io/em/tile:9"
+    assert executors["exec-tile"]["container"]["resources"]["resourceMemoryLimit"] == "7G"
+    assert executors["exec-tile"]["container"]["resources"]["resourceCpuRequest"] == "2"
+    text = yaml.safe_dump(ir)
+    assert text.count("parallelismLimit: 5\n") == 5
+    dags = [c["dag"]["tasks"] for c in ir["components"].values() if "dag" in c]
+    tile = next(tasks["tile"] for tasks in dags if "tile" in tasks)
+    assert tile["retryPolicy"] == {
+        "maxRetryCount": 6,
+        "backoffDuration": "3s",
+        "backoffFactor": 2.0,
+        "backoffMaxDuration": "60s",
+    }
+    plan = next(tasks["plan"] for tasks in dags if "plan" in tasks)
+    assert plan["inputs"]["parameters"]["fan"]["runtimeValue"]["constant"] == 17

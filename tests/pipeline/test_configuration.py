@@ -1,0 +1,92 @@
+"""Configuration files and flags, as users write them."""
+
+import json
+
+import pytest
+
+from components.shared.errors import ConfigError
+from pipeline.configuration import read_config
+
+FLAGS = {"source": "/in", "image": "img.%05d.png", "minz": 0, "maxz": 5, "output": "/out"}
+
+
+def config_of(tmp_path, text, flags=None, settings=()):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    return read_config(path, flags or {}, settings)
+
+
+OLDER = """
+id: fib1
+image: 'img.%05d.png'
+minz: 3
+maxz: 9
+source: /raw
+output: /out
+project_id: em
+clip-limit: 0.01
+createRawPyramid: true
+resolution: 4
+"""
+
+
+def test_keys_of_the_older_workflow(tmp_path):
+    config = config_of(tmp_path, OLDER)
+    assert (config.clip_limit, config.raw_pyramid, config.project) == (0.01, True, "em")
+    assert config.resolution == (4.0, 4.0, 4.0)
+
+
+def test_flags_win_over_set_and_set_over_the_file(tmp_path):
+    config = config_of(tmp_path, OLDER, {"minz": 5}, ["minz=4", "clip_limit=0.5", "rawPyramid=false"])
+    assert (config.minz, config.clip_limit, config.raw_pyramid) == (5, 0.5, False)
+
+
+def test_json_is_read_too(tmp_path):
+    assert config_of(tmp_path, json.dumps(FLAGS)).maxz == 5
+
+
+def test_set_values_are_yaml_but_text_stays_text():
+    config = read_config(None, FLAGS, ["resolution=[4, 4, 40]", "id=001", "skip_align=true"])
+    assert config.resolution == (4.0, 4.0, 40.0)
+    assert config.id == "001"
+    assert config.skip_align is True
+
+
+def test_relative_folders_become_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = read_config(None, FLAGS | {"source": "in", "output": "gs://b/o"}, [])
+    assert config.source == str(tmp_path / "in")
+    assert config.output == "gs://b/o"
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("image: %05d.png\n", "must be YAML: found character '%' that cannot start any token in line 1"),
+        ("- a\n- b\n", "must be 'key: value' lines"),
+        ("", "must be 'key: value' lines"),
+        ("minz: 1\nminz: 2\n", "'minz' is given twice"),
+        (OLDER + "clip_limit: 0.1\n", "'clip_limit' must be given once"),
+        (OLDER + "clip_limt: 0.1\n", "Did you mean 'clip_limit'?"),
+    ],
+)
+def test_bad_files(tmp_path, text, part):
+    with pytest.raises(ConfigError) as caught:
+        config_of(tmp_path, text)
+    assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("setting", ["clip_limit", "=3", "clip_limit=[", "jpeg_quality=200"])
+def test_bad_settings(setting):
+    with pytest.raises(ConfigError):
+        read_config(None, FLAGS, [setting])
+
+
+def test_the_same_key_set_twice():
+    with pytest.raises(ConfigError, match="must be set once"):
+        read_config(None, FLAGS, ["clip_limit=0.1", "clip-limit=0.2"])
+
+
+def test_file_that_is_not_there(tmp_path):
+    with pytest.raises(ConfigError, match="No such file"):
+        read_config(tmp_path / "absent.yaml", {}, [])
