@@ -1,0 +1,140 @@
+"""Turn the slabs of one block into the shard files that the block owns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from itertools import accumulate, product
+
+import numpy as np
+
+from components.pyramid.downsample import Slab, Voxels
+from components.pyramid.encode import encode_jpeg, encode_raw
+from components.pyramid.shard import assemble_shard
+from components.shared import precomputed
+from components.shared.grid import SizeXyz, ceil_div
+from components.shared.volume import Volume
+
+Codec = tuple[str, int]
+"""Encoding and JPEG quality."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardFile:
+    """A finished shard."""
+
+    uri: str
+    """Root of the volume that it belongs to."""
+    key: str
+    data: bytes | None
+    """None where every voxel is black: there is no file then."""
+
+
+class BlockEncoder:
+    """Encodes the slabs of one block and hands out each shard as soon as its last slab is there.
+
+    Only encoded chunks are kept. What outputs have in common is made once.
+    """
+
+    def __init__(self, volume: Volume, base_level: int, block: int, pool: Executor) -> None:
+        self._pass = volume.pass_at_level(base_level)
+        self._block = block
+        self._pool = pool
+        levels = range(base_level, base_level + self._pass.n_levels)
+        self._layers = {level: _shard_layers(volume, level) for level in levels}
+
+    def add(self, slab: Slab) -> Iterator[ShardFile]:
+        """Encode a slab; yields the shards that it completes.
+
+        Each level's slabs come in the order of their layers. Read the iterator to its end.
+        """
+        layers = self._layers[slab.level]
+        if not layers:
+            return
+        chunk = self._pass.chunk
+        start, stop = self._pass.block_bounds(self._block, slab.level)
+        first_x, first_y, first_z = (n // chunk for n in start)
+        z = first_z + slab.layer
+        boxes = list(product(range(0, slab.voxels.shape[1], chunk), range(0, slab.voxels.shape[2], chunk)))
+        positions = [(first_x + x // chunk, first_y + y // chunk, z) for y, x in boxes]
+        codecs = {layer.codec for layer in layers}
+
+        def encode(box: tuple[int, int]) -> dict[Codec, bytes]:
+            y, x = box
+            return _encode_chunk(np.ascontiguousarray(slab.voxels[:, y : y + chunk, x : x + chunk]), codecs)
+
+        encoded = list(self._pool.map(encode, boxes))
+        for layer in layers:
+            layer.add(dict(zip(positions, [chunk.get(layer.codec) for chunk in encoded], strict=True)))
+        del encoded
+        for layer in layers:
+            if z + 1 == ceil_div(stop[2], chunk) or layer.ends_at(z):
+                yield from layer.finish()
+
+
+def _shard_layers(volume: Volume, level: int) -> list[_ShardLayer]:
+    """What is written at a level; outputs whose shards are the same share one."""
+    uris: dict[tuple[Codec, precomputed.Scale], list[str]] = {}
+    for output in volume.outputs:
+        if level in output.levels:
+            codec = (output.encoding, output.jpeg_quality)
+            uris.setdefault((codec, precomputed.scale_at(volume, output, level)), []).append(output.uri)
+    layers = [_ShardLayer(codec, scale, shared) for (codec, scale), shared in uris.items()]
+    # Small shards first: least memory where all end at once.
+    return sorted(layers, key=lambda layer: layer.chunks_per_side)
+
+
+def _encode_chunk(voxels: Voxels, codecs: set[Codec]) -> dict[Codec, bytes]:
+    """A chunk in each encoding; nothing where it is all black."""
+    if voxels.max() == 0:
+        return {}
+    return {
+        (encoding, quality): encode_jpeg(voxels, quality) if encoding == "jpeg" else encode_raw(voxels)
+        for encoding, quality in codecs
+    }
+
+
+class _ShardLayer:
+    """The shards of one encoding at one level and one depth, while their chunks are gathered."""
+
+    def __init__(self, codec: Codec, scale: precomputed.Scale, uris: list[str]) -> None:
+        self.codec = codec
+        self.chunks_per_side = scale.shard // scale.chunk
+        self._scale = scale
+        self._uris = uris
+        self._shards: dict[SizeXyz, dict[int, memoryview]] = {}
+
+    def add(self, encoded: Mapping[SizeXyz, bytes | None]) -> None:
+        """Keep a layer of chunks, given by their position in the grid; None where all black."""
+        by_shard: dict[SizeXyz, dict[int, bytes]] = {}
+        for chunk_xyz, data in encoded.items():
+            x, y, z = (n // self.chunks_per_side for n in chunk_xyz)
+            chunks = by_shard.setdefault((x, y, z), {})
+            if data is not None:
+                chunks[self._scale.chunk_number(chunk_xyz)] = data
+        for shard_xyz, chunks in by_shard.items():
+            self._shards.setdefault(shard_xyz, {}).update(_packed(chunks))
+
+    def ends_at(self, chunk_z: int) -> bool:
+        """Whether a layer of chunks is the last of its shards."""
+        return (chunk_z + 1) % self.chunks_per_side == 0
+
+    def finish(self) -> Iterator[ShardFile]:
+        """The shards; they are forgotten."""
+        for shard_xyz in list(self._shards):
+            chunks = self._shards.pop(shard_xyz)
+            data = assemble_shard(chunks, self._scale.sharding) if chunks else None
+            del chunks  # the encoded chunks are not needed while the file is written
+            for uri in self._uris:
+                yield ShardFile(uri=uri, key=self._scale.shard_key(shard_xyz), data=data)
+
+
+def _packed(chunks: Mapping[int, bytes]) -> dict[int, memoryview]:
+    """The same chunks in one piece of memory, since thousands of small ones would fragment it."""
+    packed = memoryview(b"".join(chunks.values()))
+    ends = list(accumulate(map(len, chunks.values())))
+    return {
+        number: packed[end - len(data) : end]
+        for (number, data), end in zip(chunks.items(), ends, strict=True)
+    }

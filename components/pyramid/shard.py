@@ -1,0 +1,60 @@
+"""Assemble encoded chunks into one file of the sharded precomputed format.
+
+Layout of a file, offsets counted from the end of the shard index::
+
+    shard index        2^minishard_bits x (start, end) of the minishard indices, uint64
+    chunks             of minishard 0 in the order of their numbers, of minishard 1, ...
+    minishard indices  gzip of [3, n] uint64: chunk numbers, starts, sizes; the first two delta coded
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from components.pyramid.encode import gzip
+from components.shared.precomputed import Sharding
+
+
+def assemble_shard(chunks: Mapping[int, bytes | memoryview], sharding: Sharding) -> bytes:
+    """The file of a shard.
+
+    Args:
+        chunks: encoded chunks of this shard by chunk number; chunks that are all black are left out.
+        sharding: how numbers are spread.
+
+    Example:
+        >>> sharding = Sharding(shard_bits=0, minishard_bits=0, preshift_bits=3)
+        >>> assemble_shard({5: b"abc", 2: b"de"}, sharding)[16:21]
+        b'deabc'
+    """
+    minishards: list[list[int]] = [[] for _ in range(1 << sharding.minishard_bits)]
+    for number in sorted(chunks):
+        minishards[sharding.minishard_of(number)].append(number)
+    data = [chunks[number] for members in minishards for number in members]
+    indices = []
+    start = 0
+    for members in minishards:
+        sizes = [len(chunks[number]) for number in members]
+        indices.append(_minishard_index(members, start, sizes) if members else b"")
+        start += sum(sizes)
+    return b"".join([_shard_index(indices, start), *data, *indices])
+
+
+def _minishard_index(numbers: list[int], start: int, sizes: list[int]) -> bytes:
+    """The index of chunks that lie one behind the other from `start`."""
+    index = np.zeros((3, len(numbers)), dtype="<u8")
+    index[0] = np.diff(np.array(numbers, dtype="<u8"), prepend=np.uint64(0))
+    index[1, 0] = start  # each further chunk starts where the one before ends: 0
+    index[2] = sizes
+    return gzip(index.tobytes())
+
+
+def _shard_index(minishard_indices: Iterable[bytes], start: int) -> bytes:
+    """Where each minishard index lies; the first begins at `start`, an empty one is (0, 0)."""
+    ranges = []
+    for index in minishard_indices:
+        ranges.append((start, start + len(index)) if index else (0, 0))
+        start += len(index)
+    return np.array(ranges, dtype="<u8").tobytes()

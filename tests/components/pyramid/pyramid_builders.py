@@ -1,0 +1,190 @@
+"""A run up to the aligned stack, written here with tensorstore and not with the tile step."""
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import tensorstore as ts
+
+from components.pyramid.main import Run, write_block
+from components.shared import grid, precomputed, records, units
+from components.shared.config import RunConfig
+from components.shared.documents import Plan, SliceTransform, SourceSlice, Transforms
+from components.shared.locations import locations_of
+from components.shared.storage import open_store
+from components.shared.volume import TILES_KEY, volume_of
+
+IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+
+
+def textured(shape_zyx, seed=0):
+    """Smooth and noisy at once, so that JPEG has something to lose; never black."""
+    rng = np.random.default_rng(seed)
+    z, y, x = np.indices(shape_zyx, dtype=np.float32)
+    waves = 120 + 60 * np.sin(x / 7) * np.cos(y / 9 + z / 5)
+    return np.clip(waves + rng.normal(0, 6, shape_zyx), 1, 255).astype(np.uint8)
+
+
+def reference_levels(voxels, n_levels):
+    """Every level by tensorstore's own downsampling, each from the exact one before."""
+    levels = [voxels]
+    for _ in range(n_levels - 1):
+        view = ts.downsample(ts.array(levels[-1]), [2, 2, 2], "mean")
+        levels.append(view.read(order="C").result())
+    return levels
+
+
+class AlignedStack:
+    """A run whose tiles are in place; `voxels` is [z, y, x]."""
+
+    def __init__(self, root: Path, voxels, *, minz=0, small=None, slab_depth=None, **config):
+        depth, height, width = voxels.shape
+        settings = {"image": "%d.png", "source": "in", "output": str(root), "raw_pyramid": True} | config
+        self.config = RunConfig(minz=minz, maxz=minz + depth - 1, **settings)
+        zs = range(minz, minz + depth)
+        self.plan = Plan(
+            config=self.config,
+            locations=locations_of(self.config),
+            pixel_type="uint8",
+            slices=tuple(
+                SourceSlice(z=z, key=f"{z}.png", size_bytes=1, width_px=width, height_px=height) for z in zs
+            ),
+            missing_z=(),
+            match_scale=1.0,
+            thumbnail_scale=1.0,
+            chunk_length=8,
+            fan=10,
+        )
+        self.transforms = Transforms(
+            volume_size_xyz=(width, height, depth),
+            volume_origin_xyz_px=(0, 0, minz),
+            intensity_range=(0.0, 255.0),
+            slices=tuple(
+                SliceTransform(
+                    z=z,
+                    uri=f"in/{z}.png",
+                    matrix=IDENTITY,
+                    verdict="good",
+                    action="keep",
+                    replaced_from=None,
+                    n_edges=1,
+                    edge_weight=1.0,
+                    residual_px=0.0,
+                )
+                for z in zs
+            ),
+        )
+        self.voxels = voxels
+        self.volume = volume_of(self.plan, self.transforms)
+        if small is not None:
+            self.volume = small_volume(self.volume, *small)
+        if slab_depth is not None:
+            self.volume = dataclasses.replace(self.volume, slab_depth=slab_depth)
+        self.process = open_store(self.plan.locations.process_uri)
+        self.process.write("plan.json", self.plan.to_json())
+        self.process.write("transforms.json", self.transforms.to_json())
+        self.write_tiles()
+
+    @property
+    def run(self):
+        return Run.of(self.process, self.plan, self.transforms, self.volume)
+
+    def write_tiles(self):
+        tmp = open_store(self.plan.locations.tmp_uri)
+        depth = self.volume.slab_depth
+        _, height, width = (grid.ceil_div(n, grid.TILE) * grid.TILE for n in self.voxels.shape)
+        index_codecs = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
+        codecs = [
+            {"name": "bytes"},
+            {"name": "zstd", "configuration": {"level": 1}},
+            {"name": "crc32c"},
+        ]
+        spec = {
+            "driver": "zarr3",
+            "kvstore": tmp.kvstore(TILES_KEY),
+            "store_data_equal_to_fill_value": True,
+            "metadata": {
+                "shape": self.voxels.shape,
+                "data_type": "uint8",
+                "dimension_names": ["z", "y", "x"],
+                "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [depth, height, width]}},
+                "codecs": [
+                    {
+                        "name": "sharding_indexed",
+                        "configuration": {
+                            "chunk_shape": [depth, grid.TILE, grid.TILE],
+                            "codecs": codecs,
+                            "index_codecs": index_codecs,
+                        },
+                    }
+                ],
+            },
+        }
+        ts.open(spec, create=True, delete_existing=True).result().write(self.voxels).result()
+        for slab, input_hash in enumerate(units.slab_hashes(self.plan, self.transforms, self.volume)):
+            data = tmp.read(self.tile_key(slab))
+            output = records.Output(
+                uri=tmp.uri, key=self.tile_key(slab), size_bytes=len(data), crc32c=records.checksum(data)
+            )
+            record = records.Record(step="tile", unit=str(slab), input_hash=input_hash, outputs=(output,))
+            records.commit(self.process, record)
+
+    def tile_key(self, slab):
+        return f"{TILES_KEY}/c/{slab}/0/0"
+
+    def tile_path(self, slab):
+        return Path(self.plan.locations.tmp_uri, self.tile_key(slab))
+
+    def write_blocks(self, n_threads=2):
+        """Every block of every pass; the files that each left, by pass and block."""
+        written = {}
+        run = self.run
+        with ThreadPoolExecutor(n_threads) as pool:
+            for pyramid_pass in self.volume.passes:
+                level = pyramid_pass.base_level
+                for block in range(pyramid_pass.n_blocks):
+                    record = write_block(run, level, block, pool, n_threads)
+                    written[level, block] = {(o.uri, o.key) for o in record.outputs}
+        return written
+
+    def write_info(self):
+        import json
+
+        for output in self.volume.outputs:
+            content = json.dumps(precomputed.info(self.volume, output)).encode()
+            open_store(output.uri).write("info", content)
+
+
+def small_volume(volume, chunk, levels_per_pass):
+    """The same volume with small chunks and short passes, so that a small stack needs many."""
+    passes = tuple(grid.pyramid_passes(volume.size_xyz, chunk, levels_per_pass))
+    n_levels = passes[-1].base_level + passes[-1].n_levels
+    outputs = tuple(
+        dataclasses.replace(
+            output,
+            levels=output.levels if output.uri == volume.outputs[1].uri else range(n_levels),
+            shard_side=max(chunk, passes[0].block // 2) if output.encoding == "raw" else output.shard_side,
+        )
+        for output in volume.outputs
+    )
+    return dataclasses.replace(volume, passes=passes, outputs=outputs)
+
+
+def read_tensorstore(uri, scale_index):
+    """One scale of a precomputed volume as [z, y, x]."""
+    spec = {
+        "driver": "neuroglancer_precomputed",
+        "kvstore": open_store(uri).kvstore(""),
+        "scale_index": scale_index,
+    }
+    array = ts.open(spec, read=True, open=True).result()
+    return array[..., 0].read().result().T, tuple(array.domain.origin[:3])
+
+
+def read_cloudvolume(uri, scale_index):
+    """One scale of a precomputed volume as [z, y, x]."""
+    from cloudvolume import CloudVolume
+
+    volume = CloudVolume(f"file://{uri}", mip=scale_index, fill_missing=True, progress=False, parallel=1)
+    return np.asarray(volume[:])[..., 0].T

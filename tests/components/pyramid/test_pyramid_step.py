@@ -1,0 +1,245 @@
+import dataclasses
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from pyramid_builders import AlignedStack, read_cloudvolume, read_tensorstore, reference_levels, textured
+
+from components.pyramid.main import main, write_block
+from components.shared import precomputed, records
+from components.shared.errors import TransientError
+
+# cloud-volume 12.15 warns of its own dependencies when it is imported and when it opens a volume.
+quiet_cloudvolume = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::SyntaxWarning")
+
+
+def run_step(stack, level, blocks):
+    arguments = ["--process-uri", stack.plan.locations.process_uri, "--level", str(level), "--blocks", blocks]
+    return CliRunner().invoke(main, arguments)
+
+
+def files_below(uri):
+    return {p.relative_to(uri).as_posix(): p.read_bytes() for p in Path(uri).rglob("*.shard")}
+
+
+def check_volume(stack, *, jpeg_error):
+    """Both readers see the same; lossless is exact at each level; JPEG is close."""
+    jpeg, *lossless = stack.volume.outputs
+    n_levels = jpeg.levels.stop
+    expected = reference_levels(stack.voxels, n_levels)
+    for output in stack.volume.outputs:
+        for index, level in enumerate(output.levels):
+            voxels, origin = read_tensorstore(output.uri, index)
+            np.testing.assert_array_equal(voxels, read_cloudvolume(output.uri, index))
+            assert origin == tuple(offset >> level for offset in stack.volume.voxel_offset_xyz)
+            if output in lossless:
+                np.testing.assert_array_equal(voxels, expected[level])
+            else:
+                error = np.abs(voxels.astype(int) - expected[level]).mean()
+                assert voxels.shape == expected[level].shape
+                assert error < jpeg_error
+
+
+@quiet_cloudvolume
+@pytest.mark.parametrize(
+    ("shape_zyx", "small", "minz"),
+    [
+        ((38, 35, 70), (8, 3), 64),
+        ((5, 37, 66), (4, 3), 0),
+        ((33, 9, 1), (8, 2), 7),
+        ((1, 1, 1), (8, 3), 0),
+        ((11, 19, 36), (2, 4), 0),
+    ],
+)
+def test_small_pyramids_of_many_passes_read_back(tmp_path, shape_zyx, small, minz):
+    stack = AlignedStack(tmp_path, textured(shape_zyx), small=small, slab_depth=2, minz=minz)
+    written = stack.write_blocks()
+    stack.write_info()
+    for output in stack.volume.outputs:
+        predicted = precomputed.predicted_shards(stack.volume, output)
+        expected = {f"{scale}/{name}" for scale, names in predicted.items() for name in names}
+        assert files_below(output.uri).keys() == expected
+        for (level, block), files in written.items():
+            owned = precomputed.shards_of_block(stack.volume, output, level, block)
+            assert {key for uri, key in files if uri == output.uri} == set(owned)
+    assert max(stack.volume.size_at_level(stack.volume.outputs[0].levels[-1])) <= small[0]
+    check_volume(stack, jpeg_error=12)
+
+
+@quiet_cloudvolume
+@pytest.mark.parametrize(("shape_zyx", "minz"), [((70, 130, 200), 96), ((9, 20, 1100), 0)])
+def test_the_program_writes_every_pass(tmp_path, shape_zyx, minz, caplog):
+    stack = AlignedStack(tmp_path, textured(shape_zyx), minz=minz)
+    assert len(stack.volume.passes) == (2 if shape_zyx[2] > 1024 else 1)
+    with caplog.at_level(logging.INFO):
+        for pyramid_pass in stack.volume.passes:
+            result = run_step(stack, pyramid_pass.base_level, f"0-{pyramid_pass.n_blocks - 1}")
+            assert result.exit_code == 0, result.output
+    stack.write_info()
+    check_volume(stack, jpeg_error=5)
+    n_blocks = sum(p.n_blocks for p in stack.volume.passes)
+    assert sum("block" in message for message in caplog.messages) == n_blocks
+
+
+def test_folder_and_bucket_hold_the_same(store_uri):
+    stack = AlignedStack(store_uri, textured((20, 30, 1100)))
+    assert run_step(stack, 0, "0-1").exit_code == 0
+    assert run_step(stack, 5, "0-0").exit_code == 0
+    stack.write_info()
+    raw = stack.volume.outputs[2]
+    for level, expected in enumerate(reference_levels(stack.voxels, 6)):
+        np.testing.assert_array_equal(read_tensorstore(raw.uri, level)[0], expected)
+
+
+def test_a_block_that_is_done_is_not_done_again(tmp_path, caplog):
+    stack = AlignedStack(tmp_path, textured((20, 30, 40)))
+    assert run_step(stack, 0, "0-0").exit_code == 0
+    shard = next(Path(stack.volume.outputs[0].uri).rglob("*.shard"))
+    before = shard.stat().st_mtime_ns
+    stack.tile_path(0).unlink()  # the tiles may be gone by then
+    with caplog.at_level(logging.INFO):
+        assert run_step(stack, 0, "0-0").exit_code == 0
+    assert shard.stat().st_mtime_ns == before
+    assert "1 of 1 blocks are already done" in caplog.text
+
+
+def test_a_lost_shard_is_made_again(tmp_path):
+    stack = AlignedStack(tmp_path, textured((20, 30, 40)))
+    assert run_step(stack, 0, "0-0").exit_code == 0
+    shard = next(Path(stack.volume.outputs[0].uri).rglob("*.shard"))
+    data = shard.read_bytes()
+    shard.unlink()
+    assert run_step(stack, 0, "0-0").exit_code == 0
+    assert shard.read_bytes() == data
+
+
+@quiet_cloudvolume
+def test_output_level_leaves_finer_levels_out(tmp_path):
+    stack = AlignedStack(tmp_path, textured((70, 130, 200)), output_level=2)
+    stack.write_blocks()
+    stack.write_info()
+    assert [output.levels for output in stack.volume.outputs] == [range(2, 3)] * 3
+    assert not list(tmp_path.rglob("8x8x8"))
+    check_volume(stack, jpeg_error=5)
+
+
+def test_number_of_threads_changes_no_byte(tmp_path):
+    volumes = []
+    for n_threads in (1, 4):
+        stack = AlignedStack(tmp_path / str(n_threads), textured((20, 35, 70)), small=(8, 3))
+        stack.write_blocks(n_threads)
+        volumes.append([files_below(output.uri) for output in stack.volume.outputs])
+    assert volumes[0] == volumes[1]
+
+
+class TestTilesThatAreNotThere:
+    @pytest.fixture
+    def stack(self, tmp_path):
+        return AlignedStack(tmp_path, textured((40, 30, 50)))  # slabs of 16: 0, 1, 2
+
+    def check(self, stack, *said):
+        result = run_step(stack, 0, "0-0")
+        assert result.exit_code == TransientError.exit_code
+        assert all(text in result.output for text in (*said, "tile again"))
+        assert "Traceback" not in result.output
+        assert not list(Path(stack.plan.locations.neuroglancer_uri).rglob("*.shard"))
+        assert records.read_record(stack.process, "pyramid/0", "0") is None
+
+    def test_a_missing_slab_is_named(self, stack):
+        stack.tile_path(1).unlink()
+        self.check(stack, "slab 1")
+
+    def test_a_slab_of_other_transforms_is_named(self, stack):
+        stack.process.delete(records.record_key("tile", "2"))
+        self.check(stack, "slab 2")
+
+    @pytest.mark.parametrize("position", [500, -30])
+    def test_a_damaged_slab_is_named(self, stack, position):
+        data = bytearray(stack.tile_path(2).read_bytes())
+        data[position] ^= 1
+        stack.tile_path(2).write_bytes(data)
+        self.check(stack, "slab 2", "damaged", "records/tile/2.json")
+
+    def test_a_slab_that_goes_after_the_look_at_its_record_is_not_black(self, stack):
+        stack.tile_path(1).unlink()
+        run = dataclasses.replace(stack.run, slab_hashes=stack.run.slab_hashes)
+        record = records.read_record(stack.process, "tile", "1")
+        records.commit(stack.process, record.model_copy(update={"outputs": ()}))
+        with ThreadPoolExecutor(1) as pool, pytest.raises(TransientError, match=r"slab 1 .* missing"):
+            write_block(run, 0, 0, pool, 1)
+
+    def test_a_missing_array_is_named(self, stack):
+        Path(stack.plan.locations.tmp_uri, "aligned", "zarr.json").unlink()
+        self.check(stack, "aligned stack")
+
+    def test_an_array_of_another_size_is_refused(self, stack):
+        metadata = Path(stack.plan.locations.tmp_uri, "aligned", "zarr.json")
+        metadata.write_text(metadata.read_text().replace("[40,30,50]", "[40,31,50]"))
+        self.check(stack, "aligned stack", "31")
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "changed", "stale"])
+def test_a_coarse_block_names_the_fine_block_that_it_lacks(tmp_path, damage):
+    stack = AlignedStack(tmp_path, textured((3, 4, 1100)))
+    assert run_step(stack, 0, "0-1").exit_code == 0
+    exact = Path(stack.plan.locations.process_uri, "pyramid/level-4/1.raw")
+    data = exact.read_bytes()
+    if damage == "gone":
+        exact.unlink()
+    elif damage == "stale":
+        record = records.read_record(stack.process, "pyramid/0", "1")
+        records.commit(stack.process, record.model_copy(update={"input_hash": "of another run"}))
+    else:
+        exact.write_bytes(data[:-1] if damage == "cut" else bytes([data[0] ^ 1]) + data[1:])
+    result = run_step(stack, 5, "0-0")
+    assert result.exit_code == TransientError.exit_code
+    assert "block 1 of level 0" in result.output
+
+
+@quiet_cloudvolume
+def test_black_is_left_out_and_reads_as_zero(tmp_path):
+    voxels = textured((20, 20, 40))
+    voxels[:, :, 16:] = 0
+    stack = AlignedStack(tmp_path, voxels, small=(8, 2), raw_pyramid=False)
+    stack.write_blocks()
+    stack.write_info()
+    for output in stack.volume.outputs:
+        predicted = precomputed.predicted_shards(stack.volume, output)
+        n_predicted = sum(len(names) for names in predicted.values())
+        assert 0 < len(files_below(output.uri)) < n_predicted
+    check_volume(stack, jpeg_error=12)
+    black_block = 2  # of 3 x 2 x 2, sides of 16 voxels
+    record = records.read_record(stack.process, "pyramid/0", str(black_block))
+    assert {output.key for output in record.outputs} == {f"pyramid/level-1/{black_block}.raw"}
+
+
+def test_a_shard_of_an_earlier_run_goes_where_the_volume_is_black(tmp_path):
+    stack = AlignedStack(tmp_path, textured((9, 9, 9)))
+    stack.write_blocks()
+    assert all(files_below(output.uri) for output in stack.volume.outputs)
+    stack.voxels[:] = 0
+    stack.write_tiles()
+    stack.write_blocks()
+    assert not any(files_below(output.uri) for output in stack.volume.outputs)
+
+
+@pytest.mark.parametrize(
+    ("level", "blocks", "said"),
+    [(1, "0-0", "(0)"), (0, "0-1", "below 1"), (0, "x", "8-15"), (5, "0-0", "(0)")],
+)
+def test_units_that_do_not_exist_are_refused(tmp_path, level, blocks, said):
+    stack = AlignedStack(tmp_path, textured((4, 4, 4)))
+    result = run_step(stack, level, blocks)
+    assert result.exit_code == 78
+    assert said in result.output
+
+
+def test_a_document_of_another_version_is_refused(tmp_path):
+    stack = AlignedStack(tmp_path, textured((4, 4, 4)))
+    stack.process.write("plan.json", b'{"schema_version": 2}')
+    result = run_step(stack, 0, "0-0")
+    assert result.exit_code == 65
+    assert "plan.json" in result.output
