@@ -1,0 +1,166 @@
+"""Solve for the transform of every slice and list the work that is left."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import click
+from pydantic import ValidationError
+
+from components.compose.place import Placement, place
+from components.compose.table import rows_of, transforms_of
+from components.shared import records, units
+from components.shared.command import StepCommand, write_parameter
+from components.shared.documents import AlignRecord, PairRecord, Plan, SliceStatistics, Transforms
+from components.shared.errors import TransientError, UserError
+from components.shared.grid import Span, group
+from components.shared.storage import Store, checksum, open_store
+from components.shared.volume import volume_of
+
+_STEP = "compose"
+_UNIT = "transforms"
+_CONFIG_KEYS = {"minz", "maxz", "neighbours", "solver", "skip_align", "allow_gaps"}
+_READS_IN_FLIGHT = 16
+_NOTABLE_GROWTH = 1.1
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What all chunks of `align` have found."""
+
+    statistics: dict[int, SliceStatistics]
+    """By z."""
+    pairs: tuple[PairRecord, ...]
+    input_hash: str
+    """Of the records' content and the settings of the solve."""
+
+
+@click.command(cls=StepCommand)
+@click.option("--process-uri", required=True, help="Where the records of the run lie.")
+@click.option("--slabs-out", required=True, help="File that receives the slabs to tile.")
+@click.option("--blocks-out", required=True, help="File that receives the blocks to write, levels 0 to 4.")
+@click.option("--coarse-blocks-out", required=True, help="The same for levels 5 to 9.")
+@click.option("--top-blocks-out", required=True, help="The same for levels 10 and above.")
+def main(
+    process_uri: str, slabs_out: str, blocks_out: str, coarse_blocks_out: str, top_blocks_out: str
+) -> None:
+    """Solve for the transform of every slice and list the work that is left."""
+    process = open_store(process_uri)
+    plan = _read_plan(process)
+    evidence = read_evidence(plan, process)
+    placement = place(plan, evidence.pairs)
+    transforms = transforms_of(plan, placement, evidence.statistics)
+    _log_result(plan, placement, transforms)
+    _write(plan, transforms, evidence, process)
+    slabs, passes = work_left(plan, transforms, process)
+    write_parameter(slabs_out, slabs)
+    for path, blocks in zip((blocks_out, coarse_blocks_out, top_blocks_out), passes, strict=True):
+        write_parameter(path, blocks)
+
+
+def read_evidence(plan: Plan, process: Store) -> Evidence:
+    """Read the record of every chunk.
+
+    Raises:
+        TransientError: a chunk's record is missing, of other settings, or damaged.
+    """
+    chunks = units.chunks(plan)
+    with ThreadPoolExecutor(_READS_IN_FLIGHT) as pool:
+        contents = list(pool.map(lambda chunk: _read_chunk(plan, chunk, process), chunks))
+    chunk_records = [AlignRecord.model_validate_json(content) for content in contents]
+    statistics = {s.z: s for record in chunk_records for s in record.slices}
+    for source in plan.slices:
+        if source.z not in statistics:
+            raise TransientError(
+                f"the records of align must hold every slice; slice {source.z} is missing in "
+                f"{process.uri}/align. Run align again."
+            )
+    settings = version("fibstack") + plan.config.model_dump_json(include=_CONFIG_KEYS)
+    sources = [s.model_dump_json() for s in plan.slices]
+    return Evidence(
+        statistics=statistics,
+        pairs=tuple(pair for record in chunk_records for pair in record.pairs),
+        input_hash=records.input_hash(settings, *sources, *contents),
+    )
+
+
+def _read_chunk(plan: Plan, chunk: Span, process: Store) -> bytes:
+    key = f"align/{chunk}.json"
+    record = records.read_record(process, "align", str(chunk))
+    problem = "it is missing"
+    if record is not None and record.input_hash != units.chunk_hash(plan, chunk):
+        problem = "it is of other slices or settings"
+    elif record is not None:
+        expected = [output.crc32c for output in record.outputs if output.key == key]
+        content = process.read(key) if expected and process.stat(key) is not None else b""
+        if expected == [checksum(content)]:
+            return content
+        problem = "it is damaged"
+    raise TransientError(
+        f"the record of chunk {chunk} must be complete; {problem} in {process.uri}/{key}. Run align again."
+    )
+
+
+def work_left(plan: Plan, transforms: Transforms, process: Store) -> tuple[list[str], list[list[str]]]:
+    """The slabs and, for each of three passes, the blocks that are still to be written, as loop items.
+
+    A pass is read from the one before, so all its blocks are listed when any of the finer pass is.
+    """
+    volume = volume_of(plan, transforms)
+    left: list[list[int]] = [[], [], []]
+    for index, pyramid_pass in enumerate(volume.passes):
+        if index and left[index - 1]:
+            left[index] = list(range(pyramid_pass.n_blocks))
+        else:
+            left[index] = units.blocks_to_do(plan, transforms, pyramid_pass, process)
+    slabs = units.slabs_to_do(plan, transforms, left[0], process)
+    log.info("left to do: %d slabs, %s blocks", len(slabs), " + ".join(str(len(blocks)) for blocks in left))
+    return _items(slabs, plan.fan), [_items(blocks, plan.fan) for blocks in left]
+
+
+def _items(indices: list[int], fan: int) -> list[str]:
+    return [str(span) for span in group(indices, fan)]
+
+
+def _write(plan: Plan, transforms: Transforms, evidence: Evidence, process: Store) -> None:
+    rows = rows_of(plan, transforms, evidence.statistics, evidence.pairs)
+    lines = "".join(f"{row.model_dump_json()}\n" for row in rows)
+    outputs = (
+        records.write_output(process, "slices.jsonl", lines.encode()),
+        records.write_output(process, "transforms.json", transforms.to_json()),
+    )
+    record = records.Record(step=_STEP, unit=_UNIT, input_hash=evidence.input_hash, outputs=outputs)
+    records.commit(process, record)
+
+
+def _log_result(plan: Plan, placement: Placement, transforms: Transforms) -> None:
+    width, height, depth = transforms.volume_size_xyz
+    log.info("volume of %d x %d x %d voxels", width, height, depth)
+    kept = placement.solution.kept
+    log.info("%d of %d accepted pairs are believed", int(kept.sum()), len(kept))
+    if placement.n_parts > 1:
+        log.warning("the stack is in %d parts; where each begins its offset is unknown", placement.n_parts)
+    for entry in transforms.slices:
+        if entry.verdict != "good":
+            log.warning("slice %d is %s: slice %s is shown", entry.z, entry.verdict, entry.replaced_from)
+    widest, tallest = plan.largest_xy
+    if width * height > _NOTABLE_GROWTH * widest * tallest:
+        log.warning("slices of at most %d x %d px drift apart: the volume is larger", widest, tallest)
+
+
+def _read_plan(process: Store) -> Plan:
+    try:
+        return Plan.model_validate_json(process.read("plan.json"))
+    except ValidationError:
+        raise UserError(
+            f"a plan must be one of this version of fibstack; got another one in {process.uri}/plan.json. "
+            "Run the plan step again."
+        ) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""The robust global solve: where every slice lies, and which pairs to believe.
+
+Iteratively reweighted least squares. Thirty rounds with L1-like weights come first: each pair has one vote,
+and the majority is found from any start. The redescending loss (Geman-McClure) then switches wrong pairs off;
+starting with it leaves breaks of hundreds of px.
+
+The frame (gauge): the first slice's centre stays where it is; the mean rotation of the stack is 0 and its
+mean scale 1, so pictures stand upright at their own size. Nothing is random and the rounds are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from components.compose.pairs import Floats, Pairs, Solution, Stack
+from components.compose.system import NormalEquations
+from components.compose.ties import MODEL_SIGMA_PX, Frame, Ties
+
+TURN_SIGMA_PX = 1.0
+SHAPE_SIGMA_PX = 0.2
+"""Priors: second difference of the linear part along z, at the corner; its rotation, and its scale and shear.
+A stage may turn from slice to slice, a block does not stretch. Robust, so that a true step may be."""
+UPRIGHT_SIGMA_PX = 3.0 * 1000.0**0.5
+"""Prior: linear part from the identity, at the corner: 3 px for the mean of 1,000 slices."""
+SHEAR_SIGMA_PX = UPRIGHT_SIGMA_PX / 3
+"""Prior: linear part from a similarity, tighter, so that a rotation is cheaper than a shear."""
+STEP_SIGMA_PX = 100.0
+"""Prior: step of the centre between neighbours. Five orders below a pair's weight, it places only what no
+pair holds: a slice between its neighbours, an unconnected part where the part before it ends."""
+
+L1_ROUNDS = 30
+L1_CORE = 0.1
+"""Residuals below this many px count as squares, not as absolute values."""
+ANNEALED_SCALES: Floats = np.geomspace(6.0, 1.0, 12)
+FINAL_ROUNDS = 3
+KEPT_WEIGHT = 0.1
+"""A pair below this weight is not believed: it misses by 1.5 units or more."""
+SUPPORTED_WEIGHT = 0.3
+"""A slice whose accepted pairs have a lower mean weight rests on chance: one wrong pair always fits."""
+
+_LINEAR = (0, 1, 3, 4)
+_CENTER = (2, 5)
+_Form = Sequence[tuple[int, float]]
+"""A linear form of one pose: (number of the pose, coefficient), ascending."""
+_HALF = 0.5**0.5
+_TURN: Sequence[_Form] = ([(1, -_HALF), (3, _HALF)],)
+_SHAPE: Sequence[_Form] = ([(0, 1.0)], [(4, 1.0)], [(1, _HALF), (3, _HALF)])
+_Loss = Callable[[Floats], Floats]
+"""Weights, 0..1, from residuals in units of the expected spread."""
+
+
+def solve(pairs: Pairs, stack: Stack) -> Solution:
+    """Place the slices of a stack by their pairs.
+
+    A part that no pair joins to the others continues where the slices before it end (connectivity.py).
+    """
+    frame = Frame.of(stack.sizes_xy)
+    ties = Ties.of(pairs, stack, frame)
+    poses = frame.identities(len(stack))
+    one_vote = np.full(len(ties.slot), MODEL_SIGMA_PX**-2)
+    poses = _step(ties, frame, poses, one_vote, np.ones_like)
+    for _ in range(L1_ROUNDS):
+        poses = _step(ties, frame, poses, one_vote * _l1(ties.residuals_px(poses)), _l1)
+    units = np.maximum(3 * ties.sigma_px, max(1.0, _usual_px(ties.residuals_px(poses))))
+    allowed = np.ones(len(ties.slot))
+    poses, weights = _anneal(ties, frame, poses, units, allowed)
+    allowed = _supported(ties, len(stack), weights)
+    if not allowed.all():
+        # Without the nonsense of bad slices, the pairs that bridge them get a second hearing.
+        poses, weights = _anneal(ties, frame, poses, units, allowed)
+    # Two bad slices in a row can vouch for each other until one of them is gone.
+    weights = weights * _supported(ties, len(stack), weights)
+    weights = np.where(weights >= KEPT_WEIGHT, weights, 0.0)
+    for _ in range(FINAL_ROUNDS):
+        poses = _step(ties, frame, poses, weights / ties.sigma_px**2, _geman_mcclure(1.0))
+    poses = upright(poses, frame)
+    return Solution(
+        volume_from_slice=frame.matrices(poses), weight=weights, residual_px=ties.residuals_px(poses)
+    )
+
+
+def _anneal(ties: Ties, frame: Frame, poses: Floats, units: Floats, allowed: Floats) -> tuple[Floats, Floats]:
+    """Poses and weights under the redescending loss, tightened from six units to one."""
+    weights = allowed
+    for scale in ANNEALED_SCALES:
+        loss = _geman_mcclure(float(scale))
+        weights = allowed * loss(ties.residuals_px(poses) / units)
+        poses = _step(ties, frame, poses, weights / ties.sigma_px**2, loss)
+    return poses, allowed * loss(ties.residuals_px(poses) / units)
+
+
+def _supported(ties: Ties, n_slices: int, weights: Floats) -> Floats:
+    """[m] 1, or 0 for the pairs of a slice that most of its pairs contradict."""
+    ends = np.concatenate([ties.slot, ties.neighbour])
+    count = np.bincount(ends, minlength=n_slices)
+    total = np.bincount(ends, np.tile(weights, 2), minlength=n_slices)
+    rests = total >= SUPPORTED_WEIGHT * count
+    allowed: Floats = (rests[ties.slot] & rests[ties.neighbour]).astype(np.float64)
+    return allowed
+
+
+def upright(poses: Floats, frame: Frame) -> Floats:
+    """The poses turned and scaled as one about the first centre, to mean rotation 0 and mean scale 1.
+
+    No pair notices. The prior on bends has a small pull to shrink, which this takes back.
+    """
+    (a, b), (c, d) = poses[:, :, :2].mean(axis=0) / frame.half_px
+    mean = np.array([[a + d, b - c], [c - b, a + d]]) / 2
+    first = poses[0, :, 2:]
+    turned = poses.copy()
+    turned[:, :, 2:] -= first
+    turned = np.linalg.inv(mean) @ turned
+    turned[:, :, 2:] += first
+    return turned
+
+
+def bends_px(poses: Floats, forms: Sequence[_Form]) -> Floats:
+    """[n - 2] size of the second difference of some linear forms of the poses, at the corner."""
+    numbers = poses.reshape(len(poses), -1)
+    values = np.stack([sum(c * numbers[:, number] for number, c in form) for form in forms])
+    second: Floats = np.linalg.norm(values[:, :-2] - 2 * values[:, 1:-1] + values[:, 2:], axis=0)
+    return second
+
+
+def _step(ties: Ties, frame: Frame, poses: Floats, weights: Floats, loss: _Loss) -> Floats:
+    """One weighted least-squares solve; `loss` weighs the bends of the present poses."""
+    equations = NormalEquations(poses, reach=max(2, ties.reach))
+    equations.add_ties(ties, weights)
+    if len(poses) > 2:
+        for forms, sigma_px in ((_TURN, TURN_SIGMA_PX), (_SHAPE, SHAPE_SIGMA_PX)):
+            stiffness = loss(bends_px(poses, forms)) / sigma_px**2
+            for form in forms:
+                bend = [(ahead, n, c * w) for ahead, w in ((0, 1.0), (1, -2.0), (2, 1.0)) for n, c in form]
+                equations.add_prior(bend, stiffness)
+    if len(poses) > 1:
+        for number in _CENTER:
+            equations.add_prior([(0, number, -1.0), (1, number, 1.0)], STEP_SIGMA_PX**-2)
+    upright = frame.identities(1).reshape(-1)
+    for number in _LINEAR:
+        equations.add_prior([(0, number, 1.0)], UPRIGHT_SIGMA_PX**-2, upright[number])
+    equations.add_prior([(0, 0, 1.0), (0, 4, -1.0)], SHEAR_SIGMA_PX**-2)
+    equations.add_prior([(0, 1, 1.0), (0, 3, 1.0)], SHEAR_SIGMA_PX**-2)
+    for number in _CENTER:
+        equations.hold(0, number, 1.0, upright[number])
+    return equations.solve()
+
+
+def _usual_px(residuals_px: Floats) -> float:
+    """Three times the median: tissue that disagrees more everywhere is not wrong everywhere."""
+    return 3 * float(np.median(residuals_px)) if len(residuals_px) else 0.0
+
+
+def _l1(residuals: Floats) -> Floats:
+    return L1_CORE / np.maximum(residuals, L1_CORE)
+
+
+def _geman_mcclure(scale: float) -> _Loss:
+    def weights(residuals: Floats) -> Floats:
+        return (1 / (1 + (residuals / scale) ** 2)) ** 2
+
+    return weights

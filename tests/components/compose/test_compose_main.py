@@ -1,0 +1,314 @@
+"""The program on a process folder, as the pipeline runs it."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from planted_stack import errors_px, plant
+
+from components.compose.main import main
+from components.compose.robust import solve
+from components.shared import records, units
+from components.shared.config import RunConfig
+from components.shared.documents import (
+    AlignRecord,
+    PairRecord,
+    Plan,
+    SliceStatistics,
+    SourceSlice,
+    Transforms,
+)
+from components.shared.grid import Span
+from components.shared.locations import locations_of
+from components.shared.storage import open_store
+from components.shared.volume import volume_of
+
+WIDTH = 500
+
+
+def plan_of(folder, n, *, missing=(), pixel_type="uint8", first_z=10, **config):
+    settings = RunConfig(
+        source=str(folder / "in"),
+        image="s%05d.png",
+        minz=first_z,
+        maxz=first_z + n - 1,
+        output=str(folder / "out"),
+        **config,
+    )
+    slices = tuple(
+        SourceSlice(z=z, key=f"s{z:05d}.png", size_bytes=1, width_px=WIDTH, height_px=WIDTH)
+        for z in range(first_z, first_z + n)
+        if z not in missing
+    )
+    return Plan(
+        config=settings,
+        locations=locations_of(settings),
+        pixel_type=pixel_type,
+        slices=slices,
+        missing_z=tuple(missing),
+        match_scale=1.0,
+        thumbnail_scale=0.5,
+        chunk_length=8,
+        fan=4,
+    )
+
+
+def statistics_of(z):
+    return SliceStatistics(
+        z=z, mean=100, std=20, low=1000, high=9000, zero_fraction=0, saturated_fraction=0,
+        sharpness=1, content_fraction=0.9, n_features=1000 + z,
+    )  # fmt: skip
+
+
+def pair_of(z, neighbour_z, matrix, sigma):
+    accepted = matrix is not None
+    return PairRecord(
+        z=z, neighbour_z=neighbour_z, accepted=accepted, reason="" if accepted else "few_inliers",
+        n_matches=500, n_inliers=300, coverage=0.8, model="affine" if accepted else None, residuals_px={},
+        matrix=matrix, sigma_px=sigma, n_windows=0, ncc_before=0.3, ncc_after=0.8 if accepted else 0.3,
+        fallback="",
+    )  # fmt: skip
+
+
+def write_process(plan, planted, refused=lambda z, neighbour_z: False):
+    """Write what `plan` and `align` leave, for the slices of a planted stack that are present."""
+    process = open_store(plan.locations.process_uri)
+    process.write("plan.json", plan.to_json())
+    present = {s.z for s in plan.slices}
+    first_z = plan.config.minz
+    entries = []
+    for slot, neighbour, matrix, sigma in zip(
+        planted.pairs.slot + first_z,
+        planted.pairs.neighbour + first_z,
+        planted.pairs.neighbour_from_slice.tolist(),
+        planted.pairs.sigma_px,
+        strict=True,
+    ):
+        if {slot, neighbour} <= present:
+            no = refused(int(slot), int(neighbour))
+            entries.append(pair_of(int(slot), int(neighbour), None if no else matrix, 0 if no else sigma))
+    for chunk in units.chunks(plan):
+        document = AlignRecord(
+            slices=tuple(statistics_of(s.z) for s in plan.slices if s.z in chunk),
+            pairs=tuple(pair for pair in entries if pair.z in chunk),
+        )
+        output = records.write_output(process, f"align/{chunk}.json", document.to_json())
+        records.commit(
+            process,
+            records.Record(
+                step="align", unit=str(chunk), input_hash=units.chunk_hash(plan, chunk), outputs=(output,)
+            ),
+        )
+    return process
+
+
+def run(plan, folder):
+    names = ("slabs", "blocks", "coarse-blocks", "top-blocks")
+    flags = [part for name in names for part in (f"--{name}-out", str(folder / "kfp" / name))]
+    result = CliRunner().invoke(main, ["--process-uri", plan.locations.process_uri, *flags])
+    lists = {n: json.loads((folder / "kfp" / n).read_text()) for n in names} if result.exit_code == 0 else {}
+    return result, lists
+
+
+def documents(process):
+    transforms = Transforms.model_validate_json(process.read("transforms.json"))
+    rows = [json.loads(line) for line in process.read("slices.jsonl").decode().splitlines()]
+    return transforms, rows
+
+
+def matrices_of(transforms):
+    return np.array([s.matrix for s in transforms.slices])
+
+
+def test_the_documents_hold_the_solution(tmp_path):
+    planted = plant(20, 4, width=float(WIDTH))
+    plan = plan_of(tmp_path, 20)
+    process = write_process(plan, planted)
+    result, lists = run(plan, tmp_path)
+    assert result.exit_code == 0, result.output
+    transforms, rows = documents(process)
+
+    assert [s.z for s in transforms.slices] == list(range(10, 30)) == [row["z"] for row in rows]
+    assert errors_px(matrices_of(transforms), planted.truth, WIDTH).max() < 0.5
+    origin = np.array([*transforms.volume_origin_xyz_px[:2], 0.0])
+    expected = solve(planted.pairs, planted.stack).volume_from_slice[:, :, 2] - origin
+    assert np.allclose(matrices_of(transforms)[:, :2, 2], expected[:, :2], atol=1e-5)
+    corners = matrices_of(transforms) @ np.array([[0, 499, 0, 499], [0, 0, 499, 499], [1, 1, 1, 1.0]])
+    assert corners[:, :2].min() > -1e-6
+    assert (corners[:, :2].max(axis=(0, 2)) <= np.array(transforms.volume_size_xyz[:2]) - 1 + 1e-6).all()
+    assert transforms.volume_size_xyz[2] == 20
+    assert transforms.volume_origin_xyz_px[2] == 10
+    assert transforms.intensity_range == (0, 255)
+    assert transforms.slices[0].uri == str(tmp_path / "in" / "s00010.png")
+    assert all(s.verdict == "good" and s.action == "keep" for s in transforms.slices)
+    assert lists == {"slabs": ["0-0", "1-1"], "blocks": ["0-0"], "coarse-blocks": [], "top-blocks": []}
+
+
+def test_the_rows_hold_readable_figures(tmp_path):
+    planted = plant(12, 4, width=float(WIDTH))
+    plan = plan_of(tmp_path, 12)
+    process = write_process(plan, planted)
+    run(plan, tmp_path)
+    transforms, rows = documents(process)
+    for row, entry in zip(rows, transforms.slices, strict=True):
+        center = np.array(entry.matrix) @ [249.5, 249.5, 1]
+        assert np.allclose([row["dx_px"], row["dy_px"]], center[:2] - 249.5, atol=1e-5)
+        (a, b), (c, d) = np.array(entry.matrix)[:2, :2]
+        assert row["rotation_deg"] == pytest.approx(np.degrees(np.arctan2(c - b, a + d)), abs=1e-6)
+        assert row["scale_ppm"] == pytest.approx((np.sqrt(a * d - b * c) - 1) * 1e6, abs=0.01)
+        assert row["shear_ppm"] == pytest.approx((a * b + c * d) * 1e6, abs=0.02 * abs(row["shear_ppm"]))
+        assert (row["n_features"], row["content_fraction"]) == (1000 + row["z"], 0.9)
+    assert rows[0]["step_px"] is None
+    step = np.hypot(rows[5]["dx_px"] - rows[4]["dx_px"], rows[5]["dy_px"] - rows[4]["dy_px"])
+    assert rows[5]["step_px"] == pytest.approx(step, abs=1e-5)
+    assert (rows[0]["ncc_before"], rows[0]["ncc_after"]) == (0.3, 0.8)
+    assert rows[-1]["ncc_after"] is None
+
+
+def test_repeating_writes_identical_bytes(tmp_path):
+    plan = plan_of(tmp_path, 20)
+    process = write_process(plan, plant(20, 4, width=float(WIDTH), bad=[7]))
+    written = []
+    for _ in range(2):
+        assert run(plan, tmp_path)[0].exit_code == 0
+        keys = ("transforms.json", "slices.jsonl", records.record_key("compose", "transforms"))
+        written.append([process.read(key) for key in keys])
+    assert written[0] == written[1]
+
+
+def test_a_bad_and_a_missing_slice_are_replaced(tmp_path):
+    planted = plant(20, 4, width=float(WIDTH), bad=[0, 9])
+    plan = plan_of(tmp_path, 20, missing=[25], allow_gaps=True)
+    process = write_process(plan, planted)
+    result, _ = run(plan, tmp_path)
+    assert result.exit_code == 0, result.output
+    transforms, rows = documents(process)
+    replaced = {s.z: (s.verdict, s.replaced_from) for s in transforms.slices if s.action == "replace"}
+    assert replaced == {10: ("isolated", 11), 19: ("isolated", 18), 25: ("missing", 24)}
+    assert transforms.slices[15].matrix == transforms.slices[14].matrix
+    assert transforms.slices[15].uri == ""
+    assert rows[15]["n_features"] is None
+    assert rows[14]["ncc_after"] == 0.8  # with z 26, the next present slice
+
+
+def test_skip_align_is_the_identity(tmp_path):
+    plan = plan_of(tmp_path, 9, skip_align=True, pixel_type="uint16")
+    process = write_process(plan, plant(0, 4))
+    result, _ = run(plan, tmp_path)
+    assert result.exit_code == 0, result.output
+    transforms, _ = documents(process)
+    assert np.array_equal(matrices_of(transforms), np.tile(np.eye(3), (9, 1, 1)))
+    assert transforms.volume_size_xyz == (WIDTH, WIDTH, 9)
+    assert transforms.intensity_range == (1000, 9000)
+
+
+def test_the_compose_solver_multiplies(tmp_path):
+    planted = plant(12, 1, width=float(WIDTH))
+    plan = plan_of(tmp_path, 12, neighbours=1, solver="compose")
+    process = write_process(plan, planted)
+    assert run(plan, tmp_path)[0].exit_code == 0
+    transforms, _ = documents(process)
+    found = matrices_of(transforms)
+    for slot in range(11):
+        step = found[slot + 1] @ planted.pairs.neighbour_from_slice[slot]
+        assert np.allclose(step, found[slot], atol=1e-5)
+
+
+def test_the_compose_solver_names_the_refused_pair(tmp_path):
+    plan = plan_of(tmp_path, 12, neighbours=1, solver="compose")
+    write_process(plan, plant(12, 1, width=float(WIDTH)), refused=lambda z, _: z == 15)
+    result, _ = run(plan, tmp_path)
+    assert result.exit_code == 65
+    assert "between 15 and 16 (refused pairs: few_inliers in 1)" in result.output
+
+
+def test_a_broken_stack_is_refused_with_the_place_and_the_way_on(tmp_path):
+    plan = plan_of(tmp_path, 20)
+    process = write_process(
+        plan, plant(20, 4, width=float(WIDTH)), refused=lambda z, neighbour_z: z < 18 <= neighbour_z
+    )
+    result, _ = run(plan, tmp_path)
+    assert result.exit_code == 65
+    assert "slices 10-17; slices 18-29" in result.output
+    assert "between 17 and 18" in result.output
+    assert "allow_gaps: true" in result.output
+    assert "Traceback" not in result.output
+    assert process.stat("transforms.json") is None
+
+
+def test_allowed_gaps_continue(tmp_path):
+    plan = plan_of(tmp_path, 20, allow_gaps=True)
+    process = write_process(
+        plan, plant(20, 4, width=float(WIDTH)), refused=lambda z, neighbour_z: z < 18 <= neighbour_z
+    )
+    assert run(plan, tmp_path)[0].exit_code == 0
+    _, rows = documents(process)
+    assert rows[8]["step_px"] < 0.01
+    assert rows[7]["step_px"] > 0.1
+    assert all(row["verdict"] == "good" for row in rows)
+
+
+@pytest.mark.parametrize("damage", ["absent", "stale", "altered", "gone"])
+def test_an_incomplete_chunk_is_transient_and_named(tmp_path, damage):
+    plan = plan_of(tmp_path, 20)
+    process = write_process(plan, plant(20, 4, width=float(WIDTH)))
+    key = records.record_key("align", "18-25")
+    if damage == "absent":
+        process.delete(key)
+    elif damage == "stale":
+        record = records.read_record(process, "align", "18-25")
+        records.commit(process, record.model_copy(update={"input_hash": "0"}))
+    elif damage == "altered":
+        process.write("align/18-25.json", process.read("align/18-25.json").replace(b"0.9", b"0.8"))
+    else:
+        process.delete("align/18-25.json")
+    result, _ = run(plan, tmp_path)
+    assert result.exit_code == 75
+    assert "18-25" in result.output
+
+
+def test_only_what_is_left_is_listed(tmp_path):
+    plan = plan_of(tmp_path, 20)
+    process = write_process(plan, plant(20, 4, width=float(WIDTH)))
+    run(plan, tmp_path)
+    transforms, _ = documents(process)
+    records.commit(
+        process,
+        records.Record(
+            step="tile",
+            unit="1",
+            input_hash=units.slab_hash(plan, transforms, volume_of(plan, transforms), 1),
+            outputs=(),
+        ),
+    )
+    _, lists = run(plan, tmp_path)
+    assert lists["slabs"] == ["0-0"]
+    assert lists["blocks"] == ["0-0"]
+
+
+def test_coarse_blocks_follow_the_fine_ones(tmp_path):
+    plan = plan_of(tmp_path, 2, skip_align=True)
+    wide = tuple(s.model_copy(update={"width_px": 3000}) for s in plan.slices)
+    plan = plan.model_copy(update={"slices": wide, "fan": 2})
+    process = write_process(plan, plant(0, 4))
+    _, lists = run(plan, tmp_path)
+    assert lists["blocks"] == ["0-1", "2-2"]
+    assert lists["coarse-blocks"] == ["0-0"]
+    transforms, _ = documents(process)
+    volume = volume_of(plan, transforms)
+    hashes = units.slab_hashes(plan, transforms, volume)
+    for level, blocks in ((0, Span(0, 2)), (5, Span(0, 0))):
+        for block in blocks:
+            record = records.Record(
+                step=f"pyramid/{level}",
+                unit=str(block),
+                input_hash=units.block_hash(plan, volume, level, block, hashes),
+                outputs=(),
+            )
+            records.commit(process, record)
+    _, lists = run(plan, tmp_path)
+    assert lists == {"slabs": [], "blocks": [], "coarse-blocks": [], "top-blocks": []}
+    process.delete(records.record_key("pyramid/0", "1"))
+    _, lists = run(plan, tmp_path)
+    assert (lists["blocks"], lists["coarse-blocks"]) == (["1-1"], ["0-0"])

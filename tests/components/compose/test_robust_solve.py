@@ -1,0 +1,153 @@
+"""The robust solve against planted stacks (alignment.md section 8.2)."""
+
+import numpy as np
+import pytest
+from planted_stack import about_center, errors_px, plant, step_errors_px, wandering
+
+from components.compose import chain
+from components.compose.connectivity import connectivity
+from components.compose.pairs import Pairs, Stack
+from components.compose.robust import solve
+from components.shared.geometry import rotation_about, rotation_deg, transform_points
+
+WIDTH = 5000.0
+
+
+def isolated_slots(planted, solution):
+    return np.flatnonzero(connectivity(planted.pairs.chosen(solution.kept), len(planted.stack)).isolated)
+
+
+def rms(values):
+    return float(np.sqrt((values**2).mean()))
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4])
+def test_solve_without_noise_is_the_planted_stack(k):
+    planted = plant(60, k, noise=False)
+    solution = planted.solve()
+    assert errors_px(solution.volume_from_slice, planted.truth, WIDTH).max() < 0.05
+    assert solution.kept.all()
+
+
+def test_solve_drifts_and_jitters_less_than_the_product():
+    planted = plant(2000, 4)
+    n = len(planted.stack)
+    product = chain.compose(chain.of_neighbours(planted.pairs), n).volume_from_slice
+    solved = planted.solve().volume_from_slice
+    assert errors_px(product, planted.truth, WIDTH).max() > 2 * errors_px(solved, planted.truth, WIDTH).max()
+    assert rms(step_errors_px(product, planted.truth, WIDTH)) > 2 * rms(
+        step_errors_px(solved, planted.truth, WIDTH)
+    )
+    assert errors_px(solved, planted.truth, WIDTH).max() < 2
+
+
+@pytest.mark.parametrize("width", [500.0, 5000.0])
+def test_noise_does_not_shrink_the_stack(width):
+    scales = np.sqrt(np.linalg.det(plant(1000, 4, width=width).solve().volume_from_slice[:, :2, :2]))
+    assert abs(scales.mean() - 1) < 20e-6
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_wrong_pairs_and_bad_slices_hurt_no_good_slice(seed):
+    n = 400
+    bad = np.sort(np.random.default_rng(seed + 100).choice(n, 5, replace=False))
+    planted = plant(n, 4, wrong=0.05, bad=bad, seed=seed)
+    solution = planted.solve()
+    good = ~np.isin(np.arange(n), bad)
+    assert errors_px(solution.volume_from_slice, planted.truth, WIDTH, good)[good].max() < 3
+    assert isolated_slots(planted, solution).tolist() == bad.tolist()
+
+
+@pytest.mark.parametrize("bad", [[0], [39], [0, 1], [20, 21, 22]])
+def test_bad_slices_at_the_ends_and_in_a_row(bad):
+    planted = plant(40, 4, bad=bad)
+    solution = planted.solve()
+    good = ~np.isin(np.arange(40), bad)
+    assert isolated_slots(planted, solution).tolist() == bad
+    assert errors_px(solution.volume_from_slice, planted.truth, WIDTH, good)[good].max() < 1
+
+
+def test_static_pattern_that_spoils_the_nearest_pairs_of_thirty_slices():
+    """A curtain that does not move makes each z+1 pair of a run say that nothing moves."""
+    planted = plant(200, 4)
+    pairs = planted.pairs
+    static = (pairs.slot >= 80) & (pairs.slot < 110) & (pairs.neighbour - pairs.slot == 1)
+    pairs.neighbour_from_slice[static] = np.eye(3)
+    solution = planted.solve()
+    moved = np.linalg.norm(np.diff(planted.truth[:, :2, 2], axis=0), axis=1)[80:110]
+    assert errors_px(solution.volume_from_slice, planted.truth, WIDTH).max() < 1.5
+    assert not solution.kept[static][moved > 3].any()
+    assert not isolated_slots(planted, solution).size
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_short_stacks(n):
+    planted = plant(n, 4, noise=False)
+    assert errors_px(planted.solve().volume_from_slice, planted.truth, WIDTH).max() < 0.01
+
+
+def test_first_slice_stays_and_the_stack_stands_upright():
+    truth = np.array([rotation_about((2500, 2500), a) for a in np.linspace(0.01, 0.03, 300)])
+    solution = plant(300, 4, truth=truth, noise=False).solve()
+    angles = [rotation_deg(m) for m in solution.volume_from_slice]
+    assert abs(np.mean(angles)) < 1e-3
+    first = transform_points(solution.volume_from_slice[0], [[2499.5, 2499.5]])
+    assert np.allclose(first, 2499.5, atol=1e-6)
+
+
+def test_a_true_jump_and_turn_is_not_smeared():
+    truth = wandering(np.random.default_rng(1), 100, WIDTH)
+    truth[50:] = about_center(1, WIDTH, [500.0, -80.0])[0] @ rotation_about((2500, 2500), 0.01) @ truth[50:]
+    planted = plant(100, 4, truth=truth)
+    solution = planted.solve()
+    assert solution.kept.all()
+    assert step_errors_px(solution.volume_from_slice, truth, WIDTH).max() < 0.5
+
+
+def test_slices_of_different_size():
+    planted = plant(60, 4, noise=False)
+    sizes = np.where(np.arange(60)[:, None] % 7 == 3, [3100.0, 4000.0], [5000.0, 4700.0])
+    solution = solve(planted.pairs, Stack(z=planted.stack.z, sizes_xy=sizes))
+    assert errors_px(solution.volume_from_slice, planted.truth, WIDTH).max() < 0.05
+
+
+def test_missing_slices_leave_the_others_where_they_are():
+    whole = plant(60, 5)
+    keep = np.flatnonzero(~np.isin(np.arange(60), [20, 21, 40]))
+    slot_of = np.full(60, -1)
+    slot_of[keep] = np.arange(len(keep))
+    there = np.isin(whole.pairs.slot, keep) & np.isin(whole.pairs.neighbour, keep)
+    chosen = whole.pairs.chosen(there)
+    pairs = Pairs(
+        slot=slot_of[chosen.slot],
+        neighbour=slot_of[chosen.neighbour],
+        neighbour_from_slice=chosen.neighbour_from_slice,
+        sigma_px=chosen.sigma_px,
+    )
+    solution = solve(pairs, Stack(z=keep, sizes_xy=np.full((len(keep), 2), WIDTH)))
+    assert errors_px(solution.volume_from_slice, whole.truth[keep], WIDTH).max() < 1
+
+
+def test_an_unconnected_part_continues_where_the_part_before_ends():
+    planted = plant(40, 4, noise=False)
+    across = (planted.pairs.slot < 20) & (planted.pairs.neighbour >= 20)
+    solution = solve(planted.pairs.chosen(~across), planted.stack)
+    corners = [[0, 0], [4999, 0], [2499.5, 2499.5]]
+    before = transform_points(solution.volume_from_slice[19], corners)
+    after = transform_points(solution.volume_from_slice[20], corners)
+    assert np.abs(after - before).max() < 0.01
+    second = planted.truth[20:]
+    assert errors_px(solution.volume_from_slice[20:], second, WIDTH).max() < 0.05
+
+
+def test_the_same_input_gives_the_same_bytes():
+    first, second = (plant(150, 4, wrong=0.05).solve() for _ in range(2))
+    assert first.volume_from_slice.tobytes() == second.volume_from_slice.tobytes()
+    assert first.weight.tobytes() == second.weight.tobytes()
+
+
+def test_tissue_that_disagrees_everywhere_is_still_believed():
+    planted = plant(100, 4)
+    rng = np.random.default_rng(9)
+    planted.pairs.neighbour_from_slice[:, :2, 2] += rng.normal(0, 4, (len(planted.pairs), 2))
+    assert planted.solve().kept.mean() > 0.9
