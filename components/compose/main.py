@@ -8,15 +8,24 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 import click
-from pydantic import ValidationError
 
 from components.compose.place import Placement, place
 from components.compose.table import rows_of, transforms_of
 from components.shared import records, units
 from components.shared.command import StepCommand, write_parameter
-from components.shared.documents import AlignRecord, PairRecord, Plan, SliceStatistics, Transforms
-from components.shared.errors import TransientError, UserError
+from components.shared.documents import (
+    PLAN_KEY,
+    SLICES_KEY,
+    TRANSFORMS_KEY,
+    AlignRecord,
+    PairRecord,
+    Plan,
+    SliceStatistics,
+    Transforms,
+)
+from components.shared.errors import TransientError
 from components.shared.grid import Span, group
+from components.shared.reading import read_document
 from components.shared.storage import Store, checksum, open_store
 from components.shared.volume import volume_of
 
@@ -50,7 +59,7 @@ def main(
 ) -> None:
     """Solve for the transform of every slice and list the work that is left."""
     process = open_store(process_uri)
-    plan = _read_plan(process)
+    plan = read_document(process, PLAN_KEY, Plan)
     evidence = read_evidence(plan, process)
     placement = place(plan, evidence.pairs)
     transforms = transforms_of(plan, placement, evidence.statistics)
@@ -130,8 +139,8 @@ def _write(plan: Plan, transforms: Transforms, evidence: Evidence, process: Stor
     rows = rows_of(plan, transforms, evidence.statistics, evidence.pairs)
     lines = "".join(f"{row.model_dump_json()}\n" for row in rows)
     outputs = (
-        records.write_output(process, "slices.jsonl", lines.encode()),
-        records.write_output(process, "transforms.json", transforms.to_json()),
+        records.write_output(process, SLICES_KEY, lines.encode()),
+        records.write_output(process, TRANSFORMS_KEY, transforms.to_json()),
     )
     record = records.Record(step=_STEP, unit=_UNIT, input_hash=evidence.input_hash, outputs=outputs)
     records.commit(process, record)
@@ -150,16 +159,6 @@ def _log_result(plan: Plan, placement: Placement, transforms: Transforms) -> Non
     widest, tallest = plan.largest_xy
     if width * height > _NOTABLE_GROWTH * widest * tallest:
         log.warning("slices of at most %d x %d px drift apart: the volume is larger", widest, tallest)
-
-
-def _read_plan(process: Store) -> Plan:
-    try:
-        return Plan.model_validate_json(process.read("plan.json"))
-    except ValidationError:
-        raise UserError(
-            f"a plan must be one of this version of fibstack; got another one in {process.uri}/plan.json. "
-            "Run the plan step again."
-        ) from None
 
 
 if __name__ == "__main__":

@@ -10,19 +10,18 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import click
-from pydantic import ValidationError
 
 from components.plan import inventory, partition
 from components.shared import units
 from components.shared.command import StepCommand, write_parameter
 from components.shared.config import RunConfig, parse_config
-from components.shared.documents import Plan
+from components.shared.documents import PLAN_KEY, Plan
 from components.shared.errors import ConfigError, UserError
 from components.shared.imageio import read_header
 from components.shared.locations import Locations, locations_of
+from components.shared.reading import read_document
 from components.shared.storage import Stat, Store, join_uri, open_store
 
-PLAN_KEY = "plan.json"
 _HEADERS_IN_FLIGHT = 32
 _SIFT_BYTES_PER_PX = 217
 log = logging.getLogger(__name__)
@@ -132,26 +131,19 @@ def _write_plan(plan: Plan, process: Store) -> None:
     """Write the plan where it differs from the one that is there."""
     data = plan.to_json()
     if process.stat(PLAN_KEY) is not None:
-        existing = process.read(PLAN_KEY)
-        if existing == data:
+        if process.read(PLAN_KEY) == data:
             return
-        _check_same_stack(existing, plan, process.uri)
+        _check_same_stack(process, plan)
     process.write(PLAN_KEY, data)
 
 
-def _check_same_stack(existing: bytes, plan: Plan, uri: str) -> None:
+def _check_same_stack(process: Store, plan: Plan) -> None:
     """Refuse to mix the results of two stacks in one output."""
-    try:
-        old = Plan.model_validate_json(existing)
-    except ValidationError:
-        raise UserError(
-            f"a plan must be one of this version of fibstack; got another one in {uri}/{PLAN_KEY}. "
-            f"Choose another output, or remove that file."
-        ) from None
+    old = read_document(process, PLAN_KEY, Plan)
     if _stack_of(old) != _stack_of(plan):
         raise UserError(
-            f"an output must hold one stack; got {_stack_of(plan)} where there is {_stack_of(old)} in {uri}. "
-            f"Choose another output."
+            f"an output must hold one stack; got {_stack_of(plan)} where there is {_stack_of(old)} "
+            f"in {process.uri}. Choose another output."
         )
 
 

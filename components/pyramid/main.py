@@ -9,29 +9,26 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
 
 import click
-from pydantic import ValidationError
 
 from components.pyramid.block import BlockEncoder, ShardFile
 from components.pyramid.downsample import cascade
 from components.pyramid.sources import Box, ExactSource, Source, TileSource, exact_key, last_level, read_slabs
 from components.shared import records, units
 from components.shared.command import StepCommand
-from components.shared.documents import Document, Plan, Transforms
-from components.shared.errors import ConfigError, TransientError, UserError
+from components.shared.documents import PLAN_KEY, TRANSFORMS_KEY, Plan, Transforms
+from components.shared.errors import ConfigError, TransientError
 from components.shared.grid import PyramidPass, Span
+from components.shared.reading import read_document
 from components.shared.records import Output, Record
-from components.shared.storage import Store, join_uri, open_store
+from components.shared.storage import Store, open_store
 from components.shared.volume import Volume, volume_of
 
 logger = logging.getLogger(__name__)
 
 MALLOC_MMAP_THRESHOLD = -3
 """M_MMAP_THRESHOLD of glibc's malloc.h."""
-
-AnyDocument = TypeVar("AnyDocument", bound=Document)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +101,8 @@ def open_run(process: Store) -> Run:
     Raises:
         UserError: a document is missing or not one of this version.
     """
-    plan = _document(process, "plan.json", Plan)
-    transforms = _document(process, "transforms.json", Transforms)
+    plan = read_document(process, PLAN_KEY, Plan)
+    transforms = read_document(process, TRANSFORMS_KEY, Transforms)
     return Run.of(process, plan, transforms, volume_of(plan, transforms))
 
 
@@ -204,17 +201,6 @@ def _blocks_of(pyramid_pass: PyramidPass, text: str) -> Span:
             f"{pyramid_pass.base_level}; got {text}. Change --blocks."
         )
     return span
-
-
-def _document(process: Store, key: str, kind: type[AnyDocument]) -> AnyDocument:
-    try:
-        return kind.model_validate_json(process.read(key))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise UserError(
-            f"{key} must be one of this version of fibstack; got {first['msg']} at "
-            f"{'.'.join(map(str, first['loc']))} in {join_uri(process.uri, key)}. Run the pipeline again."
-        ) from None
 
 
 if __name__ == "__main__":

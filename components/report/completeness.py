@@ -1,7 +1,7 @@
 """Compares what a volume must consist of with the records of its blocks and the listing of its folders.
 
 A shard that no record names although its block is sealed holds nothing but black; such shards are not
-written (pyramid.md section 5). So the rule is, for every output:
+written. So the rule is, for every output:
 
 1. every block of every pass has a sealed record with the hash that the plan and the transforms give;
 2. every shard that a record names lies there with the recorded size (and checksum, where the store knows it);

@@ -5,20 +5,17 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterator
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from components.report.evidence import Evidence
 from components.report.slice_table import read_rows
-from components.shared.documents import AlignRecord, Document, Plan, Transforms
+from components.shared.documents import PLAN_KEY, SLICES_KEY, TRANSFORMS_KEY, AlignRecord, Plan, Transforms
 from components.shared.errors import UserError
+from components.shared.reading import AnyDocument, read_document
 from components.shared.storage import Store
 from components.shared.units import chunks
-
-_D = TypeVar("_D", bound=Document)
 
 
 def read_plan(process: Store) -> Plan | None:
@@ -27,9 +24,9 @@ def read_plan(process: Store) -> Plan | None:
     Raises:
         UserError: there is a plan that this version cannot read.
     """
-    if process.stat("plan.json") is None:
+    if process.stat(PLAN_KEY) is None:
         return None
-    return _parse(process, "plan.json", Plan)
+    return read_document(process, PLAN_KEY, Plan)
 
 
 def gather(process: Store, plan: Plan) -> Evidence:
@@ -41,9 +38,9 @@ def gather(process: Store, plan: Plan) -> Evidence:
             evidence.pairs.add(record)
             evidence.n_chunks_matched += 1
     evidence.transforms = _transforms(process, evidence)
-    if evidence.transforms is not None and process.stat("slices.jsonl") is not None:
+    if evidence.transforms is not None and process.stat(SLICES_KEY) is not None:
         try:
-            evidence.rows = read_rows(process.read("slices.jsonl").decode().splitlines(), plan)
+            evidence.rows = read_rows(process.read(SLICES_KEY).decode().splitlines(), plan)
         except (ValueError, TypeError) as error:
             evidence.unreadable.append(f"slices.jsonl cannot be read: {error}")
     return evidence
@@ -51,7 +48,7 @@ def gather(process: Store, plan: Plan) -> Evidence:
 
 def _transforms(process: Store, evidence: Evidence) -> Transforms | None:
     """The transforms, if they are of this plan's slices: a run that fails early leaves an earlier run's."""
-    transforms = _optional(process, "transforms.json", Transforms, evidence)
+    transforms = _optional(process, TRANSFORMS_KEY, Transforms, evidence)
     config = evidence.plan.config
     if transforms is None or [s.z for s in transforms.slices] == list(range(config.minz, config.maxz + 1)):
         return transforms
@@ -75,23 +72,11 @@ def thumbnails(process: Store, evidence: Evidence) -> Iterator[tuple[int, NDArra
             yield z, pictures[z]
 
 
-def _optional(process: Store, key: str, kind: type[_D], evidence: Evidence) -> _D | None:
+def _optional(process: Store, key: str, kind: type[AnyDocument], evidence: Evidence) -> AnyDocument | None:
     if process.stat(key) is None:
         return None
     try:
-        return _parse(process, key, kind)
+        return read_document(process, key, kind)
     except UserError as error:
         evidence.unreadable.append(str(error))
         return None
-
-
-def _parse(process: Store, key: str, kind: type[_D]) -> _D:
-    try:
-        return kind.model_validate_json(process.read(key))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(
-            f"{key} must follow this version's schema; '{where}': {first['msg']} in {process.uri}/{key}. "
-            "Start the run again."
-        ) from None

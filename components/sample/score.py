@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import click
 import numpy as np
-from pydantic import ValidationError
 
 from components.sample.truth import Truth
 from components.shared.accuracy import Accuracy, compare
 from components.shared.command import StepCommand
-from components.shared.documents import Document, Transforms
+from components.shared.documents import TRANSFORMS_KEY, Transforms
 from components.shared.errors import UserError
+from components.shared.reading import AnyDocument, read_document
 from components.shared.storage import join_uri, open_store
-
-Kind = TypeVar("Kind", bound=Document)
 
 
 @click.command(cls=StepCommand)
@@ -27,7 +23,7 @@ def main(output: str, truth_uri: str) -> None:
     OUTPUT is what `fibstack run --output` wrote to; TRUTH_JSON is the truth.json of `fibstack sample`.
     Slices that the run did not find good are left out and counted.
     """
-    transforms = _read(join_uri(output, "process", "transforms.json"), Transforms)
+    transforms = _read(join_uri(output, "process", TRANSFORMS_KEY), Transforms)
     truth = _read(truth_uri, Truth)
     recovered = {s.z: np.array(s.matrix) for s in transforms.slices if s.verdict == "good"}
     true = {s.z: np.array(s.matrix) for s in truth.slices if s.defect != "missing"}
@@ -50,18 +46,9 @@ def summary(accuracy: Accuracy, n_slices: int) -> str:
     )
 
 
-def _read(uri: str, kind: type[Kind]) -> Kind:
+def _read(uri: str, kind: type[AnyDocument]) -> AnyDocument:
     folder, _, name = uri.rpartition("/")
-    data = open_store(folder or ".").read(name)
-    try:
-        return kind.model_validate_json(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise UserError(
-            f"{uri} must be a {kind.__name__} document; got a fault at {where}: {first['msg'].lower()}. "
-            "Give the file that fibstack wrote."
-        ) from None
+    return read_document(open_store(folder or "."), name, kind)
 
 
 if __name__ == "__main__":

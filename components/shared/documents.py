@@ -14,6 +14,11 @@ from components.shared.config import RunConfig
 from components.shared.grid import SizeXyz
 from components.shared.locations import Locations
 
+PLAN_KEY = "plan.json"
+TRANSFORMS_KEY = "transforms.json"
+SLICES_KEY = "slices.jsonl"
+"""Keys below the process URI; slices.jsonl has a line for each z, for people and their scripts."""
+
 Matrix3 = tuple[
     tuple[float, float, float],
     tuple[float, float, float],
@@ -105,7 +110,7 @@ class PairRecord(Document):
     """Fraction of the content's cells that hold inliers."""
     model: Model | None
     residuals_px: dict[Model, float]
-    """RMS of the inliers under each model of the ladder, at full resolution."""
+    """RMS under each model at full resolution: of the windows, or of the inliers where none are kept."""
     matrix: Matrix3 | None
     sigma_px: float
     """1-sigma of the transform at the picture's centre, at full resolution; 0 where refused."""

@@ -1,6 +1,6 @@
 """Affine transforms of the plane and the frames that they connect.
 
-Conventions (DESIGN.md section 4)::
+Conventions::
 
     slice frame                      volume frame
     (0,0) +---------> x              (0,0) +---------> x      pixel centres at integers,
@@ -8,8 +8,8 @@ Conventions (DESIGN.md section 4)::
           v                                v
           y                                y                  p_volume = M p_slice
 
-A 3 x 3 matrix is named destination_from_source: `volume_from_slice @ [x, y, 1]` lies in the volume. Reading at
-scale s (0.5 = half size by area averaging) moves a pixel centre to `(x + 0.5) * s - 0.5`.
+A 3 x 3 matrix is named destination_from_source: `volume_from_slice @ [x, y, 1]` lies in the volume. Reading
+at scale s (0.5 = half size by area averaging) moves a pixel centre to `(x + 0.5) * s - 0.5`.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Everything here follows from a few numbers of the plan and the size of the volum
 
 * chunk: consecutive slices that one call of `align` matches.
 * slab: `slab_depth` consecutive slices, one shard of the tile array, written by `tile`.
-* block: 1024^3 voxels at the base level of a pyramid pass, exactly one shard per level (pyramid.md section 4).
+* block: 1024^3 voxels at the base level of a pyramid pass, exactly one shard per level.
 * z index: counts from the first slice of the volume, `z - minz`; z itself is the number in the file name.
 """
 

@@ -1,7 +1,7 @@
 """Reading slices: grey PNG, TIFF and JPEG of 8 or 16 bit, as if they came from a stranger.
 
 A header is checked before a decoder sees the file, and a decoded picture is checked against the plan. A
-truncated or damaged file is refused with its name: it never becomes black rows (storage.md section 4.3).
+truncated or damaged file is refused with its name: it never becomes black rows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a run keeps what (DESIGN.md section 5, contract 3)."""
+"""Where a run keeps what."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from components.shared.grid import SizeXyz, ceil_div
 from components.shared.volume import Volume, VolumeOutput
 
 MAX_MINISHARD_CHUNK_BITS = 12
-"""At most 2^12 chunks in a minishard: 98 KB of index, 10 KB as gzip (pyramid.md section 4)."""
+"""At most 2^12 chunks in a minishard: 98 KB of index, 10 KB as gzip."""
 
 
 def compressed_morton(position_xyz: SizeXyz, grid_xyz: SizeXyz) -> int:

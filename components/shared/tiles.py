@@ -1,4 +1,4 @@
-"""The aligned stack between `tile` and `pyramid`: one sharded Zarr v3 array (pyramid.md section 3c).
+"""The aligned stack between `tile` and `pyramid`: one sharded Zarr v3 array.
 
 A slab of `slab_depth` slices is one shard, one object, with a chunk for each column of 1024 x 1024 tiles.
 Every chunk is stored, a black one too, and readers do not fill in: what is missing is an error, never black.

@@ -16,7 +16,7 @@ Encoding = Literal["jpeg", "raw"]
 TILES_KEY = "aligned"
 """Folder of the Zarr v3 tile array below the tmp URI."""
 LOSSLESS_SHARD = 512
-"""Greatest side in voxels of a lossless shard: a worker holds four, not a block (pyramid.md section 5)."""
+"""Greatest side in voxels of a lossless shard: a worker holds four, not a block."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from components.shared import records, tiles, units
 from components.shared.command import StepCommand
-from components.shared.documents import Plan, SliceTransform, Transforms
+from components.shared.documents import PLAN_KEY, TRANSFORMS_KEY, Plan, SliceTransform, Transforms
 from components.shared.errors import ConfigError, UserError
 from components.shared.grid import Span
 from components.shared.imageio import read_slice
+from components.shared.reading import read_document
 from components.shared.storage import Store, checksum, join_uri, open_store
 from components.shared.volume import TILES_KEY, Volume, volume_of
 from components.tile.contrast import equalized, to_uint8
@@ -35,8 +36,8 @@ def main(process_uri: str, slabs: str) -> None:
     """Warp and contrast-normalise the slices of some slabs and write them as tiles."""
     cv2.setNumThreads(1)
     process = open_store(process_uri)
-    plan = Plan.model_validate_json(process.read("plan.json"))
-    transforms = Transforms.model_validate_json(process.read("transforms.json"))
+    plan = read_document(process, PLAN_KEY, Plan)
+    transforms = read_document(process, TRANSFORMS_KEY, Transforms)
     volume = volume_of(plan, transforms)
     array_store = open_store(join_uri(plan.locations.tmp_uri, TILES_KEY))
     wanted = _parse_slabs(slabs, volume)

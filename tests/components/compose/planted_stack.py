@@ -35,7 +35,7 @@ def about_center(n: int, width: float, shifts=0.0, linear=0.0) -> NDArray[np.flo
 
 
 def wandering(rng: np.random.Generator, n: int, width: float) -> NDArray[np.float64]:
-    """Translations with 4 px of jitter on a slow trend, as alignment.md section 8.2."""
+    """Translations with 4 px of jitter on a slow trend."""
     trend = 30 * np.sin(np.arange(n)[:, None] / 900 + [0.0, 1.0])
     return about_center(n, width, rng.normal(0, 4, (n, 2)) + trend - trend[:1])
 

@@ -1,4 +1,4 @@
-"""The robust solve against planted stacks (alignment.md section 8.2)."""
+"""The robust solve against planted stacks."""
 
 import numpy as np
 import pytest

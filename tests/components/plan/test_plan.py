@@ -144,7 +144,7 @@ def test_a_plan_of_another_version_is_refused(source: Path, tmp_path: Path) -> N
     path = tmp_path / "out/process/plan.json"
     path.parent.mkdir(parents=True)
     path.write_text('{"schema_version": 0}')
-    assert "plan.json. Choose another output" in refusal(run(source), 65)
+    assert "Choose another output" in refusal(run(source), 65)
 
 
 def test_sizes_may_differ_and_the_longest_side_decides_the_scales(source: Path, tmp_path: Path) -> None:

@@ -1,0 +1,124 @@
+"""`fibstack-align`: match the slices of one chunk with the slices that follow each of them."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections import deque
+from dataclasses import dataclass, field
+
+import click
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from components.align.normalise import Raw
+from components.align.pair import match_pair
+from components.align.prepare import PreparedSlice, prepare
+from components.align.statistics import thumbnail
+from components.shared import records, units
+from components.shared.command import StepCommand
+from components.shared.documents import PLAN_KEY, AlignRecord, PairRecord, Plan, SliceStatistics
+from components.shared.errors import ConfigError
+from components.shared.grid import Span
+from components.shared.imageio import read_slice
+from components.shared.reading import read_document
+from components.shared.records import Record
+from components.shared.storage import Store, open_store
+
+STEP = "align"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkEvidence:
+    """What is found out about a chunk."""
+
+    slices: list[SliceStatistics] = field(default_factory=list)
+    pairs: list[PairRecord] = field(default_factory=list)
+    thumbnails: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    """By `z<number>`, [y, x]."""
+
+
+@click.command(cls=StepCommand)
+@click.option("--process-uri", required=True, help="Where the records of the run lie.")
+@click.option("--chunk", required=True, help="Range of slices, such as 0-15.")
+def main(process_uri: str, chunk: str) -> None:
+    """Match the slices of one chunk with the slices that follow each of them."""
+    cv2.setNumThreads(1)
+    process = open_store(process_uri)
+    plan = read_document(process, PLAN_KEY, Plan)
+    span = _chunk_of(plan, chunk)
+    input_hash = units.chunk_hash(plan, span)
+    if records.is_done(process, STEP, str(span), input_hash):
+        log.info("chunk %s is already done", span)
+        return
+    evidence = examine_chunk(plan, span, open_store(plan.locations.source_uri))
+    document = AlignRecord(slices=tuple(evidence.slices), pairs=tuple(evidence.pairs))
+    outputs = (
+        records.write_output(process, f"align/{span}.npz", _npz(evidence.thumbnails)),
+        records.write_output(process, f"align/{span}.json", document.to_json()),
+    )
+    records.commit(process, Record(step=STEP, unit=str(span), input_hash=input_hash, outputs=outputs))
+    n_accepted = sum(pair.accepted for pair in evidence.pairs)
+    log.info(
+        "chunk %s: %d slices, %d of %d pairs", span, len(evidence.slices), n_accepted, len(evidence.pairs)
+    )
+
+
+def examine_chunk(plan: Plan, chunk: Span, source: Store) -> ChunkEvidence:
+    """Read the slices of a chunk and its halo once each, in order, and match every slice as it comes.
+
+    Only the slices in reach are kept in memory, and of them only what `prepare` keeps.
+    """
+    own, halo = units.chunk_slices(plan, chunk)
+    evidence = ChunkEvidence()
+    in_reach: deque[PreparedSlice] = deque(maxlen=plan.config.neighbours)
+    for entry in own if plan.config.skip_align else own + halo:
+        image = read_slice(source, entry, plan.pixel_type)
+        prepared = prepare(entry.z, image, plan.match_scale)
+        if entry.z in chunk:
+            _describe(evidence, plan, prepared, image)
+        if not plan.config.skip_align:
+            evidence.pairs.extend(_pairs_with(prepared, in_reach, chunk))
+            in_reach.append(prepared)
+    evidence.pairs.sort(key=lambda pair: (pair.z, pair.neighbour_z))
+    return evidence
+
+
+def _describe(evidence: ChunkEvidence, plan: Plan, prepared: PreparedSlice, image: Raw) -> None:
+    statistics = prepared.statistics
+    evidence.slices.append(statistics)
+    evidence.thumbnails[f"z{prepared.z}"] = thumbnail(
+        image, plan.thumbnail_scale, statistics.low, statistics.high
+    )
+
+
+def _pairs_with(prepared: PreparedSlice, earlier: deque[PreparedSlice], chunk: Span) -> list[PairRecord]:
+    """The pairs of a slice with those before it that belong to the chunk; the others are the next chunk's."""
+    pairs = [match_pair(slice_, prepared) for slice_ in earlier if slice_.z in chunk]
+    for pair in pairs:
+        if not pair.accepted:
+            log.warning("slices %d and %d do not match: %s", pair.z, pair.neighbour_z, pair.reason)
+    return pairs
+
+
+def _chunk_of(plan: Plan, text: str) -> Span:
+    try:
+        chunk = Span.parse(text)
+    except ValueError as error:
+        raise ConfigError(f"{error}. Pass a chunk that the plan step has listed.") from None
+    if not any(entry.z in chunk for entry in plan.slices):
+        raise ConfigError(f"a chunk must hold slices of the plan; got {text}. Pass one that plan has listed.")
+    return chunk
+
+
+def _npz(arrays: dict[str, NDArray[np.uint8]]) -> bytes:
+    """The arrays as the bytes of a NumPy archive; the same for the same arrays, it holds no time."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""One pair of slices, from what is prepared of them to the evidence on how they lie.
+
+A pair goes through attempts, the normal one first. Each proposes a transform; every proposal is refined
+and passes the same gates. The first that passes is the evidence. Where none does, the pair is refused for
+the reason of the normal attempt: there is never an identity in place of an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from components.align import gates
+from components.align.correlation import agreement, whole_frame_search
+from components.align.features import Features, cell_of
+from components.align.gates import Reason
+from components.align.matching import PointPairs, consensus, match_features
+from components.align.models import choose, fit_ladder, motion_rms_px
+from components.align.prepare import PreparedSlice, refinement_scale
+from components.align.refine import refine
+from components.shared.documents import Matrix3, Model, PairRecord
+from components.shared.geometry import (
+    Matrix,
+    at_full_resolution,
+    corner_points,
+    grid_points,
+    scaled_from_full,
+)
+
+_INDEPENDENT_CELLS = 16
+"""Inliers in one cell of this many per side see the same tissue."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairFit:
+    """The transform that point pairs give, all at full resolution."""
+
+    model: Model
+    matrix: Matrix
+    """neighbour_from_slice."""
+    residuals_px: dict[Model, float]
+    spread_px: float
+    """Robust standard deviation of a point along one axis."""
+    sigma_px: float
+    """1-sigma of the transform near the picture's centre."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What an attempt has found out so far."""
+
+    n_matches: int = 0
+    n_inliers: int = 0
+    coverage: float = 0.0
+    n_windows: int = 0
+    fit: PairFit | None = None
+    ncc: float = 0.0
+    refused: Reason | None = None
+
+
+def match_pair(slice_: PreparedSlice, neighbour: PreparedSlice) -> PairRecord:
+    """Find and judge the transform between two slices that are prepared at the same matching scale.
+
+    The record is a function of the two slices and that scale alone.
+    """
+    pictures = slice_.matching.picture, neighbour.matching.picture
+    as_they_lie = agreement(*pictures, np.eye(3)).as_they_lie
+    first: Evidence | None = None
+    for name, attempt in _ATTEMPTS.items():
+        evidence = attempt(slice_, neighbour)
+        if evidence.refused is None:
+            return _record(slice_, neighbour, evidence, as_they_lie, fallback=name)
+        first = first or evidence
+    assert first is not None
+    return _record(slice_, neighbour, first, as_they_lie, fallback="")
+
+
+def _by_features(slice_: PreparedSlice, neighbour: PreparedSlice) -> Evidence:
+    return _from_features(slice_, neighbour, slice_.features, neighbour.features)
+
+
+def _by_smooth_features(slice_: PreparedSlice, neighbour: PreparedSlice) -> Evidence:
+    return _from_features(slice_, neighbour, slice_.smooth_features, neighbour.smooth_features)
+
+
+def _by_whole_frame(slice_: PreparedSlice, neighbour: PreparedSlice) -> Evidence:
+    """A search over all translations; only windows that agree with it make it believable."""
+    if not (slice_.matching.content.any() and neighbour.matching.content.any()):
+        return Evidence(refused="no_content")
+    found = whole_frame_search(slice_.matching.picture, neighbour.matching.picture)
+    if found.ncc < found.chance + gates.MIN_ABOVE_CHANCE:
+        return Evidence(refused="ncc_not_above_chance")
+    return _examined(slice_, neighbour, Evidence(), at_full_resolution(found.matrix, slice_.match_scale))
+
+
+_ATTEMPTS: dict[str, Callable[[PreparedSlice, PreparedSlice], Evidence]] = {
+    "": _by_features,
+    "smooth": _by_smooth_features,
+    "whole_frame": _by_whole_frame,
+}
+"""The attempts in their order, by the name that a record gives as its `fallback`."""
+
+
+def _from_features(
+    slice_: PreparedSlice, neighbour: PreparedSlice, features: Features, neighbour_features: Features
+) -> Evidence:
+    if min(len(features), len(neighbour_features)) == 0:
+        return Evidence(refused="no_content")
+    matches = match_features(features, neighbour_features)
+    inliers = consensus(matches)
+    evidence = Evidence(n_matches=len(matches), n_inliers=len(inliers))
+    if len(inliers) < gates.MIN_INLIERS:
+        return replace(evidence, refused="too_few_inliers")
+    fit = _fit(slice_, inliers, slice_.match_scale, _n_independent(slice_, inliers))
+    at_match = _at_scale(fit.matrix, slice_.match_scale)
+    covered = gates.coverage(inliers.slice_px, slice_.matching, neighbour.matching, at_match)
+    evidence = replace(evidence, coverage=covered, fit=fit)
+    if covered < gates.MIN_COVERAGE:
+        return replace(evidence, refused="coverage")
+    return _examined(slice_, neighbour, evidence, fit.matrix)
+
+
+def _examined(
+    slice_: PreparedSlice, neighbour: PreparedSlice, evidence: Evidence, coarse: Matrix
+) -> Evidence:
+    """The evidence refined from a coarse transform, with the verdict of the gates."""
+    reason = gates.refusal_of_matrix(coarse)
+    if reason is not None:
+        return replace(evidence, refused=reason)
+    evidence = _refined(slice_, neighbour, evidence, coarse)
+    if evidence.fit is None:
+        return replace(evidence, refused="windows_disagree")
+    matrix = _at_scale(evidence.fit.matrix, slice_.match_scale)
+    corners = corner_points(*reversed(slice_.matching.picture.shape))
+    corrected_px = motion_rms_px(matrix, _at_scale(coarse, slice_.match_scale), corners)
+    pictures = slice_.matching.picture, neighbour.matching.picture
+    found = agreement(*pictures, matrix)
+    motion_px = motion_rms_px(matrix, np.eye(3), grid_points(*reversed(pictures[0].shape)))
+    reason = (
+        gates.refusal_of_matrix(matrix)
+        or gates.refusal_of_correction(corrected_px)
+        or gates.refusal_of_agreement(found, motion_px)
+    )
+    return replace(evidence, ncc=found.moved, refused=reason)
+
+
+def _refined(slice_: PreparedSlice, neighbour: PreparedSlice, evidence: Evidence, coarse: Matrix) -> Evidence:
+    """The evidence with a transform from windows near full resolution, where these tell one."""
+    scale = refinement_scale(slice_.match_scale)
+    found = refine(slice_.band, neighbour.band, _at_scale(coarse, scale))
+    n_kept = len(found.pairs)
+    if not gates.windows_suffice(n_kept, found.n_windows):
+        return evidence
+    fit = _fit(slice_, found.pairs, scale, found.n_independent)
+    if fit.spread_px * scale > gates.MAX_WINDOW_SPREAD_PX:
+        return evidence
+    return replace(evidence, fit=fit, n_windows=n_kept)
+
+
+def _fit(slice_: PreparedSlice, pairs: PointPairs, scale: float, n_independent: float) -> PairFit:
+    """The simplest model of the ladder that explains point pairs of pictures at a scale."""
+    fits = fit_ladder(pairs)
+    width, height = slice_.size_xy
+    chosen = choose(fits, (round(width * scale), round(height * scale)), scale, n_independent)
+    effective = max(n_independent * float(chosen.weights.mean()), 1.0)
+    return PairFit(
+        model=chosen.model,
+        matrix=at_full_resolution(chosen.matrix, scale),
+        residuals_px={model: fit.rms_px / scale for model, fit in fits.items()},
+        spread_px=chosen.sigma_px / scale,
+        sigma_px=chosen.sigma_px / scale / effective**0.5,
+    )
+
+
+def _n_independent(slice_: PreparedSlice, inliers: PointPairs) -> float:
+    shape = slice_.matching.picture.shape
+    return float(len(np.unique(cell_of(inliers.slice_px, shape, _INDEPENDENT_CELLS))))
+
+
+def _at_scale(matrix: Matrix, scale: float) -> Matrix:
+    """A matrix between full pictures, as the matrix between the same pictures resized by `scale`."""
+    to_scaled = scaled_from_full(scale)
+    scaled: Matrix = to_scaled @ matrix @ np.linalg.inv(to_scaled)
+    return scaled
+
+
+def _record(
+    slice_: PreparedSlice, neighbour: PreparedSlice, evidence: Evidence, as_they_lie: float, *, fallback: str
+) -> PairRecord:
+    accepted = evidence.fit if evidence.refused is None else None
+    return PairRecord(
+        z=slice_.z,
+        neighbour_z=neighbour.z,
+        accepted=accepted is not None,
+        reason=evidence.refused or "",
+        n_matches=evidence.n_matches,
+        n_inliers=evidence.n_inliers,
+        coverage=evidence.coverage,
+        model=accepted.model if accepted else None,
+        residuals_px=evidence.fit.residuals_px if evidence.fit else {},
+        matrix=_rows(accepted.matrix) if accepted else None,
+        sigma_px=accepted.sigma_px if accepted else 0.0,
+        n_windows=evidence.n_windows,
+        ncc_before=as_they_lie,
+        ncc_after=evidence.ncc if accepted else as_they_lie,
+        fallback=fallback,
+    )
+
+
+def _rows(matrix: Matrix) -> Matrix3:
+    (a, b, c), (d, e, f), _ = matrix.tolist()
+    return (a, b, c), (d, e, f), (0.0, 0.0, 1.0)

@@ -1,0 +1,156 @@
+"""Sub-pixel refinement: the displacement of many windows near full resolution.
+
+Phase correlation errs by 0.3 to 0.9 px on noisy, smooth windows, and an affine ECC shrinks the picture; a
+template search with a parabolic peak, then a translation-only ECC from there, errs by 0.04 px a window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from components.align.matching import PointPairs
+from components.align.normalise import Picture
+from components.shared.geometry import Matrix, Points, corner_points, transform_points, translation
+
+WINDOWS_PER_SIDE = 7
+SEARCH_PX = 8
+_LARGEST_WINDOW_PX = 256
+_SMALLEST_WINDOW_PX = 64
+_MIN_PEAK = 0.25
+"""Correlation below this is chance: a window holds some hundred independent grains of texture."""
+_MAX_SECOND_PEAK = 0.9
+"""A second peak this close to the first, relative to it, makes the window ambiguous."""
+_PEAK_RADIUS_PX = 4
+_MAX_DISAGREEMENT_PX = 1.0
+"""Between the template search and the ECC."""
+_ECC_STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 200, 1e-7)
+"""Looser criteria stop early, up to 0.9 px off."""
+_NO_MASK: Any = None
+"""OpenCV's type stubs know no overload without a mask and with a filter size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refinement:
+    """What the windows of a pair of slices tell."""
+
+    pairs: PointPairs
+    """Centres of the windows that gave a displacement, in pixels of the refinement pictures."""
+    n_windows: int
+    """Windows that were looked at."""
+    n_independent: float
+    """Windows kept, counting overlap once."""
+
+
+def refine(picture: Picture, neighbour: Picture, neighbour_from_slice: Matrix) -> Refinement:
+    """Measure where the windows of a slice lie in its neighbour, starting from a transform good to 8 px.
+
+    Args:
+        picture: [y, x] band-passed slice.
+        neighbour: [y, x] band-passed neighbour.
+        neighbour_from_slice: in pixels of these pictures.
+    """
+    side = _window_side(picture.shape)
+    corners = _window_corners(picture.shape, neighbour.shape, neighbour_from_slice, side)
+    found = [_displacement(picture, neighbour, neighbour_from_slice, corner, side) for corner in corners]
+    kept = np.array([d is not None for d in found], bool)
+    displacements = np.array([d for d in found if d is not None], np.float64).reshape(-1, 2)
+    source: Points = corners[kept].astype(np.float64) + (side - 1) / 2
+    target = transform_points(neighbour_from_slice, source + displacements)
+    return Refinement(PointPairs(source, target), len(corners), _n_independent(source, side))
+
+
+def _window_side(shape_yx: tuple[int, ...]) -> int:
+    """Windows of 256 px; smaller on small pictures, so that they still see different tissue."""
+    side = min(shape_yx) // 5 // 16 * 16
+    return int(np.clip(side, _SMALLEST_WINDOW_PX, _LARGEST_WINDOW_PX))
+
+
+def _window_corners(
+    shape_yx: tuple[int, ...], neighbour_shape_yx: tuple[int, ...], neighbour_from_slice: Matrix, side: int
+) -> NDArray[np.int64]:
+    """First pixels (x, y) of a regular grid of windows over what both pictures show, `[n, 2]`."""
+    height, width = shape_yx
+    neighbour_height, neighbour_width = neighbour_shape_yx
+    slice_from_neighbour = np.linalg.inv(neighbour_from_slice).astype(np.float64, copy=False)
+    top_left, top_right, bottom_left, bottom_right = transform_points(
+        slice_from_neighbour, corner_points(neighbour_width, neighbour_height)
+    )
+    margin = SEARCH_PX + 2
+    left = max(0.0, top_left[0], bottom_left[0]) + margin
+    top = max(0.0, top_left[1], top_right[1]) + margin
+    right = min(width - 1.0, top_right[0], bottom_right[0]) - margin - side
+    bottom = min(height - 1.0, bottom_left[1], bottom_right[1]) - margin - side
+    if right < left or bottom < top:
+        return np.empty((0, 2), np.int64)
+    x = np.unique(np.rint(np.linspace(left, right, WINDOWS_PER_SIDE)).astype(np.int64))
+    y = np.unique(np.rint(np.linspace(top, bottom, WINDOWS_PER_SIDE)).astype(np.int64))
+    return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+
+
+def _displacement(
+    picture: Picture, neighbour: Picture, neighbour_from_slice: Matrix, corner: NDArray[np.int64], side: int
+) -> tuple[float, float] | None:
+    """How far a window has moved beyond the transform, in the slice's frame; None where it does not tell."""
+    left, top = (int(v) for v in corner)
+    window = picture[top : top + side, left : left + side].astype(np.float32)
+    region_side = side + 2 * SEARCH_PX
+    # Linear: OpenCV's cubic kernel displaces by up to 0.05 px, its Lanczos rounds positions to 1/32 px.
+    region = cv2.warpAffine(
+        neighbour,
+        (neighbour_from_slice @ translation(left - SEARCH_PX, top - SEARCH_PX))[:2],
+        (region_side, region_side),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    ).astype(np.float32)
+    if window.std() == 0 or region.std() == 0:
+        return None
+    scores = cv2.matchTemplate(region, window, cv2.TM_CCOEFF_NORMED)
+    peak = _template_peak(scores.astype(np.float32, copy=False))
+    if peak is None:
+        return None
+    start = translation(*peak)[:2].astype(np.float32)
+    try:
+        _, found = cv2.findTransformECC(window, region, start, cv2.MOTION_TRANSLATION, _ECC_STOP, _NO_MASK, 1)
+    except cv2.error:  # it does not converge
+        return None
+    x, y = float(found[0, 2]), float(found[1, 2])
+    if max(abs(x - peak[0]), abs(y - peak[1])) > _MAX_DISAGREEMENT_PX:
+        return None
+    return x - SEARCH_PX, y - SEARCH_PX
+
+
+def _template_peak(scores: NDArray[np.float32]) -> tuple[float, float] | None:
+    """x, y of the highest score to a fraction of a pixel; None where it is low, ambiguous or at the rim."""
+    row, column = np.unravel_index(int(scores.argmax()), scores.shape)
+    y, x = int(row), int(column)
+    height, width = scores.shape
+    if scores[y, x] < _MIN_PEAK or not (0 < y < height - 1 and 0 < x < width - 1):
+        return None
+    others = scores.copy()
+    others[
+        max(0, y - _PEAK_RADIUS_PX) : y + _PEAK_RADIUS_PX + 1,
+        max(0, x - _PEAK_RADIUS_PX) : x + _PEAK_RADIUS_PX + 1,
+    ] = -1
+    if others.max() > _MAX_SECOND_PEAK * scores[y, x]:
+        return None
+    return x + _parabola_top(scores[y, x - 1 : x + 2]), y + _parabola_top(scores[y - 1 : y + 2, x])
+
+
+def _parabola_top(three: NDArray[np.float32]) -> float:
+    """Where a parabola through values at -1, 0, 1 has its top."""
+    left, middle, right = (float(v) for v in three)
+    bend = left - 2 * middle + right
+    return 0.5 * (left - right) / bend if bend < 0 else 0.0
+
+
+def _n_independent(centers: Points, side: int) -> float:
+    """Number of windows, or of windows that fit side by side into the area they cover, if that is less."""
+    if len(centers) == 0:
+        return 0.0
+    extent = centers.max(axis=0) - centers.min(axis=0) + side
+    return float(min(len(centers), np.prod(extent) / side**2))

@@ -1,0 +1,81 @@
+"""The conditions under which a transform is believed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from components.align import gates
+from components.align.correlation import Agreement, ncc
+from components.align.normalise import MatchingPicture
+from components.shared.geometry import Matrix, rotation_about, translation
+
+
+def picture_with(content: np.ndarray) -> MatchingPicture:
+    return MatchingPicture(np.full((80, 80), 128, np.uint8), content.astype(np.float32))
+
+
+def test_coverage_counts_cells_with_content_in_both() -> None:
+    left_half = np.zeros((8, 8))
+    left_half[:, :4] = 1
+    half, full = picture_with(left_half), picture_with(np.ones((8, 8)))
+    column = np.array([[5.0, 10 * row + 5.0] for row in range(8)])
+    assert gates.coverage(column, full, full, np.eye(3)) == 8 / 64
+    assert gates.coverage(column, half, full, np.eye(3)) == 8 / 32
+    assert gates.coverage(column, full, full, translation(40, 0)) == 8 / 32
+    assert gates.coverage(column, full, full, translation(500, 0)) == 0
+    assert gates.coverage(column, picture_with(np.zeros((8, 8))), full, np.eye(3)) == 0
+
+
+@pytest.mark.parametrize(
+    ("matrix", "reason"),
+    [
+        (np.eye(3), None),
+        (rotation_about((0, 0), math.radians(2.5)), None),
+        (rotation_about((0, 0), math.radians(-6)), "rotation"),
+        (np.diag([1.02, 1.02, 1]), "determinant"),
+        (np.diag([0.98, 0.98, 1]), "determinant"),
+        (np.diag([-1.0, 1, 1]), "determinant"),
+        (np.diag([-1.0, -1, 1]), "rotation"),
+    ],
+)
+def test_matrix_must_be_a_motion_of_neighbours(matrix: Matrix, reason: str | None) -> None:
+    assert gates.refusal_of_matrix(matrix) == reason
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "mirrored", "motion_px", "reason"),
+    [
+        (0.3, 0.9, 0.0, 20, None),
+        (0.9, 0.9, 0.0, 20, "ncc_not_better"),
+        (0.9, 0.89, 0.0, 0.5, None),
+        (0.9, 0.8, 0.0, 0.5, "ncc_not_better"),
+        (0.0, 0.08, -0.2, 20, "ncc_not_above_chance"),
+        (0.0, 0.3, 0.25, 20, "ncc_not_above_chance"),
+    ],
+)
+def test_pictures_must_agree(
+    before: float, after: float, mirrored: float, motion_px: float, reason: str | None
+) -> None:
+    found = Agreement(as_they_lie=before, moved=after, mirrored=mirrored)
+    assert gates.refusal_of_agreement(found, motion_px) == reason
+
+
+def test_windows_must_be_many_and_not_far_off() -> None:
+    assert gates.windows_suffice(12, 30)
+    assert not gates.windows_suffice(11, 11)
+    assert not gates.windows_suffice(13, 49)
+    assert gates.refusal_of_correction(1) is None
+    assert gates.refusal_of_correction(9) == "windows_disagree"
+
+
+def test_ncc_is_pearsons_where_inside() -> None:
+    a, b = np.random.default_rng(0).normal(size=(2, 60, 60)).astype(np.float32)
+    b += a
+    inside = np.ones((60, 60), bool)
+    inside[:10] = False
+    assert ncc(a, b, inside) == pytest.approx(np.corrcoef(a[10:].ravel(), b[10:].ravel())[0, 1])
+    assert ncc(a, np.zeros_like(a), inside) == 0
+    assert ncc(a, b, np.zeros_like(inside)) == 0

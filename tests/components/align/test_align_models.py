@@ -1,0 +1,101 @@
+"""The ladder of motion models, its robustness, and the choice between its rungs."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.align.matching import PointPairs
+from components.align.models import LADDER, choose, fit_ladder, motion_rms_px
+from components.shared.geometry import Matrix, corner_points, grid_points, transform_points
+
+SIZE_XY = (1000, 800)
+
+
+def affine(linear: np.ndarray, x: float, y: float) -> Matrix:
+    matrix = np.eye(3)
+    matrix[:2, :2] = linear
+    matrix[:2, 2] = x, y
+    return matrix
+
+
+def pairs_under(matrix: Matrix, sigma: float = 0.0, seed: int = 0, n: int = 200) -> PointPairs:
+    rng = np.random.default_rng(seed)
+    points = rng.uniform((0, 0), SIZE_XY, (n, 2))
+    return PointPairs(points, transform_points(matrix, points) + rng.normal(0, sigma, (n, 2)))
+
+
+def rotation(angle_rad: float) -> np.ndarray:
+    c, s = math.cos(angle_rad), math.sin(angle_rad)
+    return np.array([[c, -s], [s, c]])
+
+
+@settings(max_examples=30)
+@given(
+    angle=st.floats(-0.1, 0.1),
+    stretch=st.floats(0.97, 1.03),
+    shear=st.floats(-0.02, 0.02),
+    x=st.floats(-100, 100),
+    y=st.floats(-100, 100),
+)
+def test_each_model_finds_its_own_motions_exactly(
+    angle: float, stretch: float, shear: float, x: float, y: float
+) -> None:
+    linear = {
+        "translation": np.eye(2),
+        "rigid": rotation(angle),
+        "rigid_stretch": rotation(angle) @ np.diag([1, stretch]),
+        "affine": rotation(angle) @ np.array([[1, shear], [0, stretch]]),
+    }
+    for model in LADDER:
+        truth = affine(linear[model], x, y)
+        fit = fit_ladder(pairs_under(truth, n=30))[model]
+        assert motion_rms_px(fit.matrix, truth, corner_points(*SIZE_XY)) < 1e-6
+
+
+def test_outliers_weigh_nothing() -> None:
+    truth = affine(rotation(0.01), 5, -3)
+    pairs = pairs_under(truth, 0.3)
+    pairs.neighbour_px[:40] += [9, 7]
+    fit = fit_ladder(pairs)["rigid"]
+    assert np.all(fit.weights[:40] == 0)
+    assert motion_rms_px(fit.matrix, truth, corner_points(*SIZE_XY)) < 0.15
+    assert fit.sigma_px == pytest.approx(0.35, abs=0.1)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize(
+    ("model", "linear"),
+    [
+        ("translation", lambda _: np.eye(2)),
+        ("rigid", lambda s: rotation(0.004 * s)),
+        ("rigid_stretch", lambda s: np.diag([1, 1 + 0.004 * s])),
+        ("affine", lambda s: np.diag([1 + 0.004 * s, 1])),
+        ("affine", lambda s: np.eye(2) * (1 + 0.004 * s)),
+        ("affine", lambda s: np.array([[1, 0.005 * s], [0, 1]])),
+    ],
+)
+def test_choice_is_the_simplest_that_explains_either_sign(model: str, linear: object, sign: int) -> None:
+    truth = affine(linear(sign), 12, -7)  # type: ignore[operator]
+    fits = fit_ladder(pairs_under(truth, 0.4))
+    assert choose(fits, SIZE_XY, 1.0, 200).model == model
+
+
+@pytest.mark.parametrize(("stretch_px", "model"), [(0.3, "rigid"), (0.9, "rigid_stretch")])
+def test_shape_below_half_a_pixel_is_left_to_the_tissue(stretch_px: float, model: str) -> None:
+    y = grid_points(*SIZE_XY)[:, 1]
+    stretch = stretch_px / np.std(y)
+    truth = affine(rotation(0.003) @ np.diag([1, 1 + stretch]), 0, 0)
+    assert choose(fit_ladder(pairs_under(truth, 0.02)), SIZE_XY, 1.0, 200).model == model
+
+
+def test_tau_counts_at_full_resolution() -> None:
+    y = grid_points(*SIZE_XY)[:, 1]
+    truth = affine(np.diag([1, 1 + 0.3 / np.std(y)]), 0, 0)
+    fits = fit_ladder(pairs_under(truth, 0.02))
+    assert choose(fits, SIZE_XY, 1.0, 200).model in ("translation", "rigid")
+    assert choose(fits, SIZE_XY, 0.5, 200).model == "rigid_stretch"

@@ -1,0 +1,157 @@
+"""What is computed of one slice: pictures, features, statistics, thumbnail."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from planted_pair import SIZE_PX, render, texture
+
+from components.align.features import DESCRIPTOR_NORM, cell_of, extract_features, spread_selection
+from components.align.matching import PointPairs, consensus, match_features
+from components.align.normalise import band_passed, matching_picture, resized
+from components.align.prepare import prepare
+from components.align.statistics import slice_statistics, thumbnail
+from components.shared.geometry import rotation_about, scaled_from_full, transform_points
+
+
+@settings(max_examples=40)
+@given(width=st.integers(40, 300), scale=st.floats(0.11, 0.99))
+def test_resizing_moves_pixel_centres_as_the_convention_says(width: int, scale: float) -> None:
+    ramp = np.tile(np.arange(width, dtype=np.float32), (40, 1))
+    small = resized(ramp, scale)
+    back = transform_points(np.linalg.inv(scaled_from_full(scale)), [[x, 0] for x in range(small.shape[1])])
+    error = small[0, 1:-2] - back[1:-2, 0]
+    # Pixels are flat inside: each end of an averaged window adds up to 1/8 of a pixel over its width.
+    assert np.abs(error).max() < 0.25 * scale + 0.01
+    assert abs(error.mean()) < 0.03
+
+
+def test_matching_picture_ignores_gain_and_offset() -> None:
+    picture = texture(1).astype(np.float32)
+    a, b = matching_picture(picture).picture, matching_picture(500 + 91 * picture).picture
+    assert np.abs(a.astype(int) - b).max() <= 1
+
+
+def test_matching_picture_loses_curtains_and_keeps_tissue() -> None:
+    tissue = texture(1).astype(np.float32)
+    curtains = (15 * np.random.default_rng(0).normal(size=tissue.shape[1])).astype(np.float32)
+    clean = matching_picture(tissue).picture.astype(float)
+    cleaned = matching_picture(tissue + curtains).picture.astype(float)
+    assert np.corrcoef(clean.ravel(), cleaned.ravel())[0, 1] > 0.97
+    assert np.corrcoef(clean.ravel(), tissue.ravel())[0, 1] > 0.85
+
+
+def test_empty_half_has_no_content() -> None:
+    picture = texture(1).astype(np.float32)
+    picture[:, picture.shape[1] // 2 :] = 128
+    content = matching_picture(picture).content
+    assert content[:, :3].min() > 0.9
+    assert content[:, 6:].max() == 0
+
+
+def test_band_of_a_flat_picture_is_flat() -> None:
+    assert np.all(band_passed(np.full((50, 60), 9, np.float32)) == 128)
+
+
+def test_features_are_rounded_unit_vectors_in_a_fixed_order() -> None:
+    picture = matching_picture(texture(1).astype(np.float32)).picture
+    features, again = extract_features(picture), extract_features(picture)
+    lengths = np.linalg.norm(features.descriptors.astype(float), axis=1)
+    assert lengths == pytest.approx(DESCRIPTOR_NORM, rel=0.01)
+    assert np.array_equal(features.points_px, again.points_px)
+    assert np.array_equal(features.descriptors, again.descriptors)
+
+
+def test_selection_keeps_weak_features_of_quiet_cells() -> None:
+    rng = np.random.default_rng(0)
+    busy = rng.uniform(0, 40, (5000, 2))
+    quiet = rng.uniform(0, 640, (300, 2))
+    points = np.vstack([busy, quiet])
+    responses = np.concatenate([rng.uniform(1, 2, 5000), rng.uniform(0, 0.1, 300)])
+    chosen = spread_selection(points, responses, (640, 640), 512)
+    assert len(chosen) == len(set(chosen.tolist())) == 512
+    cells = set(cell_of(points, (640, 640), 16).tolist())
+    assert set(cell_of(points[chosen], (640, 640), 16).tolist()) == cells
+    assert chosen[responses[chosen] > 1].size >= 512 - 300
+
+
+@given(st.integers(1, 400), st.integers(0, 5))
+def test_selection_fills_the_limit_with_the_strongest(limit: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    points, responses = rng.uniform(0, 100, (300, 2)), rng.uniform(size=300)
+    chosen = spread_selection(points, responses, (100, 100), limit)
+    assert len(chosen) == min(limit, 300)
+    assert np.all(np.diff(chosen) > 0)
+    assert int(responses.argmax()) in chosen
+
+
+def test_matching_agrees_with_opencv() -> None:
+    a, b = (
+        extract_features(matching_picture(render(texture(1), m, seed=s).astype(np.float32)).picture)
+        for s, m in ((1, np.eye(3)), (2, rotation_about((160, 160), 0.02)))
+    )
+    matcher = cv2.BFMatcher(cv2.NORM_L2)
+    forward = matcher.knnMatch(a.descriptors.astype(np.float32), b.descriptors.astype(np.float32), 2)
+    backward = matcher.match(b.descriptors.astype(np.float32), a.descriptors.astype(np.float32))
+    best_of_b = {m.queryIdx: m.trainIdx for m in backward}
+    want = [
+        (m.queryIdx, m.trainIdx)
+        for m, second in forward
+        if m.distance < 0.8 * second.distance and best_of_b[m.trainIdx] == m.queryIdx
+    ]
+    pairs = match_features(a, b)
+    assert len(want) > 100
+    assert np.array_equal(pairs.slice_px, a.points_px[[i for i, _ in want]])
+    assert np.array_equal(pairs.neighbour_px, b.points_px[[j for _, j in want]])
+
+
+def test_consensus_finds_a_minority_that_agrees() -> None:
+    rng = np.random.default_rng(0)
+    slice_px, neighbour_px = rng.uniform(0, 500, (2, 300, 2))
+    neighbour_px[:100] = transform_points(rotation_about((9, 9), 0.1), slice_px[:100])
+    found = consensus(PointPairs(slice_px, neighbour_px))
+    assert {tuple(p) for p in slice_px[:100]} <= {tuple(p) for p in found.slice_px}
+    assert len(found) < 105
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_statistics_are_those_of_the_grey_levels(dtype: type) -> None:
+    top = np.iinfo(dtype).max
+    image = np.random.default_rng(0).integers(10, top - 10, (70, 90)).astype(dtype)
+    image[:7] = 0
+    image[-14:] = top
+    found = slice_statistics(3, image, image.astype(np.float32), content_fraction=0.25, n_features=17)
+    assert (found.z, found.content_fraction, found.n_features) == (3, 0.25, 17)
+    assert found.mean == pytest.approx(image.mean())
+    assert found.std == pytest.approx(image.std())
+    assert (found.low, found.high) == (0, top)
+    assert found.zero_fraction == pytest.approx(0.1)
+    assert found.saturated_fraction == pytest.approx(0.2)
+
+
+def test_defocus_lowers_the_sharpness() -> None:
+    sharp = render(texture(1), noise=2)
+    defocused = cv2.GaussianBlur(sharp, (0, 0), 3)
+    a, b = (prepare(0, picture, 1.0).statistics.sharpness for picture in (sharp, defocused))
+    assert b < 0.5 * a
+
+
+def test_thumbnail_is_an_area_average() -> None:
+    image = np.array([[0, 100, 50, 50], [100, 200, 50, 50]], np.uint8)
+    assert thumbnail(image, 0.5, 0, 0).tolist() == [[100, 50]]
+
+
+def test_thumbnail_of_sixteen_bits_shows_the_percentiles() -> None:
+    image = np.array([[0, 1000], [2000, 60_000]], np.uint16)
+    assert thumbnail(image, 1, 1000, 2000).tolist() == [[0, 0], [255, 255]]
+
+
+def test_prepared_slice_keeps_little() -> None:
+    prepared = prepare(0, render(texture(1)), 0.5)
+    assert prepared.matching.picture.shape == (SIZE_PX // 2, SIZE_PX // 2)
+    assert prepared.band.shape == (SIZE_PX, SIZE_PX)
+    assert prepared.size_xy == (SIZE_PX, SIZE_PX)
+    assert prepared.statistics.content_fraction > 0.9

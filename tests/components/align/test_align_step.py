@@ -1,0 +1,185 @@
+"""The align step through its command line, on a small stack in a folder."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from planted_pair import error_px, render, texture
+
+from components.align.main import main
+from components.shared.config import RunConfig
+from components.shared.documents import AlignRecord, PairRecord, Plan, SourceSlice
+from components.shared.geometry import translation
+from components.shared.locations import locations_of
+from components.shared.storage import LocalStore
+from components.shared.units import chunks, chunks_to_do
+
+FIRST, LAST, MISSING = 10, 20, 14
+SIDE = 160
+SHIFT_XY = (1.5, -0.75)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("source")
+    for z in range(FIRST, LAST + 1):
+        if z != MISSING:
+            moved = translation(SHIFT_XY[0] * (z - FIRST), SHIFT_XY[1] * (z - FIRST))
+            picture = render(texture(1), moved, seed=z, shape_yx=(SIDE, SIDE))
+            assert cv2.imwrite(str(folder / f"img.{z}.png"), picture)
+    return folder
+
+
+def plan_for(source: Path, output: Path, chunk_length: int, **settings: object) -> Plan:
+    config = RunConfig(
+        source=str(source),
+        image="img.%d.png",
+        minz=FIRST,
+        maxz=LAST,
+        output=str(output),
+        **{"neighbours": 2, **settings},
+    )
+    present = [z for z in range(FIRST, LAST + 1) if z != MISSING]
+    return Plan(
+        config=config,
+        locations=locations_of(config),
+        pixel_type="uint8",
+        slices=tuple(
+            SourceSlice(
+                z=z,
+                key=f"img.{z}.png",
+                size_bytes=(source / f"img.{z}.png").stat().st_size,
+                width_px=SIDE,
+                height_px=SIDE,
+            )
+            for z in present
+        ),
+        missing_z=(MISSING,),
+        match_scale=1.0,
+        thumbnail_scale=0.25,
+        chunk_length=chunk_length,
+        fan=200,
+    )
+
+
+def align(plan: Plan, chunk: str) -> Result:
+    process = LocalStore(Path(plan.locations.process_uri))
+    process.write("plan.json", plan.to_json())
+    return CliRunner().invoke(main, ["--process-uri", process.uri, "--chunk", chunk])
+
+
+def run_all(plan: Plan) -> tuple[list[AlignRecord], LocalStore]:
+    process = LocalStore(Path(plan.locations.process_uri))
+    found = []
+    for chunk in chunks(plan):
+        result = align(plan, str(chunk))
+        assert result.exit_code == 0, result.output
+        found.append(AlignRecord.model_validate_json(process.read(f"align/{chunk}.json")))
+    return found, process
+
+
+def pairs_of(found: list[AlignRecord]) -> list[PairRecord]:
+    return [pair for record in found for pair in record.pairs]
+
+
+def test_every_pair_of_neighbours_once_whatever_the_chunks(source: Path, tmp_path: Path) -> None:
+    in_threes, process = run_all(plan_for(source, tmp_path / "3", 3))
+    in_sevens, _ = run_all(plan_for(source, tmp_path / "7", 7))
+    pairs = pairs_of(in_threes)
+    present = [z for z in range(FIRST, LAST + 1) if z != MISSING]
+    want = [(z, other) for i, z in enumerate(present) for other in present[i + 1 : i + 3]]
+    assert [(pair.z, pair.neighbour_z) for pair in pairs] == want
+    assert pairs == pairs_of(in_sevens)
+    assert [s for r in in_threes for s in r.slices] == [s for r in in_sevens for s in r.slices]
+    for pair in pairs:
+        apart = pair.neighbour_z - pair.z
+        assert error_px(pair.matrix, translation(SHIFT_XY[0] * apart, SHIFT_XY[1] * apart)) < 0.1
+    assert [s.z for r in in_threes for s in r.slices] == present
+    assert chunks_to_do(plan_for(source, tmp_path / "3", 3), process) == []
+
+
+def test_outputs_repeat_to_the_byte_and_name_no_time(source: Path, tmp_path: Path) -> None:
+    stores = []
+    for name in ("a", "b"):
+        plan = plan_for(source, tmp_path / name, 4, neighbours=1)
+        assert align(plan, "10-13").exit_code == 0
+        stores.append(LocalStore(Path(plan.locations.process_uri)))
+    for key in ("align/10-13.json", "align/10-13.npz"):
+        assert stores[0].read(key) == stores[1].read(key)
+
+
+def test_thumbnails_of_own_slices_alone(source: Path, tmp_path: Path) -> None:
+    plan = plan_for(source, tmp_path, 3, neighbours=1)
+    assert align(plan, "13-15").exit_code == 0
+    data = LocalStore(Path(plan.locations.process_uri)).read("align/13-15.npz")
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        assert sorted(archive.files) == ["z13", "z15"]
+        picture = cv2.imread(str(source / "img.13.png"), cv2.IMREAD_GRAYSCALE)
+        blocks = picture.reshape(SIDE // 4, 4, SIDE // 4, 4).mean(axis=(1, 3))
+        assert archive["z13"].dtype == np.uint8
+        assert np.abs(archive["z13"] - blocks).max() <= 0.51
+
+
+def test_finished_chunk_is_not_done_again(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_for(source, tmp_path, 3, neighbours=1)
+    assert align(plan, "10-12").exit_code == 0
+    monkeypatch.setattr("components.align.main.read_slice", lambda *_: pytest.fail("read again"))
+    assert align(plan, "10-12").exit_code == 0
+    changed = plan_for(source, tmp_path, 3, neighbours=3)
+    with pytest.raises(pytest.fail.Exception):
+        CliRunner().invoke(
+            main,
+            ["--process-uri", write_plan(changed), "--chunk", "10-12"],
+            catch_exceptions=False,
+        )
+
+
+def write_plan(plan: Plan) -> str:
+    process = LocalStore(Path(plan.locations.process_uri))
+    process.write("plan.json", plan.to_json())
+    return process.uri
+
+
+def test_each_slice_is_read_once(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from components.align import main as module
+
+    read, original = [], module.read_slice
+
+    def counting(store: object, entry: SourceSlice, pixel_type: object) -> object:
+        read.append(entry.z)
+        return original(store, entry, pixel_type)
+
+    monkeypatch.setattr(module, "read_slice", counting)
+    assert align(plan_for(source, tmp_path, 3), "13-15").exit_code == 0
+    assert read == [13, 15, 16, 17]
+
+
+def test_without_alignment_there_are_statistics_and_thumbnails(source: Path, tmp_path: Path) -> None:
+    found, _ = run_all(plan_for(source, tmp_path, 11, skip_align=True))
+    assert len(found[0].slices) == LAST - FIRST
+    assert found[0].pairs == ()
+
+
+@pytest.mark.parametrize("chunk", ["14", "14-14", "30-31", "x"])
+def test_chunk_that_was_not_planned_is_refused_in_a_sentence(
+    source: Path, tmp_path: Path, chunk: str
+) -> None:
+    result = align(plan_for(source, tmp_path, 3), chunk)
+    assert result.exit_code == 78
+    assert "Traceback" not in result.output
+    assert "Pass" in result.output
+
+
+def test_plan_of_another_version_is_refused(tmp_path: Path) -> None:
+    LocalStore(tmp_path).write("plan.json", json.dumps({"schema_version": 0}).encode())
+    result = CliRunner().invoke(main, ["--process-uri", str(tmp_path), "--chunk", "0-1"])
+    assert result.exit_code == 65
+    assert "plan.json" in result.output

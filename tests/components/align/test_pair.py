@@ -1,0 +1,238 @@
+"""The transform between two slices, against motions known by construction."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from planted_pair import SIZE_PX, error_px, render, texture
+
+from components.align.pair import match_pair
+from components.align.prepare import PreparedSlice, prepare
+from components.shared.documents import PairRecord
+from components.shared.geometry import Matrix, rotation_about, transform_points, translation
+
+CENTER = ((SIZE_PX - 1) / 2, (SIZE_PX - 1) / 2)
+MEDULLA = Path(__file__).parents[4] / "shared" / "data" / "fibsem_medulla"
+
+
+def pair_of(a: np.ndarray, b: np.ndarray, match_scale: float = 1.0) -> PairRecord:
+    return match_pair(prepare(4, a, match_scale), prepare(5, b, match_scale))
+
+
+def about_center(linear: list[list[float]]) -> Matrix:
+    matrix = np.eye(3)
+    matrix[:2, :2] = linear
+    return translation(*CENTER) @ matrix @ translation(-CENTER[0], -CENTER[1])
+
+
+@pytest.fixture(scope="module")
+def still() -> PreparedSlice:
+    return prepare(4, render(texture(1), seed=1), 1.0)
+
+
+def moved(truth: Matrix, noise: float = 4.0) -> PreparedSlice:
+    return prepare(5, render(texture(1), truth, noise=noise, seed=2), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("model", "truth"),
+    [
+        ("translation", translation(0, 0)),
+        ("translation", translation(0.37, -0.61)),
+        ("translation", translation(-17.25, 9.5)),
+        ("rigid", rotation_about(CENTER, math.radians(0.8))),
+        ("rigid", rotation_about(CENTER, math.radians(-0.8))),
+        ("rigid", rotation_about((0, 0), math.radians(0.8))),
+        ("rigid", rotation_about((0, 0), math.radians(-0.8))),
+        ("rigid", rotation_about((SIZE_PX, 0), math.radians(2.0))),
+        ("rigid_stretch", about_center([[1, 0], [0, 1.008]])),
+        ("rigid_stretch", about_center([[1, 0], [0, 0.992]])),
+        ("affine", about_center([[1.008, 0], [0, 1.008]])),
+        ("affine", about_center([[0.992, 0], [0, 0.992]])),
+        ("affine", about_center([[1, 0.01], [0, 1]])),
+        ("affine", about_center([[1, -0.01], [0, 1]])),
+        ("affine", about_center([[1, 0], [0.01, 1]])),
+    ],
+)
+def test_known_motion_is_recovered_by_the_simplest_model(
+    still: PreparedSlice, model: str, truth: Matrix
+) -> None:
+    pair = match_pair(still, moved(truth))
+    assert (pair.z, pair.neighbour_z, pair.accepted, pair.reason) == (4, 5, True, "")
+    assert pair.model == model
+    assert pair.fallback == ""
+    assert error_px(pair.matrix, truth) < 0.05
+    assert pair.n_windows >= 30
+    assert pair.sigma_px < 0.05
+    assert pair.ncc_after > 0.9
+    assert list(pair.residuals_px) == ["translation", "rigid", "rigid_stretch", "affine"]
+
+
+def test_residuals_fall_from_rung_to_rung(still: PreparedSlice) -> None:
+    pair = match_pair(still, moved(rotation_about(CENTER, math.radians(1))))
+    assert pair.residuals_px["translation"] > 1
+    assert pair.residuals_px["rigid"] < 0.15
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.61])
+def test_pair_matched_at_a_reduced_scale_is_stated_at_full_resolution(scale: float) -> None:
+    side = 760
+    truth = translation(9.3, -5.6)
+    a, b = (
+        render(texture(2, side + 120), m, seed=s, shape_yx=(side, side))
+        for s, m in ((1, np.eye(3)), (2, truth))
+    )
+    pair = pair_of(a, b, scale)
+    assert pair.accepted
+    assert error_px(pair.matrix, truth) < 0.05
+
+
+def test_slices_of_different_sizes() -> None:
+    truth = rotation_about((10, 20), math.radians(-0.5)) @ translation(6.4, -3.2)
+    small = render(texture(1), truth, seed=2, shape_yx=(250, 290))
+    for record, want in (
+        (pair_of(render(texture(1), seed=1), small), truth),
+        (pair_of(small, render(texture(1), seed=1)), np.linalg.inv(truth)),
+    ):
+        assert record.accepted
+        assert error_px(record.matrix, want) < 0.08
+
+
+def test_brightness_and_contrast_do_not_matter(still: PreparedSlice) -> None:
+    truth = translation(4.5, 3.25)
+    picture = render(texture(1), truth, noise=2, seed=2).astype(np.float64)
+    y, x = np.mgrid[:SIZE_PX, :SIZE_PX] / SIZE_PX
+    shaded = np.clip(np.rint(20 + picture * (0.25 + 0.3 * x) + 40 * y), 0, 255).astype(np.uint8)
+    pair = match_pair(still, prepare(5, shaded, 1.0))
+    assert pair.accepted
+    assert error_px(pair.matrix, truth) < 0.1
+
+
+def test_sixteen_bits_tell_the_same_as_eight() -> None:
+    truth = rotation_about(CENTER, math.radians(0.6)) @ translation(3.3, 1.7)
+    eight = render(texture(1), seed=1), render(texture(1), truth, seed=2)
+    sixteen = [(10_000 + 37 * picture.astype(np.uint16)).astype(np.uint16) for picture in eight]
+    a, b = pair_of(*eight), pair_of(*sixteen)
+    assert a.matrix is not None
+    assert a.model == b.model
+    assert error_px(b.matrix, np.array(a.matrix)) < 0.01
+
+
+def test_curtains_that_stay_in_place_do_not_hold_the_tissue(still: PreparedSlice) -> None:
+    curtains = 12 * np.random.default_rng(7).normal(size=SIZE_PX)
+    truth = translation(5.4, 0.8)
+    pictures = [render(texture(1), m, seed=s) for s, m in ((1, np.eye(3)), (2, truth))]
+    a, b = (np.clip(picture + curtains, 0, 255).astype(np.uint8) for picture in pictures)
+    pair = pair_of(a, b)
+    assert pair.accepted
+    assert error_px(pair.matrix, truth) < 0.15
+
+
+@pytest.mark.parametrize("seed", [2, 3, 4])
+def test_slices_that_show_different_things_are_refused(still: PreparedSlice, seed: int) -> None:
+    pair = match_pair(still, prepare(5, render(texture(seed), seed=seed), 1.0))
+    assert not pair.accepted
+    assert pair.reason == "too_few_inliers"
+    assert (pair.matrix, pair.model, pair.sigma_px) == (None, None, 0)
+    assert pair.ncc_after == pair.ncc_before
+
+
+@pytest.mark.parametrize("flip", [(0,), (1,), (0, 1)])
+def test_mirrored_slice_is_refused(still: PreparedSlice, flip: tuple[int, ...]) -> None:
+    mirrored = np.ascontiguousarray(np.flip(render(texture(1), seed=2), flip))
+    assert not match_pair(still, prepare(5, mirrored, 1.0)).accepted
+
+
+def test_blank_slices_are_refused(still: PreparedSlice) -> None:
+    rng = np.random.default_rng(0)
+    black = np.zeros((SIZE_PX, SIZE_PX), np.uint8)
+    noise = np.clip(np.rint(rng.normal(100, 3, black.shape)), 0, 255).astype(np.uint8)
+    assert match_pair(still, prepare(5, black, 1.0)).reason == "no_content"
+    assert pair_of(black, black).reason == "no_content"
+    assert match_pair(still, prepare(5, noise, 1.0)).reason == "too_few_inliers"
+
+
+def test_slices_too_small_for_windows_are_judged_by_features_alone() -> None:
+    truth = translation(2.0, -1.0)
+    a, b = (render(texture(1), m, seed=s, shape_yx=(80, 80)) for s, m in ((1, np.eye(3)), (2, truth)))
+    pair = pair_of(a, b)
+    assert pair.accepted
+    assert pair.n_windows == 0
+    middle = [[39.5, 39.5]]
+    assert transform_points(np.array(pair.matrix), middle) == pytest.approx(
+        transform_points(truth, middle), abs=0.2
+    )
+
+
+def test_tiny_slices_are_refused_and_do_not_fail() -> None:
+    a = render(texture(1), shape_yx=(9, 5))
+    assert not pair_of(a, a).accepted
+
+
+def test_whole_frame_search_steps_in_where_features_drown_in_noise() -> None:
+    truth = translation(11.0, -6.0)
+    a, b = (render(texture(1), m, noise=90, seed=s) for s, m in ((1, np.eye(3)), (2, truth)))
+    pair = pair_of(a, b)
+    assert pair.accepted
+    assert pair.fallback == "whole_frame"
+    assert error_px(pair.matrix, truth) < 0.5
+
+
+def test_record_repeats_to_the_bit(still: PreparedSlice) -> None:
+    truth = rotation_about(CENTER, math.radians(0.4))
+    assert match_pair(still, moved(truth)) == match_pair(
+        prepare(4, render(texture(1), seed=1), 1.0), moved(truth)
+    )
+
+
+@pytest.mark.skipif(not MEDULLA.is_dir(), reason="the real slices are not here")
+@pytest.mark.parametrize("angle_deg", [0.9, -0.9])
+def test_real_neighbours_with_planted_motion(angle_deg: float) -> None:
+    a, b = (cv2.imread(str(MEDULLA / f"img.{z:05d}.png"), cv2.IMREAD_GRAYSCALE) for z in (20, 21))
+    planted = rotation_about((259.5, 259.5), math.radians(angle_deg)) @ translation(4.3, -7.8)
+    warped = cv2.warpAffine(b, planted[:2], (520, 520), flags=cv2.INTER_LINEAR)
+    crop = translation(-60, -60)
+    as_they_lie = pair_of(a[60:460, 60:460], b[60:460, 60:460])
+    pair = pair_of(a[60:460, 60:460], np.ascontiguousarray(warped[60:460, 60:460]))
+    assert as_they_lie.matrix is not None
+    truth = crop @ planted @ np.linalg.inv(crop)
+    assert error_px(pair.matrix, truth) < 0.5  # the tissue itself moves by 0.3 px
+    assert error_px(pair.matrix, truth @ np.array(as_they_lie.matrix)) < 0.2
+
+
+@pytest.mark.skipif(not MEDULLA.is_dir(), reason="the real slices are not here")
+def test_real_slices_far_apart_are_refused() -> None:
+    a, b = (cv2.imread(str(MEDULLA / f"img.{z:05d}.png"), cv2.IMREAD_GRAYSCALE) for z in (0, 59))
+    assert not pair_of(a, b).accepted
+
+
+def test_record_does_not_depend_on_the_number_of_threads() -> None:
+    program = (
+        "from planted_pair import *; from components.align.pair import match_pair; "
+        "from components.align.prepare import prepare; "
+        "from components.shared.geometry import rotation_about; "
+        "turned = [rotation_about((9, 9), angle) for angle in (0, 0.01)]; "
+        "a, b = (prepare(z, render(texture(1), turned[z], seed=z), 1.0) for z in (0, 1)); "
+        "print(match_pair(a, b).model_dump_json())"
+    )
+    here = Path(__file__).parent
+    path = os.pathsep.join([str(here), str(here.parents[2])])
+    records = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": n, "OMP_NUM_THREADS": n},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for n in ("1", "4")
+    }
+    assert len(records) == 1
+    assert '"accepted":true' in records.pop()
