@@ -24,6 +24,11 @@ def plan(
     solver: str,
     skip_align: bool,
     allow_gaps: bool,
+    overrides: str,
+    trend: str,
+    replace_with: str,
+    max_replaced: int,
+    force: bool,
     clip_limit: float,
     jpeg_quality: int,
     raw_pyramid: bool,
@@ -51,6 +56,11 @@ def plan(
         solver: robust: one global solve. compose: product of neighbouring transforms.
         skip_align: Take the slices as they lie, without alignment.
         allow_gaps: Accept missing slices and stacks that fall into unconnected parts.
+        overrides: YAML file of decisions about single slices.
+        trend: What becomes of slow trends along z in position, rotation, scale and shear.
+        replace_with: What is shown in place of a bad or missing slice.
+        max_replaced: Longest run of slices that is replaced; a longer one stops the run.
+        force: Write the volume even where the check on thumbnails fails.
         clip_limit: CLAHE clip limit in scikit-image's meaning; 0 switches CLAHE off.
         jpeg_quality: JPEG quality of the volume to browse.
         raw_pyramid: Write every level lossless too, under neuroglancer/raw.
@@ -77,6 +87,11 @@ def plan(
             *("--solver", solver),
             *("--skip-align", skip_align),
             *("--allow-gaps", allow_gaps),
+            *("--overrides", overrides),
+            *("--trend", trend),
+            *("--replace-with", replace_with),
+            *("--max-replaced", max_replaced),
+            *("--force", force),
             *("--clip-limit", clip_limit),
             *("--jpeg-quality", jpeg_quality),
             *("--raw-pyramid", raw_pyramid),

@@ -65,6 +65,17 @@ class RunConfig(BaseModel):
     allow_gaps: bool = Field(
         False, description="Accept missing slices and stacks that fall into unconnected parts."
     )
+    overrides: str = Field("", description="YAML file of decisions about single slices.")
+    trend: Literal["keep", "hybrid", "detrend", "straighten", "anchor"] = Field(
+        "hybrid", description="What becomes of slow trends along z in position, rotation, scale and shear."
+    )
+    replace_with: Literal["nearest", "previous", "next", "blend", "blank"] = Field(
+        "nearest", description="What is shown in place of a bad or missing slice."
+    )
+    max_replaced: int = Field(
+        3, ge=0, le=1000, description="Longest run of slices that is replaced; a longer one stops the run."
+    )
+    force: bool = Field(False, description="Write the volume even where the check on thumbnails fails.")
     clip_limit: _Finite = Field(
         0.02, ge=0, le=1, description="CLAHE clip limit in scikit-image's meaning; 0 switches CLAHE off."
     )

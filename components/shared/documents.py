@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from components.shared.config import RunConfig
 from components.shared.grid import SizeXyz
@@ -51,6 +51,34 @@ class SourceSlice(Document):
     crc32c: str | None = None
 
 
+Replacement = Literal["nearest", "previous", "next", "blend", "blank"]
+
+
+class Override(Document):
+    """One decision about one slice."""
+
+    z: int = Field(ge=0)
+    skip: bool = False
+    """Take no part in the solve; show another slice instead."""
+    keep: bool = False
+    """Show the slice, whatever its verdict."""
+    replace: Replacement | int | None = None
+    """Show this instead; the slice still takes part in the solve."""
+    pin: tuple[float, float] | None = None
+    """Where the slice's centre lies, x and y in px of the frame of the solve."""
+    cut: bool = False
+    """The step from the slice before is real: pairs across it and the smoothness prior are dropped."""
+    matrix: Matrix3 | None = None
+    """neighbour_from_slice from z - 1 to z, in place of every pair across."""
+
+    @model_validator(mode="after")
+    def _decides_one_thing(self) -> Override:
+        given = [name for name in self.model_fields_set if name != "z"]
+        if len(given) != 1:
+            raise ValueError(f"an override must decide one thing; got {sorted(given) or 'nothing'}")
+        return self
+
+
 class Plan(Document):
     """`process/plan.json`: the input, and how it is worked on."""
 
@@ -69,6 +97,8 @@ class Plan(Document):
     """Slices per call of `align`."""
     fan: int
     """Most items in a loop."""
+    overrides: tuple[Override, ...] = ()
+    """What the overrides file said when the run was planned."""
 
     @property
     def largest_xy(self) -> tuple[int, int]:
@@ -132,8 +162,24 @@ class AlignRecord(Document):
     pairs: tuple[PairRecord, ...]
 
 
-Verdict = Literal["good", "missing", "isolated"]
-Action = Literal["keep", "replace"]
+Verdict = Literal[
+    "good",
+    "missing",
+    "duplicate",
+    "blank",
+    "saturated",
+    "inverted",
+    "defocused",
+    "charged",
+    "partial",
+    "slip",
+    "step",
+    "isolated",
+]
+"""What is wrong with a slice; `step` is a persistent jump before it, which is kept and reported."""
+Action = Literal["keep", "invert", "replace", "blend", "blank"]
+"""keep: shown as it is. invert: shown with grey levels turned round. replace: `replaced_from` is shown.
+blend: the mean of `replaced_from` and `blended_with`, each warped by its own matrix. blank: black."""
 
 
 class SliceTransform(Document):
@@ -148,6 +194,16 @@ class SliceTransform(Document):
     action: Action
     replaced_from: int | None
     """z of the slice that is shown instead, warped by that slice's own matrix."""
+    blended_with: int | None = None
+    """z of the second slice of a blend."""
+    evidence: str = ""
+    """What speaks for the verdict, in a few words with figures."""
+    override: str = ""
+    """The decision of the overrides file that was applied, as written there."""
+    sigma_px: float = 0.0
+    """1-sigma of the slice's position against the middle of its part of the stack."""
+    step_sigma_px: float = 0.0
+    """1-sigma of the step from the slice before."""
     n_edges: int
     """Accepted pairs of this slice."""
     edge_weight: float
