@@ -11,14 +11,16 @@ IMAGE  ?= img.%05d.png
 MINZ   ?=
 MAXZ   ?=
 ARGS   ?=
+DATA     ?=
+SECTIONS ?=
 SAMPLE := run/sample
 OUTPUT ?= run/$(if $(SOURCE),$(notdir $(abspath $(SOURCE))),volume)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run view test check format manifests lock clean
+.PHONY: help setup run view test check format benchmark-alignment manifests lock clean
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/run.stamp ## Create the environment that runs the pipeline
 
@@ -47,6 +49,9 @@ check: $(VENV)/dev.stamp ## Lint, types and import rules
 format: $(VENV)/dev.stamp ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+benchmark-alignment: $(VENV)/dev.stamp ## Compare the alignment with its peers: DATA='DIR DIR' SECTIONS=DIR
+	@$(BIN)/python -m benchmarks.alignment $(addprefix --data ,$(DATA)) $(addprefix --sections ,$(SECTIONS)) $(ARGS)
 
 manifests: $(VENV)/dev.stamp ## Compile the pipeline anew into manifests/
 	$(BIN)/fibstack compile --output manifests/align-stack.kfp.yaml

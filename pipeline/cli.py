@@ -16,6 +16,7 @@ from components.shared.config import RunConfig
 from components.shared.errors import ConfigError, FibstackError
 from pipeline.command import LazyCommand, Program
 from pipeline.configuration import read_config
+from pipeline.resolve import resolved_config
 from pipeline.settings import Settings, read_settings
 
 _FILE = click.Path(path_type=Path)
@@ -56,6 +57,16 @@ _SETTINGS = click.option(
 )
 
 
+_JOBS = click.option(
+    "--jobs", type=click.IntRange(min=1), help="Most processes at a time.  [default: number of cores]"
+)
+_LOG_DIR = click.option(
+    "--log-dir",
+    type=_FILE,
+    help="Folder that gets a folder of logs for this run.  [default: ~/.local/state/fibstack/runs]",
+)
+
+
 @main.command()
 @click.argument("config_path", metavar="[CONFIG.yaml]", required=False, type=_FILE)
 @click.option("--source", help=_help("source"))
@@ -70,15 +81,9 @@ _SETTINGS = click.option(
     metavar="KEY=VALUE",
     help="Any other key, such as clip_limit=0.01; repeatable.",
 )
-@click.option(
-    "--jobs", type=click.IntRange(min=1), help="Most processes at a time.  [default: number of cores]"
-)
+@_JOBS
 @_SETTINGS
-@click.option(
-    "--log-dir",
-    type=_FILE,
-    help="Folder that gets a folder of logs for this run.  [default: ~/.local/state/fibstack/runs]",
-)
+@_LOG_DIR
 def run(
     config_path: Path | None,
     changes: tuple[str, ...],
@@ -103,6 +108,41 @@ def run(
     config = read_config(config_path, given, changes)
     settings = _settings(settings_path)
     _run(config, settings, jobs or _default_jobs(), log_dir or _default_log_dir())
+
+
+@main.command()
+@click.argument("output")
+@click.option(
+    "--overrides",
+    metavar="FILE",
+    help=f"{_help('overrides')} '' takes the decisions of an earlier file back.",
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A key to change, such as trend=keep or force=true; repeatable.",
+)
+@_JOBS
+@_SETTINGS
+@_LOG_DIR
+def resolve(
+    output: str,
+    overrides: str | None,
+    changes: tuple[str, ...],
+    jobs: int | None,
+    settings_path: Path | None,
+    log_dir: Path | None,
+) -> None:
+    """Solve a run anew without matching again.
+
+    OUTPUT is the output of an earlier run, whose configuration is taken from its records. Overrides and other
+    keys may change, but not those that say what is matched and how. Only the parts of the volume that come
+    out differently are written again.
+    """
+    config = resolved_config(output, overrides, changes)
+    _run(config, _settings(settings_path), jobs or _default_jobs(), log_dir or _default_log_dir())
 
 
 def _settings(path: Path | None) -> Settings:

@@ -23,11 +23,18 @@ def read_config(path: Path | None, flags: Mapping[str, Any], settings: Sequence[
     Raises:
         ConfigError: the file or a text cannot be read, or `RunConfig` refuses the result.
     """
-    given = {**_parsed(settings), **flags}
+    given = {**parse_settings(settings), **flags}
     from_file = {} if path is None else _read_file(path)
     kept = {key: value for key, value in from_file.items() if ALIASES.get(key, key) not in given}
     config = parse_config({**kept, **given})
-    return config.model_copy(update={"source": absolute(config.source), "output": absolute(config.output)})
+    return with_absolute_locations(config)
+
+
+def with_absolute_locations(config: RunConfig) -> RunConfig:
+    """The configuration as tasks need it, which run elsewhere."""
+    locations = {name: absolute(getattr(config, name)) for name in ("source", "output")}
+    overrides = absolute(config.overrides) if config.overrides else ""
+    return config.model_copy(update={**locations, "overrides": overrides})
 
 
 def absolute(location: str) -> str:
@@ -40,7 +47,12 @@ def absolute(location: str) -> str:
     return location if "://" in location else str(Path(location).expanduser().absolute())
 
 
-def _parsed(settings: Sequence[str]) -> dict[str, Any]:
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """The values of `key=value` texts by their key; values are YAML.
+
+    Raises:
+        ConfigError: a text is not so, or a key is given twice.
+    """
     values: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")

@@ -31,20 +31,30 @@ class Features:
         return len(self.points_px)
 
 
-def extract_features(picture: Picture) -> Features:
-    """The features of a picture, at most `MAX_FEATURES`, in a fixed order.
+def extract_features(picture: Picture, shown: NDArray[np.bool_]) -> Features:
+    """The features of a picture where it is shown, at most `MAX_FEATURES`, in a fixed order.
 
     Needs about 220 bytes a pixel.
     """
     # Without the precise upscale, positions are biased by 0.25 px under scaling and rotation (OpenCV #23123).
     sift = cv2.SIFT.create(0, 3, _CONTRAST_THRESHOLD, 10, 1.6, enable_precise_upscale=True)
-    keypoints, descriptors = sift.detectAndCompute(picture, None)
+    keypoints, descriptors = sift.detectAndCompute(picture, shown.astype(np.uint8))
     if not keypoints:
         return Features(np.empty((0, 2)), np.empty((0, 128), np.uint8))
     points = np.array([keypoint.pt for keypoint in keypoints], np.float64)
     responses = np.array([keypoint.response for keypoint in keypoints], np.float64)
     chosen = spread_selection(points, responses, picture.shape, MAX_FEATURES)
     return Features(points[chosen], _root_sift(descriptors[chosen].astype(np.float32)))
+
+
+def turned_round(features: Features) -> Features:
+    """The features of the same picture with its grey levels turned round, dark for bright.
+
+    Every gradient points the other way, the main one of a feature included: SIFT sees the same spots, turned
+    by half a circle. So the 4 x 4 cells of a descriptor change places, and its 8 directions stay.
+    """
+    cells = features.descriptors.reshape(-1, 4, 4, 8)[:, ::-1, ::-1]
+    return Features(features.points_px, np.ascontiguousarray(cells).reshape(-1, 128))
 
 
 def spread_selection(

@@ -17,6 +17,7 @@ Reason = Literal[
     "coverage",
     "determinant",
     "rotation",
+    "second_consensus",
     "windows_disagree",
     "ncc_not_better",
     "ncc_not_above_chance",

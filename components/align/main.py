@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-from collections import deque
 from dataclasses import dataclass, field
 
 import click
@@ -12,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from components.align.neighbourhood import Neighbourhood
 from components.align.normalise import Raw
-from components.align.pair import match_pair
 from components.align.prepare import PreparedSlice, prepare
 from components.align.statistics import thumbnail
 from components.shared import records, units
@@ -67,22 +66,29 @@ def main(process_uri: str, chunk: str) -> None:
 
 
 def examine_chunk(plan: Plan, chunk: Span, source: Store) -> ChunkEvidence:
-    """Read the slices of a chunk and its halo once each, in order, and match every slice as it comes.
+    """Read the slices of a chunk and of its halo once each, in order, and match every slice as it comes.
 
-    Only the slices in reach are kept in memory, and of them only what `prepare` keeps.
+    Only slices that still look for neighbours are kept in memory, and of them only what `prepare` keeps. The
+    halo is read no further than they look.
     """
     own, halo = units.chunk_slices(plan, chunk)
     evidence = ChunkEvidence()
-    in_reach: deque[PreparedSlice] = deque(maxlen=plan.config.neighbours)
+    waiting: list[Neighbourhood] = []
     for entry in own if plan.config.skip_align else own + halo:
+        if entry.z > chunk.last and not waiting:
+            break
         image = read_slice(source, entry, plan.pixel_type)
         prepared = prepare(entry.z, image, plan.match_scale)
         if entry.z in chunk:
             _describe(evidence, plan, prepared, image)
         if not plan.config.skip_align:
-            evidence.pairs.extend(_pairs_with(prepared, in_reach, chunk))
-            in_reach.append(prepared)
+            for neighbourhood in waiting:
+                evidence.pairs.append(neighbourhood.add(prepared))
+            if entry.z in chunk:
+                waiting.append(Neighbourhood(prepared, plan.config.neighbours))
+            waiting = [neighbourhood for neighbourhood in waiting if neighbourhood.wants_more]
     evidence.pairs.sort(key=lambda pair: (pair.z, pair.neighbour_z))
+    _warn(evidence.pairs)
     return evidence
 
 
@@ -94,13 +100,10 @@ def _describe(evidence: ChunkEvidence, plan: Plan, prepared: PreparedSlice, imag
     )
 
 
-def _pairs_with(prepared: PreparedSlice, earlier: deque[PreparedSlice], chunk: Span) -> list[PairRecord]:
-    """The pairs of a slice with those before it that belong to the chunk; the others are the next chunk's."""
-    pairs = [match_pair(slice_, prepared) for slice_ in earlier if slice_.z in chunk]
+def _warn(pairs: list[PairRecord]) -> None:
     for pair in pairs:
         if not pair.accepted:
             log.warning("slices %d and %d do not match: %s", pair.z, pair.neighbour_z, pair.reason)
-    return pairs
 
 
 def _chunk_of(plan: Plan, text: str) -> Span:

@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 Raw = NDArray[np.uint8] | NDArray[np.uint16]
 """[y, x] raw slice."""
 Picture = NDArray[np.uint8]
-"""[y, x] prepared picture; grey 128 is the local mean."""
+"""[y, x] prepared picture, 1..255; grey 128 is the local mean."""
 
+GREY = 128
+"""Grey level of the local mean in a prepared picture."""
+GREY_PER_STD = 127 / 4
+"""Grey levels for a standard deviation in a prepared picture; 4 of them are the most it shows."""
 LOCAL_SIGMA_PX = 16.0
 """Neighbourhood of the local mean and standard deviation."""
 CURTAIN_LENGTH_PX = 129
@@ -25,11 +29,15 @@ BAND_SIGMAS_PX = (1.5, 16.0)
 """The band that sub-pixel refinement looks at."""
 CONTENT_CELLS = 8
 """Content is counted in this many cells per side."""
-_CLIP_STD = 4.0
 _STD_FLOOR = 0.15
 _FLAT = 1e-3
 """Grey levels that a flat picture may differ by after rounding."""
 _CONTENT_STD = 0.3
+_PADDING_PX = 9
+"""An area at least this wide that has one grey level is padding, a burnt-out part or a label's ground."""
+_PADDING_MARGIN_PX = 3
+_FLAT_AFTER_RESIZING = 0.5
+"""Grey levels that padding may differ by after area averaging; noise differs by more over as many pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,8 @@ class MatchingPicture:
     """A slice made ready for feature matching."""
 
     picture: Picture
+    shown: NDArray[np.bool_]
+    """[y, x] False in padding, which has edges that move with the frame and not with the tissue."""
     content: NDArray[np.float32]
     """[8, 8] fraction of each cell that shows texture to match; empty resin and flat borders do not."""
 
@@ -60,20 +70,46 @@ def resized(image: Raw | NDArray[np.float32], scale: float) -> NDArray[np.float3
 
 
 def matching_picture(picture: NDArray[np.float32]) -> MatchingPicture:
-    """Remove curtains, then divide out local mean and contrast.
+    """Remove curtains, then divide out local mean and contrast; padding becomes grey.
 
     Args:
         picture: [y, x] at matching scale, any grey levels.
     """
-    plain = _without_curtains(picture)
+    shown = where_shown(picture)
+    plain = _without_curtains(_filled(picture, shown))
     mean = blurred(plain, LOCAL_SIGMA_PX)
-    deviation = np.sqrt(blurred(np.square(plain - mean), LOCAL_SIGMA_PX))
-    typical = max(float(np.percentile(deviation, 90)), _FLAT)
+    deviation = np.sqrt(_local_mean(np.square(plain - mean), shown))
+    typical = max(float(np.percentile(deviation[shown], 90)), _FLAT) if shown.any() else _FLAT
     # The floor keeps empty resin from becoming as loud as tissue.
     standard = (plain - mean) / (deviation + np.float32(_STD_FLOOR * typical))
-    textured = (deviation > max(_CONTENT_STD * typical, _FLAT)).astype(np.float32)
+    standard[~shown] = 0
+    textured = (shown & (deviation > max(_CONTENT_STD * typical, _FLAT))).astype(np.float32)
     content = cv2.resize(textured, (CONTENT_CELLS, CONTENT_CELLS), interpolation=cv2.INTER_AREA)
-    return MatchingPicture(_to_picture(standard), content.astype(np.float32))
+    return MatchingPicture(_to_picture(standard), shown, content.astype(np.float32))
+
+
+def where_shown(picture: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """False where a picture has one grey level over an area, and at the edge of such areas.
+
+    Args:
+        picture: [y, x], any grey levels.
+
+    Example:
+        >>> where_shown(np.zeros((20, 20), np.float32)).any()
+        np.False_
+    """
+    box = np.ones((_PADDING_PX, _PADDING_PX), np.uint8)
+    flat = (cv2.dilate(picture, box) - cv2.erode(picture, box)) < _FLAT_AFTER_RESIZING
+    side = _PADDING_PX + 2 * _PADDING_MARGIN_PX
+    near: NDArray[np.bool_] = cv2.dilate(flat.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
+    return ~near
+
+
+def enlarged(mask: NDArray[np.bool_], shape_yx: tuple[int, ...]) -> NDArray[np.bool_]:
+    """A mask at another size, pixel by pixel."""
+    size = (shape_yx[1], shape_yx[0])
+    result: NDArray[np.bool_] = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    return result
 
 
 def blurred(picture: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:
@@ -87,11 +123,36 @@ def smooth_picture(picture: Picture) -> Picture:
     return matching_picture(blurred(picture.astype(np.float32), SMOOTH_SIGMA_PX)).picture
 
 
-def band_passed(picture: NDArray[np.float32]) -> Picture:
-    """The difference of two Gaussians, scaled by its own spread to 8 bit, for sub-pixel refinement."""
+def band_passed(picture: NDArray[np.float32], shown: NDArray[np.bool_]) -> Picture:
+    """The difference of two Gaussians, scaled by its own spread to 8 bit, for sub-pixel refinement.
+
+    Args:
+        picture: [y, x] at refinement scale, any grey levels.
+        shown: from `where_shown`; the rest becomes grey.
+    """
     fine, coarse = BAND_SIGMAS_PX
-    band = blurred(picture, fine) - blurred(picture, coarse)
+    filled = _filled(picture, shown)
+    band = blurred(filled, fine) - blurred(filled, coarse)
+    band[~shown] = 0
     return _to_picture(band / max(float(band.std()), _FLAT))
+
+
+def _filled(picture: NDArray[np.float32], shown: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """A picture whose padding continues the grey of what lies beside it."""
+    return picture if shown.all() else np.where(shown, picture, _local_mean(picture, shown))
+
+
+def _local_mean(picture: NDArray[np.float32], shown: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The mean of what is shown in the neighbourhood; of all that is shown where that is far."""
+    if shown.all():
+        return blurred(picture, LOCAL_SIGMA_PX)
+    far = np.float32(picture[shown].mean(dtype=np.float64) if shown.any() else 0)
+    share = blurred(shown.astype(np.float32), LOCAL_SIGMA_PX)
+    rest = np.float32(_FLAT)
+    mean: NDArray[np.float32] = (
+        blurred(np.where(shown, picture, 0).astype(np.float32), LOCAL_SIGMA_PX) + far * rest
+    ) / (share + rest)
+    return mean
 
 
 def _without_curtains(picture: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -107,6 +168,6 @@ def _without_curtains(picture: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _to_picture(standard: NDArray[np.floating]) -> Picture:
     """Values in standard deviations as grey levels around 128."""
-    grey = np.rint(standard * (127 / _CLIP_STD) + 128)
+    grey = np.rint(standard * GREY_PER_STD + GREY)
     picture: Picture = np.clip(grey, 1, 255).astype(np.uint8)
     return picture

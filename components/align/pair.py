@@ -13,13 +13,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from components.align import gates
-from components.align.correlation import agreement, whole_frame_search
+from components.align.correlation import agreement
 from components.align.features import Features, cell_of
 from components.align.gates import Reason
 from components.align.matching import PointPairs, consensus, match_features
 from components.align.models import choose, fit_ladder, motion_rms_px
 from components.align.prepare import PreparedSlice, refinement_scale
-from components.align.refine import refine
+from components.align.refine import difference, refine
+from components.align.search import whole_frame_search
+from components.align.static import moving_consensus, static_pixels
 from components.shared.documents import Matrix3, Model, PairRecord
 from components.shared.geometry import (
     Matrix,
@@ -54,6 +56,8 @@ class Evidence:
     n_matches: int = 0
     n_inliers: int = 0
     coverage: float = 0.0
+    static_pattern: bool = False
+    """Something stays in place while the tissue moves, and is left out."""
     n_windows: int = 0
     fit: PairFit | None = None
     ncc: float = 0.0
@@ -65,14 +69,16 @@ def match_pair(slice_: PreparedSlice, neighbour: PreparedSlice) -> PairRecord:
 
     The record is a function of the two slices and that scale alone.
     """
-    pictures = slice_.matching.picture, neighbour.matching.picture
-    as_they_lie = agreement(*pictures, np.eye(3)).as_they_lie
+    as_they_lie = agreement(slice_.matching, neighbour.matching, np.eye(3)).as_they_lie
     first: Evidence | None = None
-    for name, attempt in _ATTEMPTS.items():
+    for name, attempt in _ATTEMPTS:
         evidence = attempt(slice_, neighbour)
         if evidence.refused is None:
-            return _record(slice_, neighbour, evidence, as_they_lie, fallback=name)
+            found_by = "static_pattern" if evidence.static_pattern and not name else name
+            return _record(slice_, neighbour, evidence, as_they_lie, fallback=found_by)
         first = first or evidence
+        if evidence.refused in _FINAL:
+            break
     assert first is not None
     return _record(slice_, neighbour, first, as_they_lie, fallback="")
 
@@ -85,32 +91,59 @@ def _by_smooth_features(slice_: PreparedSlice, neighbour: PreparedSlice) -> Evid
     return _from_features(slice_, neighbour, slice_.smooth_features, neighbour.smooth_features)
 
 
+def _by_fine_features(slice_: PreparedSlice, neighbour: PreparedSlice) -> Evidence:
+    """Twice the matching scale, where the source has more to show than matching looks at."""
+    if refinement_scale(slice_.match_scale) <= slice_.match_scale:
+        return Evidence(refused="too_few_inliers")
+    return _from_features(slice_, neighbour, slice_.fine_features, neighbour.fine_features)
+
+
 def _by_whole_frame(slice_: PreparedSlice, neighbour: PreparedSlice) -> Evidence:
-    """A search over all translations; only windows that agree with it make it believable."""
-    if not (slice_.matching.content.any() and neighbour.matching.content.any()):
-        return Evidence(refused="no_content")
-    found = whole_frame_search(slice_.matching.picture, neighbour.matching.picture)
+    """A search over all motions of small pictures; only windows that agree with it make it believable."""
+    found = whole_frame_search(slice_.matching, neighbour.matching)
     if found.ncc < found.chance + gates.MIN_ABOVE_CHANCE:
         return Evidence(refused="ncc_not_above_chance")
     return _examined(slice_, neighbour, Evidence(), at_full_resolution(found.matrix, slice_.match_scale))
 
 
-_ATTEMPTS: dict[str, Callable[[PreparedSlice, PreparedSlice], Evidence]] = {
-    "": _by_features,
-    "smooth": _by_smooth_features,
-    "whole_frame": _by_whole_frame,
-}
-"""The attempts in their order, by the name that a record gives as its `fallback`."""
+def _inverted_by_features(slice_: PreparedSlice, neighbour: PreparedSlice) -> Evidence:
+    return _by_features(slice_, neighbour.inverted())
+
+
+def _inverted_by_whole_frame(slice_: PreparedSlice, neighbour: PreparedSlice) -> Evidence:
+    return _by_whole_frame(slice_, neighbour.inverted())
+
+
+_FINAL: tuple[Reason, ...] = ("no_content", "second_consensus")
+"""Refusals that no other attempt may overrule: where a pattern stays in place, the others would find that."""
+_ATTEMPTS: tuple[tuple[str, Callable[[PreparedSlice, PreparedSlice], Evidence]], ...] = (
+    ("", _by_features),
+    ("smooth", _by_smooth_features),
+    ("inverted", _inverted_by_features),
+    ("whole_frame", _by_whole_frame),
+    ("inverted", _inverted_by_whole_frame),
+    ("fine", _by_fine_features),
+)
+"""The attempts in their order, each with the name that a record gives as its `fallback`."""
 
 
 def _from_features(
     slice_: PreparedSlice, neighbour: PreparedSlice, features: Features, neighbour_features: Features
 ) -> Evidence:
-    if min(len(features), len(neighbour_features)) == 0:
+    if not (slice_.matching.content.any() and neighbour.matching.content.any()):
         return Evidence(refused="no_content")
     matches = match_features(features, neighbour_features)
-    inliers = consensus(matches)
-    evidence = Evidence(n_matches=len(matches), n_inliers=len(inliers))
+    moving = moving_consensus(matches, gates.MIN_INLIERS)
+    if moving is None:
+        return _from_inliers(slice_, neighbour, Evidence(n_matches=len(matches)), consensus(matches))
+    found = Evidence(n_matches=len(matches), static_pattern=True)
+    return _beside_static_pattern(slice_, neighbour, found, moving)
+
+
+def _from_inliers(
+    slice_: PreparedSlice, neighbour: PreparedSlice, evidence: Evidence, inliers: PointPairs
+) -> Evidence:
+    evidence = replace(evidence, n_inliers=len(inliers))
     if len(inliers) < gates.MIN_INLIERS:
         return replace(evidence, refused="too_few_inliers")
     fit = _fit(slice_, inliers, slice_.match_scale, _n_independent(slice_, inliers))
@@ -120,6 +153,21 @@ def _from_features(
     if covered < gates.MIN_COVERAGE:
         return replace(evidence, refused="coverage")
     return _examined(slice_, neighbour, evidence, fit.matrix)
+
+
+def _beside_static_pattern(
+    slice_: PreparedSlice, neighbour: PreparedSlice, evidence: Evidence, moving: PointPairs
+) -> Evidence:
+    """The evidence of the tissue, with the static pattern taken out of both slices."""
+    motion = fit_ladder(moving)["rigid"].matrix
+    backward = np.linalg.inv(motion).astype(np.float64, copy=False)
+    found = _from_inliers(
+        slice_.without(static_pixels(slice_.matching, neighbour.matching, motion)),
+        neighbour.without(static_pixels(neighbour.matching, slice_.matching, backward)),
+        evidence,
+        moving,
+    )
+    return found if found.refused is None else replace(found, refused="second_consensus")
 
 
 def _examined(
@@ -135,9 +183,8 @@ def _examined(
     matrix = _at_scale(evidence.fit.matrix, slice_.match_scale)
     corners = corner_points(*reversed(slice_.matching.picture.shape))
     corrected_px = motion_rms_px(matrix, _at_scale(coarse, slice_.match_scale), corners)
-    pictures = slice_.matching.picture, neighbour.matching.picture
-    found = agreement(*pictures, matrix)
-    motion_px = motion_rms_px(matrix, np.eye(3), grid_points(*reversed(pictures[0].shape)))
+    found = agreement(slice_.matching, neighbour.matching, matrix)
+    motion_px = motion_rms_px(matrix, np.eye(3), grid_points(*reversed(slice_.matching.picture.shape)))
     reason = (
         gates.refusal_of_matrix(matrix)
         or gates.refusal_of_correction(corrected_px)
@@ -206,6 +253,7 @@ def _record(
         ncc_before=as_they_lie,
         ncc_after=evidence.ncc if accepted else as_they_lie,
         fallback=fallback,
+        difference=difference(slice_.band, neighbour.band),
     )
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from components.align.features import Features, extract_features
+import numpy as np
+from numpy.typing import NDArray
+
+from components.align.features import Features, extract_features, turned_round
 from components.align.normalise import (
+    GREY,
     MatchingPicture,
     Picture,
     Raw,
     band_passed,
+    enlarged,
     matching_picture,
     resized,
     smooth_picture,
@@ -41,7 +46,38 @@ class PreparedSlice:
     @cached_property
     def smooth_features(self) -> Features:
         """Features of the slice without its grain, computed when a pair asks for them."""
-        return extract_features(smooth_picture(self.matching.picture))
+        return extract_features(smooth_picture(self.matching.picture), self.matching.shown)
+
+    @cached_property
+    def fine_features(self) -> Features:
+        """Features at refinement scale, their points at matching scale; computed when a pair asks."""
+        found = extract_features(self.band, np.ones(self.band.shape, bool))
+        to_matching = self.match_scale / refinement_scale(self.match_scale)
+        return Features((found.points_px + 0.5) * to_matching - 0.5, found.descriptors)
+
+    def inverted(self) -> PreparedSlice:
+        """The same slice with its grey levels turned round."""
+        return replace(
+            self,
+            matching=replace(self.matching, picture=_turned_round(self.matching.picture)),
+            features=turned_round(self.features),
+            band=_turned_round(self.band),
+        )
+
+    def without(self, hidden: NDArray[np.bool_]) -> PreparedSlice:
+        """The same slice with a part painted over. The features stay.
+
+        Args:
+            hidden: [y, x] at matching scale.
+        """
+        picture, band = self.matching.picture.copy(), self.band.copy()
+        picture[hidden] = GREY
+        band[enlarged(hidden, band.shape)] = GREY
+        return replace(
+            self,
+            matching=replace(self.matching, picture=picture, shown=self.matching.shown & ~hidden),
+            band=band,
+        )
 
 
 def refinement_scale(match_scale: float) -> float:
@@ -64,20 +100,28 @@ def prepare(z: int, image: Raw, match_scale: float) -> PreparedSlice:
         image: [y, x] raw grey levels.
         match_scale: scale of feature matching, above 0, at most 1.
     """
-    matching = matching_picture(resized(image, match_scale))
-    features = extract_features(matching.picture)
+    small = resized(image, match_scale)
+    matching = matching_picture(small)
+    features = extract_features(matching.picture, matching.shown)
     fine = resized(image, refinement_scale(match_scale))
     return PreparedSlice(
         statistics=slice_statistics(
             z,
             image,
             fine,
-            content_fraction=float(matching.content.mean()),
+            small,
+            content=matching.content,
             n_features=len(features),
         ),
         size_xy=(image.shape[1], image.shape[0]),
         match_scale=match_scale,
         matching=matching,
         features=features,
-        band=band_passed(fine),
+        band=band_passed(fine, enlarged(matching.shown, fine.shape)),
     )
+
+
+def _turned_round(picture: Picture) -> Picture:
+    """Grey levels 1..255 mirrored about the grey of the local mean."""
+    turned: Picture = (2 * GREY - picture.astype(np.int16)).astype(np.uint8)
+    return turned

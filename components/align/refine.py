@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.align.matching import PointPairs
-from components.align.normalise import Picture
+from components.align.normalise import GREY_PER_STD, Picture
 from components.shared.geometry import Matrix, Points, corner_points, transform_points, translation
 
 WINDOWS_PER_SIDE = 7
@@ -62,6 +62,21 @@ def refine(picture: Picture, neighbour: Picture, neighbour_from_slice: Matrix) -
     source: Points = corners[kept].astype(np.float64) + (side - 1) / 2
     target = transform_points(neighbour_from_slice, source + displacements)
     return Refinement(PointPairs(source, target), len(corners), _n_independent(source, side))
+
+
+def difference(picture: Picture, neighbour: Picture) -> float | None:
+    """Mean absolute difference as they lie, in standard deviations; None where a picture is empty.
+
+    Example:
+        >>> empty = np.full((8, 8), 128, np.uint8)
+        >>> difference(empty, empty) is None
+        True
+    """
+    height, width = np.minimum(picture.shape, neighbour.shape)
+    a, b = picture[:height, :width], neighbour[:height, :width]
+    if min(a.std(), b.std()) == 0:
+        return None
+    return float(cv2.absdiff(a, b).mean(dtype=np.float64)) / GREY_PER_STD
 
 
 def _window_side(shape_yx: tuple[int, ...]) -> int:

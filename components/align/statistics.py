@@ -6,24 +6,35 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.align.normalise import Raw, resized
+from components.align.normalise import CURTAIN_LENGTH_PX, CURTAIN_WIDTH_SIGMA_PX, Raw, resized
 from components.shared.documents import SliceStatistics
 
 LOW_PERCENT, HIGH_PERCENT = 0.1, 99.9
 _FINE_SIGMAS_PX = (1.0, 2.0)
 _COARSE_SIGMAS_PX = (4.0, 8.0)
+_IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+"""Blind to slopes and curvature; unit noise comes out with a standard deviation of 6."""
+_STRIP_PX = 32
+_MAX_STRIPS = 32
 
 
 def slice_statistics(
-    z: int, image: Raw, small: NDArray[np.float32], *, content_fraction: float, n_features: int
+    z: int,
+    image: Raw,
+    fine: NDArray[np.float32],
+    small: NDArray[np.float32],
+    *,
+    content: NDArray[np.float32],
+    n_features: int,
 ) -> SliceStatistics:
     """Describe a raw slice.
 
     Args:
         z: number of the slice.
         image: [y, x] raw grey levels.
-        small: the same at refinement scale, for the sharpness.
-        content_fraction: fraction of the picture with texture to match.
+        fine: the same at refinement scale, for sharpness and contrast.
+        small: the same at matching scale, for streaks.
+        content: [8, 8] fraction of each cell with texture to match.
         n_features: features that were found.
     """
     counts = _grey_level_counts(image)
@@ -31,6 +42,7 @@ def slice_statistics(
     levels = np.arange(len(counts))
     mean = float(np.sum(share * levels))
     low, high = (int(np.searchsorted(share.cumsum(), p / 100)) for p in (LOW_PERCENT, HIGH_PERCENT))
+    coarse = _band_energy(fine, _COARSE_SIGMAS_PX)
     return SliceStatistics(
         z=z,
         mean=mean,
@@ -39,9 +51,15 @@ def slice_statistics(
         high=high,
         zero_fraction=float(share[0]),
         saturated_fraction=float(share[-1]),
-        sharpness=_band_energy(small, _FINE_SIGMAS_PX) / max(_band_energy(small, _COARSE_SIGMAS_PX), 1e-6),
-        content_fraction=content_fraction,
+        sharpness=_band_energy(fine, _FINE_SIGMAS_PX) / max(coarse, 1e-6),
+        content_fraction=float(content.mean()),
         n_features=n_features,
+        entropy_bits=float(-np.sum(share * np.log2(share, where=share > 0, out=np.zeros_like(share)))),
+        noise=_noise(image),
+        contrast=float(np.sqrt(coarse)),
+        streaks_along_x=streaks_along_y(np.ascontiguousarray(small.T)),
+        streaks_along_y=streaks_along_y(small),
+        content_grid=tuple(round(float(cell), 3) for cell in content.ravel()),
     )
 
 
@@ -62,6 +80,25 @@ def thumbnail(image: Raw, scale: float, low: float, high: float) -> NDArray[np.u
     if image.dtype == np.uint16:
         small = (small - low) * (255 / max(high - low, 1))
     return np.clip(np.rint(small), 0, 255).astype(np.uint8)
+
+
+def streaks_along_y(picture: NDArray[np.float32]) -> float:
+    """Fraction of the energy of what is thin along x that is long along y besides; 0..1."""
+    thin = picture - cv2.GaussianBlur(picture, (0, 0), CURTAIN_WIDTH_SIGMA_PX, sigmaY=0.1)
+    length = min(CURTAIN_LENGTH_PX, 2 * (picture.shape[0] // 4) + 1)
+    long = cv2.blur(thin, (1, length), borderType=cv2.BORDER_REFLECT)
+    energy = float(np.mean(np.square(thin, dtype=np.float64)))
+    return float(np.mean(np.square(long, dtype=np.float64))) / energy if energy > 0 else 0.0
+
+
+def _noise(image: Raw) -> float:
+    """Standard deviation of the noise, from evenly spaced strips (Immerkaer 1996)."""
+    height, width = image.shape
+    starts = np.unique(np.linspace(0, max(height - _STRIP_PX, 0), _MAX_STRIPS).astype(int))
+    strips = [image[start : start + _STRIP_PX].astype(np.float32) for start in starts]
+    sums = [float(np.abs(cv2.filter2D(s, -1, _IMMERKAER)[1:-1, 1:-1]).sum(dtype=np.float64)) for s in strips]
+    n_pixels = sum(max(s.shape[0] - 2, 0) * max(width - 2, 0) for s in strips)
+    return float(np.sqrt(np.pi / 2) / 6 * sum(sums) / n_pixels) if n_pixels else 0.0
 
 
 def _grey_level_counts(image: Raw) -> NDArray[np.float64]:

@@ -27,23 +27,27 @@ class Connectivity:
     """Ascending slots of each connected part, by first slot."""
     isolated: NDArray[np.bool_]
     """[n] slots that no pair holds, and which another slice can stand in for."""
+    cuts: tuple[int, ...] = ()
+    """Slots before which no connection is asked for."""
 
     @property
     def longest_isolated_run(self) -> int:
         """Most isolated slots in a row."""
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], self.isolated.view(np.int8), [0]])))
+        isolated = np.insert(self.isolated.astype(np.int8), self.cuts, 0)
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], isolated, [0]])))
         return int((edges[1::2] - edges[::2]).max(initial=0))
 
     def is_whole(self, bridge: int) -> bool:
-        """Whether one part holds most slices, with no more than `bridge` isolated ones in a row."""
+        """Whether one part (between cuts) holds most slices, with at most `bridge` isolated ones in a row."""
         most = 2 * int(self.isolated.sum()) < len(self.isolated)
-        return len(self.parts) == 1 and most and self.longest_isolated_run <= bridge
+        return len(self.parts) == 1 + len(self.cuts) and most and self.longest_isolated_run <= bridge
 
 
-def connectivity(pairs: Pairs, n_slices: int) -> Connectivity:
+def connectivity(pairs: Pairs, n_slices: int, cuts: tuple[int, ...] = ()) -> Connectivity:
     """Divide the slots into parts of two or more that the pairs connect, and isolated ones.
 
-    Where no two slices are connected, each is a part of its own and none is isolated.
+    Where no two slices (between two cuts) are connected, each is a part of its own and none is isolated.
+    No pair may cross a cut.
 
     Example:
         >>> chain = Pairs(slot=np.array([0]), neighbour=np.array([2]),
@@ -55,17 +59,21 @@ def connectivity(pairs: Pairs, n_slices: int) -> Connectivity:
     graph = coo_array((np.ones(len(pairs)), (pairs.slot, pairs.neighbour)), shape=(n_slices, n_slices))
     n_parts, label = connected_components(graph, directed=False)
     size = np.bincount(label, minlength=n_parts)
-    alone = (size == 1)[label] & (size.max() > 1)
+    between = np.searchsorted(cuts, np.arange(n_slices), side="right")
+    largest = np.zeros(len(cuts) + 1, np.int64)
+    np.maximum.at(largest, between, size[label])
+    alone = (size[label] == 1) & (largest[between] > 1)
     parts = [np.flatnonzero(label == part) for part in np.unique(label[~alone])]
-    return Connectivity(parts=tuple(sorted(parts, key=lambda part: int(part[0]))), isolated=alone)
+    return Connectivity(parts=tuple(sorted(parts, key=lambda part: int(part[0]))), isolated=alone, cuts=cuts)
 
 
 def breaks(found: Connectivity, z: Integers) -> list[tuple[int, int]]:
-    """The z before and the z after each place where a part or a run of isolated slices ends."""
+    """The z before and after each place, cuts apart, where a part or a run of isolated slices ends."""
     owner = np.full(len(z), -1)
     for index, part in enumerate(found.parts):
         owner[part] = index
-    return [(int(z[i]), int(z[j])) for i, j in pairwise(range(len(z))) if owner[i] != owner[j]]
+    ends = [(i, j) for i, j in pairwise(range(len(z))) if owner[i] != owner[j] and j not in found.cuts]
+    return [(int(z[i]), int(z[j])) for i, j in ends]
 
 
 def break_sentence(found: Connectivity, z: Integers, refusals: Mapping[tuple[int, int], str]) -> str:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 import click
 
+from components.compose.check import check_on_thumbnails, refusal
 from components.compose.place import Placement, place
 from components.compose.table import rows_of, transforms_of
 from components.shared import records, units
@@ -17,23 +18,28 @@ from components.shared.documents import (
     PLAN_KEY,
     SLICES_KEY,
     TRANSFORMS_KEY,
+    TRENDS_KEY,
     AlignRecord,
     PairRecord,
     Plan,
     SliceStatistics,
     Transforms,
+    Trends,
 )
 from components.shared.errors import TransientError
 from components.shared.grid import Span, group
+from components.shared.preview import Preview
 from components.shared.reading import read_document
 from components.shared.storage import Store, checksum, open_store
 from components.shared.volume import volume_of
 
 _STEP = "compose"
 _UNIT = "transforms"
-_CONFIG_KEYS = {"minz", "maxz", "neighbours", "solver", "skip_align", "allow_gaps"}
+_CONFIG_KEYS = {
+    *("minz", "maxz", "neighbours", "solver", "skip_align", "allow_gaps", "trend"),
+    *("replace_with", "max_replaced"),
+}
 _READS_IN_FLIGHT = 16
-_NOTABLE_GROWTH = 1.1
 log = logging.getLogger(__name__)
 
 
@@ -62,9 +68,13 @@ def main(
     plan = read_document(process, PLAN_KEY, Plan)
     evidence = read_evidence(plan, process)
     placement = place(plan, evidence.pairs)
-    transforms = transforms_of(plan, placement, evidence.statistics)
-    _log_result(plan, placement, transforms)
-    _write(plan, transforms, evidence, process)
+    transforms = transforms_of(plan, placement, evidence.statistics, evidence.pairs)
+    _log_result(placement, transforms)
+    _write(plan, transforms, placement.trends, evidence, process)
+    preview = check_on_thumbnails(plan, transforms, evidence.input_hash, process)
+    _log_preview(preview)
+    if preview.gate.stops_the_run:
+        raise refusal(plan, preview)
     slabs, passes = work_left(plan, transforms, process)
     write_parameter(slabs_out, slabs)
     for path, blocks in zip((blocks_out, coarse_blocks_out, top_blocks_out), passes, strict=True):
@@ -89,7 +99,7 @@ def read_evidence(plan: Plan, process: Store) -> Evidence:
                 f"{process.uri}/align. Run align again."
             )
     settings = version("fibstack") + plan.config.model_dump_json(include=_CONFIG_KEYS)
-    sources = [s.model_dump_json() for s in plan.slices]
+    sources = [document.model_dump_json() for document in (*plan.slices, *plan.overrides)]
     return Evidence(
         statistics=statistics,
         pairs=tuple(pair for record in chunk_records for pair in record.pairs),
@@ -135,18 +145,19 @@ def _items(indices: list[int], fan: int) -> list[str]:
     return [str(span) for span in group(indices, fan)]
 
 
-def _write(plan: Plan, transforms: Transforms, evidence: Evidence, process: Store) -> None:
+def _write(plan: Plan, transforms: Transforms, trends: Trends, evidence: Evidence, process: Store) -> None:
     rows = rows_of(plan, transforms, evidence.statistics, evidence.pairs)
     lines = "".join(f"{row.model_dump_json()}\n" for row in rows)
     outputs = (
         records.write_output(process, SLICES_KEY, lines.encode()),
+        records.write_output(process, TRENDS_KEY, trends.to_json()),
         records.write_output(process, TRANSFORMS_KEY, transforms.to_json()),
     )
     record = records.Record(step=_STEP, unit=_UNIT, input_hash=evidence.input_hash, outputs=outputs)
     records.commit(process, record)
 
 
-def _log_result(plan: Plan, placement: Placement, transforms: Transforms) -> None:
+def _log_result(placement: Placement, transforms: Transforms) -> None:
     width, height, depth = transforms.volume_size_xyz
     log.info("volume of %d x %d x %d voxels", width, height, depth)
     kept = placement.solution.kept
@@ -155,10 +166,17 @@ def _log_result(plan: Plan, placement: Placement, transforms: Transforms) -> Non
         log.warning("the stack is in %d parts; where each begins its offset is unknown", placement.n_parts)
     for entry in transforms.slices:
         if entry.verdict != "good":
-            log.warning("slice %d is %s: slice %s is shown", entry.z, entry.verdict, entry.replaced_from)
-    widest, tallest = plan.largest_xy
-    if width * height > _NOTABLE_GROWTH * widest * tallest:
-        log.warning("slices of at most %d x %d px drift apart: the volume is larger", widest, tallest)
+            log.warning("%s (%s)", entry.description, entry.evidence)
+    for warning in placement.trends.warnings:
+        log.warning("%s", warning)
+    log.info("trend %s: %s", placement.trends.policy, placement.trends.suggestion)
+
+
+def _log_preview(preview: Preview) -> None:
+    if preview.median_after is not None:
+        log.info("thumbnails of neighbours correlate at %.3f (median)", preview.median_after)
+    for failure in preview.gate.failures:
+        log.warning("the check on thumbnails: %s", failure)
 
 
 if __name__ == "__main__":

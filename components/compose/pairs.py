@@ -33,6 +33,19 @@ class Pairs:
             sigma_px=self.sigma_px[mask],
         )
 
+    def joined(self, others: Pairs) -> Pairs:
+        """These pairs and others, ascending."""
+        slot = np.concatenate([self.slot, others.slot])
+        neighbour = np.concatenate([self.neighbour, others.neighbour])
+        order = np.lexsort((neighbour, slot))
+        matrices = np.concatenate([self.neighbour_from_slice, others.neighbour_from_slice])
+        return Pairs(
+            slot=slot[order],
+            neighbour=neighbour[order],
+            neighbour_from_slice=matrices[order],
+            sigma_px=np.concatenate([self.sigma_px, others.sigma_px])[order],
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:

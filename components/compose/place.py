@@ -9,10 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.compose import chain, robust
-from components.compose.connectivity import CONTRADICTED, break_sentence, connectivity
+from components.compose.connectivity import CONTRADICTED, Connectivity, break_sentence, connectivity
+from components.compose.drift import trends_of
 from components.compose.pairs import Pairs, Solution, Stack
+from components.compose.steering import Steering, overridden, steering_of
+from components.compose.trend import settle
+from components.compose.uncertainty import Uncertainty, observed_spread, uncertainty, unknown
 from components.shared.config import RunConfig
-from components.shared.documents import PairRecord, Plan
+from components.shared.documents import PairRecord, Plan, Trends
 from components.shared.errors import UserError
 
 
@@ -26,6 +30,10 @@ class Placement:
     isolated: NDArray[np.bool_]
     """[n] slots that no believed pair holds."""
     n_parts: int
+    steering: Steering
+    """The cuts and pins of the overrides."""
+    uncertainty: Uncertainty
+    trends: Trends
 
 
 def place(plan: Plan, records: Iterable[PairRecord]) -> Placement:
@@ -39,23 +47,44 @@ def place(plan: Plan, records: Iterable[PairRecord]) -> Placement:
     """
     stack = stack_of(plan)
     if plan.config.skip_align:
-        return _as_they_lie(stack)
+        return _as_they_lie(plan.config, stack)
     by_slices = {(r.z, r.neighbour_z): r for r in records}
-    pairs = accepted_pairs(by_slices.values(), stack)
+    steering = steering_of(plan.overrides, stack)
+    pairs = overridden(accepted_pairs(by_slices.values(), stack), plan.overrides, stack)
     if plan.config.solver == "compose":
         pairs = chain.of_neighbours(pairs)
         solution = chain.compose(pairs, len(stack))
     else:
-        solution = robust.solve(pairs, stack)
-    found = connectivity(pairs.chosen(solution.kept), len(stack))
+        solution = robust.solve(pairs, stack, steering.cuts)
+    found = connectivity(pairs.chosen(solution.kept), len(stack), steering.cuts)
     if not found.is_whole(_bridge(plan.config)) and not plan.config.allow_gaps:
         sentence = break_sentence(found, stack.z, _refusals(by_slices, pairs, solution, stack))
         raise UserError(
             f"{sentence} in {plan.locations.source_uri}. Look at the slices there, or set allow_gaps: true: "
             "each part then goes on where the one before ends, and isolated slices are replaced."
         )
+    return _placed(plan.config, stack, pairs, solution, found, steering)
+
+
+def _placed(
+    config: RunConfig, stack: Stack, pairs: Pairs, solution: Solution, found: Connectivity, steering: Steering
+) -> Placement:
+    """Apply the trend policy to a solution, and say how sure it is. A plain product is left as it is."""
+    written, known, policy = solution, unknown(len(stack)), "keep"
+    if config.solver == "robust" and not config.skip_align:
+        policy = config.trend
+        written = settle(pairs, stack, solution, steering, config)
+        equations = robust.normal_equations(pairs, stack, solution, steering.cuts)
+        known = uncertainty(equations, observed_spread(pairs, stack, solution), found.parts, len(stack))
     return Placement(
-        stack=stack, pairs=pairs, solution=solution, isolated=found.isolated, n_parts=len(found.parts)
+        stack=stack,
+        pairs=pairs,
+        solution=written,
+        isolated=found.isolated,
+        n_parts=len(found.parts),
+        steering=steering,
+        uncertainty=known,
+        trends=trends_of(pairs, stack, solution, written, ~found.isolated, policy),
     )
 
 
@@ -83,13 +112,14 @@ def accepted_pairs(records: Iterable[PairRecord], stack: Stack) -> Pairs:
     )
 
 
-def _as_they_lie(stack: Stack) -> Placement:
+def _as_they_lie(config: RunConfig, stack: Stack) -> Placement:
     n = len(stack)
     none = accepted_pairs((), stack)
     solution = Solution(
         volume_from_slice=np.tile(np.eye(3), (n, 1, 1)), weight=np.zeros(0), residual_px=np.zeros(0)
     )
-    return Placement(stack=stack, pairs=none, solution=solution, isolated=np.zeros(n, np.bool_), n_parts=1)
+    whole = Connectivity(parts=(np.arange(n),), isolated=np.zeros(n, np.bool_))
+    return _placed(config, stack, none, solution, whole, Steering())
 
 
 def _bridge(config: RunConfig) -> int:

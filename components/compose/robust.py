@@ -10,7 +10,8 @@ mean scale 1, so pictures stand upright at their own size. Nothing is random and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -30,6 +31,10 @@ STEP_SIGMA_PX = 100.0
 """Prior: step of the centre between neighbours. Five orders below a pair's weight, it places only what no
 pair holds: a slice between its neighbours, an unconnected part where the part before it ends."""
 
+STILL_TRUST = 0.1
+"""Vote of a pair that says that nothing moves, where the others move. A curtain or dirt that stands still
+makes all near pairs of a run say so; the few far ones that see the tissue must win. Who agrees with the
+others ends with full weight."""
 L1_ROUNDS = 30
 L1_CORE = 0.1
 """Residuals below this many px count as squares, not as absolute values."""
@@ -40,8 +45,11 @@ KEPT_WEIGHT = 0.1
 SUPPORTED_WEIGHT = 0.3
 """A slice whose accepted pairs have a lower mean weight rests on chance: one wrong pair always fits."""
 
-_LINEAR = (0, 1, 3, 4)
-_CENTER = (2, 5)
+LINEAR = (0, 1, 3, 4)
+"""Numbers of a pose that are its linear part."""
+CENTER = (2, 5)
+"""Numbers of a pose that are the place of its centre."""
+_SECOND_DIFFERENCE = ((0, 1.0), (1, -2.0), (2, 1.0))
 _Form = Sequence[tuple[int, float]]
 """A linear form of one pose: (number of the pose, coefficient), ascending."""
 _HALF = 0.5**0.5
@@ -51,51 +59,79 @@ _Loss = Callable[[Floats], Floats]
 """Weights, 0..1, from residuals in units of the expected spread."""
 
 
-def solve(pairs: Pairs, stack: Stack) -> Solution:
+def solve(pairs: Pairs, stack: Stack, cuts: Collection[int] = ()) -> Solution:
     """Place the slices of a stack by their pairs.
 
     A part that no pair joins to the others continues where the slices before it end (connectivity.py).
+
+    Args:
+        pairs: The accepted pairs, none across a cut.
+        stack: The present slices.
+        cuts: Slots before which the stack makes a true step: nothing is smooth across it.
     """
     frame = Frame.of(stack.sizes_xy)
     ties = Ties.of(pairs, stack, frame)
+    system = _System(ties, frame, smooth_bends(len(stack), cuts))
     poses = frame.identities(len(stack))
-    one_vote = np.full(len(ties.slot), MODEL_SIGMA_PX**-2)
-    poses = _step(ties, frame, poses, one_vote, np.ones_like)
+    trust = np.where(ties.still(frame), STILL_TRUST, 1.0)
+    one_vote = trust * MODEL_SIGMA_PX**-2
+    poses = system.step(poses, one_vote, np.ones_like)
     for _ in range(L1_ROUNDS):
-        poses = _step(ties, frame, poses, one_vote * _l1(ties.residuals_px(poses)), _l1)
+        poses = system.step(poses, one_vote * _l1(ties.residuals_px(poses)), _l1)
     units = np.maximum(3 * ties.sigma_px, max(1.0, _usual_px(ties.residuals_px(poses))))
     allowed = np.ones(len(ties.slot))
-    poses, weights = _anneal(ties, frame, poses, units, allowed)
-    allowed = _supported(ties, len(stack), weights)
+    poses, weights = _anneal(system, poses, units, allowed, trust)
+    allowed = _supported(ties, len(stack), weights, trust)
     if not allowed.all():
         # Without the nonsense of bad slices, the pairs that bridge them get a second hearing.
-        poses, weights = _anneal(ties, frame, poses, units, allowed)
+        poses, weights = _anneal(system, poses, units, allowed, trust)
     # Two bad slices in a row can vouch for each other until one of them is gone.
-    weights = weights * _supported(ties, len(stack), weights)
+    weights = weights * _supported(ties, len(stack), weights, trust)
     weights = np.where(weights >= KEPT_WEIGHT, weights, 0.0)
     for _ in range(FINAL_ROUNDS):
-        poses = _step(ties, frame, poses, weights / ties.sigma_px**2, _geman_mcclure(1.0))
+        poses = system.step(poses, weights / ties.sigma_px**2, _geman_mcclure(1.0))
     poses = upright(poses, frame)
     return Solution(
         volume_from_slice=frame.matrices(poses), weight=weights, residual_px=ties.residuals_px(poses)
     )
 
 
-def _anneal(ties: Ties, frame: Frame, poses: Floats, units: Floats, allowed: Floats) -> tuple[Floats, Floats]:
+def normal_equations(
+    pairs: Pairs, stack: Stack, solution: Solution, cuts: Collection[int] = ()
+) -> NormalEquations:
+    """The equations whose minimum a solution of `solve` is, at that solution."""
+    frame = Frame.of(stack.sizes_xy)
+    ties = Ties.of(pairs, stack, frame)
+    system = _System(ties, frame, smooth_bends(len(stack), cuts))
+    poses = frame.poses(solution.volume_from_slice)
+    return system.equations(poses, solution.weight / ties.sigma_px**2, _geman_mcclure(1.0))
+
+
+def smooth_bends(n_slices: int, cuts: Collection[int]) -> Floats:
+    """[n - 2] 1, or 0 for each second difference that reaches across a cut."""
+    smooth = np.ones(max(n_slices - 2, 0))
+    for slot in cuts:
+        smooth[max(slot - 2, 0) : slot] = 0.0
+    return smooth
+
+
+def _anneal(
+    system: _System, poses: Floats, units: Floats, allowed: Floats, trust: Floats
+) -> tuple[Floats, Floats]:
     """Poses and weights under the redescending loss, tightened from six units to one."""
-    weights = allowed
+    ties = system.ties
     for scale in ANNEALED_SCALES:
         loss = _geman_mcclure(float(scale))
         weights = allowed * loss(ties.residuals_px(poses) / units)
-        poses = _step(ties, frame, poses, weights / ties.sigma_px**2, loss)
+        poses = system.step(poses, trust * weights / ties.sigma_px**2, loss)
     return poses, allowed * loss(ties.residuals_px(poses) / units)
 
 
-def _supported(ties: Ties, n_slices: int, weights: Floats) -> Floats:
+def _supported(ties: Ties, n_slices: int, weights: Floats, trust: Floats) -> Floats:
     """[m] 1, or 0 for the pairs of a slice that most of its pairs contradict."""
     ends = np.concatenate([ties.slot, ties.neighbour])
-    count = np.bincount(ends, minlength=n_slices)
-    total = np.bincount(ends, np.tile(weights, 2), minlength=n_slices)
+    count = np.bincount(ends, np.tile(trust, 2), minlength=n_slices)
+    total = np.bincount(ends, np.tile(trust * weights, 2), minlength=n_slices)
     rests = total >= SUPPORTED_WEIGHT * count
     allowed: Floats = (rests[ties.slot] & rests[ties.neighbour]).astype(np.float64)
     return allowed
@@ -124,27 +160,45 @@ def bends_px(poses: Floats, forms: Sequence[_Form]) -> Floats:
     return second
 
 
-def _step(ties: Ties, frame: Frame, poses: Floats, weights: Floats, loss: _Loss) -> Floats:
-    """One weighted least-squares solve; `loss` weighs the bends of the present poses."""
-    equations = NormalEquations(poses, reach=max(2, ties.reach))
-    equations.add_ties(ties, weights)
-    if len(poses) > 2:
-        for forms, sigma_px in ((_TURN, TURN_SIGMA_PX), (_SHAPE, SHAPE_SIGMA_PX)):
-            stiffness = loss(bends_px(poses, forms)) / sigma_px**2
-            for form in forms:
-                bend = [(ahead, n, c * w) for ahead, w in ((0, 1.0), (1, -2.0), (2, 1.0)) for n, c in form]
-                equations.add_prior(bend, stiffness)
-    if len(poses) > 1:
-        for number in _CENTER:
+@dataclass(frozen=True, slots=True)
+class _System:
+    """What stays the same from round to round."""
+
+    ties: Ties
+    frame: Frame
+    smooth: Floats
+    """[n - 2] which bends the priors act on."""
+
+    def step(self, poses: Floats, weights: Floats, loss: _Loss) -> Floats:
+        """One weighted least-squares solve; `loss` weighs the bends of the present poses."""
+        return self.equations(poses, weights, loss).solve()
+
+    def equations(self, poses: Floats, weights: Floats, loss: _Loss) -> NormalEquations:
+        """The pairs with these weights, and the priors."""
+        equations = NormalEquations(poses, reach=max(2, self.ties.reach))
+        equations.add_ties(self.ties, weights)
+        if len(poses) > 2:
+            for forms, sigma_px in ((_TURN, TURN_SIGMA_PX), (_SHAPE, SHAPE_SIGMA_PX)):
+                stiffness = self.smooth * loss(bends_px(poses, forms)) / sigma_px**2
+                for form in forms:
+                    bend = [(ahead, n, c * w) for ahead, w in _SECOND_DIFFERENCE for n, c in form]
+                    equations.add_prior(bend, stiffness)
+        upright = self.frame.identities(1).reshape(-1)
+        add_step_prior(equations, len(poses))
+        for number in LINEAR:
+            equations.add_prior([(0, number, 1.0)], UPRIGHT_SIGMA_PX**-2, upright[number])
+        equations.add_prior([(0, 0, 1.0), (0, 4, -1.0)], SHEAR_SIGMA_PX**-2)
+        equations.add_prior([(0, 1, 1.0), (0, 3, 1.0)], SHEAR_SIGMA_PX**-2)
+        for number in CENTER:
+            equations.hold(0, number, 1.0, upright[number])
+        return equations
+
+
+def add_step_prior(equations: NormalEquations, n_slices: int) -> None:
+    """Let the centres of slices that no pair holds follow their neighbours."""
+    if n_slices > 1:
+        for number in CENTER:
             equations.add_prior([(0, number, -1.0), (1, number, 1.0)], STEP_SIGMA_PX**-2)
-    upright = frame.identities(1).reshape(-1)
-    for number in _LINEAR:
-        equations.add_prior([(0, number, 1.0)], UPRIGHT_SIGMA_PX**-2, upright[number])
-    equations.add_prior([(0, 0, 1.0), (0, 4, -1.0)], SHEAR_SIGMA_PX**-2)
-    equations.add_prior([(0, 1, 1.0), (0, 3, 1.0)], SHEAR_SIGMA_PX**-2)
-    for number in _CENTER:
-        equations.hold(0, number, 1.0, upright[number])
-    return equations.solve()
 
 
 def _usual_px(residuals_px: Floats) -> float:

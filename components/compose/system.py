@@ -23,6 +23,8 @@ from components.compose.pairs import Floats, Integers
 from components.compose.ties import POINT_WEIGHTS, Ties
 
 POSE_SIZE = 6
+_FROZEN = 1e12
+"""Weight per px^2 of what must not move; Cholesky does not mind the scale of the diagonal."""
 Stencil = Sequence[tuple[int, int, float]]
 """A linear form of the poses around a slot: (slots ahead, number of the pose, coefficient), ascending."""
 
@@ -64,6 +66,11 @@ class NormalEquations:
         # The lower band: OpenBLAS's threads make the upper one a hundred times slower on a busy machine.
         self._band[POSE_SIZE * ahead + other - own, POSE_SIZE * slot + own] += values
 
+    @property
+    def band(self) -> Floats:
+        """The normal matrix, its lower band as LAPACK stores it: `band[i - j, j]`."""
+        return self._band
+
     def add_prior(self, stencil: Stencil, weights: ArrayLike, target: float = 0.0) -> None:
         """Draw the stencil's value toward `target`, at every slot where it fits, weights `[n - span]`."""
         slots = np.arange(len(self._numbers) - max(ahead for ahead, _, _ in stencil))
@@ -78,6 +85,10 @@ class NormalEquations:
         """Draw one number of one pose toward `target`."""
         self._gradient[slot, number] += weight * (self._numbers[slot, number] - target)
         self._band[0, POSE_SIZE * slot + number] += weight
+
+    def freeze(self, number: int) -> None:
+        """Leave one number of every pose as it is."""
+        self._band[0, number::POSE_SIZE] += _FROZEN
 
     def solve(self) -> Floats:
         """The poses at the minimum, by banded Cholesky."""

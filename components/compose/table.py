@@ -8,10 +8,13 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from components.compose.bounds import Box, bounding_box, moved_to_origin
+from components.compose.classify import classify
 from components.compose.intensity import intensity_range
 from components.compose.pairs import Floats
 from components.compose.place import Placement
-from components.compose.verdicts import Judgement, judge, support
+from components.compose.replacement import Judgement, judge
+from components.compose.signs import signs_of
+from components.compose.verdicts import support
 from components.shared.documents import (
     Matrix3,
     PairRecord,
@@ -50,19 +53,32 @@ class SliceRow(SliceTransform):
     """The same after the pair's transform."""
 
 
-def transforms_of(plan: Plan, placement: Placement, statistics: Mapping[int, SliceStatistics]) -> Transforms:
-    """The transform of every z of the plan in the frame of the volume."""
+def transforms_of(
+    plan: Plan,
+    placement: Placement,
+    statistics: Mapping[int, SliceStatistics],
+    pairs: Iterable[PairRecord],
+) -> Transforms:
+    """The transform of every z of the plan in the frame of the volume.
+
+    Raises:
+        UserError: too many slices in a row are bad, or an override cannot be followed.
+    """
     stack, config = placement.stack, plan.config
-    judgements = judge(config.minz, config.maxz, stack.z, placement.isolated)
-    shown = sorted({j.shown_slot for j in judgements})
+    signs = signs_of(stack, statistics, pairs, placement.pairs, placement.solution, placement.isolated)
+    held = dict(enumerate((~placement.isolated).tolist()))
+    judgements = judge(config, stack.z, classify(signs), held, plan.overrides)
+    shown = {j.shown_slot for j in judgements} | {j.blended_slot for j in judgements}
+    box_slots = sorted(slot for slot in shown if slot is not None)
     matrices = rounded(placement.solution.volume_from_slice)
-    box = bounding_box(matrices[shown], stack.sizes_xy[shown])
-    good = [statistics[int(stack.z[slot])] for slot in np.flatnonzero(~placement.isolated)]
+    box = bounding_box(matrices[box_slots], stack.sizes_xy[box_slots])
+    kept = [j for j in judgements if j.action == "keep"] or [j for j in judgements if not j.is_replaced]
+    trusted = [statistics[int(stack.z[j.shown_slot])] for j in kept]
     return Transforms(
         volume_size_xyz=(*box.size_xy, config.maxz - config.minz + 1),
         volume_origin_xyz_px=(*box.origin_xy, config.minz),
         intensity_range=intensity_range(
-            plan.pixel_type, np.array([s.low for s in good]), np.array([s.high for s in good])
+            plan.pixel_type, np.array([s.low for s in trusted]), np.array([s.high for s in trusted])
         ),
         slices=tuple(_slices(plan, placement, judgements, _in_box(matrices, box))),
     )
@@ -118,20 +134,26 @@ def _slices(
     plan: Plan, placement: Placement, judgements: list[Judgement], matrices: Floats
 ) -> Iterable[SliceTransform]:
     evidence = support(placement.pairs, placement.solution, len(placement.stack))
+    known = placement.uncertainty
     slot_of = {source.z: slot for slot, source in enumerate(plan.slices)}
     for judgement in judgements:
         slot = slot_of.get(judgement.z)
-        replaced = judgement.verdict != "good"
+        blended = judgement.blended_slot
         yield SliceTransform(
             z=judgement.z,
             uri="" if slot is None else join_uri(plan.locations.source_uri, plan.slices[slot].key),
             matrix=_matrix3(matrices[judgement.shown_slot]),
             verdict=judgement.verdict,
-            action="replace" if replaced else "keep",
-            replaced_from=plan.slices[judgement.shown_slot].z if replaced else None,
+            action=judgement.action,
+            replaced_from=plan.slices[judgement.shown_slot].z if judgement.is_replaced else None,
+            blended_with=None if blended is None else plan.slices[blended].z,
+            evidence=judgement.evidence,
+            override=judgement.override,
             n_edges=0 if slot is None else int(evidence.n_pairs[slot]),
             edge_weight=0.0 if slot is None else round(float(evidence.mean_weight[slot]), 6),
             residual_px=0.0 if slot is None else round(float(evidence.residual_px[slot]), 6),
+            sigma_px=0.0 if slot is None else round(float(known.sigma_px[slot]), 4),
+            step_sigma_px=0.0 if slot is None else round(float(known.step_sigma_px[slot]), 4),
         )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from components.compose.pairs import Floats, Integers, Pairs, Stack
 from components.shared.geometry import Matrix
@@ -20,9 +20,13 @@ from components.shared.geometry import Matrix
 POINT_WEIGHTS: Floats = np.array([1 / 12, 1 / 12, 1 / 12, 1 / 12, 2 / 3])
 """Weights of the four corners and the centre: they have the second moments of matches spread evenly over the
 area, so a pair binds a pose as its matches would."""
+CENTER_POINT = 4
+"""Which of the five points is the centre."""
 CORNERS: Floats = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
 MODEL_SIGMA_PX = 0.15
 """What no model of a pair explains, for neighbours; grows with the square root of the distance."""
+STILL_PX, STILL_SHARE = 1.0, 0.1
+"""A pair is still below this motion, and below this share of the usual one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,11 @@ class Frame:
     def identities(self, n: int) -> Floats:
         """`n` poses that leave each pixel where it is."""
         return np.tile(np.linalg.inv(self.from_slice)[:2], (n, 1, 1))
+
+    def poses(self, matrices: Floats) -> Floats:
+        """[n, 2, 3] poses of [n, 3, 3] volume_from_slice."""
+        poses: Floats = matrices[:, :2] @ np.linalg.inv(self.from_slice)
+        return poses
 
     def matrices(self, poses: Floats) -> Floats:
         """[n, 3, 3] volume_from_slice of [n, 2, 3] poses."""
@@ -87,6 +96,13 @@ class Ties:
             neighbour_points=_normalised(moved, frame),
             sigma_px=np.hypot(pairs.sigma_px, MODEL_SIGMA_PX * np.sqrt(distance)),
         )
+
+    def still(self, frame: Frame) -> NDArray[np.bool_]:
+        """[m] pairs that hardly move, in a stack where the others do: the mark of a static pattern."""
+        moved = (self.own_points - self.neighbour_points) * frame.half_px
+        motion_px = np.sqrt((moved**2).sum(axis=2) @ POINT_WEIGHTS)
+        usual_px = float(np.median(motion_px)) if len(motion_px) else 0.0
+        return np.asarray(motion_px < min(STILL_PX, STILL_SHARE * usual_px))
 
     def misfits(self, poses: Floats) -> Floats:
         """[m, 5, 2] in px of the volume: where slice i puts a point, less where slice j does."""

@@ -15,12 +15,13 @@ from components.plan import inventory, partition
 from components.shared import units
 from components.shared.command import StepCommand, write_parameter
 from components.shared.config import RunConfig, parse_config
-from components.shared.documents import PLAN_KEY, Plan
+from components.shared.documents import PLAN_KEY, Override, Plan
 from components.shared.errors import ConfigError, UserError
 from components.shared.imageio import read_header
 from components.shared.locations import Locations, locations_of
+from components.shared.overrides import check_overrides, parse_overrides
 from components.shared.reading import read_document
-from components.shared.storage import Stat, Store, join_uri, open_store
+from components.shared.storage import ObjectMissingError, Stat, Store, join_uri, open_store
 
 _HEADERS_IN_FLIGHT = 32
 _SIFT_BYTES_PER_PX = 217
@@ -78,6 +79,8 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
     """
     locations = locations_of(config)
     _check_source_apart(config, locations)
+    overrides = _read_overrides(config)
+    check_overrides(config, overrides)
     source = open_store(locations.source_uri)
     present = _find_slices(config, source)
     missing = inventory.missing_slices(
@@ -98,7 +101,26 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
         thumbnail_scale=partition.thumbnail_scale(longest_side_px),
         chunk_length=partition.chunk_length(config.maxz - config.minz + 1, fan),
         fan=fan,
+        overrides=overrides,
     )
+
+
+def _read_overrides(config: RunConfig) -> tuple[Override, ...]:
+    """The decisions of the overrides file; none where no file is named."""
+    uri = config.overrides
+    if not uri:
+        return ()
+    folder, slash, name = uri.rpartition("/")
+    try:
+        text = open_store(folder or slash or ".").read(name)
+    except ObjectMissingError:
+        raise ConfigError(
+            f"'overrides' must name a file that the run can read; got {uri}, which does not exist. "
+            f"Change 'overrides'; a run in a cluster reads it from a bucket."
+        ) from None
+    except UserError as error:
+        raise ConfigError(str(error)) from None
+    return parse_overrides(text, uri)
 
 
 def _check_source_apart(config: RunConfig, locations: Locations) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from components.report.pairs import PairTally
 from components.report.slice_table import SliceRow
 from components.shared.documents import Plan, Transforms
+from components.shared.preview import Preview
 
 
 @dataclass(slots=True)
@@ -18,6 +19,7 @@ class Evidence:
     n_chunks: int = 0
     n_chunks_matched: int = 0
     transforms: Transforms | None = None
+    preview: Preview | None = None
     rows: list[SliceRow] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     """Sentences on documents that are there and cannot be read."""

@@ -10,9 +10,10 @@ from components.report.completeness import Problem
 from components.report.evidence import Evidence
 from components.report.page import render
 from components.report.publish import publish, remove_tiles, withdraw
-from components.report.reading import gather, read_plan, thumbnails
+from components.report.reading import Pictures, gather, read_plan
 from components.report.sections import SectionPair, make_sections
 from components.report.status import RunStatus, parse_status
+from components.report.strips import Strip, make_strips
 from components.report.summary import RunDocument, summarise
 from components.report.verify import Verification, is_untouched, read_blocks, verify
 from components.shared.command import StepCommand
@@ -75,11 +76,15 @@ def write_page(
 ) -> RunDocument:
     """Write `report/index.html`; returns the run document that it shows."""
     sections: list[SectionPair] = []
+    strips: list[Strip] = []
     if evidence.transforms is not None:
-        pictures = thumbnails(process, evidence)
+        pictures = Pictures(process, evidence)
         sections = make_sections(evidence.plan, evidence.transforms, evidence.rows, pictures)
+        if evidence.preview is not None:
+            scale = evidence.plan.thumbnail_scale
+            strips = make_strips(evidence.preview.worst, evidence.transforms, scale, pictures.picture)
     run = summarise(evidence, status, volume, verification.problems, verification.outputs)
-    process.write("report/index.html", render(run, evidence, sections).encode())
+    process.write("report/index.html", render(run, evidence, sections, strips).encode())
     logger.info("the report lies in %s/report/index.html", process.uri)
     return run
 

@@ -10,17 +10,22 @@ from dataclasses import dataclass
 
 import jinja2
 import numpy as np
+from numpy.typing import NDArray
 
+from components.report.bad_slices import bad_slices, decision_line
+from components.report.check import STOPPED, way_on
 from components.report.evidence import Evidence
 from components.report.figures import Curve, Panel, curves_svg, section_png
 from components.report.reslice import Section
 from components.report.sections import SectionPair
 from components.report.slice_table import SliceRow, column, worst_first
+from components.report.strips import Strip
 from components.report.summary import RunDocument, command_of, count, megabytes
 
 ROWS_AT_FIRST = 200
 """The table shows this many slices, worst first, until more are asked for."""
 MOST_REFUSED = 500
+MOST_BAD = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +47,18 @@ _COLUMNS = (
     _Column("scale ppm", "scale_ppm", 0, "deviation from 1, in millionths"),
     _Column("step px", "step_px", 2, "movement against the slice before"),
     _Column("edges", "n_edges", None, "accepted pairs of this slice"),
+    _Column("sigma px", "sigma_px", 2, "1-sigma of the position against the middle of the stack"),
     _Column("residual px", "residual_px", 3, "disagreement of these pairs with the solution"),
     _Column("NCC before", "ncc_before", 3, "correlation with the neighbour, as they lie"),
     _Column("NCC after", "ncc_after", 3, "correlation with the neighbour, aligned"),
+    _Column("evidence", "evidence", None, "what speaks for the verdict"),
+    _Column("override", "override", None, "the decision of the overrides file"),
 )
 
 
-def render(run: RunDocument, evidence: Evidence, sections: Sequence[SectionPair]) -> str:
+def render(
+    run: RunDocument, evidence: Evidence, sections: Sequence[SectionPair], strips: Sequence[Strip] = ()
+) -> str:
     """The page's HTML, which loads nothing from elsewhere."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("components.report", "."),
@@ -67,9 +77,16 @@ def render(run: RunDocument, evidence: Evidence, sections: Sequence[SectionPair]
         command=command_of(run.config),
         view_command=shlex.join(["fibstack", "view", run.config.output]),
         sections=sections,
-        correlation=_correlation_svg(evidence.rows),
+        strips=strips,
+        preview=evidence.preview,
+        way_on=way_on(evidence),
+        stopped=run.error == STOPPED,
+        correlation=_correlation_svg(evidence),
         tracks=_tracks_svg(evidence.rows),
         columns=_COLUMNS,
+        bad_slices=bad_slices(evidence.rows)[:MOST_BAD],
+        n_bad=len(bad_slices(evidence.rows)),
+        decision_line=decision_line,
         first_rows=rows[:ROWS_AT_FIRST],
         table_json=_script_json({"rows": rows, "shown": ROWS_AT_FIRST}) if rows else "",
         refused=evidence.pairs.refused[:MOST_REFUSED],
@@ -78,7 +95,18 @@ def render(run: RunDocument, evidence: Evidence, sections: Sequence[SectionPair]
     )
 
 
-def _correlation_svg(rows: Sequence[SliceRow]) -> str:
+def _correlation_svg(evidence: Evidence) -> str:
+    """Of the slices that are shown where there is a preview, else of the pairs as they were matched."""
+    preview, rows = evidence.preview, evidence.rows
+    if preview is not None:
+        panels = [
+            Panel(label, [Curve("before", _known(before)), Curve("after", _known(after))])
+            for label, before, after in (
+                ("NCC, next", preview.ncc_next_before, preview.ncc_next_after),
+                ("next but one", preview.ncc_second_before, preview.ncc_second_after),
+            )
+        ]
+        return _curves(range(preview.first_z, preview.first_z + len(preview.ncc_next_after)), panels)
     before, after = Curve("before", column(rows, "ncc_before")), Curve("after", column(rows, "ncc_after"))
     return _svg(rows, [Panel("NCC", [before, after])])
 
@@ -95,10 +123,18 @@ def _tracks_svg(rows: Sequence[SliceRow]) -> str:
     return _svg(rows, panels)
 
 
+def _known(values: Sequence[float | None]) -> NDArray[np.float64]:
+    return np.array([np.nan if value is None else value for value in values], np.float64)
+
+
 def _svg(rows: Sequence[SliceRow], panels: Sequence[Panel]) -> str:
+    return _curves([row.z for row in rows], panels)
+
+
+def _curves(z: Sequence[int], panels: Sequence[Panel]) -> str:
     """The panels that there are values for; empty where there are none."""
     known = [panel for panel in panels if any(np.isfinite(curve.values).any() for curve in panel.curves)]
-    return curves_svg([row.z for row in rows], known) if known else ""
+    return curves_svg(z, known) if known else ""
 
 
 def _aspect(section: Section) -> str:
@@ -112,8 +148,8 @@ def _cells(row: SliceRow) -> list[str | int | float | None]:
 
 
 def _cell(value: str | float, column: _Column, row: SliceRow) -> str | int | float | None:
-    if column.name == "action" and row.replaced_from is not None:
-        return f"replaced by {row.replaced_from}"
+    if column.name == "action" and row.action not in ("", "keep"):
+        return row.shown
     if isinstance(value, float):
         return round(value, column.digits) + 0.0 if math.isfinite(value) else None
     return value

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Iterator
-
-import numpy as np
-from numpy.typing import NDArray
 
 from components.report.evidence import Evidence
 from components.report.slice_table import read_rows
 from components.shared.documents import PLAN_KEY, SLICES_KEY, TRANSFORMS_KEY, AlignRecord, Plan, Transforms
 from components.shared.errors import UserError
+from components.shared.preview import PREVIEW_KEY, Preview
 from components.shared.reading import AnyDocument, read_document
 from components.shared.storage import Store
+from components.shared.thumbnails import Thumbnail, Thumbnails
 from components.shared.units import chunks
 
 
@@ -38,6 +35,7 @@ def gather(process: Store, plan: Plan) -> Evidence:
             evidence.pairs.add(record)
             evidence.n_chunks_matched += 1
     evidence.transforms = _transforms(process, evidence)
+    evidence.preview = _preview(process, evidence)
     if evidence.transforms is not None and process.stat(SLICES_KEY) is not None:
         try:
             evidence.rows = read_rows(process.read(SLICES_KEY).decode().splitlines(), plan)
@@ -56,20 +54,39 @@ def _transforms(process: Store, evidence: Evidence) -> Transforms | None:
     return None
 
 
-def thumbnails(process: Store, evidence: Evidence) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Every thumbnail with its z, one chunk in memory at a time; a chunk without any is passed over."""
-    for chunk in chunks(evidence.plan):
-        key = f"align/{chunk}.npz"
-        if process.stat(key) is None:
-            continue
+def _preview(process: Store, evidence: Evidence) -> Preview | None:
+    """The check on thumbnails, if it is of this plan's slices."""
+    preview = _optional(process, PREVIEW_KEY, Preview, evidence)
+    config = evidence.plan.config
+    n_slices = config.maxz - config.minz + 1
+    if preview is None or (preview.first_z, len(preview.ncc_next_after)) == (config.minz, n_slices):
+        return preview
+    evidence.unreadable.append("preview.json is of an earlier run with other slices")
+    return None
+
+
+class Pictures:
+    """The thumbnails of a run; what cannot be read is told in the evidence and passed over."""
+
+    def __init__(self, process: Store, evidence: Evidence) -> None:
+        self._thumbnails = Thumbnails(evidence.plan, process)
+        self._evidence = evidence
+
+    def __iter__(self) -> Iterator[tuple[int, Thumbnail]]:
+        """Every thumbnail with its z, ascending."""
+        for source in self._evidence.plan.slices:
+            picture = self.picture(source.z)
+            if picture is not None:
+                yield source.z, picture
+
+    def picture(self, z: int) -> Thumbnail | None:
+        """The thumbnail of a slice; None where there is none."""
         try:
-            with np.load(io.BytesIO(process.read(key)), allow_pickle=False) as archive:
-                pictures = {int(name[1:]): archive[name] for name in archive.files}
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
-            evidence.unreadable.append(f"{key} cannot be read: {error}")
-            continue
-        for z in sorted(pictures.keys() & set(chunk)):
-            yield z, pictures[z]
+            return self._thumbnails.picture(z)
+        except UserError as error:
+            if str(error) not in self._evidence.unreadable:
+                self._evidence.unreadable.append(str(error))
+            return None
 
 
 def _optional(process: Store, key: str, kind: type[AnyDocument], evidence: Evidence) -> AnyDocument | None:

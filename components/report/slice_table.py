@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.documents import Plan
+from components.shared.documents import Plan, action_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +23,11 @@ class SliceRow:
     verdict: str = ""
     action: str = ""
     replaced_from: int | None = None
+    blended_with: int | None = None
+    evidence: str = ""
+    override: str = ""
+    sigma_px: float = math.nan
+    step_sigma_px: float = math.nan
     dx_px: float = math.nan
     dy_px: float = math.nan
     rotation_deg: float = math.nan
@@ -36,6 +41,11 @@ class SliceRow:
     @property
     def is_ordinary(self) -> bool:
         return self.verdict == "good" and self.action == "keep"
+
+    @property
+    def shown(self) -> str:
+        """What is shown of the slice, in words."""
+        return action_text(self.action, self.replaced_from, self.blended_with)
 
 
 _FIGURES = [f.name for f in fields(SliceRow) if f.type == "float"]
@@ -61,6 +71,9 @@ def _row(values: dict[str, Any], files: dict[int, str]) -> SliceRow:
         verdict=str(values.get("verdict", "")),
         action=str(values.get("action", "")),
         replaced_from=values.get("replaced_from"),
+        blended_with=values.get("blended_with"),
+        evidence=str(values.get("evidence") or ""),
+        override=str(values.get("override") or ""),
         n_edges=int(values.get("n_edges") or 0),
         **figures,
     )

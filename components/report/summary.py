@@ -9,12 +9,14 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
+from components.report.bad_slices import bad_slices_sentence
+from components.report.check import STOPPED, stopped_the_run
 from components.report.completeness import OutputSummary, Problem
 from components.report.evidence import Evidence
 from components.report.slice_table import column, largest, median
 from components.report.status import RunStatus
 from components.shared.config import RunConfig
-from components.shared.documents import Document
+from components.shared.documents import Document, Transforms
 from components.shared.volume import Volume
 
 _PACKAGES = {
@@ -23,7 +25,6 @@ _PACKAGES = {
     "opencv": "opencv-contrib-python-headless",
     "tensorstore": "tensorstore",
 }
-_NAMED = 5
 _ALWAYS_GIVEN = ("source", "image", "minz", "maxz", "output")
 
 
@@ -99,14 +100,16 @@ def summarise(
 ) -> RunDocument:
     """The run document; a run is complete when no step failed and the volume was found without a problem."""
     rows, transforms = evidence.rows, evidence.transforms
+    stopped = stopped_the_run(evidence, status)
+    clauses = evidence.preview.gate.failures if stopped and evidence.preview else ()
     document = RunDocument(
         state=status.state,
-        error=status.error,
+        error=STOPPED if stopped else status.error,
         complete=status.state != "failed" and volume is not None and not problems,
-        problems=(*(problem.sentence for problem in problems), *evidence.unreadable),
+        problems=(*(_sentence(c) for c in clauses), *(p.sentence for p in problems), *evidence.unreadable),
         n_slices=len(evidence.plan.slices),
         n_missing=len(evidence.plan.missing_z),
-        n_replaced=sum(s.action == "replace" for s in transforms.slices) if transforms else None,
+        n_replaced=_n_replaced(transforms),
         n_pairs_accepted=evidence.pairs.n_accepted,
         n_pairs_refused=evidence.pairs.n_refused,
         refusal_reasons=dict(evidence.pairs.reasons),
@@ -138,13 +141,23 @@ def sentences(run: RunDocument, evidence: Evidence) -> Iterator[str]:
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in run.refusal_reasons.items())
         refused = f"{run.n_pairs_refused:,} refused ({reasons})" if run.n_pairs_refused else "none refused"
         yield f"{run.n_pairs_accepted:,} of {count(n_pairs, 'pair')} matched, {refused}."
-    if run.n_replaced:
-        shown = [f"{s.z} by {s.replaced_from}" for s in evidence.rows if s.replaced_from is not None]
-        named = f": {', '.join(shown[:_NAMED])}{', ...' if len(shown) > _NAMED else ''}" if shown else ""
-        yield f"{count(run.n_replaced, 'slice')} replaced by a neighbour{named}."
+    stand_out = bad_slices_sentence(evidence.rows)
+    if stand_out:
+        yield stand_out
     if run.complete:
         written = ", ".join(f"{o.uri} ({megabytes(o.size_bytes)})" for o in run.outputs)
         yield f"Written: {written}."
+
+
+def _n_replaced(transforms: Transforms | None) -> int | None:
+    """Slices of which something else is shown."""
+    if transforms is None:
+        return None
+    return sum(s.action in ("replace", "blend", "blank") for s in transforms.slices)
+
+
+def _sentence(clause: str) -> str:
+    return f"{clause[0].upper()}{clause[1:]}."
 
 
 def _input_and_volume(run: RunDocument) -> str:
@@ -161,6 +174,8 @@ def verdict(run: RunDocument) -> str:
     """The sentence that says how the run ended."""
     if run.complete:
         return "The volume is complete: every shard was found and opened."
+    if run.error == STOPPED:
+        return STOPPED
     if run.state == "failed":
         return f"The run failed{': ' + run.error if run.error else ' before the volume was complete'}"
     if run.volume_size_xyz is None:

@@ -10,7 +10,9 @@ from typing import Any
 import click
 
 from components.shared.command import StepCommand
+from components.shared.documents import TRANSFORMS_KEY, Transforms
 from components.shared.errors import UserError
+from components.shared.reading import read_document
 from components.shared.storage import Store, open_store
 
 _VOLUMES = ("neuroglancer/jpeg", "neuroglancer/raw", "chunk")
@@ -53,7 +55,7 @@ def serve(store: Store, volumes: dict[str, dict[str, Any]]) -> Any:  # noqa: ANN
             "the viewer must be installed; there is no package neuroglancer here. "
             "Run: pip install 'fibstack[view]'"
         ) from None
-    from components.report.viewer import LayerSource, viewer_state
+    from components.report.viewer import LayerSource, notes_of, viewer_state
 
     # A sharded volume needs Range requests, and the viewer leave to read from another origin.
     server = StaticFileServer(store.uri, bind_address=_LOOPBACK, daemon=True)
@@ -63,7 +65,9 @@ def serve(store: Store, volumes: dict[str, dict[str, Any]]) -> Any:  # noqa: ANN
         LayerSource(name=key.rpartition("/")[2], url=f"{server.url}/{key}", visible=key == _VOLUMES[0])
         for key in volumes
     ]
-    viewer.set_state(viewer_state(volumes[_VOLUMES[0]]["scales"][0], layers))
+    finest_scale, transforms = volumes[_VOLUMES[0]]["scales"][0], read_transforms(store)
+    notes = notes_of(transforms, finest_scale) if transforms else []
+    viewer.set_state(viewer_state(finest_scale, layers, notes))
     return viewer
 
 
@@ -95,6 +99,14 @@ def find_volumes(store: Store) -> dict[str, dict[str, Any]]:
             "Check the path, or see process/report/index.html for what became of the run."
         )
     return {key: json.loads(store.read(f"{key}/info")) for key in [first, *found[:1]]}
+
+
+def read_transforms(store: Store) -> Transforms | None:
+    """What became of each slice; None where the folder holds a volume without the records of its run."""
+    key = f"process/{TRANSFORMS_KEY}"
+    if store.stat(key) is None:
+        return None
+    return read_document(store, key, Transforms)
 
 
 def wait_for_interrupt() -> None:

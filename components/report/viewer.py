@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import neuroglancer
 
+from components.shared.documents import Transforms
+
 PANEL_PX = 450
 """About the side of one of the four panels on a common screen: the volume fits into it at first."""
+NOTES_LAYER = "slices that stand out"
+_NOTES_COLOR = "#ff8a3d"
 _SHADER = "#uicontrol invlerp normalized\nvoid main() {\n  emitGrayscale(normalized());\n}\n"
 
 
@@ -21,12 +27,40 @@ class LayerSource:
     visible: bool
 
 
-def viewer_state(finest_scale: dict[str, Any], layers: list[LayerSource]) -> neuroglancer.ViewerState:
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What there is to say about a slice of the volume."""
+
+    slice_z: int
+    z_range: tuple[float, float]
+    """In voxels of the finest level that is there."""
+    text: str
+
+
+def notes_of(transforms: Transforms, finest_scale: dict[str, Any]) -> list[Note]:
+    """A note on each slice that is not good, or of which something else is shown."""
+    # Where level 0 is not written, a voxel holds a power of two of slices.
+    per_voxel = 2 ** round(math.log2(transforms.volume_size_xyz[0] / finest_scale["size"][0]))
+    return [
+        Note(
+            s.z,
+            (s.z / per_voxel, (s.z + 1) / per_voxel),
+            f"{s.description}{f' ({s.evidence})' if s.evidence else ''}",
+        )
+        for s in transforms.slices
+        if s.verdict != "good" or s.action != "keep"
+    ]
+
+
+def viewer_state(
+    finest_scale: dict[str, Any], layers: list[LayerSource], notes: Sequence[Note] = ()
+) -> neuroglancer.ViewerState:
     """The state that shows the whole volume, centred, in its own voxels.
 
     Args:
         finest_scale: first entry of `scales` in the volume's `info`.
         layers: what to show.
+        notes: slices to frame by a box with a text.
     """
     size, offset = finest_scale["size"], finest_scale["voxel_offset"]
     resolution = finest_scale["resolution"]
@@ -48,4 +82,25 @@ def viewer_state(finest_scale: dict[str, Any], layers: list[LayerSource]) -> neu
             ),
             visible=layer.visible,
         )
+    if notes:
+        state.layers.append(name=NOTES_LAYER, layer=_notes_layer(finest_scale, state.dimensions, notes))
     return state
+
+
+def _notes_layer(
+    finest_scale: dict[str, Any], dimensions: neuroglancer.CoordinateSpace, notes: Sequence[Note]
+) -> neuroglancer.LocalAnnotationLayer:
+    """A box around each slice that there is a note on."""
+    (left, top, _), (width, height, _) = finest_scale["voxel_offset"], finest_scale["size"]
+    boxes = [
+        neuroglancer.AxisAlignedBoundingBoxAnnotation(
+            id=f"slice-{note.slice_z}",
+            point_a=[left, top, note.z_range[0]],
+            point_b=[left + width, top + height, note.z_range[1]],
+            description=note.text,
+        )
+        for note in notes
+    ]
+    return neuroglancer.LocalAnnotationLayer(
+        dimensions=dimensions, annotations=boxes, annotation_color=_NOTES_COLOR
+    )

@@ -16,6 +16,7 @@ from components.shared.locations import Locations
 
 PLAN_KEY = "plan.json"
 TRANSFORMS_KEY = "transforms.json"
+TRENDS_KEY = "trends.json"
 SLICES_KEY = "slices.jsonl"
 """Keys below the process URI; slices.jsonl has a line for each z, for people and their scripts."""
 
@@ -73,10 +74,14 @@ class Override(Document):
 
     @model_validator(mode="after")
     def _decides_one_thing(self) -> Override:
-        given = [name for name in self.model_fields_set if name != "z"]
-        if len(given) != 1:
-            raise ValueError(f"an override must decide one thing; got {sorted(given) or 'nothing'}")
+        if len(self.decisions) != 1:
+            raise ValueError(f"an override must decide one thing; got {list(self.decisions) or 'nothing'}")
         return self
+
+    @property
+    def decisions(self) -> tuple[str, ...]:
+        """Names of the fields that are given: one."""
+        return tuple(name for name, value in self if name != "z" and value is not None and value is not False)
 
 
 class Plan(Document):
@@ -124,6 +129,18 @@ class SliceStatistics(Document):
     content_fraction: float
     """Fraction of the picture with texture to match."""
     n_features: int
+    entropy_bits: float = 0.0
+    """Of the grey levels; 0 for one level alone."""
+    noise: float = 0.0
+    """Standard deviation of what differs from pixel to pixel."""
+    contrast: float = 0.0
+    """Standard deviation, in the neighbourhood of a point, of what is larger than noise: a loud part's."""
+    streaks_along_x: float = 0.0
+    """Fraction of the contrast's energy that is long along x and thin along y: charging, scan lines."""
+    streaks_along_y: float = 0.0
+    """The same along y: curtains."""
+    content_grid: tuple[float, ...] = ()
+    """Content of 8 x 8 cells, rows first; 0..1, judged by the slice's own loud parts."""
 
 
 class PairRecord(Document):
@@ -151,7 +168,14 @@ class PairRecord(Document):
     ncc_after: float
     """The same after the transform; equal to `ncc_before` where refused."""
     fallback: str
-    """Name of the fallback that found the transform; empty for the normal way."""
+    """Name of the fallback that found the transform; empty for the normal way.
+
+    `inverted` says that one of the two slices has its grey levels turned round. `static_pattern` says that
+    something stays in place while the tissue moves. `wide` is a neighbour further than usual.
+    """
+    difference: float | None = None
+    """Mean absolute difference as they lie, in standard deviations of the band-passed pictures; 0 is a copy.
+    None where nothing can be compared."""
 
 
 class AlignRecord(Document):
@@ -211,6 +235,26 @@ class SliceTransform(Document):
     residual_px: float
     """RMS disagreement of the believed ones with the solution, over the common area; 0 where none is."""
 
+    @property
+    def description(self) -> str:
+        """What became of the slice, in words: slice 512: blank, replaced by 511."""
+        shown = action_text(self.action, self.replaced_from, self.blended_with)
+        return f"slice {self.z}: {self.verdict}, {shown}"
+
+
+def action_text(action: str, replaced_from: int | None, blended_with: int | None) -> str:
+    """What is shown of a slice, in words.
+
+    Example:
+        >>> action_text("replace", 511, None), action_text("blend", 511, 513), action_text("keep", None, None)
+        ('replaced by 511', 'replaced by the mean of 511 and 513', 'kept')
+    """
+    if action == "blend":
+        return f"replaced by the mean of {replaced_from} and {blended_with}"
+    if action == "replace":
+        return f"replaced by {replaced_from}"
+    return {"keep": "kept", "invert": "turned round", "blank": "left black"}.get(action, action)
+
 
 class Transforms(Document):
     """`process/transforms.json` (contract 4)."""
@@ -222,3 +266,39 @@ class Transforms(Document):
     intensity_range: Annotated[tuple[float, float], Field(description="Raw grey levels shown as 0 and 255.")]
     slices: tuple[SliceTransform, ...]
     """One for each z, ascending, without gaps."""
+
+
+class Track(Document):
+    """How one number of the slices' transforms runs along z, against the mean of the stack."""
+
+    parameter: Literal["x", "y", "rotation", "scale_x", "scale_y", "shear"]
+    unit: Literal["px", "deg", "ppm"]
+    net: float
+    """From the first slices to the last, as the pairs have it."""
+    expected_net: float
+    """1-sigma of the same for a random walk with the steps of this track, each over `step_length` slices."""
+    step_length: int
+    non_closure: float | None
+    """How much more the longest pairs alone would move from end to end than the pairs of neighbours alone."""
+    non_closure_sigma: float | None
+    """1-sigma of that by chance; null where too few pairs tell."""
+    lowest: float
+    highest: float
+    written_lowest: float
+    """Of the transforms that are written, after the trend policy."""
+    written_highest: float
+
+
+class Trends(Document):
+    """`process/trends.json`: the slow motions in a solution, and what was done about them."""
+
+    schema_version: Literal[1] = 1
+    policy: Literal["keep", "hybrid", "detrend", "straighten", "anchor"]
+    n_slices: int
+    tracks: tuple[Track, ...]
+    box_growth: float
+    """Area of the box around all slices over that of the largest slice, as the pairs have it."""
+    written_box_growth: float
+    warnings: tuple[str, ...]
+    suggestion: str
+    """Which policy fits, and why."""

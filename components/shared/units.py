@@ -33,10 +33,13 @@ def chunks(plan: Plan) -> list[Span]:
 
 
 def chunk_slices(plan: Plan, chunk: Span) -> tuple[list[SourceSlice], list[SourceSlice]]:
-    """The slices of a chunk, and its halo: the `neighbours` present slices that follow."""
+    """The slices of a chunk, and its halo: the present slices that follow, twice as many as `neighbours`.
+
+    The further half is looked at where a slice does not match the nearer ones.
+    """
     own = [s for s in plan.slices if s.z in chunk]
     after = [s for s in plan.slices if s.z > chunk.last]
-    return own, after[: plan.config.neighbours]
+    return own, after[: 2 * plan.config.neighbours]
 
 
 def chunk_hash(plan: Plan, chunk: Span) -> str:
@@ -48,12 +51,16 @@ def chunk_hash(plan: Plan, chunk: Span) -> str:
 
 
 def slab_hash(plan: Plan, transforms: Transforms, volume: Volume, slab: int) -> str:
-    """Input hash of a slab: the tile settings, the frame of the volume, its slices and their transforms."""
+    """Input hash of a slab: the tile settings, the volume's frame, its slices and what is shown of them."""
     z_indices = volume.slab_z_indices(slab)
     shown = [transforms.slices[index] for index in z_indices]
-    wanted = {s.z for s in shown} | {s.replaced_from for s in shown}
+    wanted = {z for s in shown for z in (s.z, s.replaced_from, s.blended_with)}
     sources = [s.model_dump_json() for s in plan.slices if s.z in wanted]
-    matrices = [json.dumps([s.matrix, s.replaced_from]) for s in transforms.slices if s.z in wanted]
+    matrices = [
+        json.dumps([s.z, s.matrix, s.action, s.replaced_from, s.blended_with])
+        for s in transforms.slices
+        if s.z in wanted
+    ]
     frame = json.dumps(
         [plan.config.source, volume.size_xyz, volume.slab_depth, transforms.intensity_range, plan.pixel_type]
     )

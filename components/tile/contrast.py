@@ -1,4 +1,4 @@
-"""Grey levels of a slice: from 16 to 8 bit, and contrast-limited adaptive histogram equalisation."""
+"""Grey levels of a slice: from 16 to 8 bit, turned round, blended, and equalised within limits (CLAHE)."""
 
 from __future__ import annotations
 
@@ -27,6 +27,28 @@ def to_uint8(picture: Picture, intensity_range: tuple[float, float]) -> NDArray[
     scaled = (grey - low) * (255 / max(high - low, 1.0))
     table = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
     return table[picture]
+
+
+def inverted(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture with its grey levels turned round; of 16 bit, turned within the intensity range.
+
+    Example:
+        >>> inverted(np.array([[0, 100, 255]], np.uint8)).tolist()
+        [[255, 155, 0]]
+    """
+    return np.bitwise_not(picture)
+
+
+def blended(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The mean of two planes, rounded up; where one shows nothing (0), the other alone.
+
+    Example:
+        >>> blended(np.array([[10, 10, 0]], np.uint8), np.array([[20, 13, 7]], np.uint8)).tolist()
+        [[15, 12, 7]]
+    """
+    # (a | b) - ((a ^ b) >> 1) is the mean without a wider type.
+    mean = (a | b) - ((a ^ b) >> 1)
+    return np.where((a == 0) | (b == 0), np.maximum(a, b), mean)
 
 
 def equalized(picture: NDArray[np.uint8], clip_limit: float) -> NDArray[np.uint8]:

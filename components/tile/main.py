@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 
 import click
 import cv2
@@ -20,7 +21,8 @@ from components.shared.imageio import read_slice
 from components.shared.reading import read_document
 from components.shared.storage import Store, checksum, join_uri, open_store
 from components.shared.volume import TILES_KEY, Volume, volume_of
-from components.tile.contrast import equalized, to_uint8
+from components.tile.contrast import blended, equalized, inverted, to_uint8
+from components.tile.planes import planes_of_slices
 from components.tile.shard import shard_bytes
 from components.tile.warp import warp_slice
 
@@ -89,7 +91,11 @@ def make_slab(plan: Plan, transforms: Transforms, slab: int) -> NDArray[np.uint8
     entries = {entry.z: entry for entry in plan.slices}
     z_indices = volume.slab_z_indices(slab)
     width_px, height_px, _ = volume.size_xyz
-    voxels = np.empty((len(z_indices), height_px, width_px), np.uint8)
+    voxels = np.zeros((len(z_indices), height_px, width_px), np.uint8)
+    planes_of = planes_of_slices(transforms, z_indices)
+    blended_planes = {plane for plane, z in enumerate(z_indices) if transforms.slices[z].action == "blend"}
+    half_done: set[int] = set()
+    blending = Lock()
 
     def show(item: tuple[SliceTransform, list[int]]) -> None:
         shown, planes = item
@@ -99,26 +105,20 @@ def make_slab(plan: Plan, transforms: Transforms, slab: int) -> NDArray[np.uint8
                 f"Run compose again."
             )
         picture = read_slice(source, entries[shown.z], plan.pixel_type)
-        grey = equalized(to_uint8(picture, transforms.intensity_range), plan.config.clip_limit)
-        warp_slice(grey, np.array(shown.matrix), voxels[planes[0]])
-        voxels[planes[1:]] = voxels[planes[0]]
+        grey = to_uint8(picture, transforms.intensity_range)
+        grey = equalized(inverted(grey) if shown.action == "invert" else grey, plan.config.clip_limit)
+        whole = [plane for plane in planes if plane not in blended_planes]
+        warped = voxels[whole[0]] if whole else np.empty((height_px, width_px), np.uint8)
+        warp_slice(grey, np.array(shown.matrix), warped)
+        voxels[whole[1:]] = warped
+        for plane in blended_planes.intersection(planes):
+            with blending:
+                voxels[plane] = blended(voxels[plane], warped) if plane in half_done else warped
+                half_done.add(plane)
 
     with ThreadPoolExecutor(min(_MAX_THREADS, len(os.sched_getaffinity(0)))) as executor:
-        list(executor.map(show, _planes_of_slices(transforms, z_indices)))
+        list(executor.map(show, planes_of))
     return voxels
-
-
-def _planes_of_slices(transforms: Transforms, z_indices: Span) -> list[tuple[SliceTransform, list[int]]]:
-    """Each slice that a slab shows, with the planes of the slab that show it: its own, or replaced ones."""
-    first_z = transforms.slices[0].z
-    planes_of: dict[int, list[int]] = {}
-    for plane, z_index in enumerate(z_indices):
-        entry = transforms.slices[z_index]
-        shown_z = entry.z
-        if entry.action == "replace" and entry.replaced_from is not None:
-            shown_z = entry.replaced_from
-        planes_of.setdefault(shown_z, []).append(plane)
-    return [(transforms.slices[z - first_z], planes) for z, planes in planes_of.items()]
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ from components.shared.geometry import Matrix, rotation_about, translation
 
 
 def picture_with(content: np.ndarray) -> MatchingPicture:
-    return MatchingPicture(np.full((80, 80), 128, np.uint8), content.astype(np.float32))
+    return MatchingPicture(
+        np.full((80, 80), 128, np.uint8), np.ones((80, 80), bool), content.astype(np.float32)
+    )
 
 
 def test_coverage_counts_cells_with_content_in_both() -> None:

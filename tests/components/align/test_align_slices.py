@@ -9,11 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted_pair import SIZE_PX, render, texture
 
-from components.align.features import DESCRIPTOR_NORM, cell_of, extract_features, spread_selection
+from components.align.features import (
+    DESCRIPTOR_NORM,
+    cell_of,
+    extract_features,
+    spread_selection,
+    turned_round,
+)
 from components.align.matching import PointPairs, consensus, match_features
-from components.align.normalise import band_passed, matching_picture, resized
+from components.align.normalise import band_passed, matching_picture, resized, where_shown
 from components.align.prepare import prepare
-from components.align.statistics import slice_statistics, thumbnail
+from components.align.statistics import slice_statistics, streaks_along_y, thumbnail
 from components.shared.geometry import rotation_about, scaled_from_full, transform_points
 
 
@@ -53,16 +59,44 @@ def test_empty_half_has_no_content() -> None:
 
 
 def test_band_of_a_flat_picture_is_flat() -> None:
-    assert np.all(band_passed(np.full((50, 60), 9, np.float32)) == 128)
+    assert np.all(band_passed(np.full((50, 60), 9, np.float32), np.ones((50, 60), bool)) == 128)
 
 
 def test_features_are_rounded_unit_vectors_in_a_fixed_order() -> None:
     picture = matching_picture(texture(1).astype(np.float32)).picture
-    features, again = extract_features(picture), extract_features(picture)
+    shown = np.ones(picture.shape, bool)
+    features, again = extract_features(picture, shown), extract_features(picture, shown)
     lengths = np.linalg.norm(features.descriptors.astype(float), axis=1)
     assert lengths == pytest.approx(DESCRIPTOR_NORM, rel=0.01)
     assert np.array_equal(features.points_px, again.points_px)
     assert np.array_equal(features.descriptors, again.descriptors)
+
+
+def test_features_of_the_inverted_picture_are_those_turned_round() -> None:
+    picture = matching_picture(texture(1).astype(np.float32)).picture
+    shown = np.ones(picture.shape, bool)
+    inverted = (256 - picture.astype(int)).astype(np.uint8)
+    expected = match_features(extract_features(picture, shown), extract_features(inverted, shown))
+    assert len(expected) < 30
+    turned = turned_round(extract_features(picture, shown))
+    pairs = match_features(turned, extract_features(inverted, shown))
+    assert len(pairs) > 0.9 * len(turned)
+    assert np.abs(pairs.slice_px - pairs.neighbour_px).max() < 0.5
+
+
+def test_padding_and_its_edge_are_not_shown() -> None:
+    picture = texture(1).astype(np.float32)
+    picture[:, :40] = 0
+    shown = where_shown(picture)
+    assert not shown[:, :42].any()
+    assert shown[:, 48:].all()
+    prepared = matching_picture(picture)
+    assert np.all(prepared.picture[:, :42] == 128)
+    assert prepared.content[:, 0].max() < 0.25
+    beyond = np.s_[:, 60:]
+    plain = matching_picture(texture(1).astype(np.float32)).picture
+    assert np.corrcoef(prepared.picture[beyond].ravel(), plain[beyond].ravel())[0, 1] > 0.98
+    assert extract_features(prepared.picture, prepared.shown).points_px[:, 0].min() > 42
 
 
 def test_selection_keeps_weak_features_of_quiet_cells() -> None:
@@ -90,7 +124,10 @@ def test_selection_fills_the_limit_with_the_strongest(limit: int, seed: int) -> 
 
 def test_matching_agrees_with_opencv() -> None:
     a, b = (
-        extract_features(matching_picture(render(texture(1), m, seed=s).astype(np.float32)).picture)
+        extract_features(
+            matching_picture(render(texture(1), m, seed=s).astype(np.float32)).picture,
+            np.ones((SIZE_PX, SIZE_PX), bool),
+        )
         for s, m in ((1, np.eye(3)), (2, rotation_about((160, 160), 0.02)))
     )
     matcher = cv2.BFMatcher(cv2.NORM_L2)
@@ -123,7 +160,14 @@ def test_statistics_are_those_of_the_grey_levels(dtype: type) -> None:
     image = np.random.default_rng(0).integers(10, top - 10, (70, 90)).astype(dtype)
     image[:7] = 0
     image[-14:] = top
-    found = slice_statistics(3, image, image.astype(np.float32), content_fraction=0.25, n_features=17)
+    found = slice_statistics(
+        3,
+        image,
+        image.astype(np.float32),
+        image.astype(np.float32),
+        content=np.full((8, 8), 0.25, np.float32),
+        n_features=17,
+    )
     assert (found.z, found.content_fraction, found.n_features) == (3, 0.25, 17)
     assert found.mean == pytest.approx(image.mean())
     assert found.std == pytest.approx(image.std())
@@ -155,3 +199,28 @@ def test_prepared_slice_keeps_little() -> None:
     assert prepared.band.shape == (SIZE_PX, SIZE_PX)
     assert prepared.size_xy == (SIZE_PX, SIZE_PX)
     assert prepared.statistics.content_fraction > 0.9
+
+
+def test_statistics_tell_noise_streaks_and_where_content_lacks() -> None:
+    rng = np.random.default_rng(0)
+    noise = np.clip(np.rint(rng.normal(128, 6, (400, 400))), 0, 255).astype(np.uint8)
+    half = render(texture(1), seed=3)
+    half[160:] = 90
+    assert prepare(1, noise, 1.0).statistics.noise == pytest.approx(6, rel=0.03)
+    found = prepare(1, half, 1.0).statistics
+    grid = np.reshape(found.content_grid, (8, 8))
+    assert grid[:3].min() > 0.8
+    assert grid[4:].max() == 0
+    assert found.content_fraction == pytest.approx(grid.mean(), abs=0.001)
+    four_levels = np.tile(np.array([10, 20, 30, 40], np.uint8), (60, 15))
+    assert prepare(1, four_levels, 1.0).statistics.entropy_bits == pytest.approx(2)
+
+
+def test_streaks_are_told_by_their_direction() -> None:
+    tissue = texture(1).astype(np.float32)
+    curtains = (25 * np.random.default_rng(0).normal(size=tissue.shape[1])).astype(np.float32)
+    plain, streaked = streaks_along_y(tissue), streaks_along_y(tissue + curtains)
+    assert plain < 0.2
+    assert streaked > 3 * plain
+    assert streaks_along_y(tissue + curtains[:, None]) < 0.2
+    assert streaks_along_y(np.zeros((40, 40), np.float32)) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -102,6 +103,28 @@ def test_every_pair_of_neighbours_once_whatever_the_chunks(source: Path, tmp_pat
         assert error_px(pair.matrix, translation(SHIFT_XY[0] * apart, SHIFT_XY[1] * apart)) < 0.1
     assert [s.z for r in in_threes for s in r.slices] == present
     assert chunks_to_do(plan_for(source, tmp_path / "3", 3), process) == []
+
+
+BLANK = (13, 15)
+
+
+def test_slice_before_bad_ones_looks_further_whatever_the_chunks(source: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(source, damaged)
+    for z in BLANK:
+        assert cv2.imwrite(str(damaged / f"img.{z}.png"), np.full((SIDE, SIDE), 90, np.uint8))
+    in_twos, _ = run_all(plan_for(damaged, tmp_path / "2", 2))
+    in_one, _ = run_all(plan_for(damaged, tmp_path / "11", 11))
+    pairs = pairs_of(in_twos)
+    assert pairs == pairs_of(in_one)
+    found = {(p.z, p.neighbour_z): p for p in pairs}
+    assert [b for a, b in found if a == 12] == [13, 15, 16, 17]
+    assert [b for a, b in found if a == 11] == [12, 13, 15, 16]
+    assert [b for a, b in found if a == 16] == [17, 18]
+    assert found[12, 16].fallback == found[12, 17].fallback == "wide"
+    assert found[12, 13].reason == "no_content"
+    truth = translation(SHIFT_XY[0] * 4, SHIFT_XY[1] * 4)
+    assert error_px(found[12, 16].matrix, truth) < 0.1
 
 
 def test_outputs_repeat_to_the_byte_and_name_no_time(source: Path, tmp_path: Path) -> None:

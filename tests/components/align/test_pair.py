@@ -185,6 +185,67 @@ def test_whole_frame_search_steps_in_where_features_drown_in_noise() -> None:
     assert error_px(pair.matrix, truth) < 0.5
 
 
+def test_whole_frame_search_turns_the_picture() -> None:
+    truth = rotation_about(CENTER, math.radians(-3.4)) @ translation(11.0, -6.0)
+    a, b = (render(texture(1), m, noise=90, seed=s) for s, m in ((1, np.eye(3)), (2, truth)))
+    pair = pair_of(a, b)
+    assert pair.fallback == "whole_frame"
+    assert error_px(pair.matrix, truth) < 0.8
+
+
+def test_inverted_slice_is_matched_and_marked(still: PreparedSlice) -> None:
+    truth = rotation_about(CENTER, math.radians(0.4)) @ translation(5.5, -3.25)
+    negative = 255 - render(texture(1), truth, seed=2)
+    pair = match_pair(still, prepare(5, negative, 1.0))
+    assert (pair.accepted, pair.fallback) == (True, "inverted")
+    assert error_px(pair.matrix, truth) < 0.06
+    assert pair.ncc_before < 0
+    assert pair.ncc_after > 0.9
+    both = pair_of(255 - render(texture(1), seed=1), negative)
+    assert (both.accepted, both.fallback) == (True, "")
+
+
+@pytest.mark.parametrize("shift", [(9.5, -4.25), (2.5, 1.5)])
+def test_static_pattern_does_not_hold_the_tissue(shift: tuple[float, float]) -> None:
+    rng = np.random.default_rng(1)
+    pattern = np.zeros((SIZE_PX, SIZE_PX), np.uint8)
+    for _ in range(70):
+        x, y = (int(v) for v in rng.integers(0, SIZE_PX, 2))
+        cv2.circle(pattern, (x, y), int(rng.integers(2, 7)), int(rng.choice([1, 2])), -1)
+    cv2.putText(pattern, "HV 2 kV  InLens", (10, 300), cv2.FONT_HERSHEY_SIMPLEX, 0.9, 2, 2)
+    truth = translation(*shift)
+    pictures = []
+    for seed, matrix in ((1, np.eye(3)), (2, truth)):
+        picture = render(texture(1), matrix, seed=seed)
+        picture[pattern > 0] = np.where(pattern[pattern > 0] == 1, 20, 235)
+        pictures.append(picture)
+    pair = pair_of(*pictures)
+    assert pair.accepted
+    assert error_px(pair.matrix, truth) < 0.4
+    if shift == (2.5, 1.5):  # further apart, the tissue outvotes this pattern without help
+        assert pair.fallback == "static_pattern"
+
+
+def test_border_of_the_acquisition_does_not_hold_the_tissue() -> None:
+    truth = translation(14.5, -6.25)
+    pictures = []
+    for seed, matrix in ((1, np.eye(3)), (2, truth)):
+        picture = render(texture(1), matrix, noise=12, seed=seed)
+        picture[:50] = picture[:, -70:] = 0
+        pictures.append(picture)
+    pair = pair_of(*pictures)
+    assert pair.accepted
+    assert pair.fallback == ""
+    assert error_px(pair.matrix, truth) < 0.15
+
+
+def test_copy_differs_by_nothing_and_a_neighbour_by_its_noise(still: PreparedSlice) -> None:
+    assert pair_of(render(texture(1), seed=1), render(texture(1), seed=1)).difference == 0
+    apart = match_pair(still, moved(np.eye(3))).difference
+    assert apart is not None
+    assert apart > 0.02
+
+
 def test_record_repeats_to_the_bit(still: PreparedSlice) -> None:
     truth = rotation_about(CENTER, math.radians(0.4))
     assert match_pair(still, moved(truth)) == match_pair(

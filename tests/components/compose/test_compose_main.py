@@ -1,5 +1,6 @@
 """The program on a process folder, as the pipeline runs it."""
 
+import io
 import json
 
 import numpy as np
@@ -13,6 +14,7 @@ from components.shared import records, units
 from components.shared.config import RunConfig
 from components.shared.documents import (
     AlignRecord,
+    Override,
     PairRecord,
     Plan,
     SliceStatistics,
@@ -93,6 +95,9 @@ def write_process(plan, planted, refused=lambda z, neighbour_z: False):
             slices=tuple(statistics_of(s.z) for s in plan.slices if s.z in chunk),
             pairs=tuple(pair for pair in entries if pair.z in chunk),
         )
+        archive = io.BytesIO()
+        np.savez_compressed(archive, **{f"z{s.z}": np.zeros((25, 25), np.uint8) for s in document.slices})
+        process.write(f"align/{chunk}.npz", archive.getvalue())
         output = records.write_output(process, f"align/{chunk}.json", document.to_json())
         records.commit(
             process,
@@ -185,11 +190,40 @@ def test_a_bad_and_a_missing_slice_are_replaced(tmp_path):
     assert result.exit_code == 0, result.output
     transforms, rows = documents(process)
     replaced = {s.z: (s.verdict, s.replaced_from) for s in transforms.slices if s.action == "replace"}
-    assert replaced == {10: ("isolated", 11), 19: ("isolated", 18), 25: ("missing", 24)}
+    assert replaced == {10: ("isolated", 11), 19: ("slip", 18), 25: ("missing", 24)}
     assert transforms.slices[15].matrix == transforms.slices[14].matrix
     assert transforms.slices[15].uri == ""
     assert rows[15]["n_features"] is None
     assert rows[14]["ncc_after"] == 0.8  # with z 26, the next present slice
+
+
+def test_a_long_bad_run_is_refused_with_the_ways_on(tmp_path):
+    plan = plan_of(tmp_path, 30, max_replaced=1)
+    process = write_process(plan, plant(30, 4, width=float(WIDTH), bad=[9, 10]))
+    result, _ = run(plan, tmp_path)
+    assert result.exit_code == 65
+    assert "must be 1 at most; got 2 (19-20: 19 " in result.output
+    assert "allow_gaps: true" in result.output
+    assert "{z: 19, keep: true}" in result.output
+    assert process.stat("transforms.json") is None
+
+
+def test_decisions_of_a_person_win_and_are_written(tmp_path):
+    overrides = (Override(z=12, replace=20), Override(z=14, skip=True), Override(z=19, keep=True))
+    plan = plan_of(tmp_path, 20).model_copy(update={"overrides": overrides})
+    process = write_process(plan, plant(20, 4, width=float(WIDTH), bad=[9]))
+    result, _ = run(plan, tmp_path)
+    assert result.exit_code == 0, result.output
+    transforms, rows = documents(process)
+    shown = {s.z: (s.action, s.replaced_from, s.override) for s in transforms.slices if s.override}
+    assert shown == {
+        12: ("replace", 20, "{z: 12, replace: 20}"),
+        14: ("replace", 13, "{z: 14, skip: true}"),
+        19: ("keep", None, "{z: 19, keep: true}"),
+    }
+    assert [transforms.slices[z - 10].verdict for z in (12, 14, 19)] == ["good", "good", "slip"]
+    assert transforms.slices[2].matrix == transforms.slices[10].matrix
+    assert rows[2]["override"] == "{z: 12, replace: 20}"
 
 
 def test_skip_align_is_the_identity(tmp_path):
@@ -246,7 +280,9 @@ def test_allowed_gaps_continue(tmp_path):
     _, rows = documents(process)
     assert rows[8]["step_px"] < 0.01
     assert rows[7]["step_px"] > 0.1
-    assert all(row["verdict"] == "good" for row in rows)
+    assert [row["z"] for row in rows if row["verdict"] != "good"] == [18]
+    assert (rows[8]["verdict"], rows[8]["action"]) == ("step", "keep")
+    assert "no pair joins it" in rows[8]["evidence"]
 
 
 @pytest.mark.parametrize("damage", ["absent", "stale", "altered", "gone"])
@@ -312,3 +348,57 @@ def test_coarse_blocks_follow_the_fine_ones(tmp_path):
     process.delete(records.record_key("pyramid/0", "1"))
     _, lists = run(plan, tmp_path)
     assert (lists["blocks"], lists["coarse-blocks"]) == (["1-1"], ["0-0"])
+
+
+def with_textured_thumbnails(plan, process, seed_of=lambda z: 0):
+    """Put the same picture in the place of every slice, or others where `seed_of` says so."""
+    for chunk in units.chunks(plan):
+        archive = io.BytesIO()
+        pictures = {
+            f"z{s.z}": np.random.default_rng(seed_of(s.z)).integers(0, 255, (250, 250), np.uint8)
+            for s in plan.slices
+            if s.z in chunk
+        }
+        np.savez_compressed(archive, **pictures)
+        process.write(f"align/{chunk}.npz", archive.getvalue())
+
+
+def test_a_failed_check_stops_the_run_with_the_documents_in_place(tmp_path):
+    plan = plan_of(tmp_path, 20)
+    process = write_process(plan, plant(20, 1, width=float(WIDTH), truth=np.tile(np.eye(3), (20, 1, 1))))
+    with_textured_thumbnails(plan, process, seed_of=lambda z: z // 18)
+    result, _ = run(plan, tmp_path)
+    assert result.exit_code == 65
+    assert "nothing correlates across the step between slices 17-18" in result.output
+    assert f"fibstack resolve {plan.config.output} --overrides FILE" in result.output
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "kfp").exists()
+    for key in ("transforms.json", "slices.jsonl", "preview.json"):
+        assert process.stat(key) is not None
+    forced = plan.model_copy(update={"config": plan.config.model_copy(update={"force": True})})
+    process.write("plan.json", forced.to_json())
+    result, lists = run(forced, tmp_path)
+    assert result.exit_code == 0
+    assert lists["slabs"] == ["0-0", "1-1"]
+    preview = json.loads(process.read("preview.json"))
+    assert preview["gate"]["failures"]
+    assert not preview["gate"]["enforced"]
+
+
+def test_the_preview_is_made_once(tmp_path, monkeypatch):
+    plan = plan_of(tmp_path, 9)
+    process = write_process(plan, plant(9, 4, width=float(WIDTH)))
+    assert run(plan, tmp_path)[0].exit_code == 0
+    first = process.read("preview.json")
+    monkeypatch.setattr("components.compose.check.make_preview", lambda *_: pytest.fail("made again"))
+    assert run(plan, tmp_path)[0].exit_code == 0
+    assert process.read("preview.json") == first
+
+
+def test_thumbnails_that_are_gone_are_made_again(tmp_path):
+    plan = plan_of(tmp_path, 20)
+    process = write_process(plan, plant(20, 4, width=float(WIDTH)))
+    process.delete("align/18-25.npz")
+    result, _ = run(plan, tmp_path)
+    assert result.exit_code == 75
+    assert "the thumbnail of slice 18 must lie in" in result.output

@@ -151,3 +151,81 @@ def test_tissue_that_disagrees_everywhere_is_still_believed():
     rng = np.random.default_rng(9)
     planted.pairs.neighbour_from_slice[:, :2, 2] += rng.normal(0, 4, (len(planted.pairs), 2))
     assert planted.solve().kept.mean() > 0.9
+
+
+@pytest.mark.parametrize("reach", [1, 2])
+@pytest.mark.parametrize("seed", range(3))
+def test_static_pattern_loses_against_the_far_pairs_that_see_the_tissue(seed, reach):
+    """The near pairs of thirty slices say that nothing moves, and they agree with each other."""
+    planted = plant(200, 4, wrong=0.05, seed=seed)
+    pairs = planted.pairs
+    static = (pairs.slot >= 80) & (pairs.neighbour < 110) & (pairs.neighbour - pairs.slot <= reach)
+    pairs.neighbour_from_slice[static] = np.eye(3)
+    solution = planted.solve()
+    assert errors_px(solution.volume_from_slice, planted.truth, WIDTH).max() < 1.5
+    assert not isolated_slots(planted, solution).size
+
+
+def test_static_pattern_that_nothing_contradicts_stays_in_its_run():
+    planted = plant(300, 4)
+    pairs = planted.pairs
+    static = (pairs.slot >= 80) & (pairs.neighbour < 110)
+    pairs.neighbour_from_slice[static] = np.eye(3)
+    solution = planted.solve()
+    for outside in (slice(0, 80), slice(110, 300)):
+        found, truth = solution.volume_from_slice[outside], planted.truth[outside]
+        assert errors_px(found, truth, WIDTH).max() < 1.5
+
+
+def test_a_stack_that_stands_still_is_believed():
+    planted = plant(100, 4, truth=about_center(100, WIDTH))
+    solution = planted.solve()
+    assert solution.kept.all()
+    assert errors_px(solution.volume_from_slice, planted.truth, WIDTH).max() < 0.5
+
+
+LINEAR_CASES = {
+    "turn left": [[0.0, 0.02], [-0.02, 0.0]],
+    "turn right": [[0.0, -0.02], [0.02, 0.0]],
+    "grow": [[0.01, 0.0], [0.0, 0.01]],
+    "shrink": [[-0.01, 0.0], [0.0, -0.01]],
+    "stretch y": [[0.0, 0.0], [0.0, 0.012]],
+    "shear": [[0.0, 0.01], [0.01, 0.0]],
+    "shear back": [[0.0, -0.01], [-0.01, 0.0]],
+}
+
+
+@pytest.mark.parametrize("corner", [False, True])
+@pytest.mark.parametrize("kind", LINEAR_CASES)
+def test_turns_scales_and_shears_of_either_sign_about_centre_and_corner(kind, corner):
+    """From one slice to the next, back and forth."""
+    linear = np.array(LINEAR_CASES[kind]) * np.sin(np.arange(60) / 3)[:, None, None]
+    truth = about_center(60, WIDTH, linear=linear)
+    if corner:
+        truth[:, :2, 2] = 0.0
+    planted = plant(60, 4, truth=truth)
+    solution = planted.solve()
+    assert solution.kept.all()
+    assert step_errors_px(solution.volume_from_slice, truth, WIDTH).max() < 0.6
+    assert errors_px(solution.volume_from_slice, truth, WIDTH).max() < 1.5
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("bad", [0, -1])
+def test_short_stacks_with_a_bad_end(n, bad):
+    """Nothing can be told of so few slices; nothing may fail either."""
+    planted = plant(n, 4, bad=[range(n)[bad]])
+    matrices = planted.solve().volume_from_slice
+    assert np.isfinite(matrices).all()
+    assert np.allclose(matrices[0] @ [2499.5, 2499.5, 1], [2499.5, 2499.5, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_tenth_slice_bad(seed):
+    n = 300
+    bad = np.sort(np.random.default_rng(seed).choice(n, n // 10, replace=False))
+    planted = plant(n, 4, wrong=0.02, bad=bad, seed=seed)
+    solution = planted.solve()
+    good = ~np.isin(np.arange(n), bad)
+    assert errors_px(solution.volume_from_slice, planted.truth, WIDTH, good)[good].max() < 3
+    assert np.isin(bad, isolated_slots(planted, solution)).all()

@@ -11,6 +11,7 @@ from finished_run import make_plan, pair_record, slice_statistics
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.report.bad_slices import bad_slices_sentence, decision_line
 from components.report.completeness import OutputSummary
 from components.report.evidence import Evidence
 from components.report.figures import MOST_POINTS, Curve, Panel, curves_svg, envelope, section_png
@@ -21,6 +22,7 @@ from components.report.status import parse_status
 from components.report.summary import command_of, summarise
 from components.shared.config import RunConfig, parse_config
 from components.shared.documents import AlignRecord
+from components.shared.overrides import parse_overrides
 
 
 @pytest.fixture
@@ -107,7 +109,8 @@ def test_a_long_table_starts_with_the_worst_slices_and_holds_all(undrawn):
     rows[9000] = SliceRow(z=9000, verdict="missing", action="replace", replaced_from=8999)
     rows[5] = SliceRow(z=5, verdict="good", action="keep", ncc_after=0.1)
     text = page_of(rows)
-    body = text[text.index("<tbody>") : text.index("</tbody>")]
+    table = text[text.index('id="slices"') :]
+    body = table[table.index("<tbody>") : table.index("</tbody>")]
     assert body.count("<tr") == ROWS_AT_FIRST
     assert [int(z) for z in re.findall(r"<tr[^>]*>\s*<td>(\d+)</td>", body)][:2] == [9000, 5]
     data = json.loads(re.search(r'id="slice-data">(.*?)</script>', text).group(1))
@@ -195,3 +198,45 @@ def test_the_sentences_say_what_was_done():
     assert run.summary[0] == "The run ended before the slices were aligned; there is no volume."
     assert run.summary[1] == "1 slice from z 0 to 1, 1 missing."
     assert "0.875 after alignment, 0.500 before (medians); the largest step is 2.0 px" in run.summary[2]
+
+
+BAD_ROWS = [
+    SliceRow(z=0, verdict="good", action="keep"),
+    SliceRow(z=1, verdict="blank", action="replace", replaced_from=0, evidence="no <content>"),
+    SliceRow(z=2, verdict="blank", action="blend", replaced_from=0, blended_with=3),
+    SliceRow(z=3, verdict="step", action="keep"),
+    SliceRow(z=4, verdict="inverted", action="invert"),
+    SliceRow(z=5, verdict="missing", action="replace", replaced_from=6),
+    SliceRow(z=6, verdict="good", action="keep"),
+    SliceRow(z=7, verdict="good", action="replace", replaced_from=6, override="{z: 7, skip: true}"),
+]
+
+
+def test_one_sentence_says_how_many_slices_stand_out_and_what_was_done():
+    assert bad_slices_sentence(BAD_ROWS[:1]) == ""
+    assert bad_slices_sentence(BAD_ROWS[:2]) == (
+        "1 of 2 slices stands out: 1 blank; 1 replaced by a neighbour (1 by 0)."
+    )
+    assert bad_slices_sentence(BAD_ROWS) == (
+        "6 of 8 slices stand out: 2 blank, 1 step, 1 inverted, 1 missing, 1 good by decision; "
+        "3 replaced by a neighbour (1 by 0, 5 by 6, 7 by 6); 1 replaced by a blend (2); 1 turned round (4); "
+        "1 kept (3)."
+    )
+
+
+def test_the_lines_of_decisions_are_overrides_that_change_each_slice():
+    text = "\n".join(decision_line(row) for row in BAD_ROWS if not row.is_ordinary)
+    decided = {o.z: next(iter(o.decisions)) for o in parse_overrides(text.encode(), "page")}
+    assert decided == {1: "keep", 2: "keep", 3: "skip", 4: "keep", 5: "replace"}
+    assert "{z: 7, skip: true}  # without this line" in text
+
+
+def test_the_page_lists_the_slices_that_stand_out_with_evidence_and_decision(undrawn):
+    text = page_of(BAD_ROWS)
+    table = text[text.index('id="bad-slices"') :]
+    rows = re.findall(r"<tr><td>(\d+)</td>(.*?)</tr>", table[: table.index("</table>")])
+    assert [int(z) for z, _ in rows] == [1, 2, 3, 4, 5, 7]
+    assert "no &lt;content&gt;" in rows[0][1]
+    assert "replaced by the mean of 0 and 3" in rows[1][1]
+    assert "- {z: 1, keep: true}  # blank, replaced by 0\n" in text
+    assert 'id="bad-slices"' not in page_of(BAD_ROWS[:1])

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from finished_run import make_plan, make_transforms, np
 
 from components.report import view
-from components.report.viewer import LayerSource, viewer_state
+from components.report.viewer import LayerSource, notes_of, viewer_state
 from components.shared.precomputed import info
 from components.shared.storage import open_store
 from components.shared.volume import volume_of
@@ -98,3 +98,57 @@ def test_what_cannot_be_viewed_is_refused_in_a_sentence(tmp_path, make_output, s
 def test_the_lossless_pyramid_is_preferred_to_its_finest_level(output):
     open_store(str(output)).write("neuroglancer/raw/info", b"{}")
     assert list(view.find_volumes(open_store(str(output)))) == ["neuroglancer/jpeg", "neuroglancer/raw"]
+
+
+def noted(plan, **changes):
+    """Transforms with slice 150 changed."""
+    transforms = make_transforms(plan, [np.eye(3)] * 200, SIZE_XYZ)
+    slices = [s.model_copy(update=changes) if s.z == 150 else s for s in transforms.slices]
+    return transforms.model_copy(update={"slices": tuple(slices)})
+
+
+def test_a_box_frames_each_slice_that_stands_out():
+    scale = {"size": [1100, 70, 200], "voxel_offset": [0, 0, 0], "resolution": [8, 8, 16]}
+    blank = noted(
+        make_plan("out", 200), verdict="blank", action="replace", replaced_from=149, evidence="dark"
+    )
+    notes = notes_of(blank, scale)
+    state = viewer_state(scale, [LayerSource("jpeg", "http://here/jpeg", True)], notes).to_json()
+    (layer,) = [layer for layer in state["layers"] if layer["type"] == "annotation"]
+    assert layer["source"][0]["url"] == "local://annotations"
+    assert layer["annotations"] == [
+        {
+            "type": "axis_aligned_bounding_box",
+            "id": "slice-150",
+            "pointA": [0, 0, 150],
+            "pointB": [1100, 70, 151],
+            "description": "slice 150: blank, replaced by 149 (dark)",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"verdict": "step"}, "slice 150: step, kept"),
+        ({"action": "blank"}, "slice 150: good, left black"),
+        ({"verdict": "inverted", "action": "invert"}, "slice 150: inverted, turned round"),
+    ],
+)
+def test_steps_and_decisions_are_noted_too(changes, text):
+    scale = {"size": [550, 35, 100], "voxel_offset": [0, 0, 0], "resolution": [16, 16, 32]}
+    (note,) = notes_of(noted(make_plan("out", 200), **changes), scale)
+    assert (note.text, note.z_range) == (text, (75.0, 75.5))
+
+
+def test_a_good_volume_has_no_notes(output):
+    good = make_transforms(make_plan(output, 200), [np.eye(3)] * 200, SIZE_XYZ)
+    assert notes_of(good, {"size": [1100, 70, 200]}) == []
+
+
+def test_the_viewer_shows_the_notes_of_a_run(output):
+    blank = noted(make_plan(output, 200), verdict="blank", action="blank")
+    open_store(str(output)).write("process/transforms.json", blank.to_json())
+    store = view.open_output(str(output))
+    layers = view.serve(store, view.find_volumes(store)).state.to_json()["layers"]
+    assert [layer["name"] for layer in layers] == ["jpeg", "chunk", "slices that stand out"]

@@ -164,6 +164,41 @@ def test_a_slab_depends_on_the_slice_that_it_shows_instead() -> None:
     assert changed(all_slab_hashes(plan, before), all_slab_hashes(plan, restored)) == {1}
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"action": "invert"},
+        {"action": "blank"},
+        {"action": "replace", "replaced_from": 19},
+        {"action": "blend", "replaced_from": 19, "blended_with": 21},
+    ],
+    ids=str,
+)
+def test_what_is_shown_of_a_slice_changes_its_slab(change: dict[str, object]) -> None:
+    plan = plan_of(0, 47)
+    before = transforms_of(plan)
+    after = with_slice(before, 20, **change)
+    assert changed(all_slab_hashes(plan, before), all_slab_hashes(plan, after)) == {1}
+
+
+def test_a_slab_depends_on_both_slices_of_a_blend() -> None:
+    plan = plan_of(0, 47)
+    before = with_slice(transforms_of(plan), 16, action="blend", replaced_from=15, blended_with=32)
+    for z, slabs in ((15, {0, 1}), (32, {1, 2})):
+        for change in ({"matrix": MOVED}, {"action": "invert"}):
+            after = with_slice(before, z, **change)
+            assert changed(all_slab_hashes(plan, before), all_slab_hashes(plan, after)) == slabs
+    other = with_slice(before, 16, blended_with=33)
+    assert changed(all_slab_hashes(plan, before), all_slab_hashes(plan, other)) == {1}
+
+
+def test_verdicts_and_decisions_that_change_no_voxel_change_no_slab() -> None:
+    plan = plan_of(0, 47)
+    before = transforms_of(plan)
+    after = with_slice(before, 20, verdict="step", evidence="jumps", override="{z: 20, cut: true}")
+    assert all_slab_hashes(plan, before) == all_slab_hashes(plan, after)
+
+
 def test_another_file_changes_its_chunk_its_halo_and_its_slab() -> None:
     before = plan_of(0, 39, neighbours=2)
     slices = tuple(s.model_copy(update={"crc32c": "00000001"}) if s.z == 16 else s for s in before.slices)

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from components.shared.config import RunConfig
 from components.shared.documents import Plan, SliceTransform, SourceSlice, Transforms
+from components.shared.imageio import read_slice
 from components.shared.locations import locations_of
 from components.shared.records import read_record
 from components.shared.storage import LocalStore
 from components.shared.tiles import array_metadata, shard_key, tile_array_spec
 from components.shared.volume import TILES_KEY, Volume, volume_of
 from components.tile.contrast import equalized, to_uint8
-from components.tile.main import main
+from components.tile.main import main, make_slab
 from components.tile.shard import shard_bytes
 
 FIRST, N_SLICES, HEIGHT, WIDTH = 5, 20, 40, 56
@@ -307,3 +308,59 @@ def test_zarr_python_reads_the_same(stack: Run) -> None:
     assert stack.tile().exit_code == 0
     array = zarr.open_array(str(stack.folder / "out/tmp" / TILES_KEY), mode="r")
     np.testing.assert_array_equal(array[:], stack.voxels())
+
+
+def test_an_inverted_slice_is_turned_round(stack: Run) -> None:
+    stack = stack.with_slice(FIRST + 2, action="invert")
+    stack = stack.with_slice(FIRST + 3, action="replace", replaced_from=FIRST + 2)
+    assert stack.tile("0-0").exit_code == 0
+    voxels = make_slab(stack.plan, stack.transforms, 0)
+    for z_index in (2, 3):
+        np.testing.assert_array_equal(voxels[z_index], placed(255 - grey(FIRST + 2)))
+
+
+def test_16_bit_is_turned_round_within_the_intensity_range(tmp_path: Path) -> None:
+    stack = make_run(tmp_path, "uint16").with_slice(FIRST, action="invert")
+    turned = np.clip(60_000 - grey(FIRST, "uint16").astype(np.int64), 0, 65_535).astype(np.uint16)
+    expected = placed(to_uint8(turned, (10_000, 50_000)))
+    found = make_slab(stack.plan, stack.transforms, 0)[0]
+    assert np.abs(found.astype(int) - expected).max() <= 1  # halves are rounded to even on either side
+
+
+def test_a_blank_slice_is_black_and_not_read(stack: Run) -> None:
+    stack = stack.with_slice(FIRST + 4, action="blank")
+    (stack.folder / "raw" / f"{FIRST + 4:03d}.png").unlink()
+    assert stack.tile("0-0").exit_code == 0
+    voxels = make_slab(stack.plan, stack.transforms, 0)
+    assert not voxels[4].any()
+    assert voxels[3].any()
+
+
+def test_a_blend_is_the_mean_of_two_slices_each_where_it_lies(stack: Run) -> None:
+    moved = ((1.0, 0.0, 6.0), (0.0, 1.0, 4.0), (0.0, 0.0, 1.0))
+    stack = stack.with_slice(FIRST + 6, matrix=moved)
+    for z in (FIRST + 4, FIRST + 5):
+        stack = stack.with_slice(z, action="blend", replaced_from=FIRST + 3, blended_with=FIRST + 6)
+    a, b = placed(grey(FIRST + 3)).astype(int), placed(grey(FIRST + 6), (6, 4)).astype(int)
+    expected = np.where((a == 0) | (b == 0), a + b, (a + b + 1) // 2)
+    voxels = make_slab(stack.plan, stack.transforms, 0)
+    for z_index in (4, 5):
+        np.testing.assert_array_equal(voxels[z_index], expected)
+    np.testing.assert_array_equal(voxels[3], a)
+    np.testing.assert_array_equal(voxels[6], b)
+
+
+def test_each_slice_of_a_slab_is_read_once(stack: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def counting(source: Any, entry: SourceSlice, pixel_type: Any) -> Any:
+        read.append(entry.key)
+        return read_slice(source, entry, pixel_type)
+
+    monkeypatch.setattr("components.tile.main.read_slice", counting)
+    for z in (7, 8):
+        stack = stack.with_slice(FIRST + z, action="blend", replaced_from=FIRST + 6, blended_with=FIRST + 9)
+    stack = stack.with_slice(FIRST + 10, action="replace", replaced_from=FIRST + 9)
+    make_slab(stack.plan, stack.transforms, 0)
+    shown = [z for z in range(16) if z not in (7, 8, 10)]
+    assert sorted(read) == [f"{FIRST + z:03d}.png" for z in shown]

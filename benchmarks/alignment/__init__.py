@@ -1,0 +1,1 @@
+"""fibstack's alignment against its peers, on stacks whose true alignment is known."""

@@ -1,0 +1,145 @@
+"""One method on one stack, in a process of its own, whose time and memory are its own too."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import cv2
+import numpy as np
+from pydantic import BaseModel
+
+from benchmarks.alignment.cases import IMAGE_PATTERN
+from benchmarks.alignment.peers import PEERS, Register
+from components.shared.documents import TRANSFORMS_KEY, Matrix3, Transforms
+
+FIBSTACK = "fibstack"
+METHODS = (FIBSTACK, *PEERS)
+
+
+class Found(BaseModel):
+    """What a method makes of a stack."""
+
+    matrices: dict[int, Matrix3]
+    """volume_from_slice by z."""
+    verdicts: dict[int, str] = {}
+    """Of the slices that it does not find good."""
+    n_pairs: int
+    """Pairs of slices that it has registered."""
+    refused: list[tuple[int, int]] = []
+    """Those for which it has found no transform."""
+    unplaced: list[int] = []
+    """Slices that got no place of their own, and lie where the last one does."""
+    cpu_s: float
+    peak_mb: float
+    stopped: str = ""
+    """Why it gave up on the stack."""
+
+
+@click.command()
+@click.argument("name", type=click.Choice(METHODS))
+@click.argument("stack", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+def main(name: str, stack: Path, out: Path) -> None:
+    """Align the slices of the folder STACK and write what is found to OUT."""
+    cv2.setNumThreads(1)
+    paths = {int(path.stem.split(".")[-1]): path for path in sorted(stack.glob("img.*.png"))}
+    started = time.process_time()
+    found = _fibstack(stack, paths) if name == FIBSTACK else _chain(PEERS[name], paths)
+    found.cpu_s = time.process_time() - started
+    found.peak_mb = _peak_mb()
+    out.write_text(found.model_dump_json(indent=1))
+
+
+def _chain(register: Register, paths: dict[int, Path]) -> Found:
+    """The product of the steps from slice to slice; a slice that does not match stays where the last lies."""
+    matrix, matrices, unplaced = np.eye(3), {}, []
+    before = None
+    for z, path in paths.items():
+        picture: Any = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if before is not None:
+            step = register(before, picture)
+            unplaced += [z] if step is None else []
+            matrix = matrix if step is None else matrix @ np.linalg.inv(step)
+        before = picture
+        matrices[z] = matrix.tolist()
+    return Found(matrices=matrices, n_pairs=len(paths) - 1, unplaced=unplaced, cpu_s=0, peak_mb=0)
+
+
+def _fibstack(stack: Path, paths: dict[int, Path]) -> Found:
+    """The real programs plan, align and compose, one after another in this process."""
+    from components.align.main import main as align
+    from components.compose.main import main as compose
+    from components.plan.main import main as plan
+    from components.shared.documents import AlignRecord
+
+    with tempfile.TemporaryDirectory() as scratch:
+        process, out = Path(scratch, "run", "process"), Path(scratch, "parameters")
+        flags = ["--source", str(stack), "--image", IMAGE_PATTERN, "--output", str(Path(scratch, "run"))]
+        flags += ["--minz", str(min(paths)), "--maxz", str(max(paths))]
+        # A planted gap is meant, and what the check on thumbnails would refuse is to be measured too.
+        flags += ["--allow-gaps", "true", "--force", "true"]
+        flags += ["--process-uri-out", str(out / "uri"), "--chunks-out", str(out / "chunks")]
+        stopped = _run(plan, flags)
+        chunks = [] if stopped else _items(out / "chunks")
+        for chunk in chunks:
+            stopped = stopped or _run(align, ["--process-uri", str(process), "--chunk", chunk])
+        stopped = stopped or _run(compose, ["--process-uri", str(process), *_compose_outputs(compose, out)])
+        if stopped:
+            return Found(matrices={}, n_pairs=0, cpu_s=0, peak_mb=0, stopped=stopped)
+        transforms = Transforms.model_validate_json((process / TRANSFORMS_KEY).read_bytes())
+        records = [
+            AlignRecord.model_validate_json((process / "align" / f"{chunk}.json").read_bytes())
+            for chunk in chunks
+        ]
+    pairs = [pair for record in records for pair in record.pairs]
+    return Found(
+        matrices={s.z: s.matrix for s in transforms.slices},
+        verdicts={s.z: s.verdict for s in transforms.slices if s.verdict != "good"},
+        n_pairs=len(pairs),
+        refused=[(pair.z, pair.neighbour_z) for pair in pairs if not pair.accepted],
+        cpu_s=0,
+        peak_mb=0,
+    )
+
+
+def _run(program: click.Command, flags: list[str]) -> str:
+    """Run a program; why it stopped, or nothing."""
+    try:
+        program.main(flags, standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return f"{program.name} ended with exit code {stop.exit_code}"
+    return ""
+
+
+def _compose_outputs(compose: click.Command, out: Path) -> list[str]:
+    """A file for each output parameter of the program."""
+    flags = [option.opts[0] for option in compose.params if option.opts[0].endswith("-out")]
+    return [part for flag in flags for part in (flag, str(out / flag.strip("-")))]
+
+
+def _items(path: Path) -> list[str]:
+    import json
+
+    return [str(item) for item in json.loads(path.read_text())]
+
+
+def _peak_mb() -> float:
+    """Greatest resident memory of this process so far."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        1024**2 if sys.platform == "darwin" else 1024
+    )
+
+
+if __name__ == "__main__":
+    main()

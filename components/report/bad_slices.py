@@ -1,0 +1,62 @@
+"""The slices that are not shown as they are, or not good: how many, and how to decide otherwise."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from components.report.slice_table import SliceRow
+
+_NAMED = 5
+_OUTCOMES = {
+    "replace": "replaced by a neighbour",
+    "blend": "replaced by a blend",
+    "blank": "left black",
+    "invert": "turned round",
+    "keep": "kept",
+}
+
+
+def bad_slices(rows: Sequence[SliceRow]) -> list[SliceRow]:
+    """The slices that are not good, or that an override does not show, z ascending."""
+    return [row for row in rows if not row.is_ordinary]
+
+
+def bad_slices_sentence(rows: Sequence[SliceRow]) -> str:
+    """How many slices are not good, by kind, and what was done; empty where all are."""
+    bad = bad_slices(rows)
+    if not bad:
+        return ""
+    kinds = Counter(row.verdict for row in bad if row.verdict != "good")
+    decided = sum(row.verdict == "good" for row in bad)
+    found = [f"{n} {kind}" for kind, n in kinds.most_common()]
+    found += [f"{decided} good by decision"] * bool(decided)
+    done = []
+    for action, outcome in _OUTCOMES.items():
+        of_action = [row for row in bad if row.action == action]
+        if of_action:
+            named = ", ".join(_named(row) for row in of_action[:_NAMED])
+            done.append(f"{len(of_action)} {outcome} ({named}{', ...' if len(of_action) > _NAMED else ''})")
+    verb = "stands" if len(bad) == 1 else "stand"
+    return f"{len(bad)} of {len(rows):,} slices {verb} out: {', '.join(found)}; {'; '.join(done)}."
+
+
+def decision_line(row: SliceRow) -> str:
+    """The line of an overrides file that undoes or changes what was done with a slice.
+
+    Example:
+        >>> decision_line(SliceRow(z=512, verdict="blank", action="replace", replaced_from=511))
+        '- {z: 512, keep: true}  # blank, replaced by 511'
+    """
+    about = f"{row.verdict}, {row.shown}"
+    if row.override:
+        return f"# - {row.override}  # without this line the slice is judged anew; now {about}"
+    if row.verdict == "missing":
+        other = "previous" if row.action != "replace" else "blank"
+        return f"- {{z: {row.z}, replace: {other}}}  # {about}"
+    decision = "skip" if row.action == "keep" else "keep"
+    return f"- {{z: {row.z}, {decision}: true}}  # {about}"
+
+
+def _named(row: SliceRow) -> str:
+    return f"{row.z} by {row.replaced_from}" if row.action == "replace" else str(row.z)

@@ -1,0 +1,218 @@
+"""Each verdict follows from the evidence that asks for it, and from nothing else."""
+
+import numpy as np
+import pytest
+
+from components.compose.classify import classify
+from components.compose.connectivity import connectivity
+from components.compose.pairs import Stack
+from components.compose.place import accepted_pairs
+from components.compose.robust import solve
+from components.compose.signs import excess, signs_of
+from components.shared.documents import PairRecord, SliceStatistics
+from components.shared.geometry import translation
+
+N, K, WIDTH = 40, 4, 500.0
+USUAL_NCC = {1: 0.95, 2: 0.85, 3: 0.75, 4: 0.65}
+
+
+def slice_statistics(z, rng, **changes):
+    values = {
+        "mean": 120.0, "std": 35 * (1 + rng.normal(0, 0.01)), "low": 50.0, "high": 200.0,
+        "zero_fraction": 0.0, "saturated_fraction": 0.0, "content_fraction": 0.95,
+        "sharpness": 0.4 * (1 + rng.normal(0, 0.02)),
+        "n_features": 2000,
+    }  # fmt: skip
+    return SliceStatistics(z=z, **values | changes)
+
+
+class Evidence:
+    """A good stack with a random walk; tests spoil what they need."""
+
+    def __init__(self, n=N, seed=0):
+        rng = np.random.default_rng(seed)
+        self.stack = Stack(z=np.arange(n), sizes_xy=np.full((n, 2), WIDTH))
+        self.position = np.cumsum(rng.normal(0, 2, (n, 2)), axis=0)
+        self.statistics = {z: slice_statistics(z, rng) for z in range(n)}
+        self.changes = {}
+
+    def change(self, z, **changes):
+        self.statistics[z] = self.statistics[z].model_copy(update=changes)
+
+    def pairs_of(self, z, **changes):
+        """Change every pair of a slice."""
+        for i, j in self.ends():
+            if z in (i, j):
+                self.pair(i, j, **changes)
+
+    def pair(self, i, j, **changes):
+        self.changes[i, j] = self.changes.get((i, j), {}) | changes
+
+    def ends(self):
+        n = len(self.stack)
+        return [(i, j) for i in range(n) for j in range(i + 1, min(i + K, n - 1) + 1)]
+
+    def record(self, i, j):
+        values = {
+            "z": i, "neighbour_z": j, "accepted": True, "reason": "", "n_matches": 100, "n_inliers": 90,
+            "coverage": 0.9, "model": "translation", "residuals_px": {}, "sigma_px": 0.1, "n_windows": 40,
+            "matrix": translation(*(self.position[i] - self.position[j])).tolist(), "ncc_before": 0.5,
+            "ncc_after": USUAL_NCC[j - i], "fallback": "",
+        }  # fmt: skip
+        return PairRecord(**values | self.changes.get((i, j), {}))
+
+    def findings(self):
+        records = [self.record(i, j) for i, j in self.ends()]
+        pairs = accepted_pairs(records, self.stack)
+        solution = solve(pairs, self.stack)
+        isolated = connectivity(pairs.chosen(solution.kept), len(self.stack)).isolated
+        signs = signs_of(self.stack, self.statistics, records, pairs, solution, isolated)
+        return {z: f for z, f in enumerate(classify(signs)) if f.verdict != "good"}
+
+    def verdicts(self):
+        return {z: f.verdict for z, f in self.findings().items()}
+
+
+REFUSED = {
+    "accepted": False,
+    "reason": "too_few_inliers",
+    "matrix": None,
+    "ncc_after": 0.0,
+    "ncc_before": 0.0,
+}
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 40])
+def test_good_slices_are_good(n):
+    assert Evidence(n).verdicts() == {}
+
+
+@pytest.mark.parametrize("z", [0, 1, 20, 38, 39])
+@pytest.mark.parametrize(
+    ("verdict", "changes"),
+    [
+        ("blank", {"std": 1.5, "sharpness": 16.0}),
+        ("blank", {"std": 0.0, "sharpness": 0.0, "content_fraction": 0.0, "zero_fraction": 1.0}),
+        ("saturated", {"saturated_fraction": 0.9}),
+        ("defocused", {"sharpness": 0.05}),
+        ("isolated", {}),
+    ],
+)
+def test_a_slice_that_matches_nothing(z, verdict, changes):
+    evidence = Evidence()
+    evidence.change(z, **changes)
+    evidence.pairs_of(z, **REFUSED)
+    assert evidence.verdicts() == {z: verdict}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "changes"),
+    [
+        ("partial", {"content_fraction": 0.55}),
+        ("partial", {"zero_fraction": 0.5}),
+        ("defocused", {"sharpness": 0.1}),
+        ("charged", {"std": 60.0}),
+        ("charged", {"streaks_along_x": 0.3}),
+    ],
+)
+def test_a_poor_slice_that_still_matches(verdict, changes):
+    evidence = Evidence()
+    evidence.change(20, **changes)
+    evidence.pairs_of(20, ncc_after=0.4)
+    assert evidence.verdicts() == {20: verdict}
+
+
+def test_odd_figures_of_a_slice_that_agrees_with_its_neighbours_mean_nothing():
+    evidence = Evidence()
+    evidence.change(10, std=60.0)
+    evidence.change(20, streaks_along_x=0.3)
+    evidence.change(30, sharpness=0.27)
+    assert evidence.verdicts() == {}
+
+
+def test_a_lasting_change_is_no_fault():
+    evidence = Evidence()
+    for z in range(20, N):
+        evidence.change(z, content_fraction=0.5, sharpness=0.15, std=12.0, zero_fraction=0.3)
+    evidence.pairs_of(20, ncc_after=0.6)
+    assert evidence.verdicts() == {}
+
+
+def test_three_bad_slices_in_a_row():
+    evidence = Evidence()
+    for z in (20, 21, 22):
+        evidence.change(z, sharpness=0.05)
+    assert evidence.verdicts() == dict.fromkeys((20, 21, 22), "defocused")
+
+
+@pytest.mark.parametrize("changes", [{"ncc_before": 1.0, "ncc_after": 1.0}, {"difference": 0.0}])
+def test_the_second_of_two_equal_slices_is_the_duplicate(changes):
+    evidence = Evidence()
+    evidence.position[21:] += evidence.position[20] - evidence.position[21]
+    evidence.pair(20, 21, **changes)
+    assert evidence.verdicts() == {21: "duplicate"}
+
+
+@pytest.mark.parametrize("block", [[20], [0], [5, 6, 7], list(range(25, 40))])
+@pytest.mark.parametrize("accepted", [True, False])
+def test_the_rarer_grey_levels_are_inverted(block, accepted):
+    evidence = Evidence()
+    for i, j in evidence.ends():
+        if (i in block) != (j in block):
+            evidence.pair(i, j, **({"fallback": "inverted"} if accepted else REFUSED | {"ncc_before": -0.7}))
+    assert evidence.verdicts() == dict.fromkeys(block, "inverted") | (
+        {} if accepted or len(block) < 4 else {25: "inverted"}
+    )
+
+
+def test_a_slice_that_jumps_out_and_back_slipped():
+    evidence = Evidence()
+    evidence.position[20] += (34, -23)
+    found = evidence.findings()
+    assert {z: f.verdict for z, f in found.items()} == {20: "slip"}
+    assert found[20].evidence.endswith("px off its neighbours, moved back; 8 of 8 pairs kept")
+
+
+def test_a_slice_that_the_solve_contradicts_slipped():
+    evidence, rng = Evidence(), np.random.default_rng(5)
+    for i, j in evidence.ends():
+        if 20 in (i, j):
+            evidence.pair(i, j, matrix=translation(*rng.uniform(-90, 90, 2)).tolist())
+    assert evidence.verdicts() == {20: "slip"}
+
+
+def test_a_jump_that_lasts_is_a_step():
+    evidence = Evidence()
+    evidence.position[20:] += (80, 50)
+    found = evidence.findings()
+    assert {z: f.verdict for z, f in found.items()} == {20: "step"}
+    assert "stays there" in found[20].evidence
+
+
+def test_a_part_that_nothing_joins_begins_with_a_step():
+    evidence = Evidence()
+    for i, j in evidence.ends():
+        if i < 20 <= j:
+            evidence.pair(i, j, **REFUSED)
+    assert evidence.verdicts() == {20: "step"}
+
+
+def test_evidence_tells_figures():
+    evidence = Evidence()
+    evidence.change(20, sharpness=0.05)
+    evidence.pair(20, 22, **REFUSED)
+    text = evidence.findings()[20].evidence
+    assert text.startswith("sharpness ")
+    assert text.endswith("of theirs; 7 of 8 pairs kept")
+
+
+def test_excess_is_that_over_the_nearer_side():
+    values = np.concatenate([np.zeros(30), np.full(30, 5.0)])
+    values[10], values[40] = 3.0, -2.0
+    found = excess(values, 0.1)
+    assert found.size[[10, 40]].tolist() == [3.0, -7.0]
+    assert not found.size[[0, 29, 30, 59]].any()
+
+
+def test_ten_thousand_slices_take_no_time():
+    assert excess(np.random.default_rng(0).normal(size=13_696), 0.1).sigmas.shape == (13_696,)

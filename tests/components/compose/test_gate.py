@@ -1,0 +1,263 @@
+"""The check on thumbnails: good stacks pass, each way to go wrong is stopped with the right slices named."""
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from scipy import ndimage
+from test_compose_main import plan_of
+
+from components.compose.check import make_preview, refusal
+from components.compose.gate import failures_of, running_median
+from components.compose.preview import agreement, correlation, flattened
+from components.shared.documents import Override, SliceTransform, Transforms
+from components.shared.geometry import rotation_about, translation
+
+SIDE, SCALE, N = 240, 0.5, 40
+FULL = int(SIDE / SCALE)
+DATA = Path(__file__).parents[4] / "shared" / "data"
+
+
+def tissue(n=N, seed=0, noise=0.15):
+    """[n, y, x] pictures that change slowly along z, with grain."""
+    rng = np.random.default_rng(seed)
+    field = ndimage.gaussian_filter(rng.normal(size=(n, SIDE, SIDE)), (2, 2, 2), mode="wrap")
+    field /= field.std()
+    return np.clip(128 + 40 * (field + noise * rng.normal(size=field.shape)), 0, 255).astype(np.uint8)
+
+
+def moved(pictures, shifts_px):
+    """Pictures whose slice lies at the shift (full resolution): its content moves the other way."""
+    return np.array(
+        [
+            cv2.warpAffine(
+                p,
+                np.float64([[1, 0, -x * SCALE], [0, 1, -y * SCALE]]),
+                (SIDE, SIDE),
+                borderMode=cv2.BORDER_REFLECT,
+            )
+            for p, (x, y) in zip(pictures, shifts_px, strict=True)
+        ]
+    )
+
+
+def transforms_of(plan, matrices=None, size_xyz=(FULL, FULL, N), **changes):
+    """`changes` by z, as z10={...}."""
+    first_z = plan.config.minz
+    n = plan.config.maxz - first_z + 1
+    matrices = [np.eye(3)] * n if matrices is None else matrices
+    slices = [
+        SliceTransform(
+            z=first_z + i, uri="", matrix=m.tolist(), verdict="good", action="keep", replaced_from=None,
+            n_edges=8, edge_weight=1, residual_px=0,
+        )
+        for i, m in enumerate(matrices)
+    ]  # fmt: skip
+    slices = [s.model_copy(update=changes.get(f"z{s.z}", {})) for s in slices]
+    return Transforms(
+        volume_size_xyz=size_xyz,
+        volume_origin_xyz_px=(0, 0, first_z),
+        intensity_range=(0, 255),
+        slices=tuple(slices),
+    )
+
+
+@pytest.fixture
+def plan(tmp_path):
+    return plan_of(tmp_path, N, first_z=0).model_copy(update={"thumbnail_scale": SCALE})
+
+
+def failures(plan, transforms, pictures):
+    found = agreement(transforms, SCALE, lambda z: pictures[z])
+    return failures_of(plan, transforms, found)
+
+
+def test_a_shift_and_a_turn_are_undone():
+    picture = flattened(tissue(1)[0])
+    turn = rotation_about((100, 120), 0.05) @ translation(7.5, -3)
+    b = cv2.warpAffine(picture, turn[:2], (SIDE, SIDE), borderMode=cv2.BORDER_REFLECT)
+    assert correlation(picture, b, turn) > 0.97
+    assert abs(correlation(picture, b, np.eye(3))) < 0.3
+
+
+def test_shading_does_not_correlate():
+    shading = np.linspace(0, 120, SIDE)
+    a, b = (np.clip(p * 0.5 + shading, 0, 255).astype(np.uint8) for p in (tissue(1, 1)[0], tissue(1, 2)[0]))
+    assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.5
+    assert abs(correlation(flattened(a), flattened(b), np.eye(3))) < 0.1
+
+
+def test_slices_that_hardly_overlap_correlate_at_nothing():
+    picture = flattened(tissue(1)[0])
+    assert correlation(picture, picture, translation(0.95 * SIDE, 0)) == 0
+    assert np.isnan(correlation(picture, np.zeros_like(picture), np.eye(3)))
+
+
+def test_the_scale_of_thumbnails_is_taken_into_account(plan):
+    shifts = np.cumsum(np.random.default_rng(1).normal(0, 12, (N, 2)), axis=0)
+    pictures = moved(tissue(), shifts)
+    transforms = transforms_of(plan, [translation(*s) for s in shifts])
+    found = agreement(transforms, SCALE, lambda z: pictures[z])
+    assert np.nanmin(found.next_after) > 0.8
+    assert np.nanmedian(found.next_before) < 0.5
+    assert np.isnan(found.next_after[-1:]).all()
+    assert np.isnan(found.second_after[-2:]).all()
+    assert failures_of(plan, transforms, found) == ()
+
+
+def test_what_is_shown_is_compared(plan):
+    pictures = tissue()
+    pictures[20] = 255 - pictures[20]
+    pictures[30] = tissue(1, seed=9)[0]
+    transforms = transforms_of(
+        plan,
+        z20={"action": "invert"},
+        z30={"action": "blend", "replaced_from": 29, "blended_with": 31},
+        z35={"action": "blank"},
+        z10={"action": "replace", "replaced_from": 9},
+    )
+    after = agreement(transforms, SCALE, lambda z: pictures[z]).next_after
+    assert np.nanmin(after) > 0.7
+    # A copy beside its original proves nothing, and nothing correlates with black.
+    assert set(np.flatnonzero(np.isnan(after))) == {9, 29, 30, 34, 35, N - 1}
+
+
+def test_a_missing_slice_has_no_thumbnail(plan):
+    pictures = tissue()
+    transforms = transforms_of(plan, z12={"action": "replace", "replaced_from": 11, "verdict": "missing"})
+    found = agreement(transforms, SCALE, lambda z: None if z == 12 else pictures[z])
+    assert np.isnan(found.next_before[11:13]).all()
+    assert np.isnan(found.next_after[11])
+    assert found.next_after[12] > 0.7
+
+
+def test_a_few_bad_slices_pass_and_many_do_not(plan):
+    pictures, other = tissue(), tissue(seed=5)
+    replaced = {f"z{z}": {"action": "replace", "replaced_from": z - 1} for z in (5, 17, 28)}
+    for z in (5, 17, 28, 33):
+        pictures[z] = other[z]
+    assert failures(plan, transforms_of(plan, **replaced), pictures) == ()
+    (said,) = failures(plan, transforms_of(plan), pictures)
+    assert said.startswith("8 of 39 neighbours correlate far less")
+    assert "32-33" in said or "33-34" in said
+
+
+def test_wrong_transforms_are_stopped(plan):
+    shifts = np.random.default_rng(3).normal(0, 30, (N, 2))
+    said = failures(plan, transforms_of(plan, [translation(*s) for s in shifts]), tissue())
+    assert "neighbours correlate at" in said[0]
+
+
+def test_a_part_that_is_solved_wrong_is_named(plan):
+    matrices = [translation(15 * (z % 2) * (20 <= z < 30), 0) for z in range(N)]
+    (said,) = failures(plan, transforms_of(plan, matrices), tissue())
+    assert "of 39 neighbours correlate far less than is usual here" in said
+    named = [int(z) for z in re.findall(r"(\d+)-\d+ \(", said)]
+    assert len(named) == 5
+    assert set(named) <= set(range(19, 30))
+
+
+def test_two_unrelated_halves_are_stopped_at_the_place(plan):
+    pictures = np.concatenate([tissue()[:20], tissue(seed=8)[20:]])
+    (said,) = failures(plan, transforms_of(plan), pictures)
+    assert said.startswith("nothing correlates across the step between slices 19-20 (")
+    cut = plan.model_copy(update={"overrides": (Override(z=20, cut=True),)})
+    assert failures(cut, transforms_of(plan), pictures) == ()
+    gaps = plan.model_copy(update={"config": plan.config.model_copy(update={"allow_gaps": True})})
+    assert failures(gaps, transforms_of(plan), pictures) == ()
+
+
+def test_one_strange_slice_is_no_break(plan):
+    pictures = tissue()
+    pictures[20] = tissue(1, seed=9)[0]
+    assert failures(plan, transforms_of(plan), pictures) == ()
+
+
+def test_too_many_copies_are_stopped_unless_a_person_asked_for_them(plan):
+    pictures = tissue()
+    copies = range(1, 20, 2)
+    transforms = transforms_of(
+        plan, **{f"z{z}": {"action": "replace", "replaced_from": z - 1} for z in copies}
+    )
+    (said,) = failures(plan, transforms, pictures)
+    assert said == "10 of 40 slices are not shown, such as 1, 3, 5, 7, 9 and 5 more"
+    decided = plan.model_copy(update={"overrides": tuple(Override(z=z, skip=True) for z in copies)})
+    assert failures(decided, transforms, pictures) == ()
+
+
+def test_a_volume_that_is_mostly_empty_is_stopped(plan):
+    (said,) = failures(plan, transforms_of(plan, size_xyz=(4 * FULL, 2 * FULL, N)), tissue())
+    assert "need a volume of" in said
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_short_stacks_pass(tmp_path, n):
+    plan = plan_of(tmp_path, n, first_z=0)
+    transforms = transforms_of(plan, size_xyz=(FULL, FULL, n))
+    pictures = tissue(n)
+    assert failures(plan, transforms, pictures) == ()
+
+
+def test_a_static_pattern_does_not_speak_against_the_alignment(plan):
+    """As they lie the pattern agrees, after alignment the tissue does."""
+    shifts = np.cumsum(np.random.default_rng(2).normal(0, 12, (N, 2)), axis=0)
+    pictures = moved(tissue(), shifts)
+    pattern = ndimage.gaussian_filter(np.random.default_rng(4).normal(size=(SIDE, SIDE)), 2)
+    pictures = np.clip(pictures + 40 * pattern / pattern.std(), 0, 255).astype(np.uint8)
+    assert failures(plan, transforms_of(plan, [translation(*s) for s in shifts]), pictures) == ()
+
+
+@pytest.mark.parametrize(("name", "least"), [("fibsem_medulla", 0.9), ("sstem_vnc", 0.25)])
+def test_published_stacks_pass_as_they_lie(tmp_path, name, least):
+    files = sorted((DATA / name).glob("img.*.png"))
+    if not files:
+        pytest.skip(f"real slices are not at {DATA / name}")
+    pictures = [cv2.imread(str(f), cv2.IMREAD_GRAYSCALE) for f in files]
+    pictures = [cv2.resize(p, (512, 512), interpolation=cv2.INTER_AREA) for p in pictures]
+    plan = plan_of(tmp_path, len(files), first_z=0)
+    transforms = transforms_of(plan, size_xyz=(500, 500, len(files)))
+    found = agreement(transforms, 1.0, lambda z: pictures[z])
+    assert np.nanmedian(found.next_after) > least
+    assert failures_of(plan, transforms, found) == ()
+
+
+class Held:
+    """Thumbnails in memory."""
+
+    def __init__(self, pictures):
+        self._pictures = pictures
+
+    def picture(self, z):
+        return self._pictures[z]
+
+
+def test_the_document_and_the_sentence(plan):
+    pictures = tissue()
+    for z in (7, 8, 20):
+        pictures[z] = tissue(1, seed=z)[0]
+    preview = make_preview(plan, transforms_of(plan), Held(pictures))
+    assert {worst.z for worst in preview.worst[:3]} == {7, 8, 20}
+    assert len(preview.worst) == 20
+    assert len(preview.ncc_next_after) == N
+    assert preview.ncc_next_after[-1] is None
+    assert preview.gate.stops_the_run
+    said = str(refusal(plan, preview))
+    assert "7-8 (" in said
+    assert f"fibstack resolve {plan.config.output} --overrides FILE" in said
+    assert "--set force=true" in said
+    for key in ("force", "skip_align"):
+        changed = plan.model_copy(update={"config": plan.config.model_copy(update={key: True})})
+        free = make_preview(changed, transforms_of(plan), Held(pictures))
+        assert free.gate.failures == preview.gate.failures
+        assert not free.gate.stops_the_run
+
+
+def test_running_median_follows_the_stack():
+    values = np.concatenate([np.full(100, 0.9), np.full(100, 0.3)])
+    values[[10, 150]] = 0.0
+    usual = running_median(values)
+    assert usual[10] == 0.9
+    assert usual[150] == 0.3
+    assert running_median(np.full(3, np.nan)).tolist() == [0, 0, 0]

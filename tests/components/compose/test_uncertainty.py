@@ -1,0 +1,83 @@
+"""1-sigma against the dense inverse, and against the errors that are made."""
+
+import numpy as np
+import pytest
+from planted_stack import plant
+from scipy.linalg import cholesky_banded
+
+from components.compose.robust import normal_equations
+from components.compose.system import POSE_SIZE
+from components.compose.ties import Frame
+from components.compose.uncertainty import center_covariances, observed_spread, uncertainty
+
+
+def dense(band):
+    size = band.shape[1]
+    matrix = np.zeros((size, size))
+    for below, diagonal in enumerate(band[:size]):
+        matrix += np.diag(diagonal[: size - below], -below)
+    return np.linalg.inv(matrix + np.tril(matrix, -1).T)
+
+
+@pytest.mark.parametrize(("n", "k"), [(1, 4), (2, 4), (3, 1), (12, 4), (9, 2)])
+def test_blocks_of_the_inverse_are_those_of_the_dense_one(n, k):
+    planted = plant(n, k)
+    equations = normal_equations(planted.pairs, planted.stack, planted.solve())
+    inverse = dense(equations.band)
+    own, ahead = center_covariances(cholesky_banded(equations.band, lower=True), n)
+    for axis, number in enumerate((2, 5)):
+        block = inverse[number::POSE_SIZE, number::POSE_SIZE]
+        assert np.allclose(own[:, axis], np.diag(block), rtol=1e-6)
+        assert np.allclose(ahead[:, axis], np.diag(block, 1), rtol=1e-6)
+    found = uncertainty(equations, 2.0, [np.arange(n)], n)
+    middle = n // 2
+    for slot in range(n):
+        difference = np.zeros(n)
+        difference[slot] += 1
+        difference[middle] -= 1
+        variances = [difference @ inverse[c::POSE_SIZE, c::POSE_SIZE] @ difference for c in (2, 5)]
+        assert found.sigma_px[slot] == pytest.approx(2 * np.mean(variances) ** 0.5, rel=1e-5, abs=1e-9)
+    assert found.step_sigma_px[0] == 0
+
+
+def test_sigma_is_the_size_of_the_errors():
+    n, steps, ends = 300, [], []
+    for seed in range(12):
+        planted = plant(n, 4, seed=seed)
+        solution = planted.solve()
+        spread = observed_spread(planted.pairs, planted.stack, solution)
+        equations = normal_equations(planted.pairs, planted.stack, solution)
+        known = uncertainty(equations, spread, [np.arange(n)], n)
+        frame = Frame.of(planted.stack.sizes_xy)
+        error = (frame.poses(solution.volume_from_slice) - frame.poses(planted.truth))[:, :, 2]
+        steps.append(np.diff(error, axis=0) / known.step_sigma_px[1:, None])
+        ends.append((error[[0, -1]] - error[n // 2]) / known.sigma_px[[0, -1], None])
+    assert 0.85 < np.std(steps) < 1.15
+    assert 0.6 < np.std(ends) < 1.4
+
+
+def test_a_long_stack_stays_exact():
+    """Round-off in the recursion must not grow: the two ends of a stack are alike."""
+    n = 8000
+    planted = plant(n, 2)
+    planted_solution = planted.pairs
+    from components.compose.pairs import Solution
+
+    m = len(planted_solution)
+    at_truth = Solution(volume_from_slice=planted.truth, weight=np.ones(m), residual_px=np.zeros(m))
+    equations = normal_equations(planted.pairs, planted.stack, at_truth)
+    known = uncertainty(equations, 1.0, [np.arange(n)], n)
+    assert known.sigma_px[0] == pytest.approx(known.sigma_px[-1], rel=0.02)
+    assert np.ptp(known.step_sigma_px[10:-10]) < 0.05 * known.step_sigma_px[n // 2]
+
+
+def test_a_slice_of_fewer_pairs_is_less_sure():
+    planted = plant(60, 4)
+    lone = ((planted.pairs.slot == 30) | (planted.pairs.neighbour == 30)) & (
+        planted.pairs.neighbour - planted.pairs.slot > 1
+    )
+    pairs = planted.pairs.chosen(~lone)
+    solution = type(planted)(planted.truth, planted.stack, pairs).solve()
+    equations = normal_equations(pairs, planted.stack, solution)
+    step = uncertainty(equations, 1.0, [np.arange(60)], 60).step_sigma_px
+    assert step[30] > 1.1 * step[20]

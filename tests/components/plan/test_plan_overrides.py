@@ -1,0 +1,81 @@
+"""The overrides file through the plan step: read from any storage, checked, and kept in the plan."""
+
+import pytest
+from test_plan import FIRST, plan_of, refusal, run, source  # noqa: F401 - a fixture
+
+from components.shared import units
+from components.shared.documents import Override
+from components.shared.storage import open_store
+
+
+@pytest.fixture
+def decisions(tmp_path):
+    def write(text):
+        path = tmp_path / "decisions.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_decisions_are_kept_in_the_plan_and_leave_the_matching_alone(source, tmp_path, decisions):  # noqa: F811
+    assert run(source).exit_code == 0
+    before = plan_of(tmp_path)
+    text = f"# looked at on Monday\n- {{z: {FIRST + 1}, skip: true}}\n- {{z: {FIRST + 3}, pin: [3, 4.5]}}\n"
+    assert run(source, overrides=decisions(text)).exit_code == 0
+    plan = plan_of(tmp_path)
+    assert plan.overrides == (Override(z=FIRST + 1, skip=True), Override(z=FIRST + 3, pin=(3, 4.5)))
+    assert plan.to_json() != before.to_json()
+    assert [units.chunk_hash(plan, c) for c in units.chunks(plan)] == [
+        units.chunk_hash(before, c) for c in units.chunks(before)
+    ]
+
+
+def test_an_edited_file_changes_the_plan(source, tmp_path, decisions):  # noqa: F811
+    run(source, overrides=decisions(f"- {{z: {FIRST}, skip: true}}"))
+    first = plan_of(tmp_path)
+    run(source, overrides=decisions(f"- {{z: {FIRST}, keep: true}}"))
+    assert plan_of(tmp_path).config == first.config
+    assert plan_of(tmp_path).overrides != first.overrides
+
+
+def test_an_empty_file_decides_nothing(source, tmp_path, decisions):  # noqa: F811
+    assert run(source, overrides=decisions("# nothing yet\n")).exit_code == 0
+    assert plan_of(tmp_path).overrides == ()
+
+
+def test_a_file_in_a_bucket(source, tmp_path, bucket):  # noqa: F811
+    open_store(f"gs://{bucket}").write("decisions.yaml", f"- {{z: {FIRST}, keep: true}}".encode())
+    assert run(source, overrides=f"gs://{bucket}/decisions.yaml").exit_code == 0
+    assert plan_of(tmp_path).overrides == (Override(z=FIRST, keep=True),)
+    refusal(run(source, overrides=f"gs://{bucket}/other.yaml"), 78)
+
+
+Z = FIRST + 2
+WRONG = {
+    f"- {{z: {FIRST - 1}, skip: true}}": "slice from 8 to 25",
+    f"- {{z: {Z}, skip: true}}\n- {{z: {Z}, keep: true}}": "contradict",
+    f"- {{z: {Z}, skip: true}}\n- {{z: {Z}, pin: [1, 2]}}": "contradict",
+    f"- {{z: {Z}, keep: true}}\n- {{z: {Z}, keep: true}}": "twice",
+    f"- {{z: {Z}, replace: {Z}}}": "another slice",
+    f"- {{z: {Z}, replace: 99}}": "another slice",
+    f"- {{z: {Z}, replace: 20}}\n- {{z: 20, skip: true}}": "not skipped",
+    f"- {{z: {FIRST}, cut: true}}": "slice before it",
+    f"- {{z: {Z}, skip: true, keep: true}}": "one thing",
+    f"- {{z: {Z}, skipp: true}}": "skipp",
+    f"- {{z: {Z}": "YAML",
+    "z: 5": "wrong",
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_a_wrong_file_gets_a_sentence(source, tmp_path, decisions, text):  # noqa: F811
+    sentence = refusal(run(source, overrides=decisions(text)), 78)
+    assert WRONG[text] in sentence
+    assert "decisions.yaml" in sentence
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_not_there(source, tmp_path):  # noqa: F811
+    sentence = refusal(run(source, overrides=tmp_path / "none.yaml"), 78)
+    assert "none.yaml, which does not exist" in sentence

@@ -1,0 +1,120 @@
+"""The check on thumbnails on the page: curves, the worst slices, and the way on after a failure."""
+
+import html
+from pathlib import Path
+
+import numpy as np
+import pytest
+from finished_run import finished_run
+from test_report_main import FAILED, drawn, read_page, report, run_json, undrawn  # noqa: F401 - fixtures
+
+from components.report.strips import make_strips
+from components.shared.geometry import translation
+from components.shared.preview import Gate, Preview, WorstSlice
+
+N = 20
+
+
+def preview_of(failures=(), enforced=True, n=N):
+    known = tuple([0.9] * (n - 1) + [None])
+    return Preview(
+        thumbnail_scale=0.5,
+        first_z=0,
+        ncc_next_before=known,
+        ncc_next_after=known,
+        ncc_second_before=known,
+        ncc_second_after=known,
+        median_before=0.5,
+        median_after=0.9,
+        worst=tuple(WorstSlice(z=z, ncc_previous=0.1, ncc_next=None, usual_ncc=0.9) for z in range(9, 19)),
+        gate=Gate(failures=failures, enforced=enforced),
+    )
+
+
+@pytest.fixture
+def run(tmp_path):
+    return finished_run(tmp_path)
+
+
+def test_a_passed_check_is_shown(run):
+    plan, _, process = run
+    process.write("preview.json", preview_of().to_json())
+    assert report(plan.config.output).exit_code == 0
+    text = read_page(plan.config.output)
+    assert "Check on thumbnails: passed." in text
+    assert "The way on" not in text
+    assert text.count('<figure class="strip">') == 8
+    assert text.count("data:image/png") == 4 + 8 * 3
+
+
+def test_a_failed_check_leads_the_page_with_the_way_on(run):
+    plan, _, process = run
+    process.write("preview.json", preview_of(["3 of <9> neighbours correlate far less"]).to_json())
+    report(plan.config.output, '{"state": "FAILED", "error": {"code": 9, "message": "task compose failed"}}')
+    text = html.unescape(read_page(plan.config.output))
+    heading = text[text.index("<h1") : text.index("</h1>")]
+    assert "The volume was not written: its slices do not pass the check on thumbnails." in heading
+    assert "3 of <9> neighbours correlate far less." in text
+    assert "- {z: 9, replace: nearest}" in text
+    assert f"fibstack resolve {plan.config.output} --overrides decisions.yaml" in text
+    assert f"fibstack resolve {plan.config.output} --set force=true" in text
+    assert "The same command goes on" not in text
+    document = run_json(Path(plan.config.output))
+    assert document["problems"] == ["3 of <9> neighbours correlate far less."]
+    assert not document["complete"]
+
+
+def test_another_failure_is_not_blamed_on_the_check(run):
+    plan, _, process = run
+    process.write("preview.json", preview_of(["3 of 9"]).to_json())
+    report(plan.config.output, FAILED)
+    assert run_json(Path(plan.config.output))["summary"][0].startswith("The run failed: tile: a slice")
+
+
+def test_a_check_that_is_not_enforced_warns(run):
+    plan, _, process = run
+    process.write("preview.json", preview_of(["3 of 9"], enforced=False).to_json())
+    assert report(plan.config.output).exit_code == 0
+    assert "not enforced" in read_page(plan.config.output)
+
+
+def test_a_preview_of_another_stack_is_not_shown(run):
+    plan, _, process = run
+    process.write("preview.json", preview_of(["3 of 9"], n=7).to_json())
+    report(plan.config.output, "Failed")
+    text = read_page(plan.config.output)
+    assert "Check on thumbnails" not in text
+    assert "preview.json is of an earlier run" in text
+
+
+def test_strips_show_each_slice_in_its_place(run):
+    """A bright square that moves with its slice stands still in a strip."""
+    _, transforms, _ = run
+    scale, at = 0.5, {8: (30, 40), 9: (50, 44), 10: (38, 20)}
+
+    def picture(z):
+        if z not in at:
+            return None
+        x, y = at[z]
+        values = np.zeros((100, 120), np.uint8)
+        values[y : y + 10, x : x + 10] = 255
+        return values
+
+    entries = [
+        s.model_copy(update={"matrix": translation(*(-np.array(at[s.z]) / scale)).tolist()})
+        if s.z in at
+        else s
+        for s in transforms.slices
+    ]
+    entries[10] = entries[10].model_copy(update={"action": "invert"})
+    moved = transforms.model_copy(update={"slices": tuple(entries)})
+    (strip,) = make_strips(preview_of().worst[:1], moved, scale, picture)
+    assert [frame.z for frame in strip.frames] == [8, 9, 10]
+    before, middle, after = (np.where(f.known, f.values, 0) for f in strip.frames)
+    assert middle.shape == (100, 120)
+    ys, xs = np.nonzero(middle > 128)
+    assert (xs.min(), ys.min(), len(xs)) == (50, 44, 100)
+    np.testing.assert_array_equal(before[44:54, 50:60], 255)
+    np.testing.assert_array_equal(after[44:54, 50:60], 0)
+    assert strip.frames[2].note == "invert"
+    assert not strip.frames[0].known[:, :20].any()
