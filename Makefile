@@ -48,8 +48,9 @@ format: $(VENV)/dev.stamp ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-manifests: $(VENV)/dev.stamp ## Compile the pipeline anew into manifests/
+manifests: $(VENV)/dev.stamp ## Compile the pipeline and the schemas anew into manifests/
 	$(BIN)/fibstack compile --output manifests/align-stack.kfp.yaml
+	$(BIN)/python -m components.shared.schemas manifests/schemas
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
         --no-header
