@@ -15,7 +15,7 @@ SAMPLE := run/sample
 OUTPUT ?= run/$(if $(SOURCE),$(notdir $(abspath $(SOURCE))),volume)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run view test check format manifests lock clean
+.PHONY: help setup run view test check format manifests pictures lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ format: $(VENV)/dev.stamp ## Format the code
 manifests: $(VENV)/dev.stamp ## Compile the pipeline and the schemas anew into manifests/
 	$(BIN)/fibstack compile --output manifests/align-stack.kfp.yaml
 	$(BIN)/python -m components.shared.schemas manifests/schemas
+
+pictures: run ## Make the pictures of README.md anew
+	$(BIN)/python docs/images/make.py $(OUTPUT) docs/images/sample-section.png
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
         --no-header

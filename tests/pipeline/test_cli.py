@@ -201,7 +201,7 @@ def test_help_needs_neither_kfp_nor_numpy():
         ({"numpy", "cv2"}, ["sample", "somewhere"], "step"),
         (
             {"tensorstore"},
-            "run --source s --image %d.png --minz 0 --maxz 1 --output o".split(),
+            ["run", "--source", "s", "--image", "%d.png", "--minz", "0", "--maxz", "1", "--output", "o"],
             "step",
         ),
     ],
