@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorstore as ts
-from conftest import Stack, fibstack, said
+from stack import Stack, fibstack, said
 from volumes import mean_of_level, through_cloud_volume, through_tensorstore
 
 
