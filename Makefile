@@ -17,7 +17,7 @@ SAMPLE := run/sample
 OUTPUT ?= run/$(if $(SOURCE),$(notdir $(abspath $(SOURCE))),volume)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run view test check format benchmark-alignment manifests lock clean
+.PHONY: help setup run view test check format benchmark-alignment manifests pictures lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,8 +53,12 @@ format: $(VENV)/dev.stamp ## Format the code
 benchmark-alignment: $(VENV)/dev.stamp ## Compare the alignment with its peers: DATA='DIR DIR' SECTIONS=DIR
 	@$(BIN)/python -m benchmarks.alignment $(addprefix --data ,$(DATA)) $(addprefix --sections ,$(SECTIONS)) $(ARGS)
 
-manifests: $(VENV)/dev.stamp ## Compile the pipeline anew into manifests/
+manifests: $(VENV)/dev.stamp ## Compile the pipeline and the schemas anew into manifests/
 	$(BIN)/fibstack compile --output manifests/align-stack.kfp.yaml
+	$(BIN)/python -m components.shared.schemas manifests/schemas
+
+pictures: run ## Make the pictures of README.md anew
+	$(BIN)/python docs/images/make.py $(OUTPUT) docs/images/sample-section.png
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
         --no-header

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import os
 import sys
@@ -107,6 +108,7 @@ def run(
         )
     config = read_config(config_path, given, changes)
     settings = _settings(settings_path)
+    _require_steps()
     _run(config, settings, jobs or _default_jobs(), log_dir or _default_log_dir())
 
 
@@ -142,7 +144,15 @@ def resolve(
     out differently are written again.
     """
     config = resolved_config(output, overrides, changes)
+    _require_steps()
     _run(config, _settings(settings_path), jobs or _default_jobs(), log_dir or _default_log_dir())
+
+
+def _require_steps() -> None:
+    """Refuse to start where the steps' libraries are missing: each task would fail, and be tried again."""
+    for module in ("cv2", "tensorstore"):
+        if importlib.util.find_spec(module) is None:
+            raise ModuleNotFoundError(name=module)
 
 
 def _settings(path: Path | None) -> Settings:

@@ -6,8 +6,10 @@ from components.shared.errors import ConfigError
 from components.shared.grid import ceil_div
 
 THUMBNAIL_SIDE_PX = 512
-MIN_CHUNK_LENGTH = 16
-"""Slices per call of `align`: below this the halo of neighbours costs more than the loop item saves."""
+FEW_CHUNKS = 8
+"""Enough to keep the cores of one machine busy to the end."""
+SHORTEST_CHUNK, USUAL_CHUNK = 8, 16
+"""Slices per call of `align`: each also prepares a halo of neighbours, so short chunks cost more in all."""
 
 
 def match_scale(longest_side_px: int, match_size_px: int, downsample_factor: float) -> float:
@@ -41,10 +43,11 @@ def thumbnail_scale(longest_side_px: int) -> float:
 
 
 def chunk_length(n_slices: int, fan: int) -> int:
-    """Slices per chunk, so that at most `fan` chunks cover the stack.
+    """Slices per chunk: about eight chunks for a small stack, at most `fan` for any.
 
     Example:
-        >>> chunk_length(13_696, 200), chunk_length(60, 200)
-        (69, 16)
+        >>> chunk_length(48, 200), chunk_length(1000, 200), chunk_length(13_696, 200)
+        (8, 16, 69)
     """
-    return max(MIN_CHUNK_LENGTH, ceil_div(n_slices, fan))
+    few = ceil_div(n_slices, FEW_CHUNKS)
+    return max(min(max(few, SHORTEST_CHUNK), USUAL_CHUNK), ceil_div(n_slices, fan))

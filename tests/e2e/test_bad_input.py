@@ -1,7 +1,7 @@
 """What a user's mistake gets: one sentence, the right exit code, and nothing written."""
 
 import pytest
-from conftest import Stack, fibstack
+from stack import Stack, fibstack
 
 
 @pytest.fixture

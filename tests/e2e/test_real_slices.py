@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from conftest import Stack, said
 from planted import plant
+from stack import Stack, said
 
 MEDULLA = Path(__file__).parents[3] / "shared" / "data" / "fibsem_medulla"
 

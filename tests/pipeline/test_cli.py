@@ -196,7 +196,15 @@ def test_help_needs_neither_kfp_nor_numpy():
 
 @pytest.mark.parametrize(
     ("blocked", "words", "extra"),
-    [({"kfp"}, ["compile", "--output", "-"], "submit"), ({"numpy", "cv2"}, ["sample", "somewhere"], "step")],
+    [
+        ({"kfp"}, ["compile", "--output", "-"], "submit"),
+        ({"numpy", "cv2"}, ["sample", "somewhere"], "step"),
+        (
+            {"tensorstore"},
+            ["run", "--source", "s", "--image", "%d.png", "--minz", "0", "--maxz", "1", "--output", "o"],
+            "step",
+        ),
+    ],
 )
 def test_missing_library_is_one_sentence(blocked, words, extra):
     result = bare(blocked, *words)

@@ -82,9 +82,9 @@ def test_a_sound_stack_is_planned(source: Path, tmp_path: Path) -> None:
         1.0,
         1.0,
     )
-    assert (plan.chunk_length, plan.fan) == (16, 200)
+    assert (plan.chunk_length, plan.fan) == (8, 200)
     assert (tmp_path / "parameters/process_uri").read_text() == str(tmp_path / "out/process")
-    assert json.loads((tmp_path / "parameters/chunks").read_text()) == ["8-23", "24-25"]
+    assert json.loads((tmp_path / "parameters/chunks").read_text()) == ["8-15", "16-23", "24-25"]
     assert set(files_below(tmp_path / "out")) == {"process/plan.json"}
 
 
@@ -109,11 +109,11 @@ def test_a_second_run_writes_the_same_bytes_and_lists_only_what_is_left(source: 
     path = tmp_path / "out/process/plan.json"
     before, written_ns = path.read_bytes(), path.stat().st_mtime_ns
     plan = plan_of(tmp_path)
-    done = Record(step="align", unit="8-23", input_hash=units.chunk_hash(plan, Span(8, 23)), outputs=())
+    done = Record(step="align", unit="8-15", input_hash=units.chunk_hash(plan, Span(8, 15)), outputs=())
     commit(LocalStore(tmp_path / "out/process"), done)
     assert run(source).exit_code == 0
     assert (path.read_bytes(), path.stat().st_mtime_ns) == (before, written_ns)
-    assert (tmp_path / "parameters/chunks").read_text() == '["24-25"]'
+    assert (tmp_path / "parameters/chunks").read_text() == '["16-23","24-25"]'
 
 
 def test_another_setting_replans_and_a_changed_slice_is_matched_again(source: Path, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_another_setting_replans_and_a_changed_slice_is_matched_again(source: Pa
     assert (tmp_path / "parameters/chunks").read_text() == "[]"
     write_slice(source / "img.00025.png", width=64)
     assert run(source, clip_limit=0.1).exit_code == 0
-    assert (tmp_path / "parameters/chunks").read_text() == '["8-23","24-25"]'
+    assert (tmp_path / "parameters/chunks").read_text() == '["16-23","24-25"]'
 
 
 @pytest.mark.parametrize("changes", [{"minz": 9}, {"maxz": 24}, {"image": "copy/img.%05d.png"}])
