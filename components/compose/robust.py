@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from components.compose import chain
 from components.compose.pairs import Floats, Pairs, Solution, Stack
 from components.compose.system import NormalEquations
 from components.compose.ties import MODEL_SIGMA_PX, Frame, Ties
@@ -22,7 +23,8 @@ from components.compose.ties import MODEL_SIGMA_PX, Frame, Ties
 TURN_SIGMA_PX = 1.0
 SHAPE_SIGMA_PX = 0.2
 """Priors: second difference of the linear part along z, at the corner; its rotation, and its scale and shear.
-A stage may turn from slice to slice, a block does not stretch. Robust, so that a true step may be."""
+A stage may turn from slice to slice, a block does not stretch. Robust, so that a true step may be; and as
+loose as the usual bend from pair to pair, for serial sections do stretch."""
 UPRIGHT_SIGMA_PX = 3.0 * 1000.0**0.5
 """Prior: linear part from the identity, at the corner: 3 px for the mean of 1,000 slices."""
 SHEAR_SIGMA_PX = UPRIGHT_SIGMA_PX / 3
@@ -71,7 +73,7 @@ def solve(pairs: Pairs, stack: Stack, cuts: Collection[int] = ()) -> Solution:
     """
     frame = Frame.of(stack.sizes_xy)
     ties = Ties.of(pairs, stack, frame)
-    system = _System(ties, frame, smooth_bends(len(stack), cuts))
+    system = _System(ties, frame, smooth_bends(len(stack), cuts), usual_bends_px(pairs, len(stack), frame))
     poses = frame.identities(len(stack))
     trust = np.where(ties.still(frame), STILL_TRUST, 1.0)
     one_vote = trust * MODEL_SIGMA_PX**-2
@@ -102,7 +104,7 @@ def normal_equations(
     """The equations whose minimum a solution of `solve` is, at that solution."""
     frame = Frame.of(stack.sizes_xy)
     ties = Ties.of(pairs, stack, frame)
-    system = _System(ties, frame, smooth_bends(len(stack), cuts))
+    system = _System(ties, frame, smooth_bends(len(stack), cuts), usual_bends_px(pairs, len(stack), frame))
     poses = frame.poses(solution.volume_from_slice)
     return system.equations(poses, solution.weight / ties.sigma_px**2, _geman_mcclure(1.0))
 
@@ -160,6 +162,15 @@ def bends_px(poses: Floats, forms: Sequence[_Form]) -> Floats:
     return second
 
 
+def usual_bends_px(pairs: Pairs, n_slices: int, frame: Frame) -> tuple[float, float]:
+    """Medians of the bends of rotation and shape along the plain chain of neighbouring pairs."""
+    if n_slices < 3:
+        return 0.0, 0.0
+    poses = frame.poses(chain.compose(chain.of_neighbours(pairs), n_slices).volume_from_slice)
+    turn, shape = (float(np.median(bends_px(poses, forms))) for forms in (_TURN, _SHAPE))
+    return turn, shape
+
+
 @dataclass(frozen=True, slots=True)
 class _System:
     """What stays the same from round to round."""
@@ -168,6 +179,8 @@ class _System:
     frame: Frame
     smooth: Floats
     """[n - 2] which bends the priors act on."""
+    usual_bends_px: tuple[float, float]
+    """Of the rotation and of the shape."""
 
     def step(self, poses: Floats, weights: Floats, loss: _Loss) -> Floats:
         """One weighted least-squares solve; `loss` weighs the bends of the present poses."""
@@ -178,8 +191,11 @@ class _System:
         equations = NormalEquations(poses, reach=max(2, self.ties.reach))
         equations.add_ties(self.ties, weights)
         if len(poses) > 2:
-            for forms, sigma_px in ((_TURN, TURN_SIGMA_PX), (_SHAPE, SHAPE_SIGMA_PX)):
-                stiffness = self.smooth * loss(bends_px(poses, forms)) / sigma_px**2
+            for forms, least_px, usual_px in zip(
+                (_TURN, _SHAPE), (TURN_SIGMA_PX, SHAPE_SIGMA_PX), self.usual_bends_px, strict=True
+            ):
+                bends = bends_px(poses, forms) / max(1.0, usual_px)
+                stiffness = self.smooth * loss(bends) / max(least_px, usual_px) ** 2
                 for form in forms:
                     bend = [(ahead, n, c * w) for ahead, w in _SECOND_DIFFERENCE for n, c in form]
                     equations.add_prior(bend, stiffness)

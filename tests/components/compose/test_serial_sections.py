@@ -1,0 +1,29 @@
+"""Serial sections stretch from one to the next: the pairs say so, and the priors must not overrule them."""
+
+import numpy as np
+
+from components.compose.pairs import Pairs, Stack
+from components.compose.robust import solve
+from components.shared.accuracy import neighbour_errors
+from components.shared.geometry import grid_points, translation
+
+
+def test_a_chain_of_stretching_pairs_is_believed():
+    rng = np.random.default_rng(3)
+    n, side = 12, 1000.0
+    true = np.tile(np.eye(3), (n, 1, 1))
+    true[:, :2, :2] += rng.normal(0, 0.01, (n, 2, 2))
+    true[:, :2, 2] = rng.normal(0, 10, (n, 2))
+    centre = translation(-(side - 1) / 2, -(side - 1) / 2)
+    true = np.linalg.inv(centre) @ true @ centre
+    slots = np.arange(n - 1)
+    pairs = Pairs(
+        slot=slots,
+        neighbour=slots + 1,
+        neighbour_from_slice=np.linalg.solve(true[1:], true[:-1]),
+        sigma_px=np.full(n - 1, 0.4),
+    )
+    solution = solve(pairs, Stack(z=np.arange(n), sizes_xy=np.full((n, 2), side)))
+    assert solution.kept.all()
+    errors = neighbour_errors(solution.volume_from_slice, true, grid_points(side, side))
+    assert errors.max() < 0.5
