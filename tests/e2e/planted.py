@@ -15,13 +15,13 @@ ROOM_PX = 45.0
 """How far the window's centre may walk; the rest of the 520 px is for its rotation."""
 
 
-def plant(source: Path, target: Path, seed: int, moving: bool = True) -> tuple[int, int]:
+def plant(source: Path, target: Path, seed: int, n_slices: int, moving: bool) -> tuple[int, int]:
     """Write windowed slices and their truth.json to `target`; returns the first and last z."""
     rng = np.random.default_rng(seed)
     target.mkdir(parents=True)
     shift, angle_deg = np.zeros(2), 0.0
     slices = []
-    for z, path in enumerate(sorted(source.glob("img.*.png"))):
+    for z, path in enumerate(sorted(source.glob("img.*.png"))[:n_slices]):
         picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if moving:
             step = rng.normal(0, 3.0, 2) + (rng.random() < 0.05) * rng.normal(0, 20.0, 2)

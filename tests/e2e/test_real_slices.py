@@ -13,16 +13,16 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def _aligned(run_folder: Path, name: str, moving: bool):
+def _aligned(run_folder: Path, name: str, n_slices: int, moving: bool):
     source = run_folder / name
-    first, last = plant(MEDULLA, source, seed=11, moving=moving)
+    first, last = plant(MEDULLA, source, seed=11, n_slices=n_slices, moving=moving)
     stack = Stack(source, run_folder / f"{name}-volume", first, last)
     stack.run("--set", "resolution=10", "--jobs", 2)
     return stack.accuracy()
 
 
 def test_planted_motion_is_recovered(run_folder: Path, figure):
-    accuracy = _aligned(run_folder, "medulla-planted", moving=True)
+    accuracy = _aligned(run_folder, "medulla-planted", n_slices=60, moving=True)
     figure(f"real slices, planted motion: {said(accuracy)}")
     assert accuracy.mean_px <= 0.35
     assert accuracy.p95_px <= 0.7
@@ -30,6 +30,6 @@ def test_planted_motion_is_recovered(run_folder: Path, figure):
 
 
 def test_aligned_slices_stay_where_they_are(run_folder: Path, figure):
-    accuracy = _aligned(run_folder, "medulla-still", moving=False)
+    accuracy = _aligned(run_folder, "medulla-still", n_slices=30, moving=False)
     figure(f"real slices, unmoved: {said(accuracy)}")
     assert accuracy.mean_px <= 0.3
