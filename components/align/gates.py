@@ -41,6 +41,10 @@ SMALL_MOTION_PX = 3.0
 """Motion below this, at matching scale, need not improve the correlation: tissue itself moves as much."""
 _NCC_SLACK = 0.02
 MIN_ABOVE_CHANCE = 0.1
+MIN_ABOVE_CHANCE_ALONE = 0.08
+"""For a search that no window confirms: four times the spread that it has between mirrored slices."""
+WHOLE_FRAME_SIGMA_PX = 6.0
+"""Error of such a search at matching scale."""
 
 
 def coverage(

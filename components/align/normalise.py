@@ -26,7 +26,11 @@ CURTAIN_WIDTH_SIGMA_PX = 6.0
 SMOOTH_SIGMA_PX = 2.0
 """Grain below this is noise in a poor slice."""
 BAND_SIGMAS_PX = (1.5, 16.0)
-"""The band that sub-pixel refinement looks at."""
+"""The band that the windows of sub-pixel refinement look at: without grain, so that a few pixels suffice."""
+DETAIL_SIGMAS_PX = (0.5, 8.0)
+"""The band that the whole picture is compared in, which averages the grain out."""
+DETAIL_MOST_STD = 1.5
+"""Standard deviations that are the most it shows."""
 CONTENT_CELLS = 8
 """Content is counted in this many cells per side."""
 _STD_FLOOR = 0.15
@@ -135,6 +139,24 @@ def band_passed(picture: NDArray[np.float32], shown: NDArray[np.bool_]) -> Pictu
     band = blurred(filled, fine) - blurred(filled, coarse)
     band[~shown] = 0
     return _to_picture(band / max(float(band.std()), _FLAT))
+
+
+def detail_picture(picture: NDArray[np.float32], shown: NDArray[np.bool_]) -> Picture:
+    """The finest structures, without curtains, and none louder than the usual one.
+
+    Dirt on the detector or a bright fold then weighs no more than the membrane beside it.
+
+    Args:
+        picture: [y, x] at detail scale, any grey levels.
+        shown: from `where_shown`; the rest becomes grey.
+    """
+    fine, coarse = DETAIL_SIGMAS_PX
+    plain = _without_curtains(_filled(picture, shown))
+    band = blurred(plain, fine) - blurred(plain, coarse)
+    band[~shown] = 0
+    standard = band / max(float(band.std()), _FLAT)
+    most = np.float32(DETAIL_MOST_STD)
+    return _to_picture(np.clip(standard, -most, most) * (GREY / GREY_PER_STD / most))
 
 
 def _filled(picture: NDArray[np.float32], shown: NDArray[np.bool_]) -> NDArray[np.float32]:

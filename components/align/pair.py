@@ -1,8 +1,8 @@
 """One pair of slices, from what is prepared of them to the evidence on how they lie.
 
-A pair goes through attempts, the normal one first. Each proposes a transform; every proposal is refined
-and passes the same gates. The first that passes is the evidence. Where none does, the pair is refused for
-the reason of the normal attempt: there is never an identity in place of an answer.
+A pair goes through attempts, the normal one first. Each proposes a transform; every proposal but that of the
+last attempt is refined, and all pass gates. The first that passes is the evidence. Where none does, the pair
+is refused for the reason of the normal attempt: there is never an identity in place of an answer.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from components.align import gates
 from components.align.correlation import agreement
@@ -18,10 +20,12 @@ from components.align.features import Features, cell_of
 from components.align.gates import Reason
 from components.align.matching import PointPairs, consensus, match_features
 from components.align.models import choose, fit_ladder, motion_rms_px
+from components.align.normalise import enlarged
 from components.align.prepare import PreparedSlice, refinement_scale
 from components.align.refine import difference, refine
 from components.align.search import whole_frame_search
 from components.align.static import moving_consensus, static_pixels
+from components.align.whole import corrected
 from components.shared.documents import Matrix3, Model, PairRecord
 from components.shared.geometry import (
     Matrix,
@@ -47,6 +51,8 @@ class PairFit:
     """Robust standard deviation of a point along one axis."""
     sigma_px: float
     """1-sigma of the transform near the picture's centre."""
+    weights: NDArray[np.float64]
+    """[n] of the point pairs, 0..1; 0 is an outlier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +112,23 @@ def _by_whole_frame(slice_: PreparedSlice, neighbour: PreparedSlice) -> Evidence
     return _examined(slice_, neighbour, Evidence(), at_full_resolution(found.matrix, slice_.match_scale))
 
 
+def _by_whole_frame_alone(slice_: PreparedSlice, neighbour: PreparedSlice) -> Evidence:
+    """The search by itself, where sections share shapes but no windows: coarse, and said to be."""
+    found = whole_frame_search(slice_.matching, neighbour.matching)
+    if found.ncc < found.chance + gates.MIN_ABOVE_CHANCE_ALONE:
+        return Evidence(refused="ncc_not_above_chance")
+    coarse_px = gates.WHOLE_FRAME_SIGMA_PX / slice_.match_scale
+    fit = PairFit(
+        model="rigid",
+        matrix=at_full_resolution(found.matrix, slice_.match_scale),
+        residuals_px={},
+        spread_px=coarse_px,
+        sigma_px=coarse_px,
+        weights=np.ones(0),
+    )
+    return Evidence(fit=fit, ncc=found.ncc, refused=gates.refusal_of_matrix(fit.matrix))
+
+
 def _inverted_by_features(slice_: PreparedSlice, neighbour: PreparedSlice) -> Evidence:
     return _by_features(slice_, neighbour.inverted())
 
@@ -123,6 +146,7 @@ _ATTEMPTS: tuple[tuple[str, Callable[[PreparedSlice, PreparedSlice], Evidence]],
     ("whole_frame", _by_whole_frame),
     ("inverted", _inverted_by_whole_frame),
     ("fine", _by_fine_features),
+    ("whole_frame_alone", _by_whole_frame_alone),
 )
 """The attempts in their order, each with the name that a record gives as its `fallback`."""
 
@@ -198,12 +222,26 @@ def _refined(slice_: PreparedSlice, neighbour: PreparedSlice, evidence: Evidence
     scale = refinement_scale(slice_.match_scale)
     found = refine(slice_.band, neighbour.band, _at_scale(coarse, scale))
     n_kept = len(found.pairs)
-    if not gates.windows_suffice(n_kept, found.n_windows):
+    if not gates.windows_suffice(n_kept, len(found.kept)):
         return evidence
     fit = _fit(slice_, found.pairs, scale, found.n_independent)
     if fit.spread_px * scale > gates.MAX_WINDOW_SPREAD_PX:
         return evidence
-    return replace(evidence, fit=fit, n_windows=n_kept)
+    trusted = found.trusted(fit.weights, slice_.band.shape)
+    return replace(evidence, fit=_over_whole_picture(slice_, neighbour, fit, trusted), n_windows=n_kept)
+
+
+def _over_whole_picture(
+    slice_: PreparedSlice, neighbour: PreparedSlice, fit: PairFit, trusted: NDArray[np.bool_]
+) -> PairFit:
+    """A fit with its last correction, from the trusted pixels that both slices show."""
+    shape, matrix = slice_.detail.shape, _at_scale(fit.matrix, slice_.detail_scale)
+    there = enlarged(neighbour.matching.shown, neighbour.detail.shape).astype(np.uint8)
+    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    seen = cv2.warpAffine(there, matrix[:2], (shape[1], shape[0]), flags=flags) > 0
+    compared = enlarged(trusted, shape) & enlarged(slice_.matching.shown, shape) & seen
+    found = corrected(slice_.detail, neighbour.detail, matrix, fit.model, compared)
+    return replace(fit, matrix=at_full_resolution(found, slice_.detail_scale))
 
 
 def _fit(slice_: PreparedSlice, pairs: PointPairs, scale: float, n_independent: float) -> PairFit:
@@ -218,6 +256,7 @@ def _fit(slice_: PreparedSlice, pairs: PointPairs, scale: float, n_independent: 
         residuals_px={model: fit.rms_px / scale for model, fit in fits.items()},
         spread_px=chosen.sigma_px / scale,
         sigma_px=chosen.sigma_px / scale / effective**0.5,
+        weights=chosen.weights,
     )
 
 

@@ -16,6 +16,7 @@ from components.align.normalise import (
     Picture,
     Raw,
     band_passed,
+    detail_picture,
     enlarged,
     matching_picture,
     resized,
@@ -23,6 +24,9 @@ from components.align.normalise import (
 )
 from components.align.statistics import slice_statistics
 from components.shared.documents import SliceStatistics
+
+_DETAIL_SIDE_PX = 1280
+"""The correction over the whole picture has three numbers, and needs no more pixels than these."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +42,16 @@ class PreparedSlice:
     features: Features
     band: Picture
     """At refinement scale."""
+    detail: Picture
+    """At detail scale."""
 
     @property
     def z(self) -> int:
         return self.statistics.z
+
+    @property
+    def detail_scale(self) -> float:
+        return detail_scale(self.size_xy)
 
     @cached_property
     def smooth_features(self) -> Features:
@@ -62,6 +72,7 @@ class PreparedSlice:
             matching=replace(self.matching, picture=_turned_round(self.matching.picture)),
             features=turned_round(self.features),
             band=_turned_round(self.band),
+            detail=_turned_round(self.detail),
         )
 
     def without(self, hidden: NDArray[np.bool_]) -> PreparedSlice:
@@ -70,13 +81,14 @@ class PreparedSlice:
         Args:
             hidden: [y, x] at matching scale.
         """
-        picture, band = self.matching.picture.copy(), self.band.copy()
-        picture[hidden] = GREY
-        band[enlarged(hidden, band.shape)] = GREY
+        picture, band, detail = self.matching.picture.copy(), self.band.copy(), self.detail.copy()
+        for painted in (picture, band, detail):
+            painted[enlarged(hidden, painted.shape)] = GREY
         return replace(
             self,
             matching=replace(self.matching, picture=picture, shown=self.matching.shown & ~hidden),
             band=band,
+            detail=detail,
         )
 
 
@@ -92,6 +104,16 @@ def refinement_scale(match_scale: float) -> float:
     return 2.0 ** math.floor(math.log2(min(1.0, 2 * match_scale)))
 
 
+def detail_scale(size_xy: tuple[int, int]) -> float:
+    """The scale at which whole pictures are compared: the largest power of two that keeps them small.
+
+    Example:
+        >>> detail_scale((1280, 900)), detail_scale((5000, 5000))
+        (1.0, 0.25)
+    """
+    return 2.0 ** -max(math.ceil(math.log2(max(size_xy) / _DETAIL_SIDE_PX)), 0)
+
+
 def prepare(z: int, image: Raw, match_scale: float) -> PreparedSlice:
     """Compute the statistics, pictures and features of a raw slice.
 
@@ -104,6 +126,8 @@ def prepare(z: int, image: Raw, match_scale: float) -> PreparedSlice:
     matching = matching_picture(small)
     features = extract_features(matching.picture, matching.shown)
     fine = resized(image, refinement_scale(match_scale))
+    size_xy = (image.shape[1], image.shape[0])
+    detailed = resized(image, detail_scale(size_xy))
     return PreparedSlice(
         statistics=slice_statistics(
             z,
@@ -113,11 +137,12 @@ def prepare(z: int, image: Raw, match_scale: float) -> PreparedSlice:
             content=matching.content,
             n_features=len(features),
         ),
-        size_xy=(image.shape[1], image.shape[0]),
+        size_xy=size_xy,
         match_scale=match_scale,
         matching=matching,
         features=features,
         band=band_passed(fine, enlarged(matching.shown, fine.shape)),
+        detail=detail_picture(detailed, enlarged(matching.shown, detailed.shape)),
     )
 
 

@@ -28,6 +28,8 @@ _MAX_SECOND_PEAK = 0.9
 _PEAK_RADIUS_PX = 4
 _MAX_DISAGREEMENT_PX = 1.0
 """Between the template search and the ECC."""
+_APART_SIDES = 1.8
+"""Windows nearer than this many sides share structures, which move as one and not as the slice does."""
 _ECC_STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 200, 1e-7)
 """Looser criteria stop early, up to 0.9 px off."""
 _NO_MASK: Any = None
@@ -40,10 +42,32 @@ class Refinement:
 
     pairs: PointPairs
     """Centres of the windows that gave a displacement, in pixels of the refinement pictures."""
-    n_windows: int
-    """Windows that were looked at."""
-    n_independent: float
-    """Windows kept, counting overlap once."""
+    corners_px: NDArray[np.int64]
+    """[m, 2] first pixel (x, y) of every window that was looked at."""
+    kept: NDArray[np.bool_]
+    """[m] those that gave a displacement."""
+    side_px: int
+    """Side of a window."""
+
+    @property
+    def n_independent(self) -> float:
+        """Windows kept, counting once what they share."""
+        return _n_independent(self.pairs.slice_px, self.side_px)
+
+    def trusted(self, weights: NDArray[np.float64], shape_yx: tuple[int, ...]) -> NDArray[np.bool_]:
+        """[y, x] pixels of the slice but for those of windows that say otherwise than the others.
+
+        Args:
+            weights: of the pairs in a fit, 0 for an outlier.
+            shape_yx: of the picture.
+        """
+        believed = self.kept.copy()
+        believed[self.kept] = weights > 0
+        trusted = np.ones(shape_yx, np.bool_)
+        for truth in (False, True):  # what a believed window shows is trusted, whatever its neighbours say
+            for x, y in self.corners_px[believed == truth]:
+                trusted[y : y + self.side_px, x : x + self.side_px] = truth
+        return trusted
 
 
 def refine(picture: Picture, neighbour: Picture, neighbour_from_slice: Matrix) -> Refinement:
@@ -61,7 +85,7 @@ def refine(picture: Picture, neighbour: Picture, neighbour_from_slice: Matrix) -
     displacements = np.array([d for d in found if d is not None], np.float64).reshape(-1, 2)
     source: Points = corners[kept].astype(np.float64) + (side - 1) / 2
     target = transform_points(neighbour_from_slice, source + displacements)
-    return Refinement(PointPairs(source, target), len(corners), _n_independent(source, side))
+    return Refinement(PointPairs(source, target), corners, kept, side)
 
 
 def difference(picture: Picture, neighbour: Picture) -> float | None:
@@ -164,8 +188,8 @@ def _parabola_top(three: NDArray[np.float32]) -> float:
 
 
 def _n_independent(centers: Points, side: int) -> float:
-    """Number of windows, or of windows that fit side by side into the area they cover, if that is less."""
+    """Number of windows, or of those that lie apart in the area they cover, if that is less."""
     if len(centers) == 0:
         return 0.0
     extent = centers.max(axis=0) - centers.min(axis=0) + side
-    return float(min(len(centers), np.prod(extent) / side**2))
+    return float(min(len(centers), np.prod(extent) / (_APART_SIDES * side) ** 2))

@@ -46,7 +46,7 @@ class FrameMatch:
     ncc: float
     """Correlation there."""
     chance: float
-    """The best that the same search finds with the neighbour upside down, where there is nothing to find."""
+    """The best that the same search finds with the neighbour mirrored, where there is nothing to find."""
 
 
 def whole_frame_search(slice_: MatchingPicture, neighbour: MatchingPicture) -> FrameMatch:
@@ -58,8 +58,9 @@ def whole_frame_search(slice_: MatchingPicture, neighbour: MatchingPicture) -> F
     scale = min(1.0, _SEARCH_SIZE_PX / max(*slice_.picture.shape, *neighbour.picture.shape))
     signals = _signal(slice_, scale), _signal(neighbour, scale)
     found, ncc = _best_motion(*signals)
-    upside_down = tuple(np.flip(part) for part in signals[1])
-    _, chance = _best_motion(signals[0], (upside_down[0], upside_down[1]))
+    neighbour_signal, shown = signals[1]
+    mirrored = [(np.flip(neighbour_signal, axes), np.flip(shown, axes)) for axes in (0, 1, (0, 1))]
+    chance = max(_best_motion(signals[0], other)[1] for other in mirrored)
     coarse = at_full_resolution(found, scale)
     return FrameMatch(matrix=_closer(slice_, neighbour, coarse), ncc=ncc, chance=chance)
 

@@ -80,7 +80,7 @@ def solve(pairs: Pairs, stack: Stack, cuts: Collection[int] = ()) -> Solution:
     poses = system.step(poses, one_vote, np.ones_like)
     for _ in range(L1_ROUNDS):
         poses = system.step(poses, one_vote * _l1(ties.residuals_px(poses)), _l1)
-    units = np.maximum(3 * ties.sigma_px, max(1.0, _usual_px(ties.residuals_px(poses))))
+    units = np.maximum(3 * ties.vote_sigma_px, max(1.0, _usual_px(ties.residuals_px(poses))))
     allowed = np.ones(len(ties.slot))
     poses, weights = _anneal(system, poses, units, allowed, trust)
     allowed = _supported(ties, len(stack), weights, trust)
@@ -125,7 +125,7 @@ def _anneal(
     for scale in ANNEALED_SCALES:
         loss = _geman_mcclure(float(scale))
         weights = allowed * loss(ties.residuals_px(poses) / units)
-        poses = system.step(poses, trust * weights / ties.sigma_px**2, loss)
+        poses = system.step(poses, trust * weights / ties.vote_sigma_px**2, loss)
     return poses, allowed * loss(ties.residuals_px(poses) / units)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from components.compose.closure import sigmas_by_distance
 from components.compose.pairs import Floats, Integers, Pairs, Stack
 from components.shared.geometry import Matrix
 
@@ -74,8 +75,10 @@ class Ties:
     neighbour: Integers
     own_points: Floats
     neighbour_points: Floats
+    vote_sigma_px: Floats
+    """[m] expected before the stack has been looked at, with the share of what no model explains."""
     sigma_px: Floats
-    """[m] with the share of what no model explains."""
+    """[m] as the closures of the stack tell (closure.py): the weights of pairs that are believed."""
 
     @property
     def reach(self) -> int:
@@ -89,12 +92,14 @@ class Ties:
         shift = pairs.neighbour_from_slice[:, :2, 2]
         moved = own @ pairs.neighbour_from_slice[:, :2, :2].transpose(0, 2, 1) + shift[:, None]
         distance = stack.z[pairs.neighbour] - stack.z[pairs.slot]
+        expected_px = np.hypot(pairs.sigma_px, MODEL_SIGMA_PX * np.sqrt(distance))
         return cls(
             slot=pairs.slot,
             neighbour=pairs.neighbour,
             own_points=_normalised(own, frame),
             neighbour_points=_normalised(moved, frame),
-            sigma_px=np.hypot(pairs.sigma_px, MODEL_SIGMA_PX * np.sqrt(distance)),
+            vote_sigma_px=expected_px,
+            sigma_px=_as_closures_tell(expected_px, distance, sigmas_by_distance(pairs, stack)),
         )
 
     def still(self, frame: Frame) -> NDArray[np.bool_]:
@@ -127,6 +132,16 @@ class Ties:
     def _in_volume(self, poses: Floats) -> Floats:
         positions: Floats = self.own_points @ poses[self.slot].transpose(0, 2, 1)
         return positions
+
+
+def _as_closures_tell(expected_px: Floats, distance: Integers, by_distance: dict[int, float]) -> Floats:
+    """The expected sigmas, scaled at each distance to what the closures say of it."""
+    sigma_px = expected_px.copy()
+    for d, told_px in by_distance.items():
+        at = distance == d
+        if at.any():
+            sigma_px[at] *= told_px / np.median(expected_px[at])
+    return sigma_px
 
 
 def common_points(pairs: Pairs, sizes_xy: Floats) -> Floats:

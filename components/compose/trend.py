@@ -31,7 +31,7 @@ from components.compose.ties import Frame, Ties
 from components.compose.tracks import LONG, linear_parts, linear_tracks, slow_trend
 from components.shared.config import RunConfig
 
-_PIN_SIGMA_PX = 1e-3
+_PIN_SIGMA_PX = 1e-5
 
 
 def settle(pairs: Pairs, stack: Stack, solution: Solution, steering: Steering, config: RunConfig) -> Solution:

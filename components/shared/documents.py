@@ -197,6 +197,7 @@ class PairRecord(Document):
 
     `inverted` says that one of the two slices has its grey levels turned round. `static_pattern` says that
     something stays in place while the tissue moves. `wide` is a neighbour further than usual.
+    `whole_frame_alone` is good to some px, since no window confirms it.
     """
     difference: float | None = None
     """Mean absolute difference as they lie, in standard deviations of the band-passed pictures; 0 is a copy.

@@ -131,5 +131,5 @@ def test_placement_says_how_sure_it_is(tmp_path):
     found = placed(tmp_path, plant(N, 4, width=WIDTH))
     known = found.uncertainty
     assert known.sigma_px.shape == known.step_sigma_px.shape == (N,)
-    assert 0 < known.step_sigma_px[1:].max() < 0.2
+    assert 0 < known.step_sigma_px[1:].max() < 0.3
     assert found.trends.policy == "hybrid"
