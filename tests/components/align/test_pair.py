@@ -19,7 +19,8 @@ from components.shared.documents import PairRecord
 from components.shared.geometry import Matrix, rotation_about, transform_points, translation
 
 CENTER = ((SIZE_PX - 1) / 2, (SIZE_PX - 1) / 2)
-MEDULLA = Path(__file__).parents[4] / "shared" / "data" / "fibsem_medulla"
+DATA = Path(__file__).parents[4] / "shared" / "data"
+MEDULLA, SERIAL = DATA / "fibsem_medulla", DATA / "sstem_vnc"
 
 
 def pair_of(a: np.ndarray, b: np.ndarray, match_scale: float = 1.0) -> PairRecord:
@@ -272,6 +273,18 @@ def test_real_neighbours_with_planted_motion(angle_deg: float) -> None:
 def test_real_slices_far_apart_are_refused() -> None:
     a, b = (cv2.imread(str(MEDULLA / f"img.{z:05d}.png"), cv2.IMREAD_GRAYSCALE) for z in (0, 59))
     assert not pair_of(a, b).accepted
+
+
+@pytest.mark.skipif(not SERIAL.is_dir(), reason="the real sections are not here")
+def test_the_next_but_one_serial_section_is_found_roughly_and_its_mirror_is_not() -> None:
+    """Published as aligned, to 2 to 8 px; no window of the two sections agrees."""
+    a, b = (cv2.imread(str(SERIAL / f"img.{z:05d}.png"), cv2.IMREAD_GRAYSCALE) for z in (6, 8))
+    found = pair_of(a, b)
+    assert (found.accepted, found.fallback, found.n_windows) == (True, "whole_frame_alone", 0)
+    assert found.sigma_px >= 6
+    corners = [[0, 0], [1023, 0], [0, 1023], [1023, 1023]]
+    assert np.abs(transform_points(np.array(found.matrix), corners) - corners).max() < 15
+    assert not pair_of(a, np.ascontiguousarray(np.fliplr(b))).accepted
 
 
 def test_record_does_not_depend_on_the_number_of_threads() -> None:

@@ -1,0 +1,79 @@
+"""The last correction of a pair, over the whole picture."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from planted_pair import SIZE_PX, error_px, render, texture
+
+from components.align.normalise import band_passed, detail_picture
+from components.align.whole import corrected
+from components.shared.geometry import Matrix, rotation_about, translation
+
+CENTER = ((SIZE_PX - 1) / 2, (SIZE_PX - 1) / 2)
+EVERYWHERE = np.ones((SIZE_PX, SIZE_PX), bool)
+
+
+def detail(picture: np.ndarray) -> np.ndarray:
+    return detail_picture(picture.astype(np.float32), np.ones(picture.shape, bool))
+
+
+def pair(truth: Matrix, noise: float = 4.0) -> tuple[np.ndarray, np.ndarray]:
+    scene = texture(1)
+    return detail(render(scene, seed=1)), detail(render(scene, truth, noise=noise, seed=2))
+
+
+@pytest.mark.parametrize("angle_deg", [0.3, -0.3])
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (3.3, -7.6)])
+def test_it_takes_a_transform_from_near_to_exact(angle_deg: float, shift: tuple[float, float]) -> None:
+    truth = translation(*shift) @ rotation_about(CENTER, math.radians(angle_deg))
+    start = translation(0.6, -0.4) @ truth @ rotation_about(CENTER, 0.001)
+    found = corrected(*pair(truth), start, "rigid", EVERYWHERE)
+    assert error_px(found, truth) < 0.03
+
+
+def test_a_translation_stays_one() -> None:
+    found = corrected(*pair(rotation_about(CENTER, 0.002)), translation(0.5, 0.5), "translation", EVERYWHERE)
+    assert np.allclose(found[:2, :2], np.eye(2))
+    assert np.hypot(*found[:2, 2]) < 0.1
+
+
+def test_stretch_and_shear_stay_as_they_are() -> None:
+    shape = translation(*CENTER) @ np.diag([1.0, 1.004, 1.0]) @ translation(-CENTER[0], -CENTER[1])
+    found = corrected(*pair(shape), translation(0.4, 0.3) @ shape, "rigid_stretch", EVERYWHERE)
+    assert error_px(found, shape) < 0.05
+    assert np.linalg.svd(found[:2, :2], compute_uv=False) == pytest.approx([1.004, 1.0], abs=1e-6)
+
+
+def test_what_is_not_trusted_has_no_say() -> None:
+    """The lower half has stayed behind, as under a slip in mid-scan."""
+    truth = translation(2.0, 1.0)
+    slice_, neighbour = pair(truth)
+    neighbour[SIZE_PX // 2 :] = slice_[SIZE_PX // 2 :]
+    upper = EVERYWHERE.copy()
+    upper[SIZE_PX // 2 - 8 :] = False
+    found = corrected(slice_, neighbour, translation(1.7, 1.2), "translation", upper)
+    assert error_px(found, truth) < 0.03
+
+
+def test_pictures_without_structure_leave_the_transform() -> None:
+    empty = np.full((SIZE_PX, SIZE_PX), 128, np.uint8)
+    start = translation(3, 4)
+    assert np.array_equal(corrected(empty, empty, start, "rigid", EVERYWHERE), start)
+
+
+def test_dirt_that_stands_still_pulls_less_than_in_the_plain_picture() -> None:
+    """A speck of many times the contrast weighs no more than the tissue beside it."""
+    truth = translation(2.4, -1.6)
+    scene = texture(1)
+    pictures = [render(scene, seed=1), render(scene, truth, seed=2)]
+    rng = np.random.default_rng(3)
+    for x, y in rng.integers(20, SIZE_PX - 20, (12, 2)):
+        for picture in pictures:
+            picture[y - 3 : y + 4, x - 3 : x + 4] = 0
+    plain = [band_passed(picture.astype(np.float32), EVERYWHERE) for picture in pictures]
+    pulled = corrected(plain[0], plain[1], truth, "translation", EVERYWHERE)
+    found = corrected(*map(detail, pictures), truth, "translation", EVERYWHERE)
+    assert error_px(found, truth) < 0.6 * error_px(pulled, truth)
