@@ -73,7 +73,7 @@ def worst_jpeg_error(quality: int) -> float:
 
     Example:
         >>> round(psnr_db(worst_jpeg_error(80)), 1)
-        26.3
+        25.5
     """
     scale = 5000 // quality if quality < 50 else 200 - 2 * quality
     table = np.array(_LUMINANCE.split(), dtype=np.float64)
