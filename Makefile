@@ -14,10 +14,18 @@ ARGS   ?=
 DATA     ?=
 SECTIONS ?=
 SAMPLE := run/sample
+# make images REGISTRY=europe-docker.pkg.dev/PROJECT/fibstack [BUILD_ARGS='--network=host']
+VERSION    := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+REGISTRY   ?= fibstack
+TAG        ?= $(VERSION)
+BASE_IMAGE ?= python:3.11-slim-bookworm
+BUILD_ARGS ?=
+STEPS      := plan align compose tile pyramid report
 OUTPUT ?= run/$(if $(SOURCE),$(notdir $(abspath $(SOURCE))),volume)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run view test check format benchmark-alignment benchmark-pyramid manifests pictures lock clean
+.PHONY: help setup run view test check format benchmark-alignment benchmark-pyramid manifests images push pictures \
+        lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +53,7 @@ check: $(VENV)/dev.stamp ## Lint, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/hadolint images/*/Dockerfile
 
 format: $(VENV)/dev.stamp ## Format the code
 	$(BIN)/ruff format .
@@ -57,8 +66,25 @@ benchmark-pyramid: $(VENV)/dev.stamp ## Compare the pyramid and the tiles with t
 	@$(BIN)/python -m benchmarks.pyramid $(ARGS)
 
 manifests: $(VENV)/dev.stamp ## Compile the pipeline and the schemas anew into manifests/
-	$(BIN)/fibstack compile --output manifests/align-stack.kfp.yaml
+	$(BIN)/fibstack compile --target kfp
+	$(BIN)/fibstack compile --target vertex
+	$(BIN)/fibstack compile --target argo
+	for overlay in spot on-demand; do $(BIN)/fibstack compile --target argo \
+	    --settings manifests/gke/$$overlay/settings.toml --output manifests/gke/$$overlay/align-stack.yaml || exit 1; done
 	$(BIN)/python -m components.shared.schemas manifests/schemas
+
+images: ## Build the images of the six steps: REGISTRY, TAG, BASE_IMAGE, BUILD_ARGS
+	docker build $(BUILD_ARGS) -f images/base/Dockerfile -t $(REGISTRY)/base:$(TAG) \
+	    --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg VERSION=$(VERSION) .
+	for step in $(STEPS); do docker build $(BUILD_ARGS) -f images/$$step/Dockerfile -t $(REGISTRY)/$$step:$(TAG) \
+	    --build-arg BASE=$(REGISTRY)/base:$(TAG) --build-arg REVISION=$$(git rev-parse HEAD) . || exit 1; done
+
+push: images ## Push the images; their digests go to images/pushed.toml, which --settings takes
+	for step in $(STEPS); do docker push --quiet $(REGISTRY)/$$step:$(TAG) || exit 1; done
+	{ printf 'registry = "%s"\ntag = "%s"\n\n[digests]\n' '$(REGISTRY)' '$(TAG)'; for step in $(STEPS); do \
+	    docker image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' $(REGISTRY)/$$step:$(TAG) | \
+	    sed -n "s|^$(REGISTRY)/$$step@\(.*\)|$$step = \"\1\"|p"; done; } > images/pushed.toml
+	@cat images/pushed.toml
 
 pictures: run ## Make the pictures of README.md anew
 	$(BIN)/python docs/images/make.py $(OUTPUT) docs/images/sample-section.png
@@ -68,10 +94,13 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 
 lock: $(VENV)/dev.stamp ## Resolve the dependencies anew into requirements/
 	echo uv | $(LOCK) - -o requirements/uv.txt
-	$(LOCK) pyproject.toml requirements/build.in --all-extras -o requirements/dev.txt
+	$(LOCK) pyproject.toml requirements/build.in --extra dev -o requirements/dev.txt
 	$(LOCK) requirements/peers.in -o requirements/peers.txt
 	$(LOCK) pyproject.toml requirements/build.in --extra submit --extra step --extra view \
 	    -c requirements/dev.txt -o requirements/run.txt
+	$(LOCK) pyproject.toml --extra base -c requirements/dev.txt -o requirements/images/base.txt
+	for step in $(STEPS); do $(LOCK) pyproject.toml --extra base --extra $$step \
+	    -c requirements/dev.txt -o requirements/images/$$step.txt || exit 1; done
 
 clean: ## Remove the environment, caches and runs
 	rm -rf $(VENV) run build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,6 +1,6 @@
 """The pipeline: plan -> align -> compose -> tile -> pyramid, and report whatever happens."""
 
-from kfp import dsl
+from kfp import dsl, kubernetes
 from kfp.dsl.base_component import BaseComponent
 
 from components.align.component import align
@@ -8,19 +8,29 @@ from components.compose.component import compose
 from components.plan.component import plan
 from components.pyramid.component import pyramid
 from components.report.component import report
+from components.shared.config import RunConfig
 from components.tile.component import tile
-from pipeline.settings import Settings, Step
+from pipeline.settings import SPOT_LABEL, Settings, Step, StepSettings, pod_labels
+
+_LEVELS = {0: "levels 0 to 4", 5: "levels 5 to 9", 10: "levels 10 and above"}
 
 
-def align_stack(settings: Settings) -> BaseComponent:
-    """The pipeline with its settings fixed; its parameters are the fields of `RunConfig`."""
+def align_stack(settings: Settings, *, on_kubernetes: bool = True) -> BaseComponent:
+    """The pipeline with its settings fixed; its parameters are the fields of `RunConfig`.
+
+    Args:
+        settings: What is fixed when the pipeline is compiled.
+        on_kubernetes: Say where pods run and how long, which KFP takes and Vertex AI refuses.
+    """
 
     def on(step: Step, task: dsl.PipelineTask) -> dsl.PipelineTask:
         """Give a task its image, machine and retries; steps know themselves what is done, so no caching."""
         wanted = settings.step(step)
+        if on_kubernetes:
+            _set_pod(task, step, wanted)
         task.set_container_image(settings.image(step))
-        task.set_cpu_request(wanted.cpu).set_cpu_limit(wanted.cpu)
-        task.set_memory_request(wanted.memory).set_memory_limit(wanted.memory)
+        task.set_cpu_request(wanted.cpu).set_cpu_limit(wanted.most_cpu)
+        task.set_memory_request(wanted.memory).set_memory_limit(wanted.most_memory)
         task.set_retry(
             wanted.retries,
             backoff_duration=f"{wanted.backoff_s}s",
@@ -29,10 +39,6 @@ def align_stack(settings: Settings) -> BaseComponent:
         )
         return task.set_caching_options(False)
 
-    @dsl.pipeline(
-        name="align-stack",
-        description="Aligns a stack of FIB-SEM slices and writes it as a sharded neuroglancer volume.",
-    )
     def pipeline(
         source: str,
         image: str,
@@ -103,22 +109,42 @@ def align_stack(settings: Settings) -> BaseComponent:
             )
             process_uri = planned.outputs["process_uri"]
 
-            with dsl.ParallelFor(planned.outputs["chunks"], parallelism=settings.parallelism) as chunk:
+            with dsl.ParallelFor(planned.outputs["chunks"], parallelism=settings.align.parallelism) as chunk:
                 aligned = on("align", align(process_uri=process_uri, chunk=chunk))
 
             composed = on("compose", compose(process_uri=process_uri)).after(aligned)
 
-            with dsl.ParallelFor(composed.outputs["slabs"], parallelism=settings.parallelism) as slabs:
+            with dsl.ParallelFor(composed.outputs["slabs"], parallelism=settings.tile.parallelism) as slabs:
                 tiled = on("tile", tile(process_uri=process_uri, slabs=slabs))
 
             # Each pass reads what the one before it left behind; a small volume's later loops are empty.
             before = tiled
             for level, blocks_out in ((0, "blocks"), (5, "coarse_blocks"), (10, "top_blocks")):
                 with dsl.ParallelFor(
-                    composed.outputs[blocks_out], parallelism=settings.parallelism
+                    composed.outputs[blocks_out], parallelism=settings.pyramid.parallelism
                 ) as blocks:
                     written = on("pyramid", pyramid(process_uri=process_uri, level=level, blocks=blocks))
-                    written.after(before)
+                    written.after(before).set_display_name(f"pyramid, {_LEVELS[level]}")
                 before = written
 
-    return pipeline
+    # kfp takes the description of each parameter from here.
+    pipeline.__doc__ = "Align a stack.\n\nArgs:\n" + "\n".join(
+        f"    {key}: {field.description}" for key, field in RunConfig.model_fields.items()
+    )
+    return dsl.pipeline(
+        name="align-stack",
+        display_name="Align a FIB-SEM stack",
+        description="Aligns a stack of FIB-SEM slices and writes it as a sharded neuroglancer volume.",
+    )(pipeline)
+
+
+def _set_pod(task: dsl.PipelineTask, step: Step, wanted: StepSettings) -> None:
+    """Say what of a pod is Kubernetes' own; it lands in a second document beside the IR."""
+    kubernetes.set_timeout(task, wanted.timeout_s)
+    kubernetes.set_security_context(task, run_as_non_root=True)
+    for key, value in pod_labels(step, wanted).items():
+        kubernetes.add_pod_label(task, key, value)
+    for key, value in wanted.nodes.items():
+        kubernetes.add_node_selector(task, key, value)
+    if wanted.spot:
+        kubernetes.add_toleration(task, SPOT_LABEL, "Equal", "true", "NoSchedule")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,7 +71,8 @@ def attempt(
     shutil.rmtree(outputs, ignore_errors=True)  # a retry starts as a new pod does
     outputs.mkdir(parents=True)
     files = {name: outputs / name for name in container.outputs}
-    argv = _argv(container, inputs, files)
+    texts = {name: str(file) for name, file in files.items()}
+    argv = processes.command(container, [fill(word, inputs, texts) for word in container.argv], folder)
     (folder / "argv.json").write_text(json.dumps(argv, indent=1, ensure_ascii=False) + "\n")
     log = folder / "log.txt"
     log_start = log.stat().st_size if log.exists() else 0
@@ -88,23 +88,18 @@ def attempt(
         except (OSError, ValueError) as error:
             message = f"{place.step} must write its outputs; got: {error}. This is a bug in the step."
     else:
-        message = _complaint(log, log_start, ended.exit_code)
+        message = _complaint(log, log_start, ended.exit_code, processes.more_memory)
     failure = Failure(
         step=place.step, item=place.item, exit_code=ended.exit_code or 1, message=message, log=log
     )
     return Attempt(ended=ended, failure=failure)
 
 
-def _argv(container: Container, inputs: Mapping[str, Value], files: Mapping[str, Path]) -> list[str]:
-    texts = {name: str(file) for name, file in files.items()}
-    argv = [fill(word, inputs, texts) for word in container.argv]
-    return [sys.executable if argv[0] == "python" else argv[0], *argv[1:]]
-
-
-def _complaint(log: Path, start: int, exit_code: int) -> str:
+def _complaint(log: Path, start: int, exit_code: int, more_memory: str) -> str:
     """What a failed program said last: its `error: ` sentence, or else its last line."""
     if exit_code < 0:
-        hint = " This is often for want of memory; lower --jobs." if exit_code == -signal.SIGKILL else ""
+        killed = exit_code == -signal.SIGKILL
+        hint = f" This is often for want of memory; {more_memory}." if killed else ""
         return f"the task was ended by {signal.Signals(-exit_code).name}.{hint}"
     with log.open("rb") as file:
         file.seek(max(start, log.stat().st_size - _LOG_TAIL_BYTES))

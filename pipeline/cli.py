@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -18,8 +19,12 @@ from components.shared.cores import available_cores
 from components.shared.errors import ConfigError, FibstackError
 from pipeline.command import LazyCommand, Program
 from pipeline.configuration import read_config
+from pipeline.processes import Processes
 from pipeline.resolve import resolved_config
-from pipeline.settings import Settings, read_settings
+from pipeline.settings import STEPS, Settings, read_settings
+
+if TYPE_CHECKING:
+    from pipeline.compile import Target
 
 _FILE = click.Path(path_type=Path)
 
@@ -87,12 +92,20 @@ _LOG_DIR = click.option(
     metavar="KEY=VALUE",
     help="Any other key, such as clip_limit=0.01; repeatable.",
 )
+@click.option(
+    "--runner",
+    type=click.Choice(["process", "docker"]),
+    default="process",
+    show_default=True,
+    help="How a task runs: as a process, or in a container of the images that `make images` builds.",
+)
 @_JOBS
 @_SETTINGS
 @_LOG_DIR
 def run(
     config_path: Path | None,
     changes: tuple[str, ...],
+    runner: str,
     jobs: int | None,
     settings_path: Path | None,
     log_dir: Path | None,
@@ -113,8 +126,12 @@ def run(
         )
     config = read_config(config_path, given, changes)
     settings = _settings(settings_path)
-    _require_steps()
-    _run(config, settings, jobs or available_cores(), log_dir or _default_log_dir())
+    if runner == "docker":
+        processes = _containers(config, settings)
+    else:
+        _require_steps()
+        processes = Processes()
+    _run(config, settings, processes, jobs or available_cores(), log_dir or _default_log_dir())
 
 
 @main.command()
@@ -150,7 +167,8 @@ def resolve(
     """
     config = resolved_config(output, overrides, changes)
     _require_steps()
-    _run(config, _settings(settings_path), jobs or available_cores(), log_dir or _default_log_dir())
+    settings = _settings(settings_path)
+    _run(config, settings, Processes(), jobs or available_cores(), log_dir or _default_log_dir())
 
 
 def _require_steps() -> None:
@@ -160,11 +178,18 @@ def _require_steps() -> None:
             raise ModuleNotFoundError(name=module)
 
 
+def _containers(config: RunConfig, settings: Settings) -> Processes:
+    from pipeline.containers import Containers
+    from pipeline.sandbox import sandbox_for
+
+    return Containers(sandbox_for(config, [settings.image(step) for step in STEPS]))
+
+
 def _settings(path: Path | None) -> Settings:
     return Settings() if path is None else read_settings(path)
 
 
-def _run(config: RunConfig, settings: Settings, jobs: int, log_dir: Path) -> None:
+def _run(config: RunConfig, settings: Settings, processes: Processes, jobs: int, log_dir: Path) -> None:
     """Compile, run, and say how it went; leaves with the exit code of a failure."""
     from pipeline.compile import compile_kfp
     from pipeline.dataflow import steps
@@ -182,7 +207,9 @@ def _run(config: RunConfig, settings: Settings, jobs: int, log_dir: Path) -> Non
     progress = progress_on(console, steps(pipeline))
     try:
         with progress:
-            failure = run_pipeline(pipeline, config.model_dump(mode="json"), folder, jobs, progress)
+            failure = run_pipeline(
+                pipeline, config.model_dump(mode="json"), folder, jobs, progress, processes
+            )
     except RunInterruptedError as interrupted:
         click.echo("Stopped. Give the same command again to go on.", err=True)
         sys.exit(interrupted.exit_code)
@@ -219,11 +246,11 @@ def _print_result(output: str) -> None:
 
 def _report_lines(output: str) -> list[str]:
     """The ready-made lines of `process/run.json`; none where the report wrote none."""
-    # Imported by name: a laptop that only compiles and submits has no storage libraries.
-    storage = importlib.import_module("components.shared.storage")
     try:
+        # Imported by name: a laptop that only submits, or runs in containers, has no storage libraries.
+        storage = importlib.import_module("components.shared.storage")
         lines = json.loads(storage.open_store(output).read("process/run.json")).get("summary", [])
-    except (FibstackError, ValueError, AttributeError):
+    except (FibstackError, ModuleNotFoundError, ValueError, AttributeError):
         return []
     return [str(line) for line in lines] if isinstance(lines, list) else []
 
@@ -231,10 +258,10 @@ def _report_lines(output: str) -> list[str]:
 @main.command("compile")
 @click.option(
     "--target",
-    type=click.Choice(["kfp"]),
+    type=click.Choice(["kfp", "vertex", "argo"]),
     default="kfp",
     show_default=True,
-    help="What will run the pipeline.",
+    help="What will run the pipeline: Kubeflow, Vertex AI, or Argo Workflows alone.",
 )
 @_SETTINGS
 @click.option(
@@ -242,12 +269,12 @@ def _report_lines(output: str) -> list[str]:
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     help="File to write, or - for stdout.  [default: the file in manifests/, or stdout elsewhere]",
 )
-def compile_command(target: str, settings_path: Path | None, output: Path | None) -> None:  # noqa: ARG001 - one target so far
+def compile_command(target: Target, settings_path: Path | None, output: Path | None) -> None:
     """Compile the pipeline to what is submitted."""
-    from pipeline.compile import KFP_MANIFEST, compile_kfp
+    from pipeline.compile import MANIFESTS, compile_target
 
-    text = compile_kfp(_settings(settings_path))
-    path = output or (KFP_MANIFEST if KFP_MANIFEST.parent.is_dir() else Path("-"))
+    text = compile_target(target, _settings(settings_path))
+    path = output or (MANIFESTS[target] if MANIFESTS[target].parent.is_dir() else Path("-"))
     if str(path) == "-":
         click.echo(text, nl=False)
         return

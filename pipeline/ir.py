@@ -65,6 +65,7 @@ class Input:
 
     type: str
     default: Value | None = None
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,10 @@ class Container:
     image: str
     argv: tuple[str, ...]
     """Command and arguments, with placeholders."""
+    cpu_limit: str = ""
+    """Most cores, such as `2` or `500m`; empty where there is no limit."""
+    memory_limit: str = ""
+    """Most memory, such as `4G`; empty where there is no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +145,7 @@ class Pipeline:
     name: str
     root: Dag
     components: dict[str, Container | Dag]
+    description: str = ""
 
 
 def read_pipeline(text: str) -> Pipeline:
@@ -156,7 +162,8 @@ def read_pipeline(text: str) -> Pipeline:
     root = _component("root", document["root"], executors)
     if not isinstance(root, Dag):
         raise _unsupported("root", "a program as the whole pipeline")
-    return Pipeline(document["pipelineInfo"]["name"], root, components)
+    info = document["pipelineInfo"]
+    return Pipeline(info["name"], root, components, info.get("description", ""))
 
 
 def _unsupported(where: str, what: str) -> ConfigError:
@@ -170,7 +177,9 @@ def _component(name: str, spec: Mapping[str, Any], executors: Mapping[str, Any])
         if "artifacts" in spec.get(side, {}):
             raise _unsupported(name, "artifacts")
     inputs = {
-        key: Input(definition["parameterType"], definition.get("defaultValue"))
+        key: Input(
+            definition["parameterType"], definition.get("defaultValue"), definition.get("description", "")
+        )
         for key, definition in spec.get("inputDefinitions", {}).get("parameters", {}).items()
     }
     outputs = spec.get("outputDefinitions", {}).get("parameters", {})
@@ -185,7 +194,15 @@ def _component(name: str, spec: Mapping[str, Any], executors: Mapping[str, Any])
         raise _unsupported(name, "environment variables")
     argv = (*container.get("command", ()), *container.get("args", ()))
     types = {key: definition["parameterType"] for key, definition in outputs.items()}
-    return Container(inputs, types, container["image"], argv)
+    limits = container.get("resources", {})
+    return Container(
+        inputs,
+        types,
+        container["image"],
+        argv,
+        cpu_limit=limits.get("resourceCpuLimit", ""),
+        memory_limit=limits.get("resourceMemoryLimit", ""),
+    )
 
 
 def _task(name: str, spec: Mapping[str, Any]) -> Task:

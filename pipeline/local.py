@@ -56,9 +56,22 @@ class RunInterruptedError(Exception):
 
 
 def run_pipeline(
-    pipeline: Pipeline, parameters: Mapping[str, Value], folder: Path, jobs: int, watcher: Watcher
+    pipeline: Pipeline,
+    parameters: Mapping[str, Value],
+    folder: Path,
+    jobs: int,
+    watcher: Watcher,
+    processes: Processes | None = None,
 ) -> Failure | None:
     """Run a pipeline to its end; its logs go to `folder`, at most `jobs` processes run at a time.
+
+    Args:
+        pipeline: The compiled pipeline.
+        parameters: Values of its parameters, by name.
+        folder: Gets a folder for each task.
+        jobs: Most tasks at a time.
+        watcher: Is told what happens.
+        processes: Start the tasks, such as `Containers`; by default plain processes.
 
     Returns:
         The first task that failed for good, or None.
@@ -70,7 +83,7 @@ def run_pipeline(
     """
     inputs = check_parameters(pipeline.root.inputs, parameters)
     try:
-        return asyncio.run(_Run(pipeline, folder, jobs, watcher).run(inputs))
+        return asyncio.run(_Run(pipeline, folder, jobs, watcher, processes or Processes()).run(inputs))
     except* OSError as group:
         raise TransientError(
             f"cannot write logs to {folder}: {group.exceptions[0]}. Free the disk."
@@ -88,13 +101,15 @@ class _Result:
 class _Run:
     """One run of a pipeline: the state that its tasks share."""
 
-    def __init__(self, pipeline: Pipeline, folder: Path, jobs: int, watcher: Watcher) -> None:
+    def __init__(
+        self, pipeline: Pipeline, folder: Path, jobs: int, watcher: Watcher, processes: Processes
+    ) -> None:
         self._pipeline = pipeline
         self._folder = folder
         self._watcher = watcher
         self._slots = asyncio.Semaphore(jobs)
         self._threads = ThreadPoolExecutor(jobs)
-        self._processes = Processes()
+        self._processes = processes
         self._failure: Failure | None = None
         self._signal: signal.Signals | None = None
         self._failed = asyncio.Event()

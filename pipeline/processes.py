@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.ir import Container
+
 _ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
     # Tasks run side by side, so each keeps to one core; sums would else depend on the machine too.
@@ -43,10 +45,17 @@ class ProcessesStoppedError(Exception):
 class Processes:
     """Starts child processes, each in a group of its own, until it is stopped. Safe to use from threads."""
 
+    more_memory = "lower --jobs"
+    """What a user can do for a task that was killed."""
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._live: set[int] = set()
         self._stopped = False
+
+    def command(self, container: Container, argv: Sequence[str], folder: Path) -> list[str]:  # noqa: ARG002
+        """What is started for a task that has a folder and whose container would get `argv`."""
+        return [sys.executable if argv[0] == "python" else argv[0], *argv[1:]]
 
     def run(self, argv: Sequence[str], folder: Path, log: Path) -> Ended:
         """Run a program in a folder until it ends; its output is appended to the log.

@@ -162,8 +162,10 @@ def print_summary(console: Console, use: dict[str, StepUse]) -> None:
         table.add_column(column, justify="right")
     for step, used in use.items():
         if used.first_start_s is not None:
-            numbers = (f"{used.wall_s:.1f}", f"{used.cpu_s:.1f}", f"{used.peak_bytes / 2**20:.0f}")
-            table.add_row(escape(step), str(used.n_done), *numbers)
+            measured = (
+                [f"{used.cpu_s:.1f}", f"{used.peak_bytes / 2**20:.0f}"] if used.peak_bytes else ["-"] * 2
+            )
+            table.add_row(escape(step), str(used.n_done), f"{used.wall_s:.1f}", *measured)
     console.print(table)
 
 

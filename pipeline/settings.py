@@ -1,14 +1,15 @@
 """What is fixed when the pipeline is compiled: images, machines, retries and fan-out.
 
 KFP takes none of these at run time (it refuses or miscompiles parameters there), so they are settings, read
-from a TOML file. What decides the *result* of a run is `components.shared.config.RunConfig` instead.
+from a TOML file; `docs/settings.toml` shows them all. What decides the *result* of a run is
+`components.shared.config.RunConfig` instead.
 """
 
 from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,19 +19,61 @@ from components.shared.images import REGISTRY, TAG, image_name
 Step = Literal["plan", "align", "compose", "tile", "pyramid", "report"]
 STEPS: tuple[Step, ...] = get_args(Step)
 
+SPOT_LABEL = "cloud.google.com/gke-spot"
+"""Label of GKE's spot nodes, and key of the taint that a cluster may put on them."""
+
+_CPU = r"(\d+(\.\d+)?|\d+m)"
+_MEMORY = r"\d+(\.\d+)?[KMGT]i?"
+_NAME = r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?"
+_LabelKey = Annotated[str, Field(pattern=rf"^({_NAME}/)?[A-Za-z0-9]([A-Za-z0-9._-]{{0,61}}[A-Za-z0-9])?$")]
+_LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$")]
+Labels = dict[_LabelKey, _LabelValue]
+"""Kubernetes' labels; their syntax is checked, since a cluster would refuse the pod and not the manifest."""
+
 
 class StepSettings(BaseModel):
-    """The machine of a step, and how often it is tried again."""
+    """The machine of a step, where it runs, and how often it is tried again."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    cpu: str = Field("1", pattern=r"^(\d+(\.\d+)?|\d+m)$", description="Cores, such as 2 or 500m.")
-    memory: str = Field("2G", pattern=r"^\d+(\.\d+)?[KMGT]i?$", description="Memory, such as 4G.")
+    cpu: str = Field("1", pattern=rf"^{_CPU}$", description="Cores that a task asks for, such as 2 or 500m.")
+    memory: str = Field("2G", pattern=rf"^{_MEMORY}$", description="Memory that a task asks for, such as 4G.")
+    cpu_limit: str = Field("", pattern=rf"^({_CPU})?$", description="Most cores; empty: as many as cpu.")
+    memory_limit: str = Field(
+        "",
+        pattern=rf"^({_MEMORY})?$",
+        description="Most memory, above which a task is killed; empty: memory.",
+    )
     retries: int = Field(3, ge=0, le=20, description="How often a failed task is tried again.")
     backoff_s: int = Field(
         10, ge=0, le=3600, description="Pause before the first retry; it doubles each time."
     )
     backoff_max_s: int = Field(300, ge=0, le=3600, description="Longest pause before a retry.")
+    timeout_s: int = Field(6 * 3600, ge=60, le=7 * 86400, description="Longest time of one try.")
+    parallelism: int = Field(64, ge=1, le=1000, description="Most pods of the step at a time.")
+    spot: bool = Field(
+        False, description="Run on GKE's spot machines: a third of the price, may be taken away."
+    )
+    node_selector: Labels = Field({}, description="Labels that a node must have.")
+    labels: Labels = Field({}, description="Further labels of the step's pods.")
+    service_account: str = Field(
+        "", pattern=rf"^({_NAME})?$", description="Kubernetes service account of the pods (target argo)."
+    )
+
+    @property
+    def nodes(self) -> Labels:
+        """The labels that a node must have, with those of spot machines."""
+        return self.node_selector | ({SPOT_LABEL: "true"} if self.spot else {})
+
+    @property
+    def most_cpu(self) -> str:
+        """The limit on cores."""
+        return self.cpu_limit or self.cpu
+
+    @property
+    def most_memory(self) -> str:
+        """The limit on memory."""
+        return self.memory_limit or self.memory
 
 
 class Settings(BaseModel):
@@ -45,8 +88,15 @@ class Settings(BaseModel):
 
     registry: str = Field(REGISTRY, min_length=1, description="Repository prefix of the images.")
     tag: str = Field(TAG, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", description="Tag of the images.")
+    digests: dict[Step, Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]] = Field(
+        {}, description="Digest of each step's image, as `make push` records them; pins what runs."
+    )
     fan: int = Field(200, ge=1, le=200, description="Most items in a loop.")
-    parallelism: int = Field(64, ge=1, le=1000, description="Most pods of one loop at a time.")
+    service_account: str = Field(
+        "",
+        pattern=rf"^({_NAME})?$",
+        description="Kubernetes service account of steps that name none (target argo).",
+    )
     plan: StepSettings = StepSettings(memory="1G")
     align: StepSettings = StepSettings(memory="4G")
     compose: StepSettings = StepSettings(memory="4G")
@@ -60,8 +110,15 @@ class Settings(BaseModel):
         return found
 
     def image(self, step: Step) -> str:
-        """The image of one step."""
-        return image_name(step, self.registry, self.tag)
+        """The image of one step: by digest where one is known, else by tag."""
+        name = image_name(step, self.registry, self.tag)
+        return f"{name}@{self.digests[step]}" if step in self.digests else name
+
+
+def pod_labels(step: str, settings: StepSettings) -> Labels:
+    """The labels by which `kubectl get pods -l` finds the pods of a step."""
+    standard = {"app.kubernetes.io/name": "fibstack", "app.kubernetes.io/component": step}
+    return settings.labels | standard
 
 
 def read_settings(path: Path) -> Settings:

@@ -91,11 +91,16 @@ def spans(first: int, last: int, length: int) -> list[Span]:
 
 
 def group(indices: Sequence[int], fan: int) -> list[Span]:
-    """Pack ascending indices into at most about `fan` spans of consecutive indices, for a loop's items.
+    """Pack ascending indices into at most `fan` spans, for a loop's items.
+
+    A span holds consecutive indices. Only where they are too scattered for that does it reach over gaps: the
+    units there are done, and so skipped.
 
     Example:
         >>> [str(span) for span in group([0, 1, 2, 3, 7], fan=3)]
         ['0-1', '2-3', '7-7']
+        >>> [str(span) for span in group([0, 2, 4, 6, 8], fan=3)]
+        ['0-2', '4-6', '8-8']
     """
     length = max(1, ceil_div(len(indices), fan))
     packed: list[Span] = []
@@ -104,7 +109,10 @@ def group(indices: Sequence[int], fan: int) -> list[Span]:
             packed[-1] = Span(packed[-1].first, index)
         else:
             packed.append(Span(index, index))
-    return packed
+    if len(packed) <= fan:
+        return packed
+    parts = (indices[start : start + length] for start in range(0, len(indices), length))
+    return [Span(part[0], part[-1]) for part in parts]
 
 
 def slab_depth(width_px: int, height_px: int, bytes_per_px: int = 1) -> int:

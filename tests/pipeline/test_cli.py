@@ -35,7 +35,7 @@ if step == "report":
 def fake_programs(monkeypatch):
     """The real pipeline, with a fake in place of every step's program and no pauses."""
     settings = Settings()
-    ir = yaml.safe_load(pipeline.compile.compile_kfp(settings))
+    ir = next(yaml.safe_load_all(pipeline.compile.compile_kfp(settings)))
     for executor in ir["deploymentSpec"]["executors"].values():
         step = executor["container"]["command"][-1].split(".")[1]
         executor["container"]["command"] = ["python", "-c", FAKE, step]

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from components.shared.config import RunConfig
-from pipeline.compile import KFP_MANIFEST, compile_kfp
+from pipeline.compile import MANIFESTS, VERTEX_FAN, compile_kfp, compile_target, compile_vertex
 from pipeline.dataflow import steps
 from pipeline.ir import read_pipeline
 from pipeline.settings import STEPS, Settings, StepSettings
@@ -18,12 +18,13 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def ir() -> dict:
-    return yaml.safe_load(compile_kfp(Settings()))
+    return next(yaml.safe_load_all(compile_kfp(Settings())))
 
 
-def test_golden_manifest():
-    assert compile_kfp(Settings()) == (ROOT / KFP_MANIFEST).read_text(), (
-        "run 'fibstack compile' and look at the diff"
+@pytest.mark.parametrize("target", ["kfp", "vertex"])  # argo: test_argo.py
+def test_golden_manifest(target):
+    assert compile_target(target, Settings()) == (ROOT / MANIFESTS[target]).read_text(), (
+        "run 'make manifests' and look at the diff"
     )
 
 
@@ -82,19 +83,33 @@ def test_settings_reach_the_compiled_pipeline():
         registry="gcr.io/em",
         tag="9",
         fan=17,
-        parallelism=5,
-        tile=StepSettings(cpu="2", memory="7G", retries=6, backoff_s=3, backoff_max_s=60),
-    )
-    ir = yaml.safe_load(compile_kfp(settings))
+        tile=StepSettings(
+            cpu="2", memory="7G", memory_limit="9G", parallelism=5, timeout_s=77, spot=True,
+            labels={"team": "em"}, retries=6, backoff_s=3, backoff_max_s=60,
+        ),
+    )  # fmt: skip
+    ir, platform = yaml.safe_load_all(compile_kfp(settings))
     executors = ir["deploymentSpec"]["executors"]
     assert {e["container"]["image"].rpartition("/")[2] for e in executors.values()} == {
         f"{s}:9" for s in STEPS
     }
     assert executors["exec-tile"]["container"]["image"] == "gcr.io/em/tile:9"
-    assert executors["exec-tile"]["container"]["resources"]["resourceMemoryLimit"] == "7G"
+    assert executors["exec-tile"]["container"]["resources"]["resourceMemoryLimit"] == "9G"
+    assert executors["exec-tile"]["container"]["resources"]["resourceMemoryRequest"] == "7G"
     assert executors["exec-tile"]["container"]["resources"]["resourceCpuRequest"] == "2"
     text = yaml.safe_dump(ir)
-    assert text.count("parallelismLimit: 5\n") == 5
+    assert text.count("parallelismLimit: 5\n") == 1
+    pods = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert pods["exec-tile"]["activeDeadlineSeconds"] == "77"
+    assert pods["exec-tile"]["podMetadata"]["labels"] == {
+        "app.kubernetes.io/name": "fibstack",
+        "app.kubernetes.io/component": "tile",
+        "team": "em",
+    }
+    assert pods["exec-tile"]["nodeSelector"]["labels"] == {"cloud.google.com/gke-spot": "true"}
+    assert pods["exec-tile"]["tolerations"][0]["key"] == "cloud.google.com/gke-spot"
+    assert "tolerations" not in pods["exec-align"]
+    assert {pod["securityContext"]["runAsNonRoot"] for pod in pods.values()} == {True}
     dags = [c["dag"]["tasks"] for c in ir["components"].values() if "dag" in c]
     tile = next(tasks["tile"] for tasks in dags if "tile" in tasks)
     assert tile["retryPolicy"] == {
@@ -105,3 +120,34 @@ def test_settings_reach_the_compiled_pipeline():
     }
     plan = next(tasks["plan"] for tasks in dags if "plan" in tasks)
     assert plan["inputs"]["parameters"]["fan"]["runtimeValue"]["constant"] == 17
+
+
+def test_vertex_gets_one_document_and_short_loops():
+    (ir,) = yaml.safe_load_all(compile_vertex(Settings(fan=200)))
+    plan = ir["components"]["comp-exit-handler-1"]["dag"]["tasks"]["plan"]
+    assert plan["inputs"]["parameters"]["fan"]["runtimeValue"]["constant"] == VERTEX_FAN == 100
+    for executor in ir["deploymentSpec"]["executors"].values():  # Vertex AI chooses the machine by these
+        assert {"cpuLimit", "memoryLimit"} <= executor["container"]["resources"].keys()
+
+
+def test_vertex_takes_it():
+    aiplatform = pytest.importorskip("google.cloud.aiplatform", reason="needs the extra 'vertex'")
+    credentials = pytest.importorskip("google.auth.credentials")
+    job = aiplatform.PipelineJob(
+        display_name="volume",
+        template_path=str(ROOT / MANIFESTS["vertex"]),
+        pipeline_root="gs://bucket/root",
+        parameter_values={
+            "source": "gs://b/raw",
+            "image": "%d.png",
+            "minz": 0,
+            "maxz": 9,
+            "output": "gs://b/v",
+        },
+        enable_caching=False,
+        project="project",
+        location="europe-west4",
+        credentials=credentials.AnonymousCredentials(),
+    )
+    parameters = job._gca_resource.runtime_config.parameter_values
+    assert parameters["maxz"] == 9

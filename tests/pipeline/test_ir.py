@@ -15,7 +15,7 @@ from pipeline.settings import Settings
 
 @pytest.fixture(scope="module")
 def sound() -> dict:
-    return yaml.safe_load(compile_kfp(Settings()))
+    return next(yaml.safe_load_all(compile_kfp(Settings())))
 
 
 def test_reads_the_pipeline(sound):

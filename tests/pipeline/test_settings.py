@@ -1,7 +1,12 @@
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from components.shared.errors import ConfigError
-from pipeline.settings import Settings, read_settings
+from pipeline.settings import Settings, StepSettings, read_settings
+
+EXAMPLE = Path(__file__).parents[2] / "docs/settings.toml"
 
 
 def read(tmp_path, text):
@@ -37,3 +42,43 @@ def test_refusals_name_the_key(tmp_path, text, part):
 def test_absent_file(tmp_path):
     with pytest.raises(ConfigError, match="No such file"):
         read_settings(tmp_path / "absent.toml")
+
+
+def test_example_is_read_and_shows_every_setting():
+    settings = read_settings(EXAMPLE)
+    assert settings.image("plan").startswith("europe-docker.pkg.dev/my-project/fibstack/plan:0.1.0@sha256:")
+    assert settings.tile.most_memory == "8G"
+    shown = tomllib.loads(EXAMPLE.read_text())
+    steps = {name for name, field in Settings.model_fields.items() if field.annotation is StepSettings}
+    assert shown.keys() == (Settings.model_fields.keys() - steps) | {"tile"}
+    assert shown["tile"].keys() == StepSettings.model_fields.keys()
+
+
+def test_limits_are_what_is_asked_for_unless_named():
+    assert StepSettings(cpu="2", memory="6G").most_cpu == "2"
+    assert StepSettings(cpu="2", memory="6G").most_memory == "6G"
+    assert StepSettings(cpu="2", cpu_limit="4").most_cpu == "4"
+
+
+def test_spot_is_a_label_of_the_node():
+    assert StepSettings(spot=True, node_selector={"a": "b"}).nodes == {
+        "a": "b",
+        "cloud.google.com/gke-spot": "true",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('[digests]\ntile = "latest"', "'digests.tile'"),
+        ('[digests]\nwarp = "sha256:' + "0" * 64 + '"', "'digests.warp"),
+        ('[tile.labels]\nteam = "e m"', "'tile.labels.team'"),
+        ("[tile]\ntimeout_s = 0", "'tile.timeout_s'"),
+        ('service_account = "Fib_Stack"', "'service_account'"),
+        ('[tile]\ncpu_limit = "lots"', "'tile.cpu_limit'"),
+    ],
+)
+def test_refuses_what_a_cluster_would_refuse(tmp_path, text, key):
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, text)
+    assert key in str(caught.value)

@@ -1,0 +1,68 @@
+"""Each step image holds what its program imports, and nothing else."""
+
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import grimp
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+STEPS = ("plan", "align", "compose", "tile", "pyramid", "report")
+BELONGS_TO = {"google": "google-cloud-storage", "requests": "google-cloud-storage"}
+"""Namespaces and what a library brings along."""
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {re.split(r"[<>=\[]", requirement)[0] for requirement in requirements}
+
+
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph("components", include_external_packages=True)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_extra_of_a_step_is_what_it_imports(graph, step):
+    modules = graph.find_upstream_modules(f"components.{step}.main")
+    roots = {module.partition(".")[0] for module in modules} - {"components", *sys.stdlib_module_names}
+    distributions = packages_distributions()
+    imported = {BELONGS_TO.get(root) or distributions[root][0].lower() for root in roots}
+    extras = PROJECT["optional-dependencies"]
+    assert imported - names(PROJECT["dependencies"]) == names(extras["base"]) | names(extras[step])
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_dockerfile_copies_the_code_that_a_step_imports(graph, step):
+    modules = graph.find_upstream_modules(f"components.{step}.main")
+    folders = {module.split(".")[1] for module in modules if module.startswith("components.")}
+    copied = re.findall(r"COPY components/(\w+) ", (ROOT / f"images/{step}/Dockerfile").read_text())
+    assert set(copied) == folders | {step}
+
+
+@pytest.mark.parametrize("name", ["base", *STEPS])
+def test_locks_are_pinned_by_hash_and_hold_no_kfp(name):
+    lock = (ROOT / f"requirements/images/{name}.txt").read_text()
+    pinned = re.findall(r"^([a-z0-9-]+)==(.+?) ?(?:;.*)?\\$", lock, re.MULTILINE)
+    assert len(pinned) == len(re.findall(r"^[a-z]", lock, re.MULTILINE)) > 10
+    assert lock.count("--hash=sha256:") >= len(pinned)
+    assert "kfp" not in dict(pinned)
+    assert set(pinned) <= set(
+        re.findall(
+            r"^([a-z0-9-]+)==(.+?) ?(?:;.*)?\\$",
+            (ROOT / "requirements/dev.txt").read_text(),
+            re.MULTILINE,
+        )
+    ), "what is tested is what the images hold; run make lock"
+
+
+def test_steps_add_to_the_base():
+    def lines(name: str) -> set[str]:
+        text = (ROOT / f"requirements/images/{name}.txt").read_text()
+        return {line for line in text.splitlines() if re.match(r"[a-z]", line)}
+
+    for step in STEPS:
+        assert lines("base") < lines(step), "or a step image would hold a library twice"
