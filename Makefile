@@ -17,7 +17,7 @@ SAMPLE := run/sample
 OUTPUT ?= run/$(if $(SOURCE),$(notdir $(abspath $(SOURCE))),volume)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run view test check format benchmark-alignment manifests pictures lock clean
+.PHONY: help setup run view test check format benchmark-alignment benchmark-pyramid manifests pictures lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ format: $(VENV)/dev.stamp ## Format the code
 benchmark-alignment: $(VENV)/dev.stamp ## Compare the alignment with its peers: DATA='DIR DIR' SECTIONS=DIR
 	@$(BIN)/python -m benchmarks.alignment $(addprefix --data ,$(DATA)) $(addprefix --sections ,$(SECTIONS)) $(ARGS)
 
+benchmark-pyramid: $(VENV)/dev.stamp ## Compare the pyramid and the tiles with their peers: ARGS=--quick
+	@$(BIN)/python -m benchmarks.pyramid $(ARGS)
+
 manifests: $(VENV)/dev.stamp ## Compile the pipeline and the schemas anew into manifests/
 	$(BIN)/fibstack compile --output manifests/align-stack.kfp.yaml
 	$(BIN)/python -m components.shared.schemas manifests/schemas
@@ -66,6 +69,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 lock: $(VENV)/dev.stamp ## Resolve the dependencies anew into requirements/
 	echo uv | $(LOCK) - -o requirements/uv.txt
 	$(LOCK) pyproject.toml requirements/build.in --all-extras -o requirements/dev.txt
+	$(LOCK) requirements/peers.in -o requirements/peers.txt
 	$(LOCK) pyproject.toml requirements/build.in --extra submit --extra step --extra view \
 	    -c requirements/dev.txt -o requirements/run.txt
 

@@ -42,6 +42,7 @@ def align_stack(settings: Settings) -> BaseComponent:
         id: str = "",  # noqa: A002 - the key of the configuration
         project: str = "",
         email: str = "",
+        more_channels: list = [],  # type: ignore[type-arg]  # noqa: B006 - read once, when compiled
         resolution: list = [8.0, 8.0, 8.0],  # type: ignore[type-arg]  # noqa: B006 - read once, when compiled
         downsample_factor: float = 0.0,
         match_size: int = 1280,
@@ -57,6 +58,9 @@ def align_stack(settings: Settings) -> BaseComponent:
         clip_limit: float = 0.02,
         jpeg_quality: int = 80,
         raw_pyramid: bool = False,
+        keep_bits: bool = False,
+        lossless_encoding: str = "raw",
+        ome_zarr: bool = False,
         output_level: int = 0,
         keep_tiles: bool = False,
     ) -> None:
@@ -73,6 +77,7 @@ def align_stack(settings: Settings) -> BaseComponent:
                     id=id,
                     project=project,
                     email=email,
+                    more_channels=more_channels,
                     resolution=resolution,
                     downsample_factor=downsample_factor,
                     match_size=match_size,
@@ -88,6 +93,9 @@ def align_stack(settings: Settings) -> BaseComponent:
                     clip_limit=clip_limit,
                     jpeg_quality=jpeg_quality,
                     raw_pyramid=raw_pyramid,
+                    keep_bits=keep_bits,
+                    lossless_encoding=lossless_encoding,
+                    ome_zarr=ome_zarr,
                     output_level=output_level,
                     keep_tiles=keep_tiles,
                     fan=settings.fan,

@@ -14,6 +14,7 @@ import click
 from rich.console import Console
 
 from components.shared.config import RunConfig
+from components.shared.cores import available_cores
 from components.shared.errors import ConfigError, FibstackError
 from pipeline.command import LazyCommand, Program
 from pipeline.configuration import read_config
@@ -21,11 +22,6 @@ from pipeline.resolve import resolved_config
 from pipeline.settings import Settings, read_settings
 
 _FILE = click.Path(path_type=Path)
-
-
-def _default_jobs() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _default_log_dir() -> Path:
@@ -48,6 +44,15 @@ main.add_command(
     LazyCommand("score", "components.sample.score:main", "Compare a run on a sample with the truth.")
 )
 main.add_command(LazyCommand("view", "components.report.view:main", "Look at a volume in the browser."))
+main.add_command(LazyCommand("verify", "components.report.verify:main", "Read a finished volume again."))
+main.add_command(
+    LazyCommand("export", "components.pyramid.export:main", "Write a volume anew: contrast, quality, crop.")
+)
+main.add_command(
+    LazyCommand(
+        "explain-shards", "components.pyramid.explain_shards:main", "Levels, shards and bytes of a volume."
+    )
+)
 
 
 _SETTINGS = click.option(
@@ -109,7 +114,7 @@ def run(
     config = read_config(config_path, given, changes)
     settings = _settings(settings_path)
     _require_steps()
-    _run(config, settings, jobs or _default_jobs(), log_dir or _default_log_dir())
+    _run(config, settings, jobs or available_cores(), log_dir or _default_log_dir())
 
 
 @main.command()
@@ -145,7 +150,7 @@ def resolve(
     """
     config = resolved_config(output, overrides, changes)
     _require_steps()
-    _run(config, _settings(settings_path), jobs or _default_jobs(), log_dir or _default_log_dir())
+    _run(config, _settings(settings_path), jobs or available_cores(), log_dir or _default_log_dir())
 
 
 def _require_steps() -> None:

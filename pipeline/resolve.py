@@ -63,7 +63,14 @@ def resolved_config(output: str, overrides: str | None, settings: Sequence[str])
 def _config_of(output: str) -> dict[str, Any]:
     """The configuration in the plan of a run."""
     plan_uri = f"{output.rstrip('/')}/process/plan.json"
-    text = _storage().open_store(output).read("process/plan.json")
+    store = _storage().open_store(output)
+    if store.stat("process/export.json") is not None:
+        source = json.loads(store.read("process/export.json")).get("source")
+        raise UserError(
+            f"a run must be resolved, not an export of its volume; got {output}, made from {source}. "
+            f"Resolve {source} and export it again."
+        )
+    text = store.read("process/plan.json")
     try:
         config = json.loads(text)["config"]
     except (ValueError, KeyError, TypeError):

@@ -26,11 +26,12 @@ from components.shared.documents import (
     Transforms,
     Trends,
 )
-from components.shared.errors import TransientError
+from components.shared.errors import TransientError, UserError
 from components.shared.grid import Span, group
 from components.shared.preview import Preview
 from components.shared.reading import read_document
 from components.shared.storage import Store, checksum, open_store
+from components.shared.verification import files_in_the_way
 from components.shared.volume import volume_of
 
 _STEP = "compose"
@@ -128,8 +129,17 @@ def work_left(plan: Plan, transforms: Transforms, process: Store) -> tuple[list[
     """The slabs and, for each of three passes, the blocks that are still to be written, as loop items.
 
     A pass is read from the one before, so all its blocks are listed when any of the finer pass is.
+
+    Raises:
+        UserError: an earlier, larger volume has left files among the new one's.
     """
     volume = volume_of(plan, transforms)
+    in_the_way = files_in_the_way(volume)
+    if in_the_way:
+        raise UserError(
+            f"the folders of a volume must hold its own shards only; {in_the_way[0].sentence}. "
+            "Remove them, or choose another output."
+        )
     left: list[list[int]] = [[], [], []]
     for index, pyramid_pass in enumerate(volume.passes):
         if index and left[index - 1]:

@@ -17,6 +17,7 @@ def plan(
     id: str,  # noqa: A002 - the key of the configuration
     project: str,
     email: str,
+    more_channels: list,  # type: ignore[type-arg]
     resolution: list,  # type: ignore[type-arg]
     downsample_factor: float,
     match_size: int,
@@ -32,6 +33,9 @@ def plan(
     clip_limit: float,
     jpeg_quality: int,
     raw_pyramid: bool,
+    keep_bits: bool,
+    lossless_encoding: str,
+    ome_zarr: bool,
     output_level: int,
     keep_tiles: bool,
     fan: int,
@@ -49,6 +53,7 @@ def plan(
         id: Name of the run.
         project: Google Cloud project that pays for requests.
         email: Address that is told when the run ends.
+        more_channels: Name patterns of further channels; each is warped as the slices of image are.
         resolution: Size of a voxel in nm, [x, y, z].
         downsample_factor: Slices are matched at 1 / this scale; 0 chooses it from match_size.
         match_size: Longest side in px at which slices are matched.
@@ -64,6 +69,9 @@ def plan(
         clip_limit: CLAHE clip limit in scikit-image's meaning; 0 switches CLAHE off.
         jpeg_quality: JPEG quality of the volume to browse.
         raw_pyramid: Write every level lossless too, under neuroglancer/raw.
+        keep_bits: Write the raw grey levels of 16-bit slices to the lossless volumes, as uint16.
+        lossless_encoding: Lossless volumes as gzip, or as PNG: a fifth smaller, slower to write and read.
+        ome_zarr: Write every level lossless as OME-Zarr too, under ome-zarr.
         output_level: Finest level that is written; 0 is full resolution.
         keep_tiles: Keep the aligned tiles in tmp/ when the run has ended.
         fan: Most items in a loop.
@@ -80,6 +88,7 @@ def plan(
             *("--output", output),
             *("--project", project),
             *("--email", email),
+            *("--more-channels", more_channels),
             *("--resolution", resolution),
             *("--downsample-factor", downsample_factor),
             *("--match-size", match_size),
@@ -95,6 +104,9 @@ def plan(
             *("--clip-limit", clip_limit),
             *("--jpeg-quality", jpeg_quality),
             *("--raw-pyramid", raw_pyramid),
+            *("--keep-bits", keep_bits),
+            *("--lossless-encoding", lossless_encoding),
+            *("--ome-zarr", ome_zarr),
             *("--output-level", output_level),
             *("--keep-tiles", keep_tiles),
             *("--fan", fan),

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from components.shared.config import RunConfig
-from components.shared.documents import PixelType, SourceSlice
-from components.shared.errors import UserError
-from components.shared.imageio import ImageHeader
+from components.shared.documents import ChannelFile, PixelType, SourceSlice
+from components.shared.errors import ConfigError, UserError
+from components.shared.image_formats import MAX_CHANNELS, ImageHeader
 from components.shared.storage import Stat
 
+_PNG_CHANNELS = 4
 _SHOWN = 5
 """So many examples are shown in a sentence."""
 
@@ -66,24 +67,28 @@ def number_slices(pattern: str, listed: Iterable[Stat]) -> Listing:
     return Listing(slices=slices, otherwise_padded=tuple(otherwise_padded))
 
 
-def no_match_sentence(config: RunConfig, listing: Listing, others: Sequence[str], uri: str) -> str:
+def no_match_sentence(
+    config: RunConfig, pattern: str, listing: Listing, others: Sequence[str], uri: str
+) -> str:
     """Why no slice was found, with the names that are there.
 
     Args:
-        config: Names the pattern and the range of the slices.
+        config: Names the range of the slices.
+        pattern: Name pattern of the slices, or of a further channel.
         listing: The objects whose names are like the pattern.
         others: Some names in the pattern's folder.
         uri: The source.
     """
-    wanted = f"the source must hold slices '{config.image}' numbered {config.minz} to {config.maxz}; got"
+    key = "image" if pattern == config.image else "more_channels"
+    wanted = f"the source must hold slices '{pattern}' numbered {config.minz} to {config.maxz}; got"
     if listing.slices:
         found = f"{len(listing.slices)} slices numbered {min(listing.slices)} to {max(listing.slices)}"
         return f"{wanted} {found} in {uri}. Change minz and maxz."
     if listing.otherwise_padded:
         names = ", ".join(listing.otherwise_padded[:_SHOWN])
-        return f"{wanted} names such as {names} in {uri}. Change the digits of %05d in 'image', or use %d."
+        return f"{wanted} names such as {names} in {uri}. Change the digits of %05d in '{key}', or use %d."
     if others:
-        return f"{wanted} names such as {', '.join(others[:_SHOWN])} in {uri}. Change 'image' or 'source'."
+        return f"{wanted} names such as {', '.join(others[:_SHOWN])} in {uri}. Change '{key}' or 'source'."
     return f"{wanted} no file in {uri}. Change 'source' to the folder or bucket of the slices."
 
 
@@ -112,37 +117,131 @@ def missing_slices(
     return missing
 
 
-def source_slices(present: dict[int, Stat], headers: Sequence[ImageHeader]) -> tuple[SourceSlice, ...]:
-    """The entries of a plan, from the listing and the headers in the same order."""
+def with_every_channel(
+    found: Sequence[dict[int, Stat]], patterns: Sequence[str], *, allow_gaps: bool, uri: str
+) -> dict[int, tuple[Stat, ...]]:
+    """The files of the slices of which every channel is there, z ascending.
+
+    With `allow_gaps`, a slice without one of its channels counts as missing: none is shown black.
+
+    Args:
+        found: The files of each channel, by z.
+        patterns: Name pattern of each channel.
+        allow_gaps: Whether slices may be missing.
+        uri: The source.
+
+    Raises:
+        UserError: a channel lacks slices that another one has and gaps are not allowed, or no slice is left.
+    """
+    some = {z for files in found for z in files}
+    lacking = {pattern: some - set(files) for pattern, files in zip(patterns, found, strict=True)}
+    complete = some.difference(*lacking.values())
+    if any(lacking.values()) and not (allow_gaps and complete):
+        pattern, numbers = next((p, sorted(zs)) for p, zs in lacking.items() if zs)
+        shown = ", ".join(map(str, numbers[:_SHOWN])) + (", ..." if len(numbers) > _SHOWN else "")
+        raise UserError(
+            f"every slice must have every channel; got {len(numbers)} without '{pattern}' ({shown}) in "
+            f"{uri}. Add them, change minz and maxz, or set allow_gaps."
+        )
+    return {z: tuple(files[z] for files in found) for z in sorted(complete)}
+
+
+def source_slices(
+    present: dict[int, tuple[Stat, ...]], headers: dict[str, ImageHeader], uri: str
+) -> tuple[SourceSlice, ...]:
+    """The entries of a plan.
+
+    Args:
+        present: The files of each slice, the one that is aligned first, z ascending.
+        headers: Header of each file, by its key.
+        uri: The source.
+
+    Raises:
+        UserError: the channels of a slice differ in size.
+    """
+    for files in present.values():
+        sizes = {(headers[file.key].width_px, headers[file.key].height_px): file.key for file in files}
+        if len(sizes) > 1:
+            got = " and ".join(f"{width} x {height} px ({key})" for (width, height), key in sizes.items())
+            raise UserError(
+                f"the channels of a slice must have the same size; got {got} in {uri}. "
+                f"Save them as they were recorded together."
+            )
     return tuple(
         SourceSlice(
             z=z,
-            key=stat.key,
-            size_bytes=stat.size_bytes,
-            width_px=header.width_px,
-            height_px=header.height_px,
-            crc32c=stat.crc32c,
+            key=first.key,
+            size_bytes=first.size_bytes,
+            width_px=headers[first.key].width_px,
+            height_px=headers[first.key].height_px,
+            crc32c=first.crc32c,
+            n_channels=headers[first.key].n_channels,
+            more_channels=tuple(
+                ChannelFile(
+                    key=file.key,
+                    size_bytes=file.size_bytes,
+                    n_channels=headers[file.key].n_channels,
+                    crc32c=file.crc32c,
+                )
+                for file in others
+            ),
         )
-        for (z, stat), header in zip(present.items(), headers, strict=True)
+        for z, (first, *others) in present.items()
     )
 
 
-def common_pixel_type(present: dict[int, Stat], headers: Sequence[ImageHeader], uri: str) -> PixelType:
-    """The pixel type of every slice.
+def check_channels(slices: Sequence[SourceSlice], config: RunConfig, uri: str) -> None:
+    """Refuse a stack whose slices differ in their number of channels.
+
+    Raises:
+        UserError: they do, or there are more in all than a volume may have.
+        ConfigError: there are more than PNG can hold, which is asked for.
+    """
+    first_of: dict[tuple[int, ...], str] = {}
+    for entry in slices:
+        first_of.setdefault(entry.file_channels, entry.key)
+    if len(first_of) > 1:
+        found = " and ".join(
+            f"{'+'.join(map(str, channels))} ({key})" for channels, key in sorted(first_of.items())
+        )
+        raise UserError(
+            f"every slice must have the same channels; got {found} in {uri}. "
+            f"Convert all slices to grey, or all to RGB."
+        )
+    n_channels = sum(slices[0].file_channels)
+    if n_channels > MAX_CHANNELS:
+        raise UserError(
+            f"a volume must have at most {MAX_CHANNELS} channels; got {n_channels} in {uri}. "
+            f"Name fewer in 'more_channels'."
+        )
+    if config.lossless_encoding == "png" and n_channels > _PNG_CHANNELS:
+        raise ConfigError(
+            f"'lossless_encoding' png must have at most {_PNG_CHANNELS} channels; got {n_channels} in {uri}. "
+            f"Set lossless_encoding to raw."
+        )
+
+
+def common_pixel_type(headers: dict[str, ImageHeader], uri: str) -> PixelType:
+    """The pixel type of every file.
+
+    Args:
+        headers: Header of each file, by its key.
+        uri: The source.
 
     Raises:
         UserError: slices of 8 and of 16 bit are mixed.
     """
     first_of: dict[PixelType, str] = {}
-    for stat, header in zip(present.values(), headers, strict=True):
-        first_of.setdefault(header.pixel_type, stat.key)
+    for key, header in headers.items():
+        first_of.setdefault(header.pixel_type, key)
     if len(first_of) > 1:
         found = " and ".join(f"{kind} ({key})" for kind, key in sorted(first_of.items()))
         raise UserError(
             f"every slice must have the same bit depth; got {found} in {uri}. "
             f"Convert the slices to one bit depth."
         )
-    return headers[0].pixel_type
+    (pixel_type,) = first_of
+    return pixel_type
 
 
 def repeated_slices(slices: Sequence[SourceSlice]) -> list[tuple[int, int]]:

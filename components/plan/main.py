@@ -11,17 +11,18 @@ from typing import Any, TypeVar
 
 import click
 
-from components.plan import inventory, partition
+from components.plan import brightness, inventory, partition
 from components.shared import units
 from components.shared.command import StepCommand, write_parameter
 from components.shared.config import RunConfig, parse_config
-from components.shared.documents import PLAN_KEY, Override, Plan
+from components.shared.documents import PLAN_KEY, Override, PixelType, Plan, SourceSlice
 from components.shared.errors import ConfigError, UserError
-from components.shared.imageio import read_header
+from components.shared.imageio import ImageHeader, read_further_channel, read_header
 from components.shared.locations import Locations, locations_of
 from components.shared.overrides import check_overrides, parse_overrides
 from components.shared.reading import read_document
 from components.shared.storage import ObjectMissingError, Stat, Store, join_uri, open_store
+from components.shared.volume import jpeg_channels, tile_arrays
 
 _HEADERS_IN_FLIGHT = 32
 _SIFT_BYTES_PER_PX = 217
@@ -59,14 +60,16 @@ def main(fan: int, process_uri_out: str, chunks_out: str, **fields: str | None) 
 
 def _parse_flags(fields: dict[str, str | None]) -> RunConfig:
     values: dict[str, Any] = {name: text for name, text in fields.items() if text is not None}
-    if "resolution" in values:
-        try:
-            values["resolution"] = json.loads(values["resolution"])
-        except ValueError:
-            raise ConfigError(
-                f"'resolution' must be a number or a list [x, y, z] of nm; got {values['resolution']!r}. "
-                f"Write 8 or [8,8,8]."
-            ) from None
+    for name, rule, example in (
+        ("resolution", "a number or a list [x, y, z] of nm", "8 or [8,8,8]"),
+        ("more_channels", "a list of name patterns", '["esb.%05d.png"]'),
+    ):
+        if name in values:
+            try:
+                values[name] = json.loads(values[name])
+            except ValueError:
+                got = repr(values[name])
+                raise ConfigError(f"'{name}' must be {rule}; got {got}. Write {example}.") from None
     return parse_config(values)
 
 
@@ -82,26 +85,52 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
     overrides = _read_overrides(config)
     check_overrides(config, overrides)
     source = open_store(locations.source_uri)
-    present = _find_slices(config, source)
+    patterns = (config.image, *config.more_channels)
+    found = [_find_slices(config, pattern, source) for pattern in patterns]
+    present = inventory.with_every_channel(found, patterns, allow_gaps=config.allow_gaps, uri=source.uri)
     missing = inventory.missing_slices(
         present, config.minz, config.maxz, allow_gaps=config.allow_gaps, uri=source.uri
     )
-    with ThreadPoolExecutor(_HEADERS_IN_FLIGHT) as executor:
-        headers = list(
-            executor.map(lambda stat: read_header(source, stat.key, stat.size_bytes), present.values())
-        )
-    longest_side_px = max(max(header.width_px, header.height_px) for header in headers)
+    headers = _read_headers(source, [file for files in present.values() for file in files])
+    slices = inventory.source_slices(present, headers, source.uri)
+    inventory.check_channels(slices, config, source.uri)
+    pixel_type = inventory.common_pixel_type(headers, source.uri)
+    longest_side_px = max(max(entry.width_px, entry.height_px) for entry in slices)
     return Plan(
         config=config,
         locations=locations,
-        pixel_type=inventory.common_pixel_type(present, headers, source.uri),
-        slices=inventory.source_slices(present, headers),
+        pixel_type=pixel_type,
+        slices=slices,
         missing_z=missing,
         match_scale=partition.match_scale(longest_side_px, config.match_size, config.downsample_factor),
         thumbnail_scale=partition.thumbnail_scale(longest_side_px),
         chunk_length=partition.chunk_length(config.maxz - config.minz + 1, fan),
         fan=fan,
         overrides=overrides,
+        more_intensity_ranges=_more_intensity_ranges(source, slices, pixel_type),
+    )
+
+
+def _read_headers(source: Store, files: list[Stat]) -> dict[str, ImageHeader]:
+    """The header of each file, by its key."""
+    with ThreadPoolExecutor(_HEADERS_IN_FLIGHT) as executor:
+        headers = executor.map(lambda file: read_header(source, file.key, file.size_bytes), files)
+        return {file.key: header for file, header in zip(files, headers, strict=True)}
+
+
+def _more_intensity_ranges(
+    source: Store, slices: tuple[SourceSlice, ...], pixel_type: PixelType
+) -> tuple[tuple[float, float], ...]:
+    """The grey levels of each further channel that are shown as 0 and 255; 8 bit stays as it is."""
+    n_files = len(slices[0].more_channels)
+    if pixel_type == "uint8":
+        return ((0.0, 255.0),) * n_files
+    samples = brightness.samples(slices)
+    return tuple(
+        brightness.intensity_range(
+            read_further_channel(source, entry, index, pixel_type) for entry in samples
+        )
+        for index in range(n_files)
     )
 
 
@@ -125,27 +154,34 @@ def _read_overrides(config: RunConfig) -> tuple[Override, ...]:
 
 def _check_source_apart(config: RunConfig, locations: Locations) -> None:
     """Refuse slices that lie where a run writes and cleans up."""
-    folder = join_uri(locations.source_uri, *config.image.split("/")[:-1])
-    slices_uri = open_store(folder).uri + "/"
-    written = (locations.neuroglancer_uri, locations.chunk_uri, locations.process_uri, locations.tmp_uri)
-    for uri in written:
-        if slices_uri.startswith(open_store(uri).uri + "/"):
-            raise UserError(
-                f"the slices must lie outside of what a run writes; got {folder}, where {uri} is written. "
-                f"Choose another output."
-            )
+    written = (
+        locations.neuroglancer_uri,
+        locations.chunk_uri,
+        locations.ome_zarr_uri,
+        locations.process_uri,
+        locations.tmp_uri,
+    )
+    for pattern in (config.image, *config.more_channels):
+        folder = join_uri(locations.source_uri, *pattern.split("/")[:-1])
+        slices_uri = open_store(folder).uri + "/"
+        for uri in written:
+            if slices_uri.startswith(open_store(uri).uri + "/"):
+                raise UserError(
+                    f"the slices must lie outside of what a run writes; got {folder}, where {uri} is "
+                    f"written. Choose another output."
+                )
 
 
-def _find_slices(config: RunConfig, source: Store) -> dict[int, Stat]:
-    """The slices of the run that are in the listing, z ascending."""
+def _find_slices(config: RunConfig, pattern: str, source: Store) -> dict[int, Stat]:
+    """The files of a channel of the run that are in the listing, z ascending."""
     if not source.exists():
         raise UserError(f"the source must exist; got {source.uri}, which does not. Change 'source'.")
-    listing = inventory.number_slices(config.image, source.list(inventory.name_prefix(config.image)))
+    listing = inventory.number_slices(pattern, source.list(inventory.name_prefix(pattern)))
     present = listing.between(config.minz, config.maxz)
     if not present:
-        folder = "".join(f"{part}/" for part in config.image.split("/")[:-1])
+        folder = "".join(f"{part}/" for part in pattern.split("/")[:-1])
         others = [stat.key for stat in islice(source.list(folder), 5)]
-        raise UserError(inventory.no_match_sentence(config, listing, others, source.uri))
+        raise UserError(inventory.no_match_sentence(config, pattern, listing, others, source.uri))
     return present
 
 
@@ -171,18 +207,28 @@ def _check_same_stack(process: Store, plan: Plan) -> None:
 
 def _stack_of(plan: Plan) -> str:
     config = plan.config
-    return f"{join_uri(open_store(config.source).uri, config.image)} {config.minz} to {config.maxz}"
+    patterns = " with ".join((config.image, *config.more_channels))
+    exact = tile_arrays(plan)[-1]
+    kind = f" of {exact.n_channels} x {exact.data_type}" if exact.bytes_per_voxel > 1 else ""
+    return f"{join_uri(open_store(config.source).uri, patterns)} {config.minz} to {config.maxz}{kind}"
 
 
 def _log_inventory(plan: Plan, n_chunks_to_do: int) -> None:
     slices = plan.slices
     width_px, height_px = plan.largest_xy
     n_sizes = len({(entry.width_px, entry.height_px) for entry in slices})
-    stored_gb = sum(entry.size_bytes for entry in slices) / 1e9
-    n_px = sum(entry.width_px * entry.height_px for entry in slices)
+    stored_gb = sum(s.size_bytes + sum(file.size_bytes for file in s.more_channels) for s in slices) / 1e9
+    n_channels = sum(plan.file_channels)
+    n_px = sum(entry.width_px * entry.height_px for entry in slices) * n_channels
     raw_gb = n_px * (1 if plan.pixel_type == "uint8" else 2) / 1e9
     match_gb = width_px * height_px * plan.match_scale**2 * _SIFT_BYTES_PER_PX / 1e9
     log.info("%d slices, %d missing, %s", len(slices), len(plan.missing_z), plan.pixel_type)
+    if n_channels > 1:
+        log.info(
+            "%d channels, of which %d are shown in the JPEG", n_channels, jpeg_channels(plan.file_channels)
+        )
+    if plan.config.keep_bits and plan.pixel_type == "uint8":
+        log.warning("keep_bits changes nothing: the slices have 8 bit")
     log.info("largest %d x %d px, %d different sizes", width_px, height_px, n_sizes)
     log.info("%.2f GB stored, %.2f GB of pixels", stored_gb, raw_gb)
     log.info("matched at %.3f of full resolution, %.2f GB for features", plan.match_scale, match_gb)

@@ -2,22 +2,54 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, product
 
 import numpy as np
 
 from components.pyramid.downsample import Slab, Voxels
-from components.pyramid.encode import encode_jpeg, encode_raw
-from components.pyramid.shard import assemble_shard
-from components.shared import precomputed
+from components.pyramid.encode import encode_jpeg, encode_png, encode_raw
+from components.pyramid.shard import assemble_shard, assemble_zarr_shard
+from components.shared import ome_zarr
 from components.shared.grid import SizeXyz, ceil_div
-from components.shared.volume import Volume
+from components.shared.outputs import Scale, scale_at
+from components.shared.volume import Encoding, TileArray, Volume, VolumeOutput
 
-Codec = tuple[str, int]
-"""Encoding and JPEG quality."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Codec:
+    """How a chunk becomes bytes."""
+
+    encoding: Encoding
+    jpeg_quality: int
+    n_channels: int
+    """The first so many are encoded."""
+    fills_up: bool
+    """Whether a chunk that the volume's border clips is filled up with black."""
+
+    @classmethod
+    def of(cls, output: VolumeOutput) -> Codec:
+        """The codec of an output."""
+        return cls(
+            encoding=output.encoding,
+            jpeg_quality=output.jpeg_quality,
+            n_channels=output.n_channels,
+            fills_up=output.format == "ome-zarr",
+        )
+
+    def encode(self, voxels: Voxels, chunk: int) -> bytes:
+        """The bytes of a chunk whose sides are `chunk` voxels where no border clips it."""
+        if voxels.ndim > 3:
+            voxels = voxels[: self.n_channels]
+        if self.fills_up:
+            missing = [(0, chunk - n) for n in voxels.shape[-3:]]
+            voxels = np.pad(voxels, [(0, 0)] * (voxels.ndim - 3) + missing)
+        if self.encoding == "jpeg":
+            return encode_jpeg(voxels, self.jpeg_quality)
+        return encode_png(voxels) if self.encoding == "png" else encode_raw(voxels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +69,13 @@ class BlockEncoder:
     Only encoded chunks are kept. What outputs have in common is made once.
     """
 
-    def __init__(self, volume: Volume, base_level: int, block: int, pool: Executor) -> None:
+    def __init__(self, volume: Volume, tiles: TileArray, base_level: int, block: int, pool: Executor) -> None:
+        """Encode for the outputs of `volume` that are made from an array of tiles."""
         self._pass = volume.pass_at_level(base_level)
         self._block = block
         self._pool = pool
         levels = range(base_level, base_level + self._pass.n_levels)
-        self._layers = {level: _shard_layers(volume, level) for level in levels}
+        self._layers = {level: _shard_layers(volume, tiles, level) for level in levels}
 
     def add(self, slab: Slab) -> Iterator[ShardFile]:
         """Encode a slab; yields the shards that it completes.
@@ -56,13 +89,15 @@ class BlockEncoder:
         start, stop = self._pass.block_bounds(self._block, slab.level)
         first_x, first_y, first_z = (n // chunk for n in start)
         z = first_z + slab.layer
-        boxes = list(product(range(0, slab.voxels.shape[1], chunk), range(0, slab.voxels.shape[2], chunk)))
+        height, width = slab.voxels.shape[-2:]
+        boxes = list(product(range(0, height, chunk), range(0, width, chunk)))
         positions = [(first_x + x // chunk, first_y + y // chunk, z) for y, x in boxes]
         codecs = {layer.codec for layer in layers}
 
         def encode(box: tuple[int, int]) -> dict[Codec, bytes]:
             y, x = box
-            return _encode_chunk(np.ascontiguousarray(slab.voxels[:, y : y + chunk, x : x + chunk]), codecs)
+            voxels = np.ascontiguousarray(slab.voxels[..., y : y + chunk, x : x + chunk])
+            return _encode_chunk(voxels, chunk, codecs)
 
         encoded = list(self._pool.map(encode, boxes))
         for layer in layers:
@@ -73,34 +108,39 @@ class BlockEncoder:
                 yield from layer.finish()
 
 
-def _shard_layers(volume: Volume, level: int) -> list[_ShardLayer]:
+def _shard_layers(volume: Volume, tiles: TileArray, level: int) -> list[_ShardLayer]:
     """What is written at a level; outputs whose shards are the same share one."""
-    uris: dict[tuple[Codec, precomputed.Scale], list[str]] = {}
+    uris: dict[tuple[Codec, Scale], list[str]] = {}
     for output in volume.outputs:
-        if level in output.levels:
-            codec = (output.encoding, output.jpeg_quality)
-            uris.setdefault((codec, precomputed.scale_at(volume, output, level)), []).append(output.uri)
+        if output.array == tiles and level in output.levels:
+            uris.setdefault((Codec.of(output), scale_at(volume, output, level)), []).append(output.uri)
     layers = [_ShardLayer(codec, scale, shared) for (codec, scale), shared in uris.items()]
     # Small shards first: least memory where all end at once.
-    return sorted(layers, key=lambda layer: layer.chunks_per_side)
+    return sorted(layers, key=lambda layer: layer.chunks_per_shard_xyz)
 
 
-def _encode_chunk(voxels: Voxels, codecs: set[Codec]) -> dict[Codec, bytes]:
+def _encode_chunk(voxels: Voxels, chunk: int, codecs: set[Codec]) -> dict[Codec, bytes]:
     """A chunk in each encoding; nothing where it is all black."""
     if voxels.max() == 0:
         return {}
-    return {
-        (encoding, quality): encode_jpeg(voxels, quality) if encoding == "jpeg" else encode_raw(voxels)
-        for encoding, quality in codecs
-    }
+    is_whole = voxels.shape[-3:] == (chunk, chunk, chunk)
+    encoded: dict[Codec, bytes] = {}
+    by_codec: dict[Codec, bytes] = {}
+    for codec in codecs:
+        # There is nothing to fill up in a whole chunk, so that both formats have the same bytes.
+        needed = replace(codec, fills_up=False) if is_whole else codec
+        if needed not in encoded:
+            encoded[needed] = needed.encode(voxels, chunk)
+        by_codec[codec] = encoded[needed]
+    return by_codec
 
 
 class _ShardLayer:
     """The shards of one encoding at one level and one depth, while their chunks are gathered."""
 
-    def __init__(self, codec: Codec, scale: precomputed.Scale, uris: list[str]) -> None:
+    def __init__(self, codec: Codec, scale: Scale, uris: list[str]) -> None:
         self.codec = codec
-        self.chunks_per_side = scale.shard // scale.chunk
+        self.chunks_per_shard_xyz = tuple(side // scale.chunk for side in scale.shard_sides)
         self._scale = scale
         self._uris = uris
         self._shards: dict[SizeXyz, dict[int, memoryview]] = {}
@@ -109,7 +149,7 @@ class _ShardLayer:
         """Keep a layer of chunks, given by their position in the grid; None where all black."""
         by_shard: dict[SizeXyz, dict[int, bytes]] = {}
         for chunk_xyz, data in encoded.items():
-            x, y, z = (n // self.chunks_per_side for n in chunk_xyz)
+            x, y, z = (n // side for n, side in zip(chunk_xyz, self.chunks_per_shard_xyz, strict=True))
             chunks = by_shard.setdefault((x, y, z), {})
             if data is not None:
                 chunks[self._scale.chunk_number(chunk_xyz)] = data
@@ -118,16 +158,21 @@ class _ShardLayer:
 
     def ends_at(self, chunk_z: int) -> bool:
         """Whether a layer of chunks is the last of its shards."""
-        return (chunk_z + 1) % self.chunks_per_side == 0
+        return (chunk_z + 1) % self.chunks_per_shard_xyz[2] == 0
 
     def finish(self) -> Iterator[ShardFile]:
         """The shards; they are forgotten."""
         for shard_xyz in list(self._shards):
             chunks = self._shards.pop(shard_xyz)
-            data = assemble_shard(chunks, self._scale.sharding) if chunks else None
+            data = self._assemble(chunks) if chunks else None
             del chunks  # the encoded chunks are not needed while the file is written
             for uri in self._uris:
                 yield ShardFile(uri=uri, key=self._scale.shard_key(shard_xyz), data=data)
+
+    def _assemble(self, chunks: Mapping[int, memoryview]) -> bytes:
+        if isinstance(self._scale, ome_zarr.Scale):
+            return assemble_zarr_shard(chunks, math.prod(self.chunks_per_shard_xyz))
+        return assemble_shard(chunks, self._scale.sharding)
 
 
 def _packed(chunks: Mapping[int, bytes]) -> dict[int, memoryview]:

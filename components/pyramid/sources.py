@@ -9,14 +9,15 @@ from typing import Any, Protocol
 
 import numpy as np
 import tensorstore as ts
+from numpy.typing import NDArray
 
-from components.pyramid.downsample import Voxels, halve
+from components.pyramid.downsample import Voxels, halve, steps_of
 from components.shared import records
 from components.shared.errors import TransientError
 from components.shared.grid import PyramidPass, SizeXyz, ceil_div
 from components.shared.storage import ObjectMissingError, Store, checksum, join_uri
 from components.shared.tiles import tile_array_spec
-from components.shared.volume import TILES_KEY, Volume
+from components.shared.volume import TileArray, Volume
 
 READ_CONCURRENCY = 16
 """Exact blocks that are read at a time; each is small, so that latency decides."""
@@ -40,10 +41,11 @@ class Source(Protocol):
 
 
 class TileSource:
-    """Level 0: the aligned stack that `tile` has written."""
+    """Level 0: the aligned stack that `tile` has written, one of its arrays."""
 
-    def __init__(self, tmp: Store, volume: Volume, n_threads: int) -> None:
-        self._uri = join_uri(tmp.uri, TILES_KEY)
+    def __init__(self, tmp: Store, volume: Volume, tiles: TileArray, n_threads: int) -> None:
+        self._uri = join_uri(tmp.uri, tiles.key)
+        self._tiles = tiles
         self._slab_depth = volume.slab_depth
         context = ts.Context(
             {
@@ -51,7 +53,7 @@ class TileSource:
                 "data_copy_concurrency": {"limit": n_threads},
             }
         )
-        spec = tile_array_spec(volume, tmp.kvstore(TILES_KEY))
+        spec = tile_array_spec(volume, tiles, tmp.kvstore(tiles.key))
         try:
             # tensorstore has no types.
             self._array: Any = ts.open(spec, open=True, read=True, context=context).result()
@@ -63,13 +65,13 @@ class TileSource:
 
     def read(self, box: Box) -> Voxels:
         (x0, y0, z0), (x1, y1, z1) = box
-        voxels = np.empty((z1 - z0, y1 - y0, x1 - x0), dtype=np.uint8)
+        voxels = empty_voxels(self._tiles, (z1 - z0, y1 - y0, x1 - x0))
         depth = self._slab_depth
         reads = []
         for slab in range(z0 // depth, ceil_div(z1, depth)):
             first, end = max(slab * depth, z0), min((slab + 1) * depth, z1)
-            target = ts.array(voxels[first - z0 : end - z0])
-            reads.append((slab, target.write(self._array[first:end, y0:y1, x0:x1])))
+            target = ts.array(voxels[..., first - z0 : end - z0, :, :])
+            reads.append((slab, target.write(self._array[..., first:end, y0:y1, x0:x1])))
         for slab, read in reads:
             try:
                 read.result()
@@ -94,44 +96,59 @@ class ExactSource:
     """The base level of a coarse pass: the blocks' exact last level of the pass before, halved."""
 
     def __init__(
-        self, process: Store, finer: PyramidPass, input_hash: Callable[[int], str], pool: Executor
+        self,
+        process: Store,
+        tiles: TileArray,
+        finer: PyramidPass,
+        coarser: PyramidPass,
+        input_hash: Callable[[int], str],
+        pool: Executor,
     ) -> None:
         """Read what `finer` wrote to `process`.
 
         Args:
             process: store with the exact blocks and their records.
+            tiles: the array of tiles that they are made from.
             finer: the pass before.
+            coarser: the pass that reads.
             input_hash: the hash that a block of that pass must have in its record.
             pool: threads that do the halving.
         """
         self._process = process
+        self._tiles = tiles
         self._finer = finer
+        (self._axes,) = steps_of((finer.halvings[-1], coarser.halvings[0]))
         self._input_hash = input_hash
         self._pool = pool
 
     def read(self, box: Box) -> Voxels:
-        side = self._finer.chunk
         level = last_level(self._finer)
-        start, stop = (tuple(2 * n for n in corner) for corner in box)
-        grid = self._finer.blocks_xyz
-        cells = [
-            range(a // side, min(ceil_div(b, side), n)) for a, b, n in zip(start, stop, grid, strict=True)
+        corners = ([n << halved for n, halved in zip(corner, self._axes, strict=True)] for corner in box)
+        start, stop = (np.minimum(corner, self._finer.size_at_level(level)) for corner in corners)
+        # A box is as wide as its own block and a chunk deep, so it holds whole layers of the finer blocks.
+        chunk = self._finer.chunk
+        sides = (*self._finer.block_sides(level)[:2], chunk)
+        cells = [range(a // side, ceil_div(b, side)) for a, b, side in zip(start, stop, sides, strict=True)]
+        bounds = [
+            (np.multiply(cell, sides), np.minimum(np.multiply(cell, sides) + sides, stop))
+            for cell in product(*cells)
         ]
-        numbers = [x + grid[0] * (y + grid[1] * z) for z, y, x in product(*reversed(cells))]
-        bounds = [self._finer.block_bounds(number, level) for number in numbers]
-        end = np.max([upper for _, upper in bounds], axis=0)
-        voxels = np.empty((end - start)[::-1], dtype=np.uint8)
+        voxels = empty_voxels(self._tiles, (stop - start)[::-1])
         with ThreadPoolExecutor(READ_CONCURRENCY) as readers:
-            blocks = readers.map(self._read_block, numbers, bounds)
-            for (lower, upper), block in zip(bounds, blocks, strict=True):
+            layers = readers.map(self._read_layer, product(*cells), bounds)
+            for (lower, upper), layer in zip(bounds, layers, strict=True):
                 x, y, z = (slice(a - s, b - s) for a, b, s in zip(lower, upper, start, strict=True))
-                voxels[z, y, x] = block
-        return halve(voxels, self._pool)
+                voxels[..., z, y, x] = layer
+        return halve(voxels, self._pool, self._axes)
 
-    def _read_block(self, number: int, bounds: Box) -> Voxels:
+    def _read_layer(self, cell: SizeXyz, bounds: tuple[NDArray[np.int_], NDArray[np.int_]]) -> Voxels:
+        """The voxels of a layer of a block; `cell` is the block's x and y and the layer's number from z 0."""
+        grid = self._finer.blocks_xyz
+        z, layer = divmod(cell[2], self._finer.block_sides(last_level(self._finer))[2] // self._finer.chunk)
+        number = cell[0] + grid[0] * (cell[1] + grid[1] * z)
         level = self._finer.base_level
         record = records.read_record(self._process, f"pyramid/{level}", str(number))
-        key = exact_key(self._finer, number)
+        key = exact_key(self._finer, self._tiles, number, layer)
         outputs = record.outputs if record and record.input_hash == self._input_hash(number) else ()
         recorded = next((output.crc32c for output in outputs if output.key == key), None)
         try:
@@ -144,21 +161,38 @@ class ExactSource:
                 f"damaged in {join_uri(self._process.uri, key)}. Run pyramid --level {level} --blocks "
                 f"{number}-{number} again."
             )
-        (x0, y0, z0), (x1, y1, z1) = bounds
-        return np.frombuffer(data, dtype=np.uint8).reshape(z1 - z0, y1 - y0, x1 - x0)
+        layer_voxels = empty_voxels(self._tiles, (bounds[1] - bounds[0])[::-1])
+        return np.frombuffer(data, dtype=layer_voxels.dtype).reshape(layer_voxels.shape)
 
 
 def last_level(pyramid_pass: PyramidPass) -> int:
     """Coarsest level of a pass."""
-    return pyramid_pass.base_level + pyramid_pass.n_levels - 1
+    return pyramid_pass.levels[-1]
 
 
-def exact_key(pyramid_pass: PyramidPass, block: int) -> str:
-    """Key below the process URI of a block's exact last level.
+def empty_voxels(tiles: TileArray, shape_zyx: Sequence[int] | NDArray[Any]) -> Voxels:
+    """An array for voxels of an array of tiles: [z, y, x], or [channel, z, y, x] of several channels."""
+    channels = [tiles.n_channels] if tiles.n_channels > 1 else []
+    voxels: Voxels = np.empty([*channels, *shape_zyx], dtype=tiles.data_type)
+    return voxels
 
-    C-order uint8, [z, y, x] as `block_bounds(block, last level)` says; what the next pass starts from.
+
+def exact_key(pyramid_pass: PyramidPass, tiles: TileArray, block: int, layer: int) -> str:
+    """Key below the process URI of a layer of chunks of a block's exact last level.
+
+    C-order, [z, y, x] or [channel, z, y, x], clipped to the volume; what the next pass starts from. There is
+    one layer where z was halved at each level of the pass, more where it was not.
+
+    Example:
+        >>> from components.shared.volume import GREY_TILES
+        >>> exact_key(PyramidPass(0, (9, 9, 9), ((0, 0, 0),)), GREY_TILES, 7, 0)
+        'pyramid/level-0/7.raw'
     """
-    return f"pyramid/level-{last_level(pyramid_pass)}/{block}.raw"
+    name = f"{block}.raw" if layer == 0 else f"{block}.{layer}.raw"
+    folder = f"level-{last_level(pyramid_pass)}" + (
+        "" if tiles.data_type == "uint8" else f"-{tiles.data_type}"
+    )
+    return f"pyramid/{folder}/{name}"
 
 
 def read_slabs(source: Source, boxes: Sequence[Box]) -> Iterator[Voxels]:
@@ -169,6 +203,7 @@ def read_slabs(source: Source, boxes: Sequence[Box]) -> Iterator[Voxels]:
             voxels = pending.result()
             pending = ahead.submit(source.read, box)
             yield voxels
+            del voxels  # or it would stay while the last is worked on
         yield pending.result()
 
 

@@ -6,19 +6,20 @@ import logging
 
 import click
 
-from components.report.completeness import Problem
 from components.report.evidence import Evidence
 from components.report.page import render
-from components.report.publish import publish, remove_tiles, withdraw
 from components.report.reading import Pictures, gather, read_plan
 from components.report.sections import SectionPair, make_sections
 from components.report.status import RunStatus, parse_status
 from components.report.strips import Strip, make_strips
 from components.report.summary import RunDocument, summarise
-from components.report.verify import Verification, is_untouched, read_blocks, verify
+from components.report.tiles_removal import remove_tiles
 from components.shared.command import StepCommand
+from components.shared.completeness import Problem
 from components.shared.errors import TransientError, UserError
+from components.shared.publication import publish, withdraw, withdraw_unwritten
 from components.shared.storage import Store, join_uri, open_store
+from components.shared.verification import Verification, is_untouched, read_blocks, verify
 from components.shared.volume import Volume, volume_of
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,8 @@ def main(output: str, status: str) -> None:
     run = write_page(evidence, run_status, volume, verification, process)
     if run.complete and volume is not None:
         publish(volume)
+        for uri in withdraw_unwritten(volume, plan.locations):
+            logger.warning("%s is of an earlier run and no longer shown; remove it if it is not needed", uri)
     process.write("run.json", run.to_json())
     for sentence in run.summary:
         logger.info("%s", sentence)

@@ -11,10 +11,10 @@ from typing import Literal
 
 from components.report.bad_slices import bad_slices_sentence
 from components.report.check import STOPPED, stopped_the_run
-from components.report.completeness import OutputSummary, Problem
 from components.report.evidence import Evidence
 from components.report.slice_table import column, largest, median
 from components.report.status import RunStatus
+from components.shared.completeness import OutputSummary, Problem
 from components.shared.config import RunConfig
 from components.shared.documents import Document, Transforms
 from components.shared.volume import Volume

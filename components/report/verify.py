@@ -1,149 +1,192 @@
-"""Looks at a written volume: its blocks' records, its folders, and each of its shards."""
+"""`fibstack verify`: read a finished volume again, independently of the code that wrote it."""
 
 from __future__ import annotations
 
-import json
+import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import product
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
 
-import tensorstore as ts
+import click
+import google_crc32c
+from rich.console import Console
+from rich.table import Table
 
-from components.report.completeness import (
-    Block,
-    OutputSummary,
-    Problem,
-    check_blocks,
-    check_output,
-    shards_of,
-    summary_of,
+from components.report.rereading import LevelCheck, Rereading
+from components.shared.command import StepCommand
+from components.shared.completeness import shards_of
+from components.shared.cores import available_cores
+from components.shared.documents import PLAN_KEY
+from components.shared.errors import UserError
+from components.shared.outputs import metadata_files, scale_at
+from components.shared.records import Output
+from components.shared.storage import Store, join_uri, open_store
+from components.shared.units import slabs_to_do
+from components.shared.verification import Written, read_written, verify
+from components.shared.volume import VolumeOutput
+
+PIECE_BYTES = 8 * 2**20
+"""A file is read in pieces of this size."""
+PIPED_WIDTH = 200
+"""Columns of a table that goes to a file or a pipe."""
+
+
+@click.command(cls=StepCommand)
+@click.argument("output")
+@click.option(
+    "--sample",
+    "n_sampled",
+    type=click.IntRange(min=0),
+    default=16,
+    show_default=True,
+    help="Chunks of each level that are decoded and compared.",
 )
-from components.shared.documents import Plan, Transforms
-from components.shared.precomputed import Scale, info, scale_at
-from components.shared.records import outputs_present, read_record
-from components.shared.storage import Stat, Store, open_store
-from components.shared.units import block_hash, slab_hashes
-from components.shared.volume import Volume, VolumeOutput
+@click.option("--full", is_flag=True, help="Decode and compare every chunk.")
+def main(output: str, n_sampled: int, full: bool) -> None:
+    """Read the finished volume in OUTPUT again, through tensorstore.
 
-_IN_FLIGHT = 64
+    Every file must be there with the size and the checksum of its record. Then chunks are decoded and
+    compared: lossless ones with the level below or the tiles, which they must equal, and JPEG with the
+    lossless volume. Of a coarse JPEG chunk a part is compared, so that little has to be read.
 
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """What looking at the volume brought to light."""
-
-    problems: tuple[Problem, ...]
-    outputs: tuple[OutputSummary, ...]
-
-
-def read_blocks(plan: Plan, transforms: Transforms, volume: Volume, process: Store) -> list[Block]:
-    """Every block of every pass with its record."""
-    hashes = slab_hashes(plan, transforms, volume)
-    return [
-        Block(
-            level=pyramid_pass.base_level,
-            index=index,
-            record=read_record(process, f"pyramid/{pyramid_pass.base_level}", str(index)),
-            expected_hash=block_hash(plan, volume, pyramid_pass.base_level, index, hashes),
-        )
-        for pyramid_pass in volume.passes
-        for index in range(pyramid_pass.n_blocks)
-    ]
-
-
-def verify(volume: Volume, blocks: list[Block]) -> Verification:
-    """Check records and folders, and, where these agree, that every shard opens."""
-    problems = check_blocks(blocks)
-    shards = {output.uri: shards_of(blocks, open_store(output.uri).uri) for output in volume.outputs}
-    if not problems:
-        problems += _check_other_outputs(volume, blocks)
-        for output in volume.outputs:
-            listed = list_scales(volume, output, open_store(output.uri))
-            problems += check_output(volume, output, shards[output.uri], listed)
-    if not problems:
-        for output in volume.outputs:
-            problems += open_shards(volume, output, shards[output.uri].keys())
-    summaries = (summary_of(volume, output, shards[output.uri]) for output in volume.outputs)
-    return Verification(tuple(problems), tuple(summaries))
-
-
-def _check_other_outputs(volume: Volume, blocks: list[Block]) -> list[Problem]:
-    """The complaint about what blocks leave behind for the next pass."""
-    roots = {open_store(output.uri).uri for output in volume.outputs}
-    others = [
-        output
-        for block in blocks
-        if block.record
-        for output in block.record.outputs
-        if output.uri not in roots
-    ]
-    if outputs_present(others):
-        return []
-    return [Problem(f"intermediate blocks are missing or differ from their record in {others[0].uri}", True)]
-
-
-def list_scales(volume: Volume, output: VolumeOutput, store: Store) -> dict[str, Stat]:
-    """Everything in the folders of an output's scales, by key."""
-    scales = [scale_at(volume, output, level) for level in output.levels]
-    return {found.key: found for scale in scales for found in store.list(f"{scale.key}/")}
-
-
-def open_shards(volume: Volume, output: VolumeOutput, keys: Iterable[str]) -> list[Problem]:
-    """Read one voxel of every shard through tensorstore, with the `info` that is about to be published.
-
-    This proves, with three small reads a shard, that `info` is valid, that the shard lies under the name a
-    reader looks for, that its index and minishard index decode, and that its middle chunk (if it is not
-    black) decodes. It does not decode the other chunks: their bytes are vouched for by the recorded size, and
-    by the checksum where the store keeps one.
+    Exit code: 0 nothing is wrong, 65 something is; one sentence for each fault.
     """
-    context = ts.Context({"cache_pool": {"total_bytes_limit": 0}})
-    ts.KvStore.open({"driver": "memory"}, context=context).result()["info"] = json.dumps(
-        info(volume, output)
-    ).encode()
-    wanted = set(keys)
-    broken: list[str] = []
-    for level in output.levels:
-        scale = scale_at(volume, output, level)
-        array = _open_scale(output, scale, context)
-        shards = [(key, at) for key, at in _middles(scale) if key in wanted]
-        for start in range(0, len(shards), _IN_FLIGHT):
-            reads = [(key, array[at].read()) for key, at in shards[start : start + _IN_FLIGHT]]
-            broken += [key for key, read in reads if read.exception() is not None]
-    if not broken:
-        return []
-    sentence = f"{len(broken)} shards cannot be opened in {output.uri}: {', '.join(broken[:3])}"
-    return [Problem(sentence, False)]
-
-
-def _open_scale(output: VolumeOutput, scale: Scale, context: ts.Context) -> Any:  # noqa: ANN401 - untyped
-    candidate = {"exact": "info", "base": {"driver": "memory", "path": "info"}}
-    layers = [{"base": open_store(output.uri).kvstore("")}, candidate]
-    spec = {
-        "driver": "neuroglancer_precomputed",
-        "kvstore": {"driver": "kvstack", "layers": layers},
-        "scale_metadata": {"key": scale.key},
-    }
-    array = ts.open(spec, context=context, open=True, read=True).result()
-    return array[ts.d["channel"][0]][ts.d["x", "y", "z"].translate_to[0]]
-
-
-def _middles(scale: Scale) -> Iterator[tuple[str, tuple[int, int, int]]]:
-    """The key of every shard with the voxel in its middle, counted from the volume's first voxel."""
-    for shard in product(*(range(n) for n in scale.shard_grid_xyz)):
-        x, y, z = (
-            (position * scale.shard + min((position + 1) * scale.shard, size)) // 2
-            for position, size in zip(shard, scale.size_xyz, strict=True)
+    written = _read_finished(output)
+    problems = list(damaged_files(written))
+    n_threads = available_cores()
+    if not problems:
+        rereading = Rereading(written.volume, _tmp_uri(written))
+        with ThreadPoolExecutor(n_threads) as pool:
+            checks = list(rereading.check(None if full else n_sampled, pool))
+        _print_table(checks, written)
+        problems = [problem for check in checks for problem in check.problems]
+    for problem in problems:
+        click.echo(f"error: {problem}", err=True)
+    if problems:
+        raise UserError(
+            f"the volume must be as its records say; got {len(problems)} faults in {output}. "
+            f"Give the command that wrote it again: only damaged parts are made anew."
         )
-        sx, sy, sz = shard
-        yield scale.shard_key((sx, sy, sz)), (x, y, z)
+    click.echo("Every file is there and whole.")
 
 
-def is_untouched(blocks: list[Block]) -> bool:
-    """Whether everything that the blocks' records name is in place, and no block is of this run's making.
+def _read_finished(output: str) -> Written:
+    """What the records of a run or an export say.
 
-    True means that an earlier volume has not been touched.
+    Raises:
+        UserError: there are none, or they are of a volume in another place.
     """
-    records = [block.record for block in blocks if block.record is not None]
-    begun = any(block.is_done for block in blocks)
-    return not begun and all(outputs_present(record.outputs) for record in records)
+    process = open_store(join_uri(output, "process"))
+    if process.stat(PLAN_KEY) is None:
+        raise UserError(f"verify must be given the output of a run; got no process/plan.json in {output}.")
+    written = read_written(process)
+    if open_store(written.plan.config.output).uri != open_store(output).uri:
+        raise UserError(
+            f"a volume must be verified where it was written, since its records name the place; got "
+            f"{output}, written as {written.plan.config.output}. Move it back."
+        )
+    return written
+
+
+def _tmp_uri(written: Written) -> str | None:
+    """Where the tiles lie, if all are kept."""
+    process = open_store(written.plan.locations.process_uri)
+    blocks = list(range(written.volume.passes[0].n_blocks))
+    if slabs_to_do(written.plan, written.transforms, blocks, process):
+        return None
+    return written.plan.locations.tmp_uri
+
+
+def damaged_files(written: Written) -> Iterator[str]:
+    """A sentence for each fault of the records, the files and the metadata."""
+    problems = verify(written.volume, written.blocks).problems
+    if problems:
+        yield from (f"{problem.sentence}." for problem in problems)
+    else:
+        recorded = {
+            (output.uri, output.key): output
+            for block in written.blocks
+            if block.record
+            for output in block.record.outputs
+        }
+        yield from _changed_files(recorded.values())
+    for output in written.volume.outputs:
+        yield from _other_metadata(written, output)
+
+
+def _changed_files(outputs: Iterable[Output]) -> Iterator[str]:
+    """A sentence for each file whose content is not what was written. Buckets keep checksums themselves."""
+    stores = {output.uri: open_store(output.uri) for output in outputs}
+
+    def found(output: Output) -> str:
+        store = stores[output.uri]
+        stat = store.stat(output.key)
+        return stat.crc32c if stat and stat.crc32c else checksum_of(store, output.key, output.size_bytes)
+
+    with ThreadPoolExecutor(available_cores()) as pool:
+        for output, crc32c in zip(outputs, pool.map(found, outputs), strict=True):
+            if crc32c != output.crc32c:
+                yield (
+                    f"a file must have the checksum of its record, {output.crc32c}; got {crc32c} in "
+                    f"{join_uri(output.uri, output.key)}."
+                )
+
+
+def checksum_of(store: Store, key: str, size_bytes: int) -> str:
+    """The crc32c of an object, read piece by piece, as eight hex digits."""
+    crc = 0
+    for start in range(0, size_bytes, PIECE_BYTES):
+        crc = google_crc32c.extend(crc, store.read_range(key, start, min(start + PIECE_BYTES, size_bytes)))
+    return f"{crc:08x}"
+
+
+def _other_metadata(written: Written, output: VolumeOutput) -> Iterator[str]:
+    """A sentence for each published file of metadata that is missing, or of another volume."""
+    store = open_store(output.uri)
+    for key, content in metadata_files(written.volume, output).items():
+        if store.stat(key) is None:
+            yield f"the volume must be published; there is no {join_uri(output.uri, key)}."
+        elif store.read(key) != content:
+            yield f"the metadata must be those of the volume; got others in {join_uri(output.uri, key)}."
+
+
+def _print_table(checks: list[LevelCheck], written: Written) -> None:
+    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for name in (
+        "volume",
+        "level",
+        "voxels",
+        "encoding",
+        "files",
+        "bytes",
+        "chunks read",
+        "compared with",
+        "",
+    ):
+        table.add_column(
+            name, justify="left" if name in ("volume", "encoding", "compared with", "") else "right"
+        )
+    root = written.plan.config.output.rstrip("/") + "/"
+    for check in checks:
+        prefix = scale_at(written.volume, check.output, check.level).shards_prefix
+        files = [
+            file
+            for name, file in shards_of(written.blocks, open_store(check.output.uri).uri).items()
+            if name.startswith(prefix)
+        ]
+        table.add_row(
+            check.output.uri.removeprefix(root),
+            str(check.level),
+            " x ".join(map(str, written.volume.size_at_level(check.level))),
+            check.output.encoding,
+            f"{len(files):,}",
+            f"{sum(file.size_bytes for file in files):,}",
+            f"{check.n_read:,} of {check.n_chunks:,}",
+            check.compared_with or "nothing",
+            check.result,
+        )
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

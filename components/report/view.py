@@ -17,6 +17,7 @@ from components.shared.storage import Store, open_store
 
 _VOLUMES = ("neuroglancer/jpeg", "neuroglancer/raw", "chunk")
 """Volumes below the output: the first is shown, the first that is there of the others can be switched on."""
+_ALL_LEVELS = (0.0, 65535.0)
 _LOOPBACK = "127.0.0.1"
 
 
@@ -61,11 +62,18 @@ def serve(store: Store, volumes: dict[str, dict[str, Any]]) -> Any:  # noqa: ANN
     server = StaticFileServer(store.uri, bind_address=_LOOPBACK, daemon=True)
     set_server_bind_address(_LOOPBACK)
     viewer = Viewer()
-    layers = [
-        LayerSource(name=key.rpartition("/")[2], url=f"{server.url}/{key}", visible=key == _VOLUMES[0])
-        for key in volumes
-    ]
     finest_scale, transforms = volumes[_VOLUMES[0]]["scales"][0], read_transforms(store)
+    raw_range = transforms.intensity_range if transforms else _ALL_LEVELS
+    layers = [
+        LayerSource(
+            name=key.rpartition("/")[2],
+            url=f"{server.url}/{key}",
+            visible=key == _VOLUMES[0],
+            n_channels=info["num_channels"],
+            grey_range=raw_range if info["data_type"] == "uint16" else (0, 255),
+        )
+        for key, info in volumes.items()
+    ]
     notes = notes_of(transforms, finest_scale) if transforms else []
     viewer.set_state(viewer_state(finest_scale, layers, notes))
     return viewer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +9,28 @@ from typing import Any
 import neuroglancer
 
 from components.shared.documents import Transforms
+from components.shared.grid import ceil_div
 
 PANEL_PX = 450
 """About the side of one of the four panels on a common screen: the volume fits into it at first."""
 NOTES_LAYER = "slices that stand out"
 _NOTES_COLOR = "#ff8a3d"
-_SHADER = "#uicontrol invlerp normalized\nvoid main() {\n  emitGrayscale(normalized());\n}\n"
+_GREY_SHADER = "#uicontrol invlerp normalized\nvoid main() {\n  emitGrayscale(normalized());\n}\n"
+_CHANNELS_SHADER = """#uicontrol int channel slider(min=0, max=%d, default=0)
+#uicontrol invlerp normalized
+void main() {
+  emitGrayscale(normalized(getDataValue(channel)));
+}
+"""
+_COLOUR_SHADER = """#uicontrol invlerp red(channel=0)
+#uicontrol invlerp green(channel=1)
+#uicontrol invlerp blue(channel=2)
+void main() {
+  emitRGB(vec3(red(), green(), blue()));
+}
+"""
+_COLOUR_CHANNELS = (3, 4)
+"""Red, green and blue; a fourth channel is alpha."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +40,25 @@ class LayerSource:
     name: str
     url: str
     visible: bool
+    n_channels: int = 1
+    grey_range: tuple[float, float] = (0, 255)
+    """Grey levels that are shown as black and white."""
+
+    @property
+    def shader(self) -> str:
+        """How neuroglancer draws it: grey, in colours, or grey with a slider for the channel."""
+        if self.n_channels == 1:
+            return _GREY_SHADER
+        return (
+            _COLOUR_SHADER
+            if self.n_channels in _COLOUR_CHANNELS
+            else _CHANNELS_SHADER % (self.n_channels - 1)
+        )
+
+    @property
+    def shader_controls(self) -> dict[str, Any]:
+        names = ("red", "green", "blue") if self.n_channels in _COLOUR_CHANNELS else ("normalized",)
+        return {name: {"range": list(self.grey_range)} for name in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +73,19 @@ class Note:
 
 def notes_of(transforms: Transforms, finest_scale: dict[str, Any]) -> list[Note]:
     """A note on each slice that is not good, or of which something else is shown."""
+    first_z, offset = transforms.slices[0].z, finest_scale["voxel_offset"][2]
     # Where level 0 is not written, a voxel holds a power of two of slices.
-    per_voxel = 2 ** round(math.log2(transforms.volume_size_xyz[0] / finest_scale["size"][0]))
+    per_voxel = 1
+    while ceil_div(len(transforms.slices), per_voxel) > finest_scale["size"][2]:
+        per_voxel *= 2
+
+    def in_voxels(z: int) -> float:
+        return float(offset + (z - first_z) / per_voxel)
+
     return [
         Note(
             s.z,
-            (s.z / per_voxel, (s.z + 1) / per_voxel),
+            (in_voxels(s.z), in_voxels(s.z + 1)),
             f"{s.description}{f' ({s.evidence})' if s.evidence else ''}",
         )
         for s in transforms.slices
@@ -77,8 +118,8 @@ def viewer_state(
             name=layer.name,
             layer=neuroglancer.ImageLayer(
                 source=f"precomputed://{layer.url}",
-                shader=_SHADER,
-                shader_controls={"normalized": {"range": [0, 255]}},
+                shader=layer.shader,
+                shader_controls=layer.shader_controls,
             ),
             visible=layer.visible,
         )

@@ -48,6 +48,11 @@ class RunConfig(BaseModel):
     output: str = Field(min_length=1, description="gs:// URI or folder that receives the results.")
     project: str = Field("", description="Google Cloud project that pays for requests.")
     email: str = Field("", description="Address that is told when the run ends.")
+    more_channels: tuple[str, ...] = Field(
+        (),
+        max_length=15,
+        description="Name patterns of further channels; each is warped as the slices of image are.",
+    )
     resolution: tuple[_Finite, _Finite, _Finite] = Field(
         (8.0, 8.0, 8.0), description="Size of a voxel in nm: one number, or [x, y, z]."
     )
@@ -81,6 +86,13 @@ class RunConfig(BaseModel):
     )
     jpeg_quality: int = Field(80, ge=1, le=100, description="JPEG quality of the volume to browse.")
     raw_pyramid: bool = Field(False, description="Write every level lossless too, under neuroglancer/raw.")
+    keep_bits: bool = Field(
+        False, description="Write the raw grey levels of 16-bit slices to the lossless volumes, as uint16."
+    )
+    lossless_encoding: Literal["raw", "png"] = Field(
+        "raw", description="Lossless volumes as gzip, or as PNG: a fifth smaller, slower to write and read."
+    )
+    ome_zarr: bool = Field(False, description="Write every level lossless as OME-Zarr too, under ome-zarr.")
     output_level: int = Field(
         0, ge=0, le=4, description="Finest level that is written; 0 is full resolution."
     )
@@ -107,6 +119,29 @@ class RunConfig(BaseModel):
     def _pattern_names_one_number(cls, value: str) -> str:
         check_image_pattern(value)
         return value
+
+    @field_validator("more_channels", mode="before")
+    @classmethod
+    def _one_pattern_is_one_channel(cls, value: object) -> object:
+        if isinstance(value, str):
+            return (value,)
+        if not isinstance(value, list | tuple):
+            raise ValueError("must be a list of name patterns")
+        return value
+
+    @field_validator("more_channels")
+    @classmethod
+    def _patterns_name_one_number(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in value:
+            check_image_pattern(pattern)
+        return value
+
+    @model_validator(mode="after")
+    def _channels_differ(self) -> RunConfig:
+        patterns = (self.image, *self.more_channels)
+        if len(set(patterns)) < len(patterns):
+            raise ValueError(f"each channel must have its own name pattern; got {', '.join(patterns)}")
+        return self
 
     @model_validator(mode="after")
     def _range_is_not_empty(self) -> RunConfig:

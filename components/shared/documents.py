@@ -40,6 +40,15 @@ class Document(BaseModel):
         return self.model_dump_json(indent=1).encode() + b"\n"
 
 
+class ChannelFile(Document):
+    """A file with a further channel of a slice, or several; of the slice's size."""
+
+    key: str
+    size_bytes: int
+    n_channels: int
+    crc32c: str | None = None
+
+
 class SourceSlice(Document):
     """A slice of the input, as its listing and header tell."""
 
@@ -50,6 +59,15 @@ class SourceSlice(Document):
     width_px: int
     height_px: int
     crc32c: str | None = None
+    n_channels: int = 1
+    """In the file: 3 are red, green and blue, a fourth is alpha."""
+    more_channels: tuple[ChannelFile, ...] = ()
+    """One for each pattern of the configuration's `more_channels`."""
+
+    @property
+    def file_channels(self) -> tuple[int, ...]:
+        """Number of channels of each file, in the order of the volume's channels."""
+        return self.n_channels, *(file.n_channels for file in self.more_channels)
 
 
 Replacement = Literal["nearest", "previous", "next", "blend", "blank"]
@@ -104,6 +122,13 @@ class Plan(Document):
     """Most items in a loop."""
     overrides: tuple[Override, ...] = ()
     """What the overrides file said when the run was planned."""
+    more_intensity_ranges: tuple[tuple[float, float], ...] = ()
+    """Raw grey levels shown as 0 and 255, for each of `more_channels`; of `image`, transforms.json tells."""
+
+    @property
+    def file_channels(self) -> tuple[int, ...]:
+        """Number of channels of each of a slice's files, the same for all slices."""
+        return self.slices[0].file_channels
 
     @property
     def largest_xy(self) -> tuple[int, int]:

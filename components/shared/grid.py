@@ -25,6 +25,8 @@ MAX_SLAB_DEPTH = 16
 MAX_SLAB_BYTES = 512 * 2**20
 
 SizeXyz = tuple[int, int, int]
+VoxelXyz = tuple[float, float, float]
+ISOTROPIC: VoxelXyz = (1, 1, 1)
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -105,7 +107,7 @@ def group(indices: Sequence[int], fan: int) -> list[Span]:
     return packed
 
 
-def slab_depth(width_px: int, height_px: int) -> int:
+def slab_depth(width_px: int, height_px: int, bytes_per_px: int = 1) -> int:
     """Slices per slab: the largest power of two <= 16 whose slab stays below 512 MiB.
 
     Example:
@@ -113,43 +115,70 @@ def slab_depth(width_px: int, height_px: int) -> int:
         (16, 4)
     """
     depth = MAX_SLAB_DEPTH
-    while depth > 1 and depth * width_px * height_px > MAX_SLAB_BYTES:
+    while depth > 1 and depth * width_px * height_px * bytes_per_px > MAX_SLAB_BYTES:
         depth //= 2
     return depth
 
 
-def size_at_level(size_xyz: SizeXyz, level: int) -> SizeXyz:
-    """Size of the volume at a level: `ceil(N / 2^level)`, no padding.
+def halved(size_xyz: SizeXyz, halvings_xyz: SizeXyz) -> SizeXyz:
+    """Size of a volume after so many halvings of each axis: `ceil(N / 2^k)`, no padding.
 
     Example:
-        >>> size_at_level((1000, 65, 1), 3)
+        >>> halved((1000, 65, 1), (3, 3, 0))
         (125, 9, 1)
     """
-    x, y, z = (ceil_div(n, 1 << level) for n in size_xyz)
+    x, y, z = (ceil_div(n, 1 << k) for n, k in zip(size_xyz, halvings_xyz, strict=True))
     return x, y, z
 
 
-def n_levels(size_xyz: SizeXyz, chunk: int = VOXEL_CHUNK) -> int:
-    """Number of levels until one chunk holds the volume.
+def halvings_of_levels(
+    size_xyz: SizeXyz, voxel_xyz: VoxelXyz = ISOTROPIC, chunk: int = VOXEL_CHUNK
+) -> tuple[SizeXyz, ...]:
+    """How often each axis is halved from level 0 to each level, until one chunk holds the volume.
+
+    From a level to the next, an axis is halved unless its side of a voxel is at least twice the shortest one.
+    So the finer axes alone are halved until no side is twice another, and all of them from there on. An axis
+    that one chunk holds is not waited for: the shortest side is that of the others.
+
+    Args:
+        size_xyz: size of the volume at level 0.
+        voxel_xyz: sides of its voxels, in any unit.
+        chunk: side of a chunk in voxels.
 
     Example:
-        >>> n_levels((10_000, 10_000, 10_000)), n_levels((64, 64, 64))
-        (9, 1)
+        >>> halvings_of_levels((4000, 500, 100), (4, 4, 16))
+        ((0, 0, 0), (1, 1, 0), (2, 2, 0), (3, 3, 1), (4, 4, 2), (5, 5, 3), (6, 6, 4))
     """
-    return 1 + max((ceil_div(n, chunk) - 1).bit_length() for n in size_xyz)
+    levels: list[SizeXyz] = [(0, 0, 0)]
+    while max(halved(size_xyz, levels[-1])) > chunk:
+        size = halved(size_xyz, levels[-1])
+        sides = [side * 2.0**k for side, k in zip(voxel_xyz, levels[-1], strict=True)]
+        shortest = min(side for side, n in zip(sides, size, strict=True) if n > chunk)
+        x, y, z = (k + (side < 2 * shortest) for side, k in zip(sides, levels[-1], strict=True))
+        levels.append((x, y, z))
+    return tuple(levels)
 
 
 @dataclass(frozen=True, slots=True)
 class PyramidPass:
-    """One pass over blocks that writes `levels` from a reading of level `base_level`."""
+    """One pass over blocks that writes some levels from a reading of the finest of them."""
 
     base_level: int
     size_xyz: SizeXyz
     """Size of the volume at `base_level`."""
-    n_levels: int
-    """Levels that this pass writes: base_level .. base_level + n_levels - 1."""
+    halvings: tuple[SizeXyz, ...]
+    """How often each axis is halved from level 0 to each level of the pass, the base level first."""
     chunk: int = VOXEL_CHUNK
     levels_per_pass: int = LEVELS_PER_PASS
+
+    @property
+    def n_levels(self) -> int:
+        return len(self.halvings)
+
+    @property
+    def levels(self) -> range:
+        """The levels that this pass writes."""
+        return range(self.base_level, self.base_level + self.n_levels)
 
     @property
     def block(self) -> int:
@@ -172,32 +201,58 @@ class PyramidPass:
         x, y, _ = self.blocks_xyz
         return index % x, index // x % y, index // (x * y)
 
+    def block_sides(self, level: int) -> SizeXyz:
+        """Sides of a block in voxels of a level of the pass: whole chunks, along every axis."""
+        x, y, z = (self.block >> k for k in self._halvings_from_base(level))
+        return x, y, z
+
+    def size_at_level(self, level: int) -> SizeXyz:
+        """Size of the volume at a level of the pass."""
+        return halved(self.size_xyz, self._halvings_from_base(level))
+
     def block_bounds(self, index: int, level: int) -> tuple[SizeXyz, SizeXyz]:
         """First voxel of a block at a level of the pass, and the end, clipped to the volume.
 
         Example:
-            >>> PyramidPass(0, (3000, 500, 70), 5).block_bounds(2, level=1)
+            >>> pyramid_passes((3000, 500, 70))[0].block_bounds(2, level=1)
             ((1024, 0, 0), (1500, 250, 35))
         """
-        side = self.block >> (level - self.base_level)
-        size = size_at_level(self.size_xyz, level - self.base_level)
-        x, y, z = (position * side for position in self.block_position(index))
-        return (x, y, z), (min(x + side, size[0]), min(y + side, size[1]), min(z + side, size[2]))
+        sides, size = self.block_sides(level), self.size_at_level(level)
+        x, y, z = (position * side for position, side in zip(self.block_position(index), sides, strict=True))
+        return (x, y, z), (min(x + sides[0], size[0]), min(y + sides[1], size[1]), min(z + sides[2], size[2]))
+
+    def _halvings_from_base(self, level: int) -> SizeXyz:
+        base, here = self.halvings[0], self.halvings[level - self.base_level]
+        x, y, z = (b - a for a, b in zip(base, here, strict=True))
+        return x, y, z
 
 
 def pyramid_passes(
-    size_xyz: SizeXyz, chunk: int = VOXEL_CHUNK, levels_per_pass: int = LEVELS_PER_PASS
-) -> list[PyramidPass]:
+    size_xyz: SizeXyz,
+    voxel_xyz: VoxelXyz = ISOTROPIC,
+    chunk: int = VOXEL_CHUNK,
+    levels_per_pass: int = LEVELS_PER_PASS,
+) -> tuple[PyramidPass, ...]:
     """The passes that write every level of a volume, finest first.
+
+    Args:
+        size_xyz: size of the volume at level 0.
+        voxel_xyz: sides of its voxels, in any unit.
+        chunk: side of a chunk in voxels.
+        levels_per_pass: most levels of a pass; it gives the side of a block.
 
     Example:
         >>> [(p.base_level, p.n_levels, p.n_blocks) for p in pyramid_passes((5000, 5000, 70))]
         [(0, 5, 25), (5, 3, 1)]
     """
-    total = n_levels(size_xyz, chunk)
-    return [
+    halvings = halvings_of_levels(size_xyz, voxel_xyz, chunk)
+    return tuple(
         PyramidPass(
-            base, size_at_level(size_xyz, base), min(levels_per_pass, total - base), chunk, levels_per_pass
+            base,
+            halved(size_xyz, halvings[base]),
+            halvings[base : base + levels_per_pass],
+            chunk,
+            levels_per_pass,
         )
-        for base in range(0, total, levels_per_pass)
-    ]
+        for base in range(0, len(halvings), levels_per_pass)
+    )

@@ -22,20 +22,23 @@ from components.shared.documents import PixelType
 from components.shared.errors import FibstackError
 
 Picture = NDArray[np.uint8] | NDArray[np.uint16]
-"""[y, x] grey levels."""
+"""[y, x] grey levels, or [y, x, channel]: red, green, blue and alpha, or as many as there are."""
 ImageFormat = Literal["png", "tiff", "jpeg"]
 
-CONVERT = "Convert the slices to grey PNG or TIFF of 8 or 16 bit"
+CONVERT = "Convert the slices to grey or RGB PNG or TIFF of 8 or 16 bit"
+MAX_CHANNELS = 16
 _COPY = "Copy the slice again"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_PNG_COLOUR_TYPES = {2: "RGB", 3: "palette colours", 4: "grey with alpha", 6: "RGB with alpha"}
+_PNG_CHANNELS = {0: 1, 2: 3, 6: 4}
+_PNG_REFUSED_TYPES = {3: "palette colours", 4: "grey with alpha"}
 _TIFF_COMPRESSIONS = {
     tifffile.COMPRESSION.NONE,
     tifffile.COMPRESSION.ADOBE_DEFLATE,
     tifffile.COMPRESSION.DEFLATE,
 }
+_TIFF_PHOTOMETRICS = {tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB}
 _JPEG_FRAME_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 
@@ -47,6 +50,7 @@ class ImageHeader:
     height_px: int
     pixel_type: PixelType
     image_format: ImageFormat
+    n_channels: int = 1
 
 
 class RefusedImageError(Exception):
@@ -61,7 +65,7 @@ def header(file: BinaryIO) -> ImageHeader:
     """Read and judge the header of an image file.
 
     Raises:
-        RefusedImageError: the file is no grey PNG, TIFF or JPEG of 8 or 16 bit.
+        RefusedImageError: the file is no grey or RGB PNG, TIFF or JPEG of 8 or 16 bit.
     """
     start = file.read(8)
     file.seek(0)
@@ -76,7 +80,7 @@ def header(file: BinaryIO) -> ImageHeader:
 
 
 def decode(data: bytes, image_format: ImageFormat) -> Picture:
-    """The whole picture of a file whose `header` was read, `[y, x]`.
+    """The whole picture of a file whose `header` was read, `[y, x]`, or `[y, x, channel]` of several.
 
     Raises:
         RefusedImageError: the file is truncated or damaged.
@@ -89,12 +93,18 @@ def decode(data: bytes, image_format: ImageFormat) -> Picture:
     return decoders[image_format](data)
 
 
-def _header(width_px: int, height_px: int, depth_bits: int, image_format: ImageFormat) -> ImageHeader:
+def _header(
+    width_px: int, height_px: int, depth_bits: int, image_format: ImageFormat, n_channels: int
+) -> ImageHeader:
     if depth_bits not in (8, 16):
         raise RefusedImageError("must have 8 or 16 bit", f"{depth_bits} bit", CONVERT)
     pixel_type: PixelType = "uint8" if depth_bits == 8 else "uint16"
     return ImageHeader(
-        width_px=width_px, height_px=height_px, pixel_type=pixel_type, image_format=image_format
+        width_px=width_px,
+        height_px=height_px,
+        pixel_type=pixel_type,
+        image_format=image_format,
+        n_channels=n_channels,
     )
 
 
@@ -112,10 +122,10 @@ def _png_header(file: BinaryIO) -> ImageHeader:
     if zlib.crc32(start[12:29]) != int.from_bytes(start[29:33], "big"):
         raise RefusedImageError("must have a sound PNG header", "a wrong checksum", _COPY)
     width, height, depth, colour_type = struct.unpack(">IIBB", start[16:26])
-    if colour_type != 0:
-        got = _PNG_COLOUR_TYPES.get(colour_type, f"colour type {colour_type}")
-        raise RefusedImageError("must be grey", got, CONVERT)
-    return _header(width, height, depth, "png")
+    if colour_type not in _PNG_CHANNELS:
+        got = _PNG_REFUSED_TYPES.get(colour_type, f"colour type {colour_type}")
+        raise RefusedImageError("must be grey or RGB", got, CONVERT)
+    return _header(width, height, depth, "png", _PNG_CHANNELS[colour_type])
 
 
 def _decode_png(data: bytes) -> Picture:
@@ -125,6 +135,9 @@ def _decode_png(data: bytes) -> Picture:
     picture: Picture | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)  # type: ignore[assignment]
     if picture is None:
         raise RefusedImageError("must hold a whole picture", "PNG data that do not decode", _COPY)
+    if picture.ndim == 3:
+        to_rgb = cv2.COLOR_BGR2RGB if picture.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
+        cv2.cvtColor(picture, to_rgb, dst=picture)
     return picture
 
 
@@ -146,38 +159,43 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, int]]:
 
 def _tiff_header(file: BinaryIO) -> ImageHeader:
     page = _tiff_page(file)
-    if page.samplesperpixel != 1 or page.photometric != tifffile.PHOTOMETRIC.MINISBLACK:
-        got = f"a TIFF of {page.samplesperpixel} channels, {_tag_name(page.photometric)}"
-        raise RefusedImageError("must be grey with black as 0", got, CONVERT)
+    n_channels = page.samplesperpixel
+    if page.photometric not in _TIFF_PHOTOMETRICS or not 1 <= n_channels <= MAX_CHANNELS:
+        rule = f"must be RGB or grey with black as 0, of at most {MAX_CHANNELS} channels"
+        got = f"a TIFF of {n_channels} channels, {_tag_name(page.photometric)}"
+        raise RefusedImageError(rule, got, CONVERT)
     if page.sampleformat != tifffile.SAMPLEFORMAT.UINT:
         raise RefusedImageError("must hold unsigned integers", _tag_name(page.sampleformat), CONVERT)
     if page.compression not in _TIFF_COMPRESSIONS:
         rule = "must be a TIFF without compression or with deflate"
         raise RefusedImageError(rule, _tag_name(page.compression), "Save the slices so, or as PNG")
-    return _header(page.imagewidth, page.imagelength, page.bitspersample, "tiff")
+    return _header(page.imagewidth, page.imagelength, page.bitspersample, "tiff", n_channels)
 
 
 def _decode_tiff(data: bytes) -> Picture:
     page = _tiff_page(io.BytesIO(data))
     if any(o + n > len(data) for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)):
         raise _truncated(f"a TIFF that breaks off after {len(data):,} bytes")
-    picture = np.empty((page.imagelength, page.imagewidth), np.dtype(f"u{page.bitspersample // 8}"))
-    n_read_px = 0
+    n_channels = page.samplesperpixel
+    shape_yxc = (page.imagelength, page.imagewidth, n_channels)
+    picture = np.empty(shape_yxc, np.dtype(f"u{page.bitspersample // 8}"))
+    n_read = 0
     try:
-        for part, (_, _, row, column, _), shape in page.segments(maxworkers=1):
-            _, height, width, _ = shape
+        for part, (plane, _, row, column, _), shape in page.segments(maxworkers=1):
+            _, height, width, n_samples = shape
             # tifffile hands out a missing part as None and a short one as it is.
-            if part is not None and part.size == height * width:
-                inside = picture[row : row + height, column : column + width]
-                inside[:] = part.reshape(height, width)[: inside.shape[0], : inside.shape[1]]
-                n_read_px += inside.size
+            if part is not None and part.size == height * width * n_samples:
+                # One plane for each channel, or all channels of a pixel together.
+                inside = picture[row : row + height, column : column + width, plane : plane + n_samples]
+                inside[:] = part.reshape(height, width, -1)[: inside.shape[0], : inside.shape[1]]
+                n_read += inside.size
     except Exception as error:  # its decoders raise nearly anything on damaged data
         reason = str(error).partition("\n")[0]
         got = f"TIFF data that do not decode ({reason})"
         raise RefusedImageError("must hold a whole picture", got, _COPY) from None
-    if n_read_px != picture.size:
-        raise _truncated(f"{n_read_px:,} of {picture.size:,} px")
-    return picture
+    if n_read != picture.size:
+        raise _truncated(f"{n_read // n_channels:,} of {picture.size // n_channels:,} px")
+    return picture[:, :, 0] if n_channels == 1 else picture
 
 
 def _tiff_page(file: BinaryIO) -> tifffile.TiffPage:
@@ -217,15 +235,17 @@ def _jpeg_header(file: BinaryIO) -> ImageHeader:
     if len(frame) < 6:
         raise RefusedImageError("must be a sound JPEG file", "one without a frame header", _COPY)
     depth, height, width, channels = struct.unpack(">BHHB", frame)
-    if channels != 1:
-        raise RefusedImageError("must be grey", f"a JPEG of {channels} channels", CONVERT)
-    return _header(width, height, depth, "jpeg")
+    if channels not in (1, 3):
+        raise RefusedImageError("must be grey or RGB", f"a JPEG of {channels} channels", CONVERT)
+    return _header(width, height, depth, "jpeg", channels)
 
 
 def _decode_jpeg(data: bytes) -> Picture:
+    # The file's own colour space: asked for GRAY, the decoder would drop the colours of an RGB file.
+    space = "GRAY" if header(io.BytesIO(data)).n_channels == 1 else "RGB"
     try:
-        picture: Picture = simplejpeg.decode_jpeg(data, "GRAY", strict=True)[:, :, 0]
+        picture: Picture = simplejpeg.decode_jpeg(data, space, strict=True)
     except ValueError as error:
         got = f"JPEG data that do not decode ({error})"
         raise RefusedImageError("must hold a whole picture", got, _COPY) from None
-    return picture
+    return picture[:, :, 0] if space == "GRAY" else picture

@@ -1,4 +1,4 @@
-"""Reading slices: grey PNG, TIFF and JPEG of 8 or 16 bit, as if they came from a stranger.
+"""Reading slices: PNG, TIFF and JPEG of 8 or 16 bit, grey or of several channels, as if from a stranger.
 
 A header is checked before a decoder sees the file, and a decoded picture is checked against the plan. A
 truncated or damaged file is refused with its name: it never becomes black rows.
@@ -7,15 +7,26 @@ truncated or damaged file is refused with its name: it never becomes black rows.
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
+import cv2
+
 from components.shared import image_formats
-from components.shared.documents import PixelType, SourceSlice
+from components.shared.documents import ChannelFile, PixelType, SourceSlice
 from components.shared.errors import UserError
 from components.shared.image_formats import ImageHeader, Picture, RefusedImageError
 from components.shared.storage import Store, checksum
 
-__all__ = ["ImageHeader", "Picture", "read_header", "read_slice"]
+__all__ = [
+    "ImageHeader",
+    "Picture",
+    "is_colour",
+    "read_channels",
+    "read_further_channel",
+    "read_header",
+    "read_slice",
+]
 
 MAX_SIDE_PX = 65_535
 MAX_AREA_PX = 2**30
@@ -34,7 +45,7 @@ def read_header(store: Store, key: str, size_bytes: int) -> ImageHeader:
         size_bytes: Its size, as the listing tells.
 
     Raises:
-        UserError: the file is no grey PNG, TIFF or JPEG of 8 or 16 bit, or it is too large.
+        UserError: the file is no grey or RGB PNG, TIFF or JPEG of 8 or 16 bit, or it is too large.
     """
     file = io.BufferedReader(_RangedFile(store, key, size_bytes), _HEADER_BYTES)
     try:
@@ -44,24 +55,81 @@ def read_header(store: Store, key: str, size_bytes: int) -> ImageHeader:
 
 
 def read_slice(source: Store, entry: SourceSlice, pixel_type: PixelType) -> Picture:
-    """The picture of a slice, `[y, x]` grey levels of the planned size and type.
+    """The picture of a slice that is aligned, `[y, x]` grey levels of the planned size and type.
+
+    Of RGB it is the luminance (ITU-R BT.601, as JPEG's), of other channels the first.
 
     Raises:
         UserError: the file is not what was planned: it is gone, damaged, truncated, or of another size.
     """
-    data = source.read(entry.key)
-    planned = (entry.width_px, entry.height_px, pixel_type)
+    picture = _read_planned(source, _planned_files(entry, pixel_type)[0])
+    if is_colour(picture):
+        to_grey = cv2.COLOR_RGB2GRAY if picture.shape[2] == 3 else cv2.COLOR_RGBA2GRAY
+        return cast("Picture", cv2.cvtColor(picture, to_grey))
+    return picture if picture.ndim == 2 else picture[:, :, 0].copy()
+
+
+def read_channels(source: Store, entry: SourceSlice, pixel_type: PixelType) -> list[Picture]:
+    """All of a slice: of each of its files the picture, `[y, x]`, or `[y, x, channel]` of several.
+
+    Raises:
+        UserError: a file is not what was planned.
+    """
+    return [_read_planned(source, planned) for planned in _planned_files(entry, pixel_type)]
+
+
+def read_further_channel(source: Store, entry: SourceSlice, index: int, pixel_type: PixelType) -> Picture:
+    """The picture of one of the `more_channels` of a slice.
+
+    Raises:
+        UserError: the file is not what was planned.
+    """
+    return _read_planned(source, _planned_files(entry, pixel_type)[1 + index])
+
+
+def is_colour(picture: Picture) -> bool:
+    """Whether a picture is RGB, or RGB with alpha."""
+    return picture.ndim == 3 and picture.shape[2] in (3, 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PlannedFile:
+    """What the plan says of a file."""
+
+    key: str
+    size_bytes: int
+    crc32c: str | None
+    shape: tuple[int, ...]
+    pixel_type: PixelType
+
+
+def _planned_files(entry: SourceSlice, pixel_type: PixelType) -> list[_PlannedFile]:
+    """The files of a slice, in the order of the volume's channels."""
+    files: tuple[SourceSlice | ChannelFile, ...] = (entry, *entry.more_channels)
+    return [
+        _PlannedFile(
+            key=file.key,
+            size_bytes=file.size_bytes,
+            crc32c=file.crc32c,
+            shape=(entry.width_px, entry.height_px, file.n_channels),
+            pixel_type=pixel_type,
+        )
+        for file in files
+    ]
+
+
+def _read_planned(source: Store, planned: _PlannedFile) -> Picture:
+    data = source.read(planned.key)
     try:
-        _check_unchanged(data, entry)
+        _check_unchanged(data, planned)
         header = _checked_header(io.BytesIO(data))
-        _check_planned(planned, (header.width_px, header.height_px, header.pixel_type))
+        shape = (header.width_px, header.height_px, header.n_channels)
+        _check_planned(planned, shape, header.pixel_type)
         picture = image_formats.decode(data, header.image_format)
-        if picture.ndim != 2:
-            raise RefusedImageError("must be grey", f"{picture.shape[2]} channels", image_formats.CONVERT)
-        height_px, width_px = picture.shape
-        _check_planned(planned, (width_px, height_px, str(picture.dtype)))
+        height_px, width_px, *channels = picture.shape
+        _check_planned(planned, (width_px, height_px, *(channels or [1])), str(picture.dtype))
     except RefusedImageError as refusal:
-        raise _user_error(source, entry.key, refusal) from None
+        raise _user_error(source, planned.key, refusal) from None
     return picture
 
 
@@ -78,18 +146,24 @@ def _checked_header(file: BinaryIO) -> ImageHeader:
     return header
 
 
-def _check_unchanged(data: bytes, entry: SourceSlice) -> None:
-    if len(data) != entry.size_bytes:
-        rule = f"must keep its planned size of {entry.size_bytes:,} bytes"
+def _check_unchanged(data: bytes, planned: _PlannedFile) -> None:
+    if len(data) != planned.size_bytes:
+        rule = f"must keep its planned size of {planned.size_bytes:,} bytes"
         raise RefusedImageError(rule, f"{len(data):,} bytes", _PLAN_ANEW)
-    if entry.crc32c is not None and checksum(data) != entry.crc32c:
-        raise RefusedImageError(f"must keep its planned crc32c {entry.crc32c}", checksum(data), _PLAN_ANEW)
+    if planned.crc32c is not None and checksum(data) != planned.crc32c:
+        raise RefusedImageError(f"must keep its planned crc32c {planned.crc32c}", checksum(data), _PLAN_ANEW)
 
 
-def _check_planned(planned: tuple[int, int, str], got: tuple[int, int, str]) -> None:
-    if got != planned:
-        wanted, found = (f"{width} x {height} px of {kind}" for width, height, kind in (planned, got))
+def _check_planned(planned: _PlannedFile, shape: tuple[int, ...], pixel_type: str) -> None:
+    if (shape, pixel_type) != (planned.shape, planned.pixel_type):
+        wanted, found = _described(planned.shape, planned.pixel_type), _described(shape, pixel_type)
         raise RefusedImageError(f"must be {wanted}, as planned", found, _PLAN_ANEW)
+
+
+def _described(shape: tuple[int, ...], pixel_type: str) -> str:
+    width_px, height_px, n_channels = shape
+    channels = f", {n_channels} channels" if n_channels > 1 else ""
+    return f"{width_px} x {height_px} px of {pixel_type}{channels}"
 
 
 class _RangedFile(io.RawIOBase):

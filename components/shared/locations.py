@@ -16,6 +16,7 @@ class Locations(BaseModel):
     source_uri: str
     neuroglancer_uri: str
     chunk_uri: str
+    ome_zarr_uri: str
     process_uri: str
     tmp_uri: str
 
@@ -32,6 +33,7 @@ def locations_of(config: RunConfig) -> Locations:
         source_uri=config.source,
         neuroglancer_uri=join_uri(config.output, "neuroglancer"),
         chunk_uri=join_uri(config.output, "chunk"),
+        ome_zarr_uri=join_uri(config.output, "ome-zarr"),
         process_uri=join_uri(config.output, "process"),
         tmp_uri=join_uri(config.output, "tmp"),
     )

@@ -15,14 +15,14 @@ Source: "Neuroglancer precomputed volume" and "sharded format" specifications in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 from components.shared.grid import SizeXyz, ceil_div
 from components.shared.volume import Volume, VolumeOutput
 
+INFO_KEY = "info"
 MAX_MINISHARD_CHUNK_BITS = 12
 """At most 2^12 chunks in a minishard: 98 KB of index, 10 KB as gzip."""
 
@@ -103,10 +103,20 @@ class Scale:
         return "x".join(str(float(side)).removesuffix(".0") for side in self.resolution_nm)
 
     @property
+    def shards_prefix(self) -> str:
+        """What the keys of all shards of the level begin with."""
+        return f"{self.key}/"
+
+    @property
     def grid_xyz(self) -> SizeXyz:
         """Chunks along x, y and z."""
         x, y, z = (ceil_div(n, self.chunk) for n in self.size_xyz)
         return x, y, z
+
+    @property
+    def shard_sides(self) -> SizeXyz:
+        """Sides of a shard in voxels, x, y, z."""
+        return self.shard, self.shard, self.shard
 
     @property
     def shard_grid_xyz(self) -> SizeXyz:
@@ -136,39 +146,13 @@ def scale_at(volume: Volume, output: VolumeOutput, level: int) -> Scale:
         size_xyz=volume.size_at_level(level),
         resolution_nm=volume.resolution_at_level(level),
         chunk=pyramid_pass.chunk,
-        shard=min(output.shard_side, pyramid_pass.block >> (level - pyramid_pass.base_level)),
+        shard=min(output.shard_side, *pyramid_pass.block_sides(level)),
     )
 
 
-def shards_of_block(volume: Volume, output: VolumeOutput, base_level: int, block: int) -> list[str]:
-    """Keys below the output of all shards that a block of a pass owns, an all-black one included.
-
-    A shard that is absent is all black if the record of its block is committed, and missing otherwise.
-    """
-    return list(_shards_of_block(volume, output, base_level, block))
-
-
-def _shards_of_block(volume: Volume, output: VolumeOutput, base_level: int, block: int) -> Iterator[str]:
-    pyramid_pass = volume.pass_at_level(base_level)
-    for level in range(base_level, base_level + pyramid_pass.n_levels):
-        if level not in output.levels:
-            continue
-        scale = scale_at(volume, output, level)
-        start, stop = pyramid_pass.block_bounds(block, level)
-        sides = [range(a // scale.shard, ceil_div(b, scale.shard)) for a, b in zip(start, stop, strict=True)]
-        for z, y, x in product(*reversed(sides)):
-            yield scale.shard_key((x, y, z))
-
-
-def predicted_shards(volume: Volume, output: VolumeOutput) -> dict[str, frozenset[str]]:
-    """The shard file names of every scale of an output, by the scale's key, finest first."""
-    predicted = {}
-    for level in output.levels:
-        scale = scale_at(volume, output, level)
-        cells = product(*(range(n) for n in scale.shard_grid_xyz))
-        keys = (scale.shard_key((x, y, z)) for x, y, z in cells)
-        predicted[scale.key] = frozenset(key.rpartition("/")[2] for key in keys)
-    return predicted
+def metadata_files(volume: Volume, output: VolumeOutput) -> dict[str, bytes]:
+    """The one metadata file of an output, by its key."""
+    return {INFO_KEY: (json.dumps(info(volume, output), indent=1) + "\n").encode()}
 
 
 def info(volume: Volume, output: VolumeOutput) -> dict[str, Any]:
@@ -176,8 +160,8 @@ def info(volume: Volume, output: VolumeOutput) -> dict[str, Any]:
     return {
         "@type": "neuroglancer_multiscale_volume",
         "type": "image",
-        "data_type": "uint8",
-        "num_channels": 1,
+        "data_type": output.array.data_type,
+        "num_channels": output.n_channels,
         "scales": [_scale_json(volume, output, level) for level in output.levels],
     }
 
@@ -188,7 +172,7 @@ def _scale_json(volume: Volume, output: VolumeOutput, level: int) -> dict[str, A
     return {
         "key": scale.key,
         "size": list(scale.size_xyz),
-        "voxel_offset": [offset >> level for offset in volume.voxel_offset_xyz],
+        "voxel_offset": list(volume.voxel_offset_at_level(level)),
         "resolution": list(scale.resolution_nm),
         "chunk_sizes": [[scale.chunk] * 3],
         "encoding": output.encoding,
@@ -200,6 +184,6 @@ def _scale_json(volume: Volume, output: VolumeOutput, level: int) -> dict[str, A
             "minishard_bits": scale.sharding.minishard_bits,
             "shard_bits": scale.sharding.shard_bits,
             "minishard_index_encoding": "gzip",
-            "data_encoding": "raw" if output.encoding == "jpeg" else "gzip",
+            "data_encoding": "gzip" if output.encoding == "raw" else "raw",
         },
     }

@@ -8,9 +8,12 @@ block still needs them.
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
+from typing import TypeVar
 
-from components.shared.documents import Plan, SourceSlice, Transforms
+from components.shared.documents import Plan, SliceTransform, SourceSlice, Transforms
 from components.shared.grid import PyramidPass, Span, spans
 from components.shared.records import input_hash, is_done
 from components.shared.storage import Store
@@ -18,7 +21,9 @@ from components.shared.volume import Volume, volume_of
 
 _MATCHING_KEYS = {"downsample_factor", "match_size", "neighbours", "skip_align"}
 _TILE_KEYS = {"clip_limit"}
-_PYRAMID_KEYS = {"jpeg_quality", "raw_pyramid", "output_level", "resolution"}
+_PYRAMID_KEYS = {"jpeg_quality", "raw_pyramid", "lossless_encoding", "ome_zarr", "output_level", "resolution"}
+
+_Slice = TypeVar("_Slice", SourceSlice, SliceTransform)
 
 
 def _settings(plan: Plan, keys: set[str]) -> str:
@@ -45,7 +50,7 @@ def chunk_slices(plan: Plan, chunk: Span) -> tuple[list[SourceSlice], list[Sourc
 def chunk_hash(plan: Plan, chunk: Span) -> str:
     """Input hash of a chunk: the matching settings and its slices with their halo."""
     own, halo = chunk_slices(plan, chunk)
-    sources = [s.model_dump_json() for s in own + halo]
+    sources = [s.model_dump_json(exclude={"more_channels"}) for s in own + halo]
     scales = json.dumps([plan.match_scale, plan.thumbnail_scale, plan.pixel_type])
     return input_hash(plan.config.source, _settings(plan, _MATCHING_KEYS), scales, *sources)
 
@@ -54,17 +59,24 @@ def slab_hash(plan: Plan, transforms: Transforms, volume: Volume, slab: int) -> 
     """Input hash of a slab: the tile settings, the volume's frame, its slices and what is shown of them."""
     z_indices = volume.slab_z_indices(slab)
     shown = [transforms.slices[index] for index in z_indices]
-    wanted = {z for s in shown for z in (s.z, s.replaced_from, s.blended_with)}
-    sources = [s.model_dump_json() for s in plan.slices if s.z in wanted]
+    wanted = sorted({z for s in shown for z in (s.z, s.replaced_from, s.blended_with) if z is not None})
+    sources = [s.model_dump_json() for s in _of_numbers(plan.slices, wanted)]
     matrices = [
         json.dumps([s.z, s.matrix, s.action, s.replaced_from, s.blended_with])
-        for s in transforms.slices
-        if s.z in wanted
+        for s in _of_numbers(transforms.slices, wanted)
     ]
-    frame = json.dumps(
-        [plan.config.source, volume.size_xyz, volume.slab_depth, transforms.intensity_range, plan.pixel_type]
-    )
+    grey_levels = [transforms.intensity_range, plan.more_intensity_ranges, plan.pixel_type]
+    arrays = [(array.key, array.n_channels) for array in volume.arrays]
+    frame = json.dumps([plan.config.source, volume.size_xyz, volume.slab_depth, arrays, grey_levels])
     return input_hash(_settings(plan, _TILE_KEYS), frame, *sources, *matrices)
+
+
+def _of_numbers(slices: Sequence[_Slice], numbers: Sequence[int]) -> Iterator[_Slice]:
+    """The slices with these z, of slices with ascending z; without a look at the others."""
+    for z in numbers:
+        index = bisect_left(slices, z, key=lambda s: s.z)
+        if index < len(slices) and slices[index].z == z:
+            yield slices[index]
 
 
 def block_hash(plan: Plan, volume: Volume, level: int, block: int, slab_hashes: list[str]) -> str:

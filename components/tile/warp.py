@@ -8,10 +8,10 @@ B-spline with prefilter (Unser 1999; SciPy), which moves it by 0.30 px.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from components.shared.geometry import Matrix, corner_points, transform_points, translation
+from components.shared.imageio import Picture
 
 _BAND_ROWS = 256
 """Rows of float results in memory at a time."""
@@ -19,13 +19,13 @@ _EXACT_PX = 1e-3
 """A transform this close to whole pixels at every corner copies pixels."""
 
 
-def warp_slice(picture: NDArray[np.uint8], volume_from_slice: Matrix, out: NDArray[np.uint8]) -> None:
+def warp_slice(picture: Picture, volume_from_slice: Matrix, out: Picture) -> None:
     """Show a slice in a plane of the volume.
 
     Args:
-        picture: `[y, x]`, the slice.
+        picture: `[y, x]`, the slice or one channel of it.
         volume_from_slice: 3 x 3, pixel centres at integers.
-        out: `[y, x]`, the plane; pixels whose centre lies outside the slice become 0.
+        out: `[y, x]` of the same type, the plane; pixels whose centre lies outside the slice become 0.
     """
     shift_xy = _whole_pixel_shift(volume_from_slice, picture.shape)
     if shift_xy is not None:
@@ -49,7 +49,7 @@ def warp_slice(picture: NDArray[np.uint8], volume_from_slice: Matrix, out: NDArr
             prefilter=False,
         )
         np.rint(grey, out=grey)
-        band[:] = np.clip(grey, 0, 255, out=grey)
+        band[:] = np.clip(grey, 0, np.iinfo(out.dtype).max, out=grey)
 
 
 def _whole_pixel_shift(volume_from_slice: Matrix, shape_yx: tuple[int, ...]) -> tuple[int, int] | None:
@@ -60,7 +60,7 @@ def _whole_pixel_shift(volume_from_slice: Matrix, shape_yx: tuple[int, ...]) -> 
     return (x, y) if np.abs(error_px).max() < _EXACT_PX else None
 
 
-def _copy_shifted(picture: NDArray[np.uint8], shift_xy: tuple[int, int], out: NDArray[np.uint8]) -> None:
+def _copy_shifted(picture: Picture, shift_xy: tuple[int, int], out: Picture) -> None:
     out[:] = 0
     (from_x, to_x), (from_y, to_y) = (
         (max(0, shift), max(0, min(shift + n_slice, n_volume)))

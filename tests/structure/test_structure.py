@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = ("main.py", "component.py", "view.py")
-"""Files of a step that are no algorithms; `view.py` is `fibstack view`."""
+COMMANDS = ("view.py", "verify.py", "export.py", "explain_shards.py")
+"""Commands of `fibstack` that belong to a step, such as `fibstack view`."""
+PROGRAMS = ("main.py", "component.py", "writing.py", *COMMANDS)
+"""Files of a step that are no algorithms; `writing.py` is what two programs of the pyramid have in common."""
 STEPS = ("plan", "align", "compose", "tile", "pyramid", "report")
 CODE = sorted([*(ROOT / "components").rglob("*.py"), *(ROOT / "pipeline").rglob("*.py")])
 

@@ -234,7 +234,7 @@ def test_a_bad_configuration_is_refused_before_anything_is_written(
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (rgb, "must be grey; got RGB in"),
+        (rgb, "every slice must have the same channels; got 1 (img.00008.png) and 3 (img.00012.png)"),
         (web_page, "must be a PNG, TIFF or JPEG file"),
         (deep, "got uint16 (img.00012.png) and uint8 (img.00008.png)"),
     ],
@@ -265,3 +265,70 @@ def test_an_output_beside_the_slices_leaves_them_as_they_are(source: Path) -> No
     after = files_below(source)
     assert {name: after[name] for name in before} == before
     assert set(after) - set(before) == {"process/plan.json"}
+
+
+def write_channels(source: Path, pattern: str, n_channels: int = 1, dtype: str = "uint8") -> None:
+    rng = np.random.default_rng(3)
+    for z in range(FIRST, LAST + 1):
+        shape = (30, 40) if n_channels == 1 else (30, 40, n_channels)
+        image = rng.integers(1000, 3000, shape).astype(dtype)
+        assert cv2.imwrite(str(source / (pattern % z)), image)
+
+
+def test_rgb_slices_are_planned(source: Path, tmp_path: Path) -> None:
+    write_channels(source, "rgb.%05d.png", 3)
+    assert run(source, image="rgb.%05d.png").exit_code == 0
+    assert plan_of(tmp_path).file_channels == (3,)
+
+
+def test_further_channels_are_planned_with_their_slices(source: Path, tmp_path: Path) -> None:
+    write_channels(source, "esb.%05d.png")
+    result = run(source, more_channels='["esb.%05d.png"]')
+    assert result.exit_code == 0, result.output
+    plan = plan_of(tmp_path)
+    assert plan.file_channels == (1, 1)
+    assert [entry.more_channels[0].key for entry in plan.slices] == [
+        f"esb.{z:05d}.png" for z in range(FIRST, LAST + 1)
+    ]
+    assert plan.more_intensity_ranges == ((0, 255),)
+    assert run(source).exit_code == 65  # the output holds another stack
+
+
+def test_the_grey_levels_of_a_further_channel_of_16_bit_are_sampled(source: Path, tmp_path: Path) -> None:
+    write_channels(source, "se.%05d.png", dtype="uint16")
+    write_channels(source, "esb.%05d.png", dtype="uint16")
+    cv2.imwrite(str(source / "esb.00009.png"), np.full((30, 40), 65535, np.uint16))
+    result = run(source, image="se.%05d.png", more_channels='["esb.%05d.png"]', keep_bits="true")
+    assert result.exit_code == 0, result.output
+    ((low, high),) = plan_of(tmp_path).more_intensity_ranges
+    assert 1000 <= low < 1100
+    assert 2900 < high < 3000
+
+
+def test_a_slice_without_one_of_its_channels_is_named_or_a_gap(source: Path, tmp_path: Path) -> None:
+    write_channels(source, "esb.%05d.png")
+    (source / "esb.00011.png").unlink()
+    sentence = refusal(run(source, more_channels='["esb.%05d.png"]'), 65)
+    assert "got 1 without 'esb.%05d.png' (11)" in sentence
+    assert not (tmp_path / "out").exists()
+    assert run(source, more_channels='["esb.%05d.png"]', allow_gaps="true").exit_code == 0
+    assert plan_of(tmp_path).missing_z == (11,)
+    for path in source.glob("esb.*"):
+        if path.name != "esb.00020.png":
+            path.unlink()
+    (source / "img.00020.png").unlink()
+    assert "every slice must have every channel" in refusal(
+        run(source, more_channels='["esb.%05d.png"]', allow_gaps="true"), 65
+    )
+
+
+def test_channels_of_other_sizes_depths_and_names_are_refused(source: Path) -> None:
+    write_channels(source, "esb.%05d.png")
+    write_slice(source / "esb.00011.png", width=41)
+    sentence = refusal(run(source, more_channels='["esb.%05d.png"]'), 65)
+    assert "got 40 x 30 px (img.00011.png) and 41 x 30 px (esb.00011.png)" in sentence
+    write_channels(source, "deep.%05d.png", dtype="uint16")
+    assert "same bit depth" in refusal(run(source, more_channels='["deep.%05d.png"]'), 65)
+    assert "in 'more_channels', or" in refusal(run(source, more_channels='["deep.%03d.png"]'), 65)
+    assert "own name pattern" in refusal(run(source, more_channels='["img.%05d.png"]'), 78)
+    assert "must be a list of name patterns" in refusal(run(source, more_channels="esb.%05d.png"), 78)

@@ -2,16 +2,19 @@
 
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import tensorstore as ts
 
-from components.pyramid.main import Run, write_block
-from components.shared import grid, precomputed, records, units
+from components.pyramid.main import Run
+from components.pyramid.writing import write_block
+from components.shared import grid, records, units
 from components.shared.config import RunConfig
 from components.shared.documents import Plan, SliceTransform, SourceSlice, Transforms
 from components.shared.locations import locations_of
+from components.shared.publication import publish
 from components.shared.storage import open_store
 from components.shared.volume import TILES_KEY, volume_of
 
@@ -26,29 +29,47 @@ def textured(shape_zyx, seed=0):
     return np.clip(waves + rng.normal(0, 6, shape_zyx), 1, 255).astype(np.uint8)
 
 
-def reference_levels(voxels, n_levels):
-    """Every level by tensorstore's own downsampling, each from the exact one before."""
+def reference_levels(voxels, halvings):
+    """Every level by tensorstore's own downsampling, each from the exact one before.
+
+    `halvings` says how often x, y and z are halved down to each level.
+    """
     levels = [voxels]
-    for _ in range(n_levels - 1):
-        view = ts.downsample(ts.array(levels[-1]), [2, 2, 2], "mean")
+    for finer, coarser in pairwise(halvings):
+        factors = [2 ** (b - a) for a, b in zip(finer, coarser, strict=True)]
+        view = ts.downsample(ts.array(levels[-1]), factors[::-1], "mean")
         levels.append(view.read(order="C").result())
     return levels
 
 
-class AlignedStack:
-    """A run whose tiles are in place; `voxels` is [z, y, x]."""
+def halvings_of(volume):
+    """How often each axis is halved down to each level of a volume."""
+    return [halvings for pyramid_pass in volume.passes for halvings in pyramid_pass.halvings]
 
-    def __init__(self, root: Path, voxels, *, minz=0, small=None, slab_depth=None, **config):
-        depth, height, width = voxels.shape
+
+class AlignedStack:
+    """A run whose tiles are in place; `voxels` is [z, y, x], `source` says what the slices are."""
+
+    def __init__(self, root: Path, voxels, *, minz=0, small=None, slab_depth=None, source=None, **config):
+        depth, height, width = voxels.shape[-3:]
+        pixel_type, n_channels = source or ("uint8", 1)
         settings = {"image": "%d.png", "source": "in", "output": str(root), "raw_pyramid": True} | config
         self.config = RunConfig(minz=minz, maxz=minz + depth - 1, **settings)
         zs = range(minz, minz + depth)
         self.plan = Plan(
             config=self.config,
             locations=locations_of(self.config),
-            pixel_type="uint8",
+            pixel_type=pixel_type,
             slices=tuple(
-                SourceSlice(z=z, key=f"{z}.png", size_bytes=1, width_px=width, height_px=height) for z in zs
+                SourceSlice(
+                    z=z,
+                    key=f"{z}.png",
+                    size_bytes=1,
+                    width_px=width,
+                    height_px=height,
+                    n_channels=n_channels,
+                )
+                for z in zs
             ),
             missing_z=(),
             match_scale=1.0,
@@ -148,27 +169,33 @@ class AlignedStack:
                     written[level, block] = {(o.uri, o.key) for o in record.outputs}
         return written
 
-    def write_info(self):
-        import json
+    def records(self):
+        """The record of every block, by pass and block."""
+        return {
+            (p.base_level, block): records.read_record(self.process, f"pyramid/{p.base_level}", str(block))
+            for p in self.volume.passes
+            for block in range(p.n_blocks)
+        }
 
-        for output in self.volume.outputs:
-            content = json.dumps(precomputed.info(self.volume, output)).encode()
-            open_store(output.uri).write("info", content)
+    def write_info(self):
+        publish(self.volume)
 
 
 def small_volume(volume, chunk, levels_per_pass):
     """The same volume with small chunks and short passes, so that a small stack needs many."""
-    passes = tuple(grid.pyramid_passes(volume.size_xyz, chunk, levels_per_pass))
-    n_levels = passes[-1].base_level + passes[-1].n_levels
+    passes = grid.pyramid_passes(volume.size_xyz, volume.resolution_nm, chunk, levels_per_pass)
+    n_levels = passes[-1].levels.stop
     outputs = tuple(
         dataclasses.replace(
             output,
             levels=output.levels if output.uri == volume.outputs[1].uri else range(n_levels),
-            shard_side=max(chunk, passes[0].block // 2) if output.encoding == "raw" else output.shard_side,
+            shard_side=output.shard_side if output.encoding == "jpeg" else max(chunk, passes[0].block // 2),
         )
         for output in volume.outputs
     )
-    return dataclasses.replace(volume, passes=passes, outputs=outputs)
+    z = volume.voxel_offset_xyz[2]
+    offset = (0, 0, z if z % 2 ** passes[-1].halvings[-1][2] == 0 else 0)
+    return dataclasses.replace(volume, passes=passes, outputs=outputs, voxel_offset_xyz=offset)
 
 
 def read_tensorstore(uri, scale_index):
@@ -180,6 +207,19 @@ def read_tensorstore(uri, scale_index):
     }
     array = ts.open(spec, read=True, open=True).result()
     return array[..., 0].read().result().T, tuple(array.domain.origin[:3])
+
+
+def read_tensorstore_zarr(uri, index):
+    """One level of an OME-Zarr volume as [z, y, x]."""
+    spec = {"driver": "zarr3", "kvstore": open_store(uri).kvstore(str(index))}
+    return ts.open(spec, read=True, open=True).result().read().result()
+
+
+def read_zarr(uri, index):
+    """One level of an OME-Zarr volume as [z, y, x], by zarr-python."""
+    import zarr
+
+    return zarr.open_group(uri, mode="r")[str(index)][...]
 
 
 def read_cloudvolume(uri, scale_index):

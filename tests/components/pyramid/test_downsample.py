@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from components.pyramid.downsample import cascade, halve
 
 shapes = st.tuples(*[st.integers(1, 11)] * 3)
+some_axes = st.tuples(*[st.booleans()] * 3)
 
 
 @pytest.fixture(scope="module")
@@ -17,12 +18,29 @@ def pool():
         yield threads
 
 
-@given(shape=shapes, seed=st.integers(0, 999), few_levels=st.booleans())
-def test_halving_is_tensorstores_mean_to_the_bit(pool, shape, seed, few_levels):
+@given(
+    shape=shapes,
+    seed=st.integers(0, 999),
+    few_levels=st.booleans(),
+    axes=some_axes,
+    dtype=st.sampled_from([np.uint8, np.uint16]),
+)
+def test_halving_is_tensorstores_mean_to_the_bit(pool, shape, seed, few_levels, axes, dtype):
     # Few grey levels make ties between two means common.
-    voxels = np.random.default_rng(seed).integers(0, 3 if few_levels else 256, shape, dtype=np.uint8)
-    expected = ts.downsample(ts.array(voxels), [2, 2, 2], "mean").read(order="C").result()
-    np.testing.assert_array_equal(halve(voxels, pool), expected)
+    greatest = 2 if few_levels else np.iinfo(dtype).max
+    voxels = np.random.default_rng(seed).integers(0, greatest, shape, dtype=dtype, endpoint=True)
+    factors = [1 + halved for halved in reversed(axes)]
+    expected = ts.downsample(ts.array(voxels), factors, "mean").read(order="C").result()
+    halved = halve(voxels, pool, axes)
+    assert halved.dtype == dtype
+    np.testing.assert_array_equal(halved, expected)
+
+
+@given(shape=shapes, n_channels=st.integers(1, 4), axes=some_axes)
+def test_channels_are_halved_each_for_itself(pool, shape, n_channels, axes):
+    voxels = np.random.default_rng(0).integers(0, 256, (n_channels, *shape), dtype=np.uint8)
+    each = [halve(channel, pool, axes) for channel in voxels]
+    np.testing.assert_array_equal(halve(voxels, pool, axes), each)
 
 
 @pytest.mark.parametrize(("ones", "mean"), [(4, 0), (5, 1), (12, 2), (20, 2), (28, 4)])
@@ -33,20 +51,26 @@ def test_ties_go_to_the_even_number(pool, ones, mean):
     assert halve(voxels.reshape(2, 2, 2), pool).item() == mean
 
 
-def test_greatest_grey_level_does_not_overflow(pool):
-    assert halve(np.full((3, 3, 3), 255, dtype=np.uint8), pool).min() == 255
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_greatest_grey_level_does_not_overflow(pool, dtype):
+    greatest = np.iinfo(dtype).max
+    assert halve(np.full((3, 3, 3), greatest, dtype=dtype), pool).min() == greatest
 
 
-@given(shape=st.tuples(st.integers(1, 40), st.integers(1, 20), st.integers(1, 20)))
-def test_a_stream_of_slabs_gives_every_level_of_the_whole(pool, shape):
+@given(
+    shape=st.tuples(st.integers(1, 40), st.integers(1, 20), st.integers(1, 20)),
+    steps=st.tuples(*[some_axes] * 3),
+)
+def test_a_stream_of_slabs_gives_every_level_of_the_whole(pool, shape, steps):
     voxels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     slabs = [voxels[z : z + 4] for z in range(0, len(voxels), 4)]
     found = {level: [] for level in range(5, 9)}
-    for slab in cascade(slabs, 5, 4, pool):
+    for slab in cascade(slabs, 5, steps, pool):
         assert slab.layer == len(found[slab.level])
         found[slab.level].append(slab.voxels)
     expected = voxels
     for level in range(5, 9):
         assert all(len(slab) == 4 for slab in found[level][:-1])
         np.testing.assert_array_equal(np.concatenate(found[level]), expected)
-        expected = halve(expected, pool)
+        if level < 8:
+            expected = halve(expected, pool, steps[level - 5])

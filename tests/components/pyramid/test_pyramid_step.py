@@ -6,11 +6,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from pyramid_builders import AlignedStack, read_cloudvolume, read_tensorstore, reference_levels, textured
+from pyramid_builders import (
+    AlignedStack,
+    halvings_of,
+    read_cloudvolume,
+    read_tensorstore,
+    read_tensorstore_zarr,
+    read_zarr,
+    reference_levels,
+    textured,
+)
 
-from components.pyramid.main import main, write_block
-from components.shared import precomputed, records
+from components.pyramid.main import main
+from components.pyramid.writing import write_block
+from components.shared import records
 from components.shared.errors import TransientError
+from components.shared.outputs import predicted_shards, shards_of_block
 
 # cloud-volume 12.15 warns of its own dependencies when it is imported and when it opens a volume.
 quiet_cloudvolume = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::SyntaxWarning")
@@ -22,19 +33,25 @@ def run_step(stack, level, blocks):
 
 
 def files_below(uri):
-    return {p.relative_to(uri).as_posix(): p.read_bytes() for p in Path(uri).rglob("*.shard")}
+    files = [p for p in Path(uri).rglob("*") if p.is_file() and p.name not in ("info", "zarr.json")]
+    return {p.relative_to(uri).as_posix(): p.read_bytes() for p in files}
 
 
 def check_volume(stack, *, jpeg_error):
     """Both readers see the same; lossless is exact at each level; JPEG is close."""
-    jpeg, *lossless = stack.volume.outputs
-    n_levels = jpeg.levels.stop
-    expected = reference_levels(stack.voxels, n_levels)
+    _, *lossless = stack.volume.outputs
+    halvings = halvings_of(stack.volume)
+    expected = reference_levels(stack.voxels, halvings)
     for output in stack.volume.outputs:
         for index, level in enumerate(output.levels):
-            voxels, origin = read_tensorstore(output.uri, index)
-            np.testing.assert_array_equal(voxels, read_cloudvolume(output.uri, index))
-            assert origin == tuple(offset >> level for offset in stack.volume.voxel_offset_xyz)
+            if output.format == "ome-zarr":
+                voxels = read_tensorstore_zarr(output.uri, index)
+                np.testing.assert_array_equal(voxels, read_zarr(output.uri, index))
+            else:
+                voxels, origin = read_tensorstore(output.uri, index)
+                np.testing.assert_array_equal(voxels, read_cloudvolume(output.uri, index))
+                offsets = zip(origin, halvings[level], strict=True)
+                assert tuple(n << k for n, k in offsets) == stack.volume.voxel_offset_xyz
             if output in lossless:
                 np.testing.assert_array_equal(voxels, expected[level])
             else:
@@ -45,25 +62,29 @@ def check_volume(stack, *, jpeg_error):
 
 @quiet_cloudvolume
 @pytest.mark.parametrize(
-    ("shape_zyx", "small", "minz"),
+    ("shape_zyx", "small", "minz", "settings"),
     [
-        ((38, 35, 70), (8, 3), 64),
-        ((5, 37, 66), (4, 3), 0),
-        ((33, 9, 1), (8, 2), 7),
-        ((1, 1, 1), (8, 3), 0),
-        ((11, 19, 36), (2, 4), 0),
+        ((38, 35, 70), (8, 3), 64, {"lossless_encoding": "png"}),
+        ((5, 37, 66), (4, 3), 0, {"ome_zarr": True}),
+        ((33, 9, 1), (8, 2), 7, {"ome_zarr": True, "lossless_encoding": "png"}),
+        ((1, 1, 1), (8, 3), 0, {"ome_zarr": True}),
+        ((11, 19, 36), (2, 4), 0, {"resolution": (8, 8, 4.5)}),
+        ((13, 18, 40), (4, 3), 64, {"resolution": (4, 4, 40), "ome_zarr": True}),
+        ((21, 9, 18), (4, 2), 0, {"resolution": (4, 4, 40)}),
+        ((40, 9, 17), (4, 3), 0, {"resolution": (8, 8, 1), "ome_zarr": True}),
+        ((9, 20, 17), (4, 3), 0, {"resolution": (2, 9, 4), "lossless_encoding": "png"}),
     ],
 )
-def test_small_pyramids_of_many_passes_read_back(tmp_path, shape_zyx, small, minz):
-    stack = AlignedStack(tmp_path, textured(shape_zyx), small=small, slab_depth=2, minz=minz)
+def test_small_pyramids_of_many_passes_read_back(tmp_path, shape_zyx, small, minz, settings):
+    stack = AlignedStack(tmp_path, textured(shape_zyx), small=small, slab_depth=2, minz=minz, **settings)
     written = stack.write_blocks()
     stack.write_info()
     for output in stack.volume.outputs:
-        predicted = precomputed.predicted_shards(stack.volume, output)
+        predicted = predicted_shards(stack.volume, output)
         expected = {f"{scale}/{name}" for scale, names in predicted.items() for name in names}
         assert files_below(output.uri).keys() == expected
         for (level, block), files in written.items():
-            owned = precomputed.shards_of_block(stack.volume, output, level, block)
+            owned = shards_of_block(stack.volume, output, level, block)
             assert {key for uri, key in files if uri == output.uri} == set(owned)
     assert max(stack.volume.size_at_level(stack.volume.outputs[0].levels[-1])) <= small[0]
     check_volume(stack, jpeg_error=12)
@@ -90,7 +111,7 @@ def test_folder_and_bucket_hold_the_same(store_uri):
     assert run_step(stack, 5, "0-0").exit_code == 0
     stack.write_info()
     raw = stack.volume.outputs[2]
-    for level, expected in enumerate(reference_levels(stack.voxels, 6)):
+    for level, expected in enumerate(reference_levels(stack.voxels, halvings_of(stack.volume))):
         np.testing.assert_array_equal(read_tensorstore(raw.uri, level)[0], expected)
 
 
@@ -207,7 +228,7 @@ def test_black_is_left_out_and_reads_as_zero(tmp_path):
     stack.write_blocks()
     stack.write_info()
     for output in stack.volume.outputs:
-        predicted = precomputed.predicted_shards(stack.volume, output)
+        predicted = predicted_shards(stack.volume, output)
         n_predicted = sum(len(names) for names in predicted.values())
         assert 0 < len(files_below(output.uri)) < n_predicted
     check_volume(stack, jpeg_error=12)

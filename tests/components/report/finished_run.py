@@ -22,7 +22,8 @@ from components.shared.documents import (
 )
 from components.shared.geometry import rotation_deg
 from components.shared.locations import locations_of
-from components.shared.precomputed import info, shards_of_block
+from components.shared.outputs import shards_of_block
+from components.shared.precomputed import info
 from components.shared.records import Output, Record, commit, write_output
 from components.shared.storage import checksum, join_uri, open_store
 from components.shared.units import block_hash, chunks, slab_hashes
@@ -140,19 +141,23 @@ def write_compose(process, transforms):
 
 
 def write_volume(plan, transforms, process, voxels=None):
-    """Every output with its shards and records, without `info`. `voxels` is [x, y, z]."""
+    """Every output with its shards and records, without `info`. `voxels` is [x, y, z]; levels are means."""
     volume = volume_of(plan, transforms)
     if voxels is None:
         voxels = np.random.default_rng(0).integers(1, 255, volume.size_xyz, dtype=np.uint8)
+    levels = [voxels]
+    for level in range(1, volume.passes[-1].levels.stop):
+        finer, coarser = volume.halvings_at_level(level - 1), volume.halvings_at_level(level)
+        factors = [2 ** (b - a) for a, b in zip(finer, coarser, strict=True)]
+        levels.append(ts.downsample(ts.array(levels[-1]), factors, "mean").read().result())
     for output in volume.outputs:
         store = open_store(output.uri)
         store.write("info", json.dumps(info(volume, output)).encode())
         for index, level in enumerate(output.levels):
             spec = {"driver": "neuroglancer_precomputed", "kvstore": store.kvstore(""), "scale_index": index}
             array = ts.open(spec).result()
-            data = voxels[:: 2**level, :: 2**level, :: 2**level]
             with ts.Transaction() as transaction:
-                array.with_transaction(transaction)[...] = data[..., None]
+                array.with_transaction(transaction)[...] = levels[level][..., None]
         store.delete("info")
     seal_blocks(plan, transforms, process)
     return volume

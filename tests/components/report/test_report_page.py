@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.report.bad_slices import bad_slices_sentence, decision_line
-from components.report.completeness import OutputSummary
 from components.report.evidence import Evidence
 from components.report.figures import MOST_POINTS, Curve, Panel, curves_svg, envelope, section_png
 from components.report.page import ROWS_AT_FIRST, render
@@ -20,6 +19,7 @@ from components.report.pairs import PairTally
 from components.report.slice_table import SliceRow, read_rows, worst_first
 from components.report.status import parse_status
 from components.report.summary import command_of, summarise
+from components.shared.completeness import OutputSummary
 from components.shared.config import RunConfig, parse_config
 from components.shared.documents import AlignRecord
 from components.shared.overrides import parse_overrides

@@ -143,7 +143,23 @@ def test_steps_and_decisions_are_noted_too(changes, text):
 
 def test_a_good_volume_has_no_notes(output):
     good = make_transforms(make_plan(output, 200), [np.eye(3)] * 200, SIZE_XYZ)
-    assert notes_of(good, {"size": [1100, 70, 200]}) == []
+    assert notes_of(good, {"size": [1100, 70, 200], "voxel_offset": [0, 0, 0]}) == []
+
+
+@pytest.mark.parametrize(
+    ("size_z", "offset_z", "z_range"),
+    [
+        (200, 0, (150, 151)),  # the voxels do not carry the slices' numbers
+        (200, 100, (250, 251)),
+        (100, 50, (125, 125.5)),
+    ],
+)
+def test_a_box_lies_where_its_slice_does(size_z, offset_z, z_range):
+    transforms = noted(make_plan("out", 200), verdict="step")
+    slices = tuple(s.model_copy(update={"z": s.z + 100}) for s in transforms.slices)
+    scale = {"size": [1100, 70, size_z], "voxel_offset": [0, 0, offset_z], "resolution": [8, 8, 16]}
+    (note,) = notes_of(transforms.model_copy(update={"slices": slices}), scale)
+    assert (note.slice_z, note.z_range) == (250, z_range)
 
 
 def test_the_viewer_shows_the_notes_of_a_run(output):
@@ -152,3 +168,18 @@ def test_the_viewer_shows_the_notes_of_a_run(output):
     store = view.open_output(str(output))
     layers = view.serve(store, view.find_volumes(store)).state.to_json()["layers"]
     assert [layer["name"] for layer in layers] == ["jpeg", "chunk", "slices that stand out"]
+
+
+def test_channels_are_shown_in_colours_and_16_bit_in_the_range_of_the_slices(tmp_path):
+    scale = {"size": [1000, 500, 200], "voxel_offset": [0, 0, 104], "resolution": [8, 8, 40]}
+    layers = [
+        LayerSource("jpeg", "http://here/jpeg", True, n_channels=3),
+        LayerSource("raw", "http://here/raw", False, n_channels=5, grey_range=(900, 30_000)),
+        LayerSource("chunk", "http://here/chunk", False, n_channels=1, grey_range=(900, 30_000)),
+    ]
+    colour, several, grey = viewer_state(scale, layers).to_json()["layers"]
+    assert "emitRGB" in colour["shader"]
+    assert colour["shaderControls"] == {name: {"range": [0, 255]} for name in ("red", "green", "blue")}
+    assert "slider(min=0, max=4, default=0)" in several["shader"]
+    assert grey["shaderControls"] == {"normalized": {"range": [900, 30_000]}}
+    assert "emitGrayscale(normalized())" in grey["shader"]

@@ -15,7 +15,8 @@ IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 def plan_of(minz: int, maxz: int, missing: Iterable[int] = (), chunk_length: int = 8, **config: Any) -> Plan:
     """A plan of 100 x 80 px slices."""
     absent = sorted(set(missing))
-    settings = RunConfig(source="in", image="%d.png", minz=minz, maxz=maxz, output="out", **config)
+    given: dict[str, Any] = {"source": "in", "image": "%d.png", "output": "out", **config}
+    settings = RunConfig(minz=minz, maxz=maxz, **given)
     present = [z for z in range(minz, maxz + 1) if z not in absent]
     return Plan(
         config=settings,

@@ -170,3 +170,14 @@ def test_an_accepted_pattern_names_one_file_inside_the_source(pattern: str, z: i
     assert name.isprintable()
     assert len(name) <= len(pattern) + 9
     assert name != pattern % (z + 1)
+
+
+def test_further_channels_are_patterns_of_their_own() -> None:
+    one = parse_config({**GIVEN, "more_channels": "esb.%05d.png"})
+    assert one.more_channels == ("esb.%05d.png",)
+    two = parse_config({**GIVEN, "more_channels": ["esb.%05d.png", "edx/%d.tif"]})
+    assert two.model_dump(mode="json")["more_channels"] == ["esb.%05d.png", "edx/%d.tif"]
+    assert "'more_channels': must be a list of name patterns" in refusal(more_channels={"esb": "%d"})
+    assert "'more_channels'" in refusal(more_channels=["../%d.png"])
+    assert "each channel must have its own name pattern" in refusal(more_channels=[GIVEN["image"]])
+    assert "'more_channels'" in refusal(more_channels=[f"{i}/%d" for i in range(16)])

@@ -17,15 +17,16 @@ from components.shared.grid import (
     Span,
     ceil_div,
     group,
-    n_levels,
+    halved,
+    halvings_of_levels,
     pyramid_passes,
-    size_at_level,
     slab_depth,
     spans,
 )
 
 SIDE = st.integers(1, 20_000)
 SIZE = st.tuples(SIDE, SIDE, SIDE)
+VOXEL = st.tuples(*[st.sampled_from([1.0, 2.0, 3.7, 4.0, 15.0, 40.0])] * 3)
 
 
 @given(st.integers(0, 10**12), st.integers(1, 10**6))
@@ -86,26 +87,83 @@ def test_a_slab_is_as_deep_as_its_bytes_allow(width: int, height: int) -> None:
 
 
 @given(SIZE, st.integers(0, 6), st.integers(0, 6))
-def test_a_level_of_a_level_is_the_level_of_the_sum(size: tuple[int, int, int], a: int, b: int) -> None:
-    assert size_at_level(size_at_level(size, a), b) == size_at_level(size, a + b)
-    assert size_at_level(size, a) == tuple(math.ceil(n / 2**a) for n in size)
+def test_halvings_of_a_halved_volume_add_up(size: tuple[int, int, int], a: int, b: int) -> None:
+    assert halved(halved(size, (a, 0, b)), (b, a, a)) == halved(size, (a + b, a, a + b))
+    assert halved(size, (a, a, b)) == tuple(math.ceil(n / 2**k) for n, k in zip(size, (a, a, b), strict=True))
 
 
-@given(SIZE)
-def test_the_last_level_is_the_first_that_one_chunk_holds(size: tuple[int, int, int]) -> None:
-    count = n_levels(size)
-    assert max(size_at_level(size, count - 1)) <= VOXEL_CHUNK
-    assert count == 1 or max(size_at_level(size, count - 2)) > VOXEL_CHUNK
+@given(SIZE, VOXEL)
+def test_the_last_level_is_the_first_that_one_chunk_holds(
+    size: tuple[int, int, int], voxel: tuple[float, float, float]
+) -> None:
+    halvings = halvings_of_levels(size, voxel)
+    assert halvings[0] == (0, 0, 0)
+    assert max(halved(size, halvings[-1])) <= VOXEL_CHUNK
+    assert len(halvings) == 1 or max(halved(size, halvings[-2])) > VOXEL_CHUNK
 
 
-@given(SIZE, st.sampled_from([4, 64]), st.integers(1, 6))
-def test_passes_write_every_level_once(size: tuple[int, int, int], chunk: int, levels: int) -> None:
-    passes = pyramid_passes(size, chunk, levels)
-    written = [p.base_level + n for p in passes for n in range(p.n_levels)]
-    assert written == list(range(n_levels(size, chunk)))
+@given(SIZE, st.floats(0.1, 100), st.tuples(*[st.floats(1, 1.99)] * 3))
+def test_nearly_isotropic_voxels_are_halved_along_every_axis(
+    size: tuple[int, int, int], side: float, ratios: tuple[float, float, float]
+) -> None:
+    x, y, z = (side * ratio for ratio in ratios)
+    assert halvings_of_levels(size, (x, y, z)) == tuple(
+        (k, k, k) for k in range(len(halvings_of_levels(size)))
+    )
+
+
+@given(SIZE, VOXEL)
+def test_the_longest_side_of_a_voxel_is_not_lengthened_before_the_others_come_near(
+    size: tuple[int, int, int], voxel: tuple[float, float, float]
+) -> None:
+    halvings = halvings_of_levels(size, voxel)
+    for finer, coarser in pairwise(halvings):
+        steps = [b - a for a, b in zip(finer, coarser, strict=True)]
+        assert set(steps) <= {0, 1}
+        waiting = [n for n, step in zip(halved(size, finer), steps, strict=True) if n > VOXEL_CHUNK and step]
+        assert waiting  # each level brings the volume nearer to one chunk
+        before = [side * 2**k for side, k in zip(voxel, finer, strict=True)]
+        after = [side * 2**k for side, k in zip(voxel, coarser, strict=True)]
+        # The ratio of sides never grows beyond what it was, nor beyond 2 once it is below.
+        large = [i for i, n in enumerate(halved(size, finer)) if n > VOXEL_CHUNK]
+        ratio_before = max(before[i] for i in large) / min(before[i] for i in large)
+        ratio_after = max(after[i] for i in large) / min(after[i] for i in large)
+        assert ratio_after <= max(ratio_before, 2) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("voxel", "halvings"),
+    [
+        ((8, 8, 8), [(0, 0, 0), (1, 1, 1), (2, 2, 2)]),
+        ((4, 4, 8), [(0, 0, 0), (1, 1, 0), (2, 2, 1)]),
+        ((4, 4, 7.9), [(0, 0, 0), (1, 1, 1), (2, 2, 2)]),
+        ((4, 4, 40), [(0, 0, 0), (1, 1, 0), (2, 2, 0), (3, 3, 0), (4, 4, 1), (5, 5, 2)]),
+        ((8, 8, 2), [(0, 0, 0), (0, 0, 1), (0, 0, 2), (1, 1, 3)]),
+        ((2, 4, 8), [(0, 0, 0), (1, 0, 0), (2, 1, 0), (3, 2, 1)]),
+    ],
+)
+def test_only_the_finer_axes_are_halved_at_first(voxel, halvings) -> None:
+    assert list(halvings_of_levels((30_000, 30_000, 3000), voxel)[: len(halvings)]) == halvings
+
+
+def test_an_axis_that_one_chunk_holds_does_not_hold_up_the_others() -> None:
+    assert halvings_of_levels((60, 60, 300), (4, 4, 4000)) == ((0, 0, 0), (1, 1, 1), (2, 2, 2), (3, 3, 3))
+
+
+@given(SIZE, VOXEL, st.sampled_from([4, 64]), st.integers(1, 6))
+def test_passes_write_every_level_once(
+    size: tuple[int, int, int], voxel: tuple[float, float, float], chunk: int, levels: int
+) -> None:
+    passes = pyramid_passes(size, voxel, chunk, levels)
+    halvings = halvings_of_levels(size, voxel, chunk)
+    written = [level for one_pass in passes for level in one_pass.levels]
+    assert written == list(range(len(halvings)))
     for one_pass in passes:
-        assert one_pass.size_xyz == size_at_level(size, one_pass.base_level)
+        assert one_pass.size_xyz == halved(size, halvings[one_pass.base_level])
         assert one_pass.block == chunk * 2 ** (levels - 1)
+        for level in one_pass.levels:
+            assert one_pass.size_at_level(level) == halved(size, halvings[level])
+            assert min(one_pass.block_sides(level)) >= chunk
 
 
 @given(st.tuples(*[st.integers(1, 5000)] * 3))
@@ -121,9 +179,9 @@ def test_blocks_tile_the_volume(size: tuple[int, int, int]) -> None:
 def test_every_voxel_of_every_level_lies_in_one_block(
     size: tuple[int, int, int], data: st.DataObject
 ) -> None:
-    one_pass = data.draw(st.sampled_from(pyramid_passes(size, chunk=4, levels_per_pass=3)))
+    one_pass = data.draw(st.sampled_from(pyramid_passes(size, data.draw(VOXEL), chunk=4, levels_per_pass=3)))
     level = one_pass.base_level + data.draw(st.integers(0, one_pass.n_levels - 1))
-    size_there = size_at_level(size, level)
+    size_there = one_pass.size_at_level(level)
     voxel = data.draw(st.tuples(*[st.integers(0, side - 1) for side in size_there]))
     bounds = [one_pass.block_bounds(index, level) for index in range(one_pass.n_blocks)]
     holding = [b for b in bounds if all(lo <= v < hi for lo, v, hi in zip(b[0], voxel, b[1], strict=True))]
@@ -138,6 +196,6 @@ def test_known_sizes() -> None:
         (0, 5, 1000),
         (5, 4, 1),
     ]
-    assert pyramid_passes((520, 520, 60)) == [PyramidPass(0, (520, 520, 60), 5)]
-    assert n_levels((520, 520, 60)) == 5
-    assert n_levels((1, 1, 1)) == 1
+    isotropic = tuple((k, k, k) for k in range(5))
+    assert pyramid_passes((520, 520, 60)) == (PyramidPass(0, (520, 520, 60), isotropic),)
+    assert halvings_of_levels((1, 1, 1)) == ((0, 0, 0),)

@@ -13,9 +13,9 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
-from components.shared.documents import SourceSlice
+from components.shared.documents import ChannelFile, SourceSlice
 from components.shared.errors import UserError
-from components.shared.imageio import read_header, read_slice
+from components.shared.imageio import read_channels, read_further_channel, read_header, read_slice
 from components.shared.storage import LocalStore, checksum
 
 HEIGHT, WIDTH = 150, 203
@@ -136,27 +136,27 @@ def test_a_png_with_too_few_rows_is_refused(tmp_path: Path) -> None:
 REFUSED_HEADERS = {
     "empty": (b"", "got an empty file"),
     "html": (b"<!DOCTYPE html><html>Sign in</html>", "must be a PNG, TIFF or JPEG file"),
-    "rgb png": (png(np.zeros((4, 4, 3), np.uint8)), "must be grey; got RGB in"),
-    "rgba png": (png(np.zeros((4, 4, 4), np.uint8)), "must be grey; got RGB with alpha"),
-    "palette": (png_of_header(4, 4, 8, 3), "must be grey; got palette colours"),
-    "grey with alpha": (png_of_header(4, 4, 8, 4), "must be grey; got grey with alpha"),
+    "palette": (png_of_header(4, 4, 8, 3), "must be grey or RGB; got palette colours"),
+    "grey with alpha": (png_of_header(4, 4, 8, 4), "must be grey or RGB; got grey with alpha"),
     "1 bit": (png_of_header(4, 4, 1), "must have 8 or 16 bit; got 1 bit"),
     "too wide": (png_of_header(100_000, 10), "got 100,000 x 10 px"),
     "too large": (png_of_header(60_000, 60_000), "got 60,000 x 60,000 px"),
     "no area": (png_of_header(0, 5), "got 0 x 5 px"),
     "damaged header": (png(picture())[:18] + b"x" + png(picture())[19:], "wrong checksum"),
     "short header": (png(picture())[:20], "must begin with a PNG header"),
-    "rgb tiff": (tiff(np.zeros((4, 4, 3), np.uint8), photometric="rgb"), "3 channels, RGB"),
+    "seventeen channels": (
+        tiff(np.zeros((4, 4, 17), np.uint8), photometric="minisblack", planarconfig="contig"),
+        "at most 16 channels; got a TIFF of 17 channels",
+    ),
     "white is zero": (
         tiff(picture(), photometric="miniswhite"),
-        "black as 0; got a TIFF of 1 channels, MINISWHITE",
+        "grey with black as 0, of at most 16 channels; got a TIFF of 1 channels, MINISWHITE",
     ),
     "float": (tiff(np.zeros((4, 4), np.float32)), "unsigned integers; got IEEEFP"),
     "signed": (tiff(np.zeros((4, 4), np.int16)), "unsigned integers; got INT"),
     "32 bit": (tiff(np.zeros((4, 4), np.uint32)), "8 or 16 bit; got 32 bit"),
     "pages": (tiff(np.zeros((2, 4, 4), np.uint8), photometric="minisblack"), "several pages"),
     "tiff tags": (tiff(picture())[:6] + b"\xff\xff\xff\x7f" + tiff(picture())[10:], "damaged tags"),
-    "rgb jpeg": (cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes(), "JPEG of 3 channels"),
     "jpeg stub": (b"\xff\xd8\xff\xe0\x00\x10", "without a frame header"),
 }
 
@@ -222,3 +222,89 @@ def test_a_tiff_directory_at_the_end_of_the_file_is_found(tmp_path: Path) -> Non
     assert read_header(store, "slice", len(data)).width_px == WIDTH
     assert store.read_bytes < len(data) // 2
     np.testing.assert_array_equal(read_slice(store, entry_of(data), "uint8"), picture())
+
+
+def colours(n_channels: int, dtype: str = "uint8") -> NDArray[Any]:
+    rng = np.random.default_rng(8)
+    return rng.integers(0, np.iinfo(dtype).max, (HEIGHT, WIDTH, n_channels), endpoint=True).astype(dtype)
+
+
+def rgb_png(image: NDArray[Any]) -> bytes:
+    return png(image[:, :, [2, 1, 0, 3][: image.shape[2]]])
+
+
+SEVERAL_CHANNELS = {
+    "rgb png": (rgb_png(colours(3)), colours(3)),
+    "rgba png": (rgb_png(colours(4)), colours(4)),
+    "rgb png16": (rgb_png(colours(3, "uint16")), colours(3, "uint16")),
+    "rgb tiff": (tiff(colours(3), photometric="rgb"), colours(3)),
+    "rgba tiff16": (
+        tiff(colours(4, "uint16"), photometric="rgb", compression="zlib", predictor=2),
+        colours(4, "uint16"),
+    ),
+    "rgb tiff tiles": (tiff(colours(3), photometric="rgb", tile=(64, 64)), colours(3)),
+    "rgb tiff planes": (
+        tiff(np.moveaxis(colours(3), 2, 0), photometric="rgb", planarconfig="separate", rowsperstrip=16),
+        colours(3),
+    ),
+    "two detectors": (
+        tiff(colours(2, "uint16"), photometric="minisblack", planarconfig="contig"),
+        colours(2, "uint16"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL_CHANNELS)
+def test_several_channels_are_read_in_their_order(tmp_path: Path, name: str) -> None:
+    data, expected = SEVERAL_CHANNELS[name]
+    store = store_of(tmp_path, data)
+    header = read_header(store, "slice", len(data))
+    assert (header.n_channels, header.pixel_type) == (expected.shape[2], str(expected.dtype))
+    entry = entry_of(data, n_channels=header.n_channels)
+    (read,) = read_channels(store, entry, header.pixel_type)
+    np.testing.assert_array_equal(read, expected)
+    aligned = read_slice(store, entry, header.pixel_type)
+    luminance = (
+        expected[:, :, :3] @ np.array([0.299, 0.587, 0.114]) if header.n_channels > 2 else expected[..., 0]
+    )
+    assert aligned.dtype == expected.dtype
+    # OpenCV has 14 bits for the weights, and none for the rounding at 16 bit.
+    assert np.abs(aligned - luminance).max() <= (1 if expected.dtype == np.uint8 else 4)
+
+
+@pytest.mark.parametrize("fraction", [0.3, 0.9, 0.999])
+@pytest.mark.parametrize("name", SEVERAL_CHANNELS)
+def test_a_truncated_slice_of_several_channels_is_refused(tmp_path: Path, name: str, fraction: float) -> None:
+    data, expected = SEVERAL_CHANNELS[name]
+    cut = data[: int(len(data) * fraction)]
+    entry = entry_of(cut, n_channels=expected.shape[2])
+    with pytest.raises(UserError, match=r"slice\. Copy the slice again\."):
+        read_channels(store_of(tmp_path, cut), entry, str(expected.dtype))  # type: ignore[arg-type]
+
+
+def test_the_colours_of_a_jpeg_are_read(tmp_path: Path) -> None:
+    image = cv2.GaussianBlur(colours(3), (0, 0), 5)
+    data = cv2.imencode(".jpg", image[:, :, ::-1])[1].tobytes()
+    store = store_of(tmp_path, data)
+    assert read_header(store, "slice", len(data)).n_channels == 3
+    (read,) = read_channels(store, entry_of(data, n_channels=3), "uint8")
+    assert np.abs(read.astype(int) - image).mean() < 3
+
+
+def test_a_slice_whose_channels_changed_since_the_plan_is_refused(tmp_path: Path) -> None:
+    data = rgb_png(colours(3))
+    with pytest.raises(UserError, match="uint8, as planned; got 203 x 150 px of uint8, 3 channels"):
+        read_slice(store_of(tmp_path, data), entry_of(data), "uint8")
+
+
+def test_further_channels_follow_the_slice(tmp_path: Path) -> None:
+    data, more = png(picture()), rgb_png(colours(3))
+    store = store_of(tmp_path, data)
+    (tmp_path / "more").write_bytes(more)
+    file = ChannelFile(key="more", size_bytes=len(more), n_channels=3)
+    entry = entry_of(data, more_channels=(file,))
+    first, second = read_channels(store, entry, "uint8")
+    np.testing.assert_array_equal(first, picture())
+    np.testing.assert_array_equal(second, colours(3))
+    np.testing.assert_array_equal(read_further_channel(store, entry, 0, "uint8"), colours(3))
+    np.testing.assert_array_equal(read_slice(store, entry, "uint8"), picture())

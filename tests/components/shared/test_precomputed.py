@@ -8,25 +8,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.shared import grid, precomputed
+from components.shared.outputs import predicted_shards, shards_of_block
 from components.shared.volume import Volume, VolumeOutput
 
 THIN = (5000, 5000, 70)
 
 
-def volume_with(size_xyz, *, chunk=64, levels_per_pass=5, first_level=0, offset=(0, 0, 0), sides=(1024, 512)):
-    passes = tuple(grid.pyramid_passes(size_xyz, chunk, levels_per_pass))
-    n_levels = passes[-1].base_level + passes[-1].n_levels
+NEAR_ISOTROPIC = (8.0, 8.0, 4.5)
+
+
+def volume_with(
+    size_xyz,
+    *,
+    voxel=NEAR_ISOTROPIC,
+    chunk=64,
+    levels_per_pass=5,
+    first_level=0,
+    offset=(0, 0, 0),
+    sides=(1024, 512),
+):
+    passes = grid.pyramid_passes(size_xyz, voxel, chunk, levels_per_pass)
+    n_levels = passes[-1].levels.stop
     levels = range(min(first_level, n_levels - 1), n_levels)
     return Volume(
         size_xyz=size_xyz,
         voxel_offset_xyz=offset,
-        resolution_nm=(8.0, 8.0, 4.5),
+        resolution_nm=voxel,
         slab_depth=4,
         passes=passes,
         outputs=(
             VolumeOutput(uri="a", encoding="jpeg", levels=levels, shard_side=sides[0], jpeg_quality=80),
             VolumeOutput(uri="b", encoding="raw", levels=levels, shard_side=sides[1]),
             VolumeOutput(uri="c", encoding="raw", levels=levels[:1], shard_side=sides[1]),
+            VolumeOutput(uri="d", format="ome-zarr", encoding="raw", levels=levels, shard_side=2 * chunk),
         ),
     )
 
@@ -53,47 +67,68 @@ def test_compressed_morton_gives_each_cell_its_own_number(grid_xyz):
     assert max(numbers) < 2 ** sum((n - 1).bit_length() for n in grid_xyz)
 
 
-def random_sizes():
-    """Sizes that broke other writers, then random ones from a voxel to beyond 32,768, thin ones often."""
-    yield from [
-        (1, 1, 1),
-        (64, 64, 64),
-        (65, 1, 1),
-        (1024, 1024, 1024),
-        (1025, 1024, 64),
-        THIN,
-        (70, 5000, 513),
-    ]
-    yield from [(32768, 40, 900), (32769, 33000, 70_001), (100_000, 1, 1)]
+VOXELS = [NEAR_ISOTROPIC, (4.0, 4.0, 4.0), (4.0, 4.0, 40.0), (8.0, 8.0, 1.0), (2.0, 9.0, 4.0)]
+KNOWN_SIZES = [
+    (1, 1, 1),
+    (64, 64, 64),
+    (65, 1, 1),
+    (1024, 1024, 1024),
+    (1025, 1024, 64),
+    THIN,
+    (70, 5000, 513),
+    (32768, 40, 900),
+    (32769, 33000, 70_001),
+    (100_000, 1, 1),
+]
+"""Sizes that broke other writers."""
+
+
+def random_volumes(n):
+    """From a voxel to beyond 32,768, thin ones often; half of them with voxels far from isotropic."""
     rng = np.random.default_rng(5)
-    for _ in range(250):
-        yield tuple(int(2 ** rng.uniform(0, rng.choice([6, 10, 13, 16]))) for _ in range(3))
+    for index in range(n):
+        size = tuple(int(2 ** rng.uniform(0, rng.choice([6, 10, 13, 16]))) for _ in range(3))
+        yield size, VOXELS[index % 2 or rng.integers(2, len(VOXELS))]
 
 
-def tensorstore_shards(volume, output):
-    """Shape of a shard at each level as tensorstore reads it from `info`."""
+def tensorstore_shards(volume, output, levels):
+    """Shape of a shard at some levels as tensorstore reads it from `info`."""
     content = json.dumps(precomputed.info(volume, output)).encode()
     context = ts.Context()
     ts.KvStore.open({"driver": "memory"}, context=context).result()["info"] = content
-    for index in range(len(output.levels)):
+    for level in levels:
+        index = level - output.levels.start
         spec = {"driver": "neuroglancer_precomputed", "kvstore": {"driver": "memory"}, "scale_index": index}
         array = ts.open(spec, context=context, open=True).result()
         yield array.shape[:3], array.chunk_layout.write_chunk.shape[:3]
 
 
-def test_shards_are_what_tensorstore_reads_from_info():
-    n_checked = 0
-    for size in random_sizes():
-        volume = volume_with(size)
-        for output in volume.outputs[:2]:
-            for level, (shape, shard) in zip(output.levels, tensorstore_shards(volume, output), strict=True):
-                scale = precomputed.scale_at(volume, output, level)
-                assert shape == tuple(grid.ceil_div(n, 2**level) for n in size)
-                within = tuple(min(scale.shard, chunks * 64) for chunks in scale.grid_xyz)
-                # A dimension of 5 chunks in a shard of 16 is reported as 5, one of 17 as 16.
-                assert shard == within, (size, level)
-                n_checked += 1
-    assert n_checked > 1000
+def check_shards(volume, output, levels):
+    """Shards are what tensorstore reads from `info`, and lie inside a block."""
+    halvings = [k for p in volume.passes for k in p.halvings]
+    for level, (shape, shard) in zip(levels, tensorstore_shards(volume, output, levels), strict=True):
+        scale = precomputed.scale_at(volume, output, level)
+        assert shape == tuple(-(-n // 2**k) for n, k in zip(volume.size_xyz, halvings[level], strict=True))
+        # A dimension of 5 chunks in a shard of 16 is reported as 5, one of 17 as 16.
+        within = tuple(min(scale.shard, chunks * 64) for chunks in scale.grid_xyz)
+        assert shard == within, (volume.size_xyz, level)
+        assert scale.shard <= min(volume.pass_at_level(level).block_sides(level))
+
+
+@pytest.mark.parametrize("voxel", VOXELS)
+@pytest.mark.parametrize("size", KNOWN_SIZES)
+def test_shards_of_known_sizes_are_what_tensorstore_reads_from_info(size, voxel):
+    volume = volume_with(size, voxel=voxel)
+    for output in volume.outputs[:2]:
+        check_shards(volume, output, output.levels)
+
+
+def test_shards_of_thousands_of_volumes_are_what_tensorstore_reads_from_info():
+    rng = np.random.default_rng(6)
+    for size, voxel in random_volumes(3000):
+        volume = volume_with(size, voxel=voxel)
+        output = volume.outputs[rng.integers(2)]
+        check_shards(volume, output, [output.levels[0], rng.integers(output.levels.stop).item()])
 
 
 def test_a_coarse_pass_starts_with_full_shards_again():
@@ -105,22 +140,28 @@ def test_a_coarse_pass_starts_with_full_shards_again():
 small_sizes = st.tuples(st.integers(1, 90), st.integers(1, 60), st.integers(1, 40))
 
 
-@given(small_sizes, st.sampled_from([(4, 3), (2, 4), (8, 2)]), st.integers(0, 3), st.sampled_from([1, 2, 4]))
-def test_blocks_share_no_shard_and_leave_none_out(size, layout, first_level, fraction):
+@given(
+    small_sizes,
+    st.sampled_from(VOXELS),
+    st.sampled_from([(4, 3), (2, 4), (8, 2)]),
+    st.integers(0, 3),
+    st.sampled_from([1, 2, 4]),
+)
+def test_blocks_share_no_shard_and_leave_none_out(size, voxel, layout, first_level, fraction):
     chunk, levels_per_pass = layout
     block = chunk << (levels_per_pass - 1)
     volume = volume_with(
-        size, chunk=chunk, levels_per_pass=levels_per_pass, first_level=min(first_level, levels_per_pass - 1),
-        sides=(block, max(chunk, block // fraction)),
+        size, voxel=voxel, chunk=chunk, levels_per_pass=levels_per_pass,
+        first_level=min(first_level, levels_per_pass - 1), sides=(block, max(chunk, block // fraction)),
     )  # fmt: skip
     for output in volume.outputs:
         owned = [
             key
             for p in volume.passes
             for number in range(p.n_blocks)
-            for key in precomputed.shards_of_block(volume, output, p.base_level, number)
+            for key in shards_of_block(volume, output, p.base_level, number)
         ]
-        predicted = precomputed.predicted_shards(volume, output)
+        predicted = predicted_shards(volume, output)
         assert len(set(owned)) == len(owned)
         assert set(owned) == {f"{scale}/{name}" for scale, names in predicted.items() for name in names}
 
@@ -138,7 +179,7 @@ def test_the_chunks_of_a_shard_carry_its_number(size, layout):
 
 def test_a_finest_level_that_is_not_written_keeps_shards_inside_their_block():
     volume = volume_with((3000, 3000, 3000), first_level=2)
-    jpeg, _, chunk = volume.outputs
+    jpeg, _, chunk, _ = volume.outputs
     assert [precomputed.scale_at(volume, o, 2).shard for o in (jpeg, chunk)] == [256, 256]
     assert precomputed.info(volume, chunk)["scales"][0]["key"] == "32x32x18"
 

@@ -112,7 +112,14 @@ def test_tile_settings_change_slabs_and_blocks_but_no_chunk() -> None:
 
 @pytest.mark.parametrize(
     "config",
-    [{"jpeg_quality": 90}, {"raw_pyramid": True}, {"resolution": (4.0, 4.0, 4.0)}, {"output_level": 1}],
+    [
+        {"jpeg_quality": 90},
+        {"raw_pyramid": True},
+        {"resolution": (4.0, 4.0, 4.0)},
+        {"output_level": 1},
+        {"lossless_encoding": "png"},
+        {"ome_zarr": True},
+    ],
     ids=str,
 )
 def test_output_settings_change_blocks_only(config: dict[str, object]) -> None:

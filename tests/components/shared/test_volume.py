@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_plan import plan_of, transforms_of
 
+from components.shared.documents import ChannelFile
+from components.shared.errors import ConfigError
 from components.shared.grid import BLOCK
 from components.shared.volume import Volume, volume_of
 
@@ -54,6 +56,32 @@ def test_the_lossless_pyramid_is_written_where_asked() -> None:
     assert volume.outputs[2].levels == volume.outputs[0].levels
 
 
+@pytest.mark.parametrize(("encoding", "n_png"), [("raw", 0), ("png", 2)])
+def test_lossless_volumes_are_gzip_or_png_and_ome_zarr_is_always_gzip(encoding: str, n_png: int) -> None:
+    volume = small_volume(raw_pyramid=True, ome_zarr=True, lossless_encoding=encoding)
+    assert sum(output.encoding == "png" for output in volume.outputs) == n_png
+    last = volume.outputs[-1]
+    assert (last.uri, last.format, last.encoding) == ("out/ome-zarr", "ome-zarr", "raw")
+    assert last.levels == volume.outputs[0].levels
+
+
+def test_coarse_slices_are_halved_later() -> None:
+    volume = small_volume(minz=4, maxz=63, resolution=(4.0, 4.0, 16.0))
+    assert [volume.size_at_level(level) for level in range(5)] == [
+        (520, 80, 60), (260, 40, 60), (130, 20, 60), (65, 10, 30), (33, 5, 15),
+    ]  # fmt: skip
+    assert [volume.resolution_at_level(level)[2] for level in range(5)] == [16, 16, 16, 32, 64]
+    # z is halved twice, so that multiples of 4 can be kept.
+    assert [volume.voxel_offset_at_level(level)[2] for level in range(5)] == [4, 4, 4, 2, 1]
+
+
+def test_more_levels_than_the_pipeline_has_loops_for_are_refused() -> None:
+    plan = plan_of(0, 9, resolution=(1.0, 1.0, 1000.0))
+    large = transforms_of(plan).model_copy(update={"volume_size_xyz": (40_000, 40_000, 10_000)})
+    with pytest.raises(ConfigError, match=r"at most 15 levels; got 18 .* Change resolution"):
+        volume_of(plan, large)
+
+
 @pytest.mark.parametrize(("asked", "first"), [(0, 0), (2, 2), (4, 4)])
 def test_output_level_is_the_finest_that_is_written(asked: int, first: int) -> None:
     volume = small_volume(output_level=asked)
@@ -75,3 +103,46 @@ def test_slice_numbers_are_kept_where_every_level_can_hold_them(minz: int, offse
 def test_every_level_belongs_to_one_pass() -> None:
     volume = small_volume(width_px=5000)
     assert [volume.pass_at_level(level).base_level for level in range(8)] == [0] * 5 + [5] * 3
+
+
+def volume_with(file_channels: tuple[int, ...], pixel_type: str = "uint8", **config: object) -> Volume:
+    """A volume of 520 x 80 x 60 voxels of slices with these channels."""
+    plan = plan_of(0, 59, **config)
+    first, *others = file_channels
+    more = tuple(ChannelFile(key=f"{i}", size_bytes=1, n_channels=n) for i, n in enumerate(others))
+    slices = tuple(s.model_copy(update={"n_channels": first, "more_channels": more}) for s in plan.slices)
+    plan = plan.model_copy(update={"slices": slices, "pixel_type": pixel_type})
+    return volume_of(plan, transforms_of(plan, width_px=520))
+
+
+def types(volume: Volume) -> list[tuple[str, str, int, int]]:
+    return [(o.array.key, o.array.data_type, o.n_channels, o.shard_side) for o in volume.outputs]
+
+
+def test_bits_are_kept_where_there_are_more_and_only_on_request() -> None:
+    grey = [("aligned", "uint8", 1, 1024), ("aligned", "uint8", 1, 512)]
+    assert types(volume_with((1,), "uint8", keep_bits=True)) == grey
+    assert types(volume_with((1,), "uint16")) == grey
+    kept = volume_with((1,), "uint16", keep_bits=True)
+    assert types(kept) == [("aligned", "uint8", 1, 1024), ("aligned-uint16", "uint16", 1, 256)]
+    assert [array.bytes_per_voxel for array in kept.arrays] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("file_channels", "n_jpeg"), [((3,), 3), ((4,), 3), ((1, 1), 1), ((1, 1, 1), 3), ((1,) * 5, 1)]
+)
+def test_jpeg_shows_one_channel_or_three(file_channels: tuple[int, ...], n_jpeg: int) -> None:
+    n_all = sum(file_channels)
+    assert types(volume_with(file_channels)) == [
+        ("aligned", "uint8", n_jpeg, 1024),
+        ("aligned", "uint8", n_all, 256),
+    ]
+
+
+def test_slabs_are_thinner_where_a_voxel_has_more_bytes() -> None:
+    plan = plan_of(0, 59)
+    sizes = {(1,): 16, (3,): 4, (4,): 4}
+    for file_channels, depth in sizes.items():
+        slices = tuple(s.model_copy(update={"n_channels": sum(file_channels)}) for s in plan.slices)
+        wide = plan.model_copy(update={"slices": slices})
+        assert volume_of(wide, transforms_of(wide, width_px=5000, height_px=5000)).slab_depth == depth

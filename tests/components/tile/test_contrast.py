@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +9,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage import exposure
 
+from components.shared.volume import TileArray
+from components.tile.channels import channels_of
 from components.tile.contrast import equalized, to_uint8
+
+RGBA = TileArray(key="rgba", data_type="uint8", n_channels=4)
 
 
 def texture(height: int = 320, width: int = 400) -> NDArray[np.uint8]:
@@ -58,3 +63,40 @@ def test_16_bit_is_mapped_linearly_clipped_and_rounded(low: float, width: float)
 
 def test_a_range_without_width_does_not_fail() -> None:
     assert to_uint8(np.array([[6, 7, 9]], np.uint16), (7, 7)).tolist() == [[0, 0, 255]]
+
+
+def test_of_colours_the_luminance_is_equalised() -> None:
+    grey = texture()
+    colours = np.stack([grey, grey // 2, 255 - grey], axis=2)
+    found = equalized(colours, 0.02).astype(int)
+    luminance = cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY)
+    shown = cv2.cvtColor(found.astype(np.uint8), cv2.COLOR_RGB2GRAY).astype(int)
+    inside = (found.min(axis=2) > 0) & (found.max(axis=2) < 255)  # no colour was clipped
+    assert inside.mean() > 0.3
+    assert np.abs(shown - equalized(luminance, 0.02))[inside].max() <= 2
+    # What is added to a pixel is the same for its three colours.
+    added = (found - colours)[inside]
+    assert np.abs(added - added.mean(axis=1, keepdims=True)).max() <= 3
+
+
+def test_other_channels_are_equalised_one_by_one() -> None:
+    both = np.stack([texture(), np.flipud(texture())], axis=2)
+    found = equalized(both, 0.02)
+    for channel in range(2):
+        np.testing.assert_array_equal(found[:, :, channel], equalized(both[:, :, channel].copy(), 0.02))
+
+
+def test_alpha_keeps_its_meaning() -> None:
+    rgba = np.dstack([texture()] * 3 + [np.full_like(texture(), 90)])
+    *colours, alpha = channels_of(RGBA, rgba, (0, 255), 0.02, invert=True)
+    assert set(alpha.ravel()) == {90}
+    assert np.abs(colours[0].astype(int) - equalized(255 - texture(), 0.02)).max() <= 2
+
+
+def test_raw_grey_levels_are_not_touched_by_the_mapping() -> None:
+    raw = texture().astype(np.uint16) * 200
+    deep = TileArray(key="deep", data_type="uint16", n_channels=1)
+    (found,) = channels_of(deep, raw, (10_000, 30_000), 0.02, invert=False)
+    np.testing.assert_array_equal(found, raw)
+    (turned,) = channels_of(deep, raw, (10_000, 30_000), 0.02, invert=True)
+    np.testing.assert_array_equal(turned, 40_000 - raw)

@@ -15,13 +15,13 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
 from components.shared.config import RunConfig
-from components.shared.documents import Plan, SliceTransform, SourceSlice, Transforms
-from components.shared.imageio import read_slice
+from components.shared.documents import ChannelFile, Plan, SliceTransform, SourceSlice, Transforms
+from components.shared.imageio import read_channels
 from components.shared.locations import locations_of
 from components.shared.records import read_record
 from components.shared.storage import LocalStore
 from components.shared.tiles import array_metadata, shard_key, tile_array_spec
-from components.shared.volume import TILES_KEY, Volume, volume_of
+from components.shared.volume import GREY_TILES, TILES_KEY, TileArray, Volume, volume_of
 from components.tile.contrast import equalized, to_uint8
 from components.tile.main import main, make_slab
 from components.tile.shard import shard_bytes
@@ -62,11 +62,14 @@ class Run:
         return CliRunner().invoke(main, arguments, catch_exceptions=False)
 
     def voxels(self) -> NDArray[np.uint8]:
-        spec = tile_array_spec(self.volume, LocalStore(self.folder / "out/tmp").kvstore(TILES_KEY))
+        return self.voxels_of(GREY_TILES)
+
+    def voxels_of(self, array: TileArray) -> NDArray[Any]:
+        spec = tile_array_spec(self.volume, array, LocalStore(self.folder / "out/tmp").kvstore(array.key))
         return tensorstore.open(spec, open=True).result().read().result()
 
     def shard(self, slab: int) -> Path:
-        return self.folder / "out/tmp" / TILES_KEY / shard_key(slab)
+        return self.folder / "out/tmp" / TILES_KEY / shard_key(slab, GREY_TILES)
 
     def with_clip_limit(self, clip_limit: float) -> Run:
         config = self.plan.config.model_copy(update={"clip_limit": clip_limit})
@@ -128,6 +131,11 @@ def make_run(folder: Path, dtype: str = "uint8") -> Run:
         slices=tuple(shown),
     )
     return Run(folder, plan, transforms).write()
+
+
+def grey_slab(stack: Run) -> NDArray[Any]:
+    """The first slab, `[z, y, x]`."""
+    return make_slab(stack.plan, stack.transforms, 0)[GREY_TILES][0]
 
 
 @pytest.fixture
@@ -254,10 +262,10 @@ def test_a_missing_slab_is_an_error_for_readers_never_black(stack: Run) -> None:
 
 
 def test_a_black_slab_is_stored_and_read(stack: Run) -> None:
-    data = shard_bytes(stack.volume, 1, np.zeros((4, VOLUME_XYZ[1], VOLUME_XYZ[0]), np.uint8))
+    data = shard_bytes(stack.volume, GREY_TILES, 1, np.zeros((4, VOLUME_XYZ[1], VOLUME_XYZ[0]), np.uint8))
     store = LocalStore(stack.folder / "out/tmp" / TILES_KEY)
     assert stack.tile("0-0").exit_code == 0
-    store.write(shard_key(1), data)
+    store.write(shard_key(1, GREY_TILES), data)
     assert not stack.voxels()[16:].any()
 
 
@@ -280,7 +288,7 @@ def test_a_shard_is_laid_out_as_the_zarr_specification_says() -> None:
         passes=(),
         outputs=(),
     )
-    data = shard_bytes(volume, 0, np.ones((3, 1030, 2100), np.uint8))
+    data = shard_bytes(volume, GREY_TILES, 0, np.ones((3, 1030, 2100), np.uint8))
     index = data[-(16 * 6 + 4) :]
     assert google_crc32c.value(index[:-4]) == int.from_bytes(index[-4:], "little")
     entries = np.frombuffer(index[:-4], "<u8").reshape(6, 2)
@@ -299,7 +307,7 @@ def test_the_metadata_opens_without_our_spec(stack: Run) -> None:
     assert array.shape == VOLUME_XYZ[::-1]
     np.testing.assert_array_equal(array.read().result(), stack.voxels())
     opened = array.spec().to_json()["metadata"]
-    chunk_shape = array_metadata(stack.volume)["codecs"][0]["configuration"]["chunk_shape"]
+    chunk_shape = array_metadata(stack.volume, GREY_TILES)["codecs"][0]["configuration"]["chunk_shape"]
     assert opened["codecs"][0]["configuration"]["chunk_shape"] == chunk_shape == [16, 1024, 1024]
 
 
@@ -314,7 +322,7 @@ def test_an_inverted_slice_is_turned_round(stack: Run) -> None:
     stack = stack.with_slice(FIRST + 2, action="invert")
     stack = stack.with_slice(FIRST + 3, action="replace", replaced_from=FIRST + 2)
     assert stack.tile("0-0").exit_code == 0
-    voxels = make_slab(stack.plan, stack.transforms, 0)
+    voxels = grey_slab(stack)
     for z_index in (2, 3):
         np.testing.assert_array_equal(voxels[z_index], placed(255 - grey(FIRST + 2)))
 
@@ -323,7 +331,7 @@ def test_16_bit_is_turned_round_within_the_intensity_range(tmp_path: Path) -> No
     stack = make_run(tmp_path, "uint16").with_slice(FIRST, action="invert")
     turned = np.clip(60_000 - grey(FIRST, "uint16").astype(np.int64), 0, 65_535).astype(np.uint16)
     expected = placed(to_uint8(turned, (10_000, 50_000)))
-    found = make_slab(stack.plan, stack.transforms, 0)[0]
+    found = grey_slab(stack)[0]
     assert np.abs(found.astype(int) - expected).max() <= 1  # halves are rounded to even on either side
 
 
@@ -331,7 +339,7 @@ def test_a_blank_slice_is_black_and_not_read(stack: Run) -> None:
     stack = stack.with_slice(FIRST + 4, action="blank")
     (stack.folder / "raw" / f"{FIRST + 4:03d}.png").unlink()
     assert stack.tile("0-0").exit_code == 0
-    voxels = make_slab(stack.plan, stack.transforms, 0)
+    voxels = grey_slab(stack)
     assert not voxels[4].any()
     assert voxels[3].any()
 
@@ -343,7 +351,7 @@ def test_a_blend_is_the_mean_of_two_slices_each_where_it_lies(stack: Run) -> Non
         stack = stack.with_slice(z, action="blend", replaced_from=FIRST + 3, blended_with=FIRST + 6)
     a, b = placed(grey(FIRST + 3)).astype(int), placed(grey(FIRST + 6), (6, 4)).astype(int)
     expected = np.where((a == 0) | (b == 0), a + b, (a + b + 1) // 2)
-    voxels = make_slab(stack.plan, stack.transforms, 0)
+    voxels = grey_slab(stack)
     for z_index in (4, 5):
         np.testing.assert_array_equal(voxels[z_index], expected)
     np.testing.assert_array_equal(voxels[3], a)
@@ -355,12 +363,77 @@ def test_each_slice_of_a_slab_is_read_once(stack: Run, monkeypatch: pytest.Monke
 
     def counting(source: Any, entry: SourceSlice, pixel_type: Any) -> Any:
         read.append(entry.key)
-        return read_slice(source, entry, pixel_type)
+        return read_channels(source, entry, pixel_type)
 
-    monkeypatch.setattr("components.tile.main.read_slice", counting)
+    monkeypatch.setattr("components.tile.main.read_channels", counting)
     for z in (7, 8):
         stack = stack.with_slice(FIRST + z, action="blend", replaced_from=FIRST + 6, blended_with=FIRST + 9)
     stack = stack.with_slice(FIRST + 10, action="replace", replaced_from=FIRST + 9)
     make_slab(stack.plan, stack.transforms, 0)
     shown = [z for z in range(16) if z not in (7, 8, 10)]
     assert sorted(read) == [f"{FIRST + z:03d}.png" for z in shown]
+
+
+def with_channels(stack: Run, pictures: dict[int, NDArray[Any]], more: dict[int, NDArray[Any]]) -> Run:
+    """The stack with these pictures, [y, x, channel] in OpenCV's order, and further ones beside them."""
+    entries = []
+    for entry in stack.plan.slices:
+        files = {entry.key: pictures[entry.z], f"more.{entry.key}": more[entry.z]}
+        for name, picture in files.items():
+            cv2.imwrite(str(stack.folder / "raw" / name), picture)
+        facts = [
+            {
+                "key": name,
+                "size_bytes": (stack.folder / "raw" / name).stat().st_size,
+                "n_channels": 1 if picture.ndim == 2 else picture.shape[2],
+            }
+            for name, picture in files.items()
+        ]
+        entries.append(entry.model_copy(update={**facts[0], "more_channels": (ChannelFile(**facts[1]),)}))
+    changes = {"slices": tuple(entries), "more_intensity_ranges": ((0.0, 255.0),)}
+    return dataclasses.replace(stack, plan=stack.plan.model_copy(update=changes)).write()
+
+
+def test_every_channel_is_warped_by_the_same_transform(stack: Run) -> None:
+    turned = ((0.99, 0.02, 4.3), (-0.02, 1.01, 2.6), (0.0, 0.0, 1.0))
+    zs = range(FIRST, FIRST + N_SLICES)
+    bgr = {z: np.dstack([255 - grey(z), grey(z), grey(z + 50)]) for z in zs}
+    stack = with_channels(stack, bgr, {z: grey(z) for z in zs}).with_slice(FIRST + 2, matrix=turned)
+    stack = stack.with_slice(FIRST + 4, action="blend", replaced_from=FIRST + 2, blended_with=FIRST + 5)
+    stack = stack.with_slice(FIRST + 6, action="invert")
+    assert stack.tile().exit_code == 0
+    (array,) = stack.volume.arrays
+    red, green, blue, further = stack.voxels_of(array).astype(int)
+    assert stack.voxels_of(array).shape == (4, *VOLUME_XYZ[::-1])
+    np.testing.assert_array_equal(red[0], placed(grey(FIRST + 50)))
+    np.testing.assert_array_equal(green[0], placed(grey(FIRST)))
+    np.testing.assert_array_equal(np.delete(green, 6, axis=0), np.delete(further, 6, axis=0))
+    np.testing.assert_array_equal(further[6], placed(grey(FIRST + 6)))  # the first file alone was judged
+    np.testing.assert_array_equal(green[6], placed(255 - grey(FIRST + 6)))
+    inside = (green[2] > 0) & (blue[2] > 0)
+    assert inside.mean() > 0.5
+    clipped = (green[2] == 255) | (blue[2] == 255)
+    assert np.abs(green[2] + blue[2] - 255)[inside & ~clipped].max() <= 1
+
+
+def test_raw_grey_levels_go_to_an_array_of_their_own(tmp_path: Path) -> None:
+    stack = make_run(tmp_path, "uint16")
+    plain = stack.tile() and stack.voxels()
+    config = stack.plan.config.model_copy(update={"keep_bits": True, "clip_limit": 0.02})
+    kept = dataclasses.replace(stack, plan=stack.plan.model_copy(update={"config": config})).write()
+    kept = kept.with_slice(FIRST + 1, action="invert")
+    assert kept.tile().exit_code == 0
+    shown, exact = kept.volume.arrays
+    raw = kept.voxels_of(exact)
+    assert raw.dtype == np.uint16
+    np.testing.assert_array_equal(raw[0, 2 : 2 + HEIGHT, 3 : 3 + WIDTH], grey(FIRST, "uint16"))
+    turned = np.clip(60_000 - grey(FIRST + 1, "uint16").astype(int), 0, 65_535)
+    np.testing.assert_array_equal(raw[1, 2 : 2 + HEIGHT, 3 : 3 + WIDTH], turned)
+    assert (kept.voxels_of(shown)[0] != plain[0]).any()  # CLAHE is for what is looked at
+    record = read_record(kept.process, "tile", "0")
+    assert record is not None
+    assert {Path(output.uri).name for output in record.outputs} == {"aligned", "aligned-uint16"}
+    before = (kept.folder / "out/tmp/aligned-uint16/c/0/0/0").read_bytes()
+    again = dataclasses.replace(kept, transforms=kept.transforms).with_clip_limit(0)
+    assert again.tile("0-0").exit_code == 0
+    assert (kept.folder / "out/tmp/aligned-uint16/c/0/0/0").read_bytes() == before

@@ -122,3 +122,22 @@ def test_white_never_wraps_to_black() -> None:
 def test_a_slice_outside_the_volume_leaves_black() -> None:
     assert not warped(smooth_slice(), translation(500, 0)).any()
     assert not warped(smooth_slice(), translation(500.5, 0)).any()
+
+
+def test_16_bit_keeps_its_fine_grey_levels_when_it_is_moved() -> None:
+    x, y = grid(SIDE, SIDE)
+    deep = np.rint(wave(x, y) * 250).astype(np.uint16)
+    out = np.zeros((SIDE, SIDE), np.uint16)
+    warp_slice(deep, translation(0.3, -0.4), out)
+    inside = (slice(8, -8), slice(8, -8))
+    expected = 250 * wave(x - 0.3, y + 0.4)
+    assert np.abs(out[inside] - expected[inside]).max() < 12  # of 50,000: the error of the spline
+
+
+def test_an_overshoot_at_16_bit_is_clipped_not_wrapped() -> None:
+    edge = np.zeros((40, 40), np.uint16)
+    edge[:, 20:] = 65_535
+    out = np.full((40, 40), 7, np.uint16)
+    warp_slice(edge, translation(0.5, 0), out)
+    assert out[20, :18].max() < 10_000
+    assert out[20, 23:].min() > 55_000

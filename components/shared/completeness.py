@@ -10,11 +10,11 @@ written. So the rule is, for every output:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from components.shared.documents import Document
-from components.shared.precomputed import predicted_shards
+from components.shared.outputs import predicted_shards
 from components.shared.records import Output, Record
 from components.shared.storage import Stat
 from components.shared.volume import Volume, VolumeOutput
@@ -71,6 +71,13 @@ def shards_of(blocks: Sequence[Block], root: str) -> dict[str, Output]:
     return {output.key: output for output in outputs if output.uri == root}
 
 
+def check_predicted(volume: Volume, output: VolumeOutput, listed: Collection[str]) -> list[Problem]:
+    """The complaint about files in the folders of an output's shards that are none of its shards."""
+    scales = predicted_shards(volume, output)
+    predicted = {f"{scale}/{name}" for scale, names in scales.items() for name in names}
+    return _complaints(output, sorted(set(listed) - predicted), "files belong to no block of this run", False)
+
+
 def check_output(
     volume: Volume,
     output: VolumeOutput,
@@ -91,16 +98,12 @@ def check_output(
     wrong = [key for key in recorded if key in listed and _differs(recorded[key], listed[key])]
     unexpected = [key for key in listed if key not in recorded or key not in predicted]
     unforeseen = [key for key in recorded if key not in predicted]
-    problems = []
-    for keys, rule, cured in (
-        (missing, "shards are missing", True),
-        (wrong, "shards differ from their record in size or checksum", True),
-        (unexpected, "files belong to no block of this run", False),
-        (unforeseen, "recorded shards are not part of the volume", False),
-    ):
-        if keys:
-            problems.append(Problem(f"{len(keys)} {rule} in {output.uri}: {_first(sorted(keys))}", cured))
-    return problems
+    return [
+        *_complaints(output, missing, "shards are missing", True),
+        *_complaints(output, wrong, "shards differ from their record in size or checksum", True),
+        *_complaints(output, unexpected, "files belong to no block of this run", False),
+        *_complaints(output, unforeseen, "recorded shards are not part of the volume", False),
+    ]
 
 
 def summary_of(volume: Volume, output: VolumeOutput, recorded: Mapping[str, Output]) -> OutputSummary:
@@ -113,6 +116,13 @@ def summary_of(volume: Volume, output: VolumeOutput, recorded: Mapping[str, Outp
         n_black_shards=n_predicted - len(recorded),
         size_bytes=sum(shard.size_bytes for shard in recorded.values()),
     )
+
+
+def _complaints(output: VolumeOutput, keys: Sequence[str], rule: str, cured_by_retry: bool) -> list[Problem]:
+    """One about these keys; none where there are none."""
+    if not keys:
+        return []
+    return [Problem(f"{len(keys)} {rule} in {output.uri}: {_first(sorted(keys))}", cured_by_retry)]
 
 
 def _differs(output: Output, found: Stat) -> bool:

@@ -1,0 +1,97 @@
+"""What neuroglancer draws of a real output in a browser is what the volume holds, pixel for pixel."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browser import CHROMIUM, SIDE_PX, Browser, View
+from stack import Stack
+from volumes import through_tensorstore
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no browser to draw with; on Debian and Ubuntu: apt-get install chromium"
+)
+
+LEVELS = (0, 1)
+BEYOND = 128
+"""Neuroglancer's grey where there is no volume: unlike black, so that padding would show."""
+
+
+@pytest.fixture(scope="module")
+def browser(sample: Stack):
+    browser = Browser(sample.output)
+    yield browser
+    browser.close()
+
+
+def _voxels(output: Path, layer: str, level: int) -> np.ndarray:
+    return through_tensorstore(output / "neuroglancer" / layer, level)
+
+
+def _expected(voxels: np.ndarray, view: View) -> np.ndarray:
+    """What the view must show."""
+    x, y = view.first_xy
+    inside = voxels[view.z, y : y + SIDE_PX, x : x + SIDE_PX]
+    return np.pad(inside, [(0, SIDE_PX - n) for n in inside.shape], constant_values=BEYOND)
+
+
+def _off_by(drawn: np.ndarray, expected: np.ndarray) -> int:
+    return int(np.abs(drawn.astype(int) - expected).max())
+
+
+@pytest.mark.parametrize("layer", ["jpeg", "raw"])
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_middle_is_drawn_as_it_is(sample: Stack, browser: Browser, layer: str, level: int):
+    voxels = _voxels(sample.output, layer, level)
+    depth, height, width = voxels.shape
+    view = View(layer, level, ((width - SIDE_PX) // 2, (height - SIDE_PX) // 2), depth // 2)
+    drawn = browser.draw(view)
+    assert drawn.std() > 10
+    # JPEG's inverse transform may round differently in the browser.
+    assert _off_by(drawn, _expected(voxels, view)) <= (1 if layer == "jpeg" else 0)
+
+
+@pytest.mark.parametrize("layer", ["jpeg", "raw"])
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_clipped_chunk_at_the_border_is_drawn_as_it_is(
+    sample: Stack, browser: Browser, layer: str, level: int
+):
+    voxels = _voxels(sample.output, layer, level)
+    depth, height, width = voxels.shape
+    view = View(layer, level, (width - 200, height - 200), depth - 1)
+    drawn, expected = browser.draw(view), _expected(voxels, view)
+    assert drawn[:200, :200].std() > 10
+    # The viewer cuts every level at the bounds of level 0, through the last voxel of an odd side.
+    _, full_height, full_width = _voxels(sample.output, layer, 0).shape
+    if full_height % 2**level:
+        expected[199] = drawn[199]
+    if full_width % 2**level:
+        expected[:, 199] = drawn[:, 199]
+    assert _off_by(drawn, expected) <= (1 if layer == "jpeg" else 0)
+
+
+def test_the_sample_has_clipped_chunks_whose_jpeg_is_laid_out_otherwise(sample: Stack):
+    heights = [_voxels(sample.output, "raw", level).shape[1] for level in LEVELS]
+    assert any(height % 8 for height in heights), heights
+
+
+@pytest.mark.parametrize("damage", ["no shards", "a voxel off"])
+def test_a_broken_volume_is_told_from_a_whole_one(sample: Stack, tmp_path: Path, damage: str):
+    """The control: the same comparison fails where it must."""
+    folder = tmp_path / "neuroglancer/jpeg"
+    shutil.copytree(sample.output / "neuroglancer/jpeg", folder)
+    if damage == "no shards":
+        shutil.rmtree(folder / "8x8x8")
+    else:
+        info = json.loads((folder / "info").read_text())
+        info["scales"][0]["voxel_offset"][0] += 1
+        (folder / "info").write_text(json.dumps(info))
+    view = View("jpeg", 0, (200, 200), 20)
+    broken = Browser(tmp_path)
+    try:
+        drawn = broken.draw(view)
+    finally:
+        broken.close()
+    assert _off_by(drawn, _expected(_voxels(sample.output, "jpeg", 0), view)) > 50
