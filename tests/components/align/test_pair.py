@@ -60,6 +60,8 @@ def moved(truth: Matrix, noise: float = 4.0) -> PreparedSlice:
         ("affine", about_center([[1, 0.01], [0, 1]])),
         ("affine", about_center([[1, -0.01], [0, 1]])),
         ("affine", about_center([[1, 0], [0.01, 1]])),
+        ("affine", np.diag([1.008, 1.008, 1.0])),
+        ("affine", np.array([[1.0, 0.01, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])),
     ],
 )
 def test_known_motion_is_recovered_by_the_simplest_model(
