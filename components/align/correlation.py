@@ -50,12 +50,17 @@ def ncc(a: NDArray[np.float32], b: NDArray[np.float32], inside: NDArray[np.bool_
     """Normalised cross-correlation of two pictures where `inside`; 0 where there is too little to compare."""
     if np.count_nonzero(inside) < MIN_OVERLAP_PX:
         return 0.0
-    a_in, b_in = a[inside].astype(np.float64), b[inside].astype(np.float64)
-    a_in -= a_in.mean()
-    b_in -= b_in.mean()
-    # Sums without BLAS, whose last bits depend on the number of threads.
-    norm = np.sqrt(np.sum(a_in * a_in) * np.sum(b_in * b_in))
-    return float(np.sum(a_in * b_in) / norm) if norm > 0 else 0.0
+    mask = inside.astype(np.uint8)
+    # OpenCV sums in double precision, and without BLAS, whose last bits depend on the number of threads.
+    (a_mean, a_std), (b_mean, b_std) = _mean_and_std(a, mask), _mean_and_std(b, mask)
+    product = cv2.multiply(a - np.float32(a_mean), b - np.float32(b_mean))
+    spread = a_std * b_std
+    return float(cv2.mean(product, mask)[0]) / spread if spread > 0 else 0.0
+
+
+def _mean_and_std(picture: NDArray[np.float32], mask: NDArray[np.uint8]) -> tuple[float, float]:
+    mean, std = cv2.meanStdDev(picture, mask=mask)
+    return float(mean[0, 0]), float(std[0, 0])
 
 
 def _smoothed(picture: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ Reason = Literal[
     "rotation",
     "second_consensus",
     "windows_disagree",
+    "bands_disagree",
     "ncc_not_better",
     "ncc_not_above_chance",
 ]
@@ -36,6 +37,9 @@ MAX_WINDOW_SPREAD_PX = 3.0
 """Windows that find chance peaks scatter over the whole search, with a sigma of 4.6 px."""
 MAX_CORRECTION_PX = 8.0
 """A coarse transform is better than this, at matching scale; else the windows have met chance peaks."""
+MAX_BAND_DISAGREEMENT_PX = 3.0
+"""Between the windows' coarse band and the whole picture's fine one, at detail scale; three times the most
+that real neighbours, serial sections and overlays have shown."""
 _MIN_CONTENT_OF_CELL = 0.25
 SMALL_MOTION_PX = 3.0
 """Motion below this, at matching scale, need not improve the correlation: tissue itself moves as much."""
@@ -76,6 +80,15 @@ def refusal_of_correction(corrected_px: float) -> Reason | None:
         corrected_px: RMS motion of the corners from coarse to refined, at matching scale.
     """
     return "windows_disagree" if corrected_px > MAX_CORRECTION_PX else None
+
+
+def refusal_of_bands(apart_px: float) -> Reason | None:
+    """Why two bands of the same pictures speak against a transform, or None.
+
+    Args:
+        apart_px: RMS motion of the corners between what they find, at detail scale.
+    """
+    return "bands_disagree" if apart_px > MAX_BAND_DISAGREEMENT_PX else None
 
 
 def refusal_of_matrix(matrix: Matrix) -> Reason | None:

@@ -202,6 +202,8 @@ def _examined(
     if reason is not None:
         return replace(evidence, refused=reason)
     evidence = _refined(slice_, neighbour, evidence, coarse)
+    if evidence.refused is not None:
+        return evidence
     if evidence.fit is None:
         return replace(evidence, refused="windows_disagree")
     matrix = _at_scale(evidence.fit.matrix, slice_.match_scale)
@@ -227,8 +229,10 @@ def _refined(slice_: PreparedSlice, neighbour: PreparedSlice, evidence: Evidence
     fit = _fit(slice_, found.pairs, scale, found.n_independent)
     if fit.spread_px * scale > gates.MAX_WINDOW_SPREAD_PX:
         return evidence
-    trusted = found.trusted(fit.weights, slice_.band.shape)
-    return replace(evidence, fit=_over_whole_picture(slice_, neighbour, fit, trusted), n_windows=n_kept)
+    whole = _over_whole_picture(slice_, neighbour, fit, found.trusted(fit.weights, slice_.band.shape))
+    corners = corner_points(*slice_.size_xy)
+    apart_px = motion_rms_px(whole.matrix, fit.matrix, corners) * slice_.detail_scale
+    return replace(evidence, fit=whole, n_windows=n_kept, refused=gates.refusal_of_bands(apart_px))
 
 
 def _over_whole_picture(

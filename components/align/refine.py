@@ -146,7 +146,7 @@ def _displacement(
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     ).astype(np.float32)
-    if window.std() == 0 or region.std() == 0:
+    if np.ptp(window) == 0 or np.ptp(region) == 0:
         return None
     scores = cv2.matchTemplate(region, window, cv2.TM_CCOEFF_NORMED)
     peak = _template_peak(scores.astype(np.float32, copy=False))

@@ -16,7 +16,7 @@ from components.align.normalise import GREY, Picture
 from components.shared.documents import Model
 from components.shared.geometry import Matrix
 
-_STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 50, 1e-6)
+_STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)
 _NO_BLUR = 1
 
 

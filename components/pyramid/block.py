@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from itertools import accumulate, product
+from itertools import product
 
 import numpy as np
 
@@ -59,8 +59,8 @@ class ShardFile:
     uri: str
     """Root of the volume that it belongs to."""
     key: str
-    data: bytes | None
-    """None where every voxel is black: there is no file then."""
+    parts: Sequence[bytes]
+    """What the file holds, one behind the other; none where every voxel is black: there is no file then."""
 
 
 class BlockEncoder:
@@ -143,18 +143,15 @@ class _ShardLayer:
         self.chunks_per_shard_xyz = tuple(side // scale.chunk for side in scale.shard_sides)
         self._scale = scale
         self._uris = uris
-        self._shards: dict[SizeXyz, dict[int, memoryview]] = {}
+        self._shards: dict[SizeXyz, dict[int, bytes]] = {}
 
     def add(self, encoded: Mapping[SizeXyz, bytes | None]) -> None:
         """Keep a layer of chunks, given by their position in the grid; None where all black."""
-        by_shard: dict[SizeXyz, dict[int, bytes]] = {}
         for chunk_xyz, data in encoded.items():
             x, y, z = (n // side for n, side in zip(chunk_xyz, self.chunks_per_shard_xyz, strict=True))
-            chunks = by_shard.setdefault((x, y, z), {})
+            chunks = self._shards.setdefault((x, y, z), {})
             if data is not None:
                 chunks[self._scale.chunk_number(chunk_xyz)] = data
-        for shard_xyz, chunks in by_shard.items():
-            self._shards.setdefault(shard_xyz, {}).update(_packed(chunks))
 
     def ends_at(self, chunk_z: int) -> bool:
         """Whether a layer of chunks is the last of its shards."""
@@ -164,22 +161,11 @@ class _ShardLayer:
         """The shards; they are forgotten."""
         for shard_xyz in list(self._shards):
             chunks = self._shards.pop(shard_xyz)
-            data = self._assemble(chunks) if chunks else None
-            del chunks  # the encoded chunks are not needed while the file is written
+            parts = self._assemble(chunks) if chunks else []
             for uri in self._uris:
-                yield ShardFile(uri=uri, key=self._scale.shard_key(shard_xyz), data=data)
+                yield ShardFile(uri=uri, key=self._scale.shard_key(shard_xyz), parts=parts)
 
-    def _assemble(self, chunks: Mapping[int, memoryview]) -> bytes:
+    def _assemble(self, chunks: Mapping[int, bytes]) -> list[bytes]:
         if isinstance(self._scale, ome_zarr.Scale):
             return assemble_zarr_shard(chunks, math.prod(self.chunks_per_shard_xyz))
         return assemble_shard(chunks, self._scale.sharding)
-
-
-def _packed(chunks: Mapping[int, bytes]) -> dict[int, memoryview]:
-    """The same chunks in one piece of memory, since thousands of small ones would fragment it."""
-    packed = memoryview(b"".join(chunks.values()))
-    ends = list(accumulate(map(len, chunks.values())))
-    return {
-        number: packed[end - len(data) : end]
-        for (number, data), end in zip(chunks.items(), ends, strict=True)
-    }

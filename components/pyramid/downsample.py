@@ -17,6 +17,8 @@ Voxels = NDArray[Any]
 """Grey levels, uint8 or uint16: [z, y, x]; of several channels, [channel, z, y, x]."""
 AxesXyz = tuple[bool, bool, bool]
 """Which of x, y and z are halved."""
+STRIP_ROWS = 64
+"""Rows of the result that are made at a time, so that what they need stays in the CPU's cache."""
 _WIDER = {np.dtype(np.uint8): np.uint16, np.dtype(np.uint16): np.uint32}
 
 
@@ -52,12 +54,14 @@ def halve(voxels: Voxels, pool: Executor, axes: AxesXyz = (True, True, True)) ->
     voxels = np.ascontiguousarray(voxels)
     sides = [n // factor for n, factor in zip(voxels.shape[-3:], factors, strict=True)]
     halved: Voxels = np.empty([*voxels.shape[:-3], *sides], dtype=voxels.dtype)
-    depth = factors[0]
+    depth, across, along = factors
 
     def mean_of_slices(cell: tuple[int, ...]) -> None:
         *channel, z = cell
         planes = voxels[tuple(channel)][depth * z : depth * (z + 1)]
-        halved[cell] = _mean(planes, factors[1] == 2, factors[2] == 2)
+        for y in range(0, halved.shape[-2], STRIP_ROWS):
+            rows = planes[:, across * y : across * (y + STRIP_ROWS)]
+            halved[cell][y : y + STRIP_ROWS] = _mean(rows, across == 2, along == 2)
 
     for _ in pool.map(mean_of_slices, np.ndindex(halved.shape[:-2])):
         pass
@@ -65,7 +69,7 @@ def halve(voxels: Voxels, pool: Executor, axes: AxesXyz = (True, True, True)) ->
 
 
 def _mean(planes: Voxels, halves_y: bool, halves_x: bool) -> Voxels:
-    """Means over one or two [y, x] slices and over pairs along y and x; one stays in the CPU's cache."""
+    """Means over one or two [y, x] slices and over pairs along y and x."""
     wider = _WIDER[planes[0].dtype]
     bits = 8 * planes[0].itemsize
     sums: Voxels = np.zeros(1, wider)

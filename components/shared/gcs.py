@@ -119,8 +119,9 @@ class GcsStore:
             size = found.size_bytes if found else 0
             return self._read(key, slice(start, size)) if start < size else b""
 
-    def write(self, key: str, data: bytes | memoryview) -> None:
+    def write(self, key: str, *parts: bytes | memoryview) -> None:
         check_key(key)
+        data = b"".join(parts)
         blob = self._bucket.blob(self._prefix + key)
         content_type = _content_type(key)
         if content_type != "application/octet-stream":
@@ -130,7 +131,7 @@ class GcsStore:
             try:
                 blob.upload_from_file(
                     io.BytesIO(data),
-                    size=memoryview(data).nbytes,
+                    size=len(data),
                     content_type=content_type,
                     checksum="crc32c",
                     timeout=_TIMEOUT_S,
@@ -204,7 +205,7 @@ class GcsStore:
             crc32c=base64.b64decode(blob.crc32c).hex() if blob.crc32c else None,
         )
 
-    def _holds(self, key: str, data: bytes | memoryview) -> bool:
+    def _holds(self, key: str, data: bytes) -> bool:
         found = self.stat(key)
         return found is not None and found.crc32c == checksum(data)
 

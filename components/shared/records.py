@@ -52,10 +52,11 @@ def input_hash(*parts: str | bytes) -> str:
     return digest.hexdigest()[:32]
 
 
-def write_output(store: Store, key: str, data: bytes) -> Output:
-    """Write an object and say what was written, for the record."""
-    store.write(key, data)
-    return Output(uri=store.uri, key=key, size_bytes=len(data), crc32c=checksum(data))
+def write_output(store: Store, key: str, *parts: bytes | memoryview) -> Output:
+    """Write an object, its parts one behind the other, and say what was written, for the record."""
+    store.write(key, *parts)
+    n_bytes = sum(memoryview(part).nbytes for part in parts)
+    return Output(uri=store.uri, key=key, size_bytes=n_bytes, crc32c=checksum(*parts))
 
 
 def record_key(step: str, unit: str) -> str:

@@ -68,8 +68,8 @@ class Store(Protocol):
             ObjectMissingError: there is no such object.
         """
 
-    def write(self, key: str, data: bytes | memoryview) -> None:
-        """Create or replace the object, atomically."""
+    def write(self, key: str, *parts: bytes | memoryview) -> None:
+        """Create or replace the object, atomically; it holds the parts one behind the other."""
 
     def stat(self, key: str) -> Stat | None:
         """Size and checksum of the object, or None where there is none."""
@@ -112,14 +112,17 @@ def join_uri(uri: str, *parts: str) -> str:
     return "/".join([uri.rstrip("/"), *parts])
 
 
-def checksum(data: bytes | memoryview) -> str:
-    """The crc32c of some bytes as eight hex digits.
+def checksum(*parts: bytes | memoryview) -> str:
+    """The crc32c of bytes, of parts one behind the other, as eight hex digits.
 
     Example:
-        >>> checksum(b"123456789")
+        >>> checksum(b"12345", b"6789")
         'e3069283'
     """
-    return f"{google_crc32c.value(bytes(data)):08x}"
+    crc = 0
+    for part in parts:
+        crc = google_crc32c.extend(crc, bytes(part))
+    return f"{crc:08x}"
 
 
 def check_key(key: str) -> None:
@@ -188,14 +191,14 @@ class LocalStore:
         except OSError as error:
             raise self._failure("read", key, error) from error
 
-    def write(self, key: str, data: bytes | memoryview) -> None:
+    def write(self, key: str, *parts: bytes | memoryview) -> None:
         path = self._path(key)
         temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with temporary.open("xb") as file:
-                    file.write(data)
+                    file.writelines(parts)
                     file.flush()
                     os.fsync(file.fileno())
                 temporary.replace(path)

@@ -81,3 +81,8 @@ def test_ncc_is_pearsons_where_inside() -> None:
     assert ncc(a, b, inside) == pytest.approx(np.corrcoef(a[10:].ravel(), b[10:].ravel())[0, 1])
     assert ncc(a, np.zeros_like(a), inside) == 0
     assert ncc(a, b, np.zeros_like(inside)) == 0
+
+
+@pytest.mark.parametrize(("apart_px", "reason"), [(1.0, None), (3.5, "bands_disagree")])
+def test_two_bands_must_agree(apart_px: float, reason: str | None) -> None:
+    assert gates.refusal_of_bands(apart_px) == reason

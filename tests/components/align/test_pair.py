@@ -60,6 +60,8 @@ def moved(truth: Matrix, noise: float = 4.0) -> PreparedSlice:
         ("affine", about_center([[1, 0.01], [0, 1]])),
         ("affine", about_center([[1, -0.01], [0, 1]])),
         ("affine", about_center([[1, 0], [0.01, 1]])),
+        ("affine", np.diag([1.008, 1.008, 1.0])),
+        ("affine", np.array([[1.0, 0.01, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])),
     ],
 )
 def test_known_motion_is_recovered_by_the_simplest_model(
@@ -222,7 +224,7 @@ def test_static_pattern_does_not_hold_the_tissue(shift: tuple[float, float]) -> 
         pictures.append(picture)
     pair = pair_of(*pictures)
     assert pair.accepted
-    assert error_px(pair.matrix, truth) < 0.4
+    assert error_px(pair.matrix, truth) < 0.2
     if shift == (2.5, 1.5):  # further apart, the tissue outvotes this pattern without help
         assert pair.fallback == "static_pattern"
 

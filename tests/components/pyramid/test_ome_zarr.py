@@ -89,7 +89,7 @@ def test_a_whole_chunk_has_the_bytes_of_the_precomputed_volume(tmp_path):
 @pytest.mark.parametrize("present", [[0], [5, 2, 7], list(range(8))])
 def test_every_chunk_of_a_shard_is_found_and_no_other(tmp_path, present):
     chunks = {number: bytes([number]) * (number + 1) for number in present}
-    shard = assemble_zarr_shard(chunks, 8)
+    shard = b"".join(assemble_zarr_shard(chunks, 8))
     base = {"driver": "file", "path": str(tmp_path / "s")}
     (tmp_path / "s").write_bytes(shard)
     spec = {

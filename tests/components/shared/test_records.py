@@ -27,7 +27,7 @@ PARTS = st.lists(st.text("aé", max_size=2) | st.sampled_from([b"", b"a", b"aa",
 
 
 def committed(store: Store, unit: str = "0-15") -> Record:
-    output = write_output(store, "data/0.bin", b"123456789")
+    output = write_output(store, "data/0.bin", b"12345", memoryview(b"6789"))
     record = Record(step="align", unit=unit, input_hash="abc", outputs=(output,))
     commit(store, record)
     return record
