@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import zipfile
 from dataclasses import dataclass, field
 
 import click
@@ -117,9 +118,16 @@ def _chunk_of(plan: Plan, text: str) -> Span:
 
 
 def _npz(arrays: dict[str, NDArray[np.uint8]]) -> bytes:
-    """The arrays as the bytes of a NumPy archive; the same for the same arrays, it holds no time."""
+    """The arrays as the bytes of a NumPy archive; the same for the same arrays, it holds no time.
+
+    Entry by entry, since `np.savez_compressed` writes other headers with other releases of Python.
+    """
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, array in arrays.items():
+            entry = io.BytesIO()
+            np.lib.format.write_array(entry, array, allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), entry.getvalue(), zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 
