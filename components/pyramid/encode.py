@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 
 import numpy as np
 import simplejpeg
@@ -14,6 +15,9 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 """Number of channels to colour type: grey, grey and alpha, RGB, RGBA."""
 _FILTER_AVERAGE = 3
+_SMALL_BYTES = 2**16
+"""ISA-L's stream of a few bytes is not the same each time (seen on indices of one chunk); zlib's is."""
+_GZIP_WINDOW_BITS = 16 + zlib.MAX_WBITS
 
 
 def encode_jpeg(voxels: NDArray[np.uint8], quality: int) -> bytes:
@@ -43,7 +47,14 @@ def encode_jpeg(voxels: NDArray[np.uint8], quality: int) -> bytes:
 
 def gzip(data: bytes | memoryview) -> bytes:
     """Gzip without a time stamp. Level 1: higher ones gain nothing on EM images and cost much more."""
+    if memoryview(data).nbytes < _SMALL_BYTES:
+        return _by_zlib(data, _GZIP_WINDOW_BITS)
     return bytes(igzip.compress(data, compresslevel=1, mtime=0))
+
+
+def _by_zlib(data: bytes | memoryview, window_bits: int = zlib.MAX_WBITS) -> bytes:
+    compressor = zlib.compressobj(1, zlib.DEFLATED, window_bits)
+    return compressor.compress(data) + compressor.flush()
 
 
 def encode_raw(voxels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
@@ -74,7 +85,8 @@ def encode_png(voxels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
     bits = 8 * voxels.itemsize
     header = struct.pack(">IIBBBBB", height * width, depth, bits, PNG_COLOR_TYPES[n_channels], 0, 0, 0)
     filtered = _average_filtered(rows, n_channels * voxels.itemsize)
-    data = isal_zlib.compress(filtered.data, level=1)
+    small = filtered.nbytes < _SMALL_BYTES
+    data = _by_zlib(filtered.data) if small else isal_zlib.compress(filtered.data, level=1)
     parts = (_png_chunk(b"IHDR", header), _png_chunk(b"IDAT", data), _png_chunk(b"IEND", b""))
     return b"".join([PNG_SIGNATURE, *parts])
 
