@@ -13,7 +13,7 @@ from components.pyramid.export_options import parse_contrast, parse_crop, parse_
 from components.pyramid.exported import left_out, plan_of_export, shown_z_indices, transforms_of_export
 from components.pyramid.lossless import LosslessSource
 from components.pyramid.sources import Source
-from components.pyramid.writing import share_freed_memory, write_block
+from components.pyramid.writing import reuse_freed_memory, write_block
 from components.shared.command import StepCommand
 from components.shared.completeness import check_blocks
 from components.shared.cores import available_cores
@@ -214,7 +214,7 @@ def write_blocks(process: Store, jobs: int) -> None:
 
 def _write_block(process_uri: str, level: int, block: int, n_processes: int = 1) -> None:
     """Write a block, with this process's share of the cores."""
-    share_freed_memory()
+    reuse_freed_memory()
     n_threads = max(1, available_cores() // n_processes)
     with ThreadPoolExecutor(n_threads) as pool:
         write_block(ExportJob.of(open_store(process_uri)), level, block, pool, n_threads)

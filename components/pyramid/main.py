@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import click
 
 from components.pyramid.sources import Source, TileSource
-from components.pyramid.writing import share_freed_memory, write_block
+from components.pyramid.writing import reuse_freed_memory, write_block
 from components.shared import records, units
 from components.shared.command import StepCommand
 from components.shared.cores import available_cores
@@ -77,7 +77,7 @@ class Run:
 @click.option("--blocks", required=True, help="Range of blocks, such as 0-3.")
 def main(process_uri: str, level: int, blocks: str) -> None:
     """Write the shards of some blocks: the given level and the four above it."""
-    share_freed_memory()
+    reuse_freed_memory()
     run = open_run(open_store(process_uri))
     pyramid_pass = _pass_from(run.volume, level)
     span = _blocks_of(pyramid_pass, blocks)

@@ -20,8 +20,9 @@ from components.shared.volume import TileArray, Volume
 
 logger = logging.getLogger(__name__)
 
-MALLOC_ARENA_MAX = -8
-"""M_ARENA_MAX of glibc's malloc.h."""
+MALLOC_ARENA_MAX, MALLOC_MMAP_THRESHOLD, MALLOC_TRIM_THRESHOLD = -8, -3, -1
+"""M_ARENA_MAX, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of glibc's malloc.h."""
+LARGEST_SLAB_BYTES = 2**29
 
 
 class Job(Protocol):
@@ -137,12 +138,15 @@ def _source(
     )
 
 
-def share_freed_memory() -> None:
-    """Have the C library keep what threads free for all of them.
+def reuse_freed_memory() -> None:
+    """Have the C library keep what is freed, for whichever thread asks next.
 
-    By default glibc keeps it for each thread apart, and tensorstore's many threads each come to hold the
-    tiles that they have decoded: a sixth more memory, measured.
+    By default glibc keeps freed tiles for each thread apart: a sixth more memory. And it gives a slab's
+    memory back to the system, which fills the next slab's with zeros first: a tenth more CPU time. Both
+    measured.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(MALLOC_ARENA_MAX, 2)
+        mallopt(MALLOC_MMAP_THRESHOLD, LARGEST_SLAB_BYTES)
+        mallopt(MALLOC_TRIM_THRESHOLD, LARGEST_SLAB_BYTES)

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import base64
 import functools
-import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any
@@ -27,6 +26,7 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 from requests import RequestException
 
 from components.shared.errors import FibstackError, TransientError, UserError
+from components.shared.parts import Parts
 from components.shared.storage import (
     ObjectMissingError,
     Stat,
@@ -121,7 +121,7 @@ class GcsStore:
 
     def write(self, key: str, *parts: bytes | memoryview) -> None:
         check_key(key)
-        data = b"".join(parts)
+        file = Parts(parts)
         blob = self._bucket.blob(self._prefix + key)
         content_type = _content_type(key)
         if content_type != "application/octet-stream":
@@ -130,8 +130,8 @@ class GcsStore:
         with self._failures("write", key):
             try:
                 blob.upload_from_file(
-                    io.BytesIO(data),
-                    size=len(data),
+                    file,
+                    size=len(file),
                     content_type=content_type,
                     checksum="crc32c",
                     timeout=_TIMEOUT_S,
@@ -139,7 +139,7 @@ class GcsStore:
                 )
             except api.Forbidden:
                 # Who may create but not replace is refused when it repeats a write whose answer was lost.
-                if not self._holds(key, data):
+                if not self._holds(key, parts):
                     raise
 
     def stat(self, key: str) -> Stat | None:
@@ -205,9 +205,9 @@ class GcsStore:
             crc32c=base64.b64decode(blob.crc32c).hex() if blob.crc32c else None,
         )
 
-    def _holds(self, key: str, data: bytes) -> bool:
+    def _holds(self, key: str, parts: Sequence[bytes | memoryview]) -> bool:
         found = self.stat(key)
-        return found is not None and found.crc32c == checksum(data)
+        return found is not None and found.crc32c == checksum(*parts)
 
     @contextmanager
     def _failures(self, verb: str, key: str) -> Iterator[None]:
