@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import chain, product
 
 import numpy as np
 
@@ -90,16 +90,15 @@ class BlockEncoder:
         first_x, first_y, first_z = (n // chunk for n in start)
         z = first_z + slab.layer
         height, width = slab.voxels.shape[-2:]
-        boxes = list(product(range(0, height, chunk), range(0, width, chunk)))
-        positions = [(first_x + x // chunk, first_y + y // chunk, z) for y, x in boxes]
+        rows, columns = range(0, height, chunk), range(0, width, chunk)
+        positions = [(first_x + x // chunk, first_y + y // chunk, z) for y, x in product(rows, columns)]
         codecs = {layer.codec for layer in layers}
 
-        def encode(box: tuple[int, int]) -> dict[Codec, bytes]:
-            y, x = box
-            voxels = np.ascontiguousarray(slab.voxels[..., y : y + chunk, x : x + chunk])
-            return _encode_chunk(voxels, chunk, codecs)
+        def encode_row(y: int) -> list[dict[Codec, bytes]]:
+            row = (slab.voxels[..., y : y + chunk, x : x + chunk] for x in columns)
+            return [_encode_chunk(np.ascontiguousarray(voxels), chunk, codecs) for voxels in row]
 
-        encoded = list(self._pool.map(encode, boxes))
+        encoded = list(chain.from_iterable(self._pool.map(encode_row, rows)))
         for layer in layers:
             layer.add(dict(zip(positions, [chunk.get(layer.codec) for chunk in encoded], strict=True)))
         del encoded
