@@ -13,6 +13,7 @@ MAXZ   ?=
 ARGS   ?=
 DATA     ?=
 SECTIONS ?=
+BUCKET ?=
 SAMPLE := run/sample
 # make images REGISTRY=europe-docker.pkg.dev/PROJECT/fibstack [BUILD_ARGS='--network=host']
 VERSION    := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -24,8 +25,8 @@ STEPS      := plan align compose tile pyramid report
 OUTPUT ?= run/$(if $(SOURCE),$(notdir $(abspath $(SOURCE))),volume)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run view test check format benchmark-alignment benchmark-pyramid manifests images push pictures \
-        lock clean
+.PHONY: help setup run view test reliability live check format benchmark-alignment benchmark-pyramid \
+        benchmark-end-to-end benchmark-scale manifests sbom bad-input images push pictures lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +49,14 @@ view: $(VENV)/run.stamp ## Look at the volume of the last run in neuroglancer
 test: $(VENV)/dev.stamp ## Run the tests
 	$(BIN)/pytest
 
+reliability: $(VENV)/dev.stamp ## Run the tests among faults and kills with every seed, and print their figures
+	RELIABILITY=full $(BIN)/pytest tests/reliability
+
+# make live BUCKET=gs://a-bucket-of-yours, with the credentials of 'gcloud auth application-default login'
+live: $(VENV)/dev.stamp ## Run the store's tests and a small run against the real service: BUCKET=gs://...
+	@test -n '$(BUCKET)' || { echo "error: a bucket must be given. Use make live BUCKET=gs://..."; exit 2; }
+	FIBSTACK_LIVE='$(BUCKET)' $(BIN)/pytest -k live tests/components/shared/test_storage.py tests/reliability/test_live.py
+
 check: $(VENV)/dev.stamp ## Lint, types and import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -65,13 +74,30 @@ benchmark-alignment: $(VENV)/dev.stamp ## Compare the alignment with its peers: 
 benchmark-pyramid: $(VENV)/dev.stamp ## Compare the pyramid and the tiles with their peers: ARGS=--quick
 	@$(BIN)/python -m benchmarks.pyramid $(ARGS)
 
-manifests: $(VENV)/dev.stamp ## Compile the pipeline and the schemas anew into manifests/
+benchmark-end-to-end: $(VENV)/dev.stamp ## Measure CPU and memory of the whole pipeline as stacks grow: ARGS=--quick
+	@$(BIN)/python -m benchmarks.end_to_end $(ARGS)
+
+benchmark-scale: $(VENV)/dev.stamp ## Plan the largest stacks and say what running them takes: ARGS=--quick
+	@$(BIN)/python -m benchmarks.scale $(ARGS)
+
+manifests: $(VENV)/dev.stamp ## Write anew what is generated: compiled pipelines, schemas, reference pages
 	$(BIN)/fibstack compile --target kfp
 	$(BIN)/fibstack compile --target vertex
 	$(BIN)/fibstack compile --target argo
 	for overlay in spot on-demand; do $(BIN)/fibstack compile --target argo \
 	    --settings manifests/gke/$$overlay/settings.toml --output manifests/gke/$$overlay/align-stack.yaml || exit 1; done
 	$(BIN)/python -m components.shared.schemas manifests/schemas
+	$(BIN)/python docs/reference.py docs
+
+sbom: $(BIN)/uv ## List what the command and each image hold, as CycloneDX, in build/sbom
+	mkdir -p build/sbom
+	for lock in run images/base $(STEPS:%=images/%); do UV_SYSTEM_CERTS=1 PYTHONWARNINGS=ignore \
+	    $(BIN)/uv run --quiet --isolated --no-project --with cyclonedx-bom==7.5.0 cyclonedx-py requirements \
+	    requirements/$$lock.txt --pyproject pyproject.toml --output-reproducible \
+	    -o build/sbom/$$(basename $$lock).cdx.json || exit 1; done
+
+bad-input: $(VENV)/dev.stamp ## Write docs/bad-input.md anew: every mistake and its sentence
+	PYTHONPATH=tests/e2e:. $(BIN)/python -m bad_input_guide
 
 images: ## Build the images of the six steps: REGISTRY, TAG, BASE_IMAGE, BUILD_ARGS
 	docker build $(BUILD_ARGS) -f images/base/Dockerfile -t $(REGISTRY)/base:$(TAG) \

@@ -8,6 +8,7 @@ from components.compose.component import compose
 from components.plan.component import plan
 from components.pyramid.component import pyramid
 from components.report.component import report
+from components.shared import notification
 from components.shared.config import RunConfig
 from components.tile.component import tile
 from pipeline.settings import SPOT_LABEL, Settings, Step, StepSettings, pod_labels
@@ -48,7 +49,10 @@ def align_stack(settings: Settings, *, on_kubernetes: bool = True) -> BaseCompon
         id: str = "",  # noqa: A002 - the key of the configuration
         project: str = "",
         email: str = "",
+        webhook: str = "",
         more_channels: list = [],  # type: ignore[type-arg]  # noqa: B006 - read once, when compiled
+        crop: list = [],  # type: ignore[type-arg]  # noqa: B006 - read once, when compiled
+        invert: bool = False,
         resolution: list = [8.0, 8.0, 8.0],  # type: ignore[type-arg]  # noqa: B006 - read once, when compiled
         downsample_factor: float = 0.0,
         match_size: int = 1280,
@@ -70,7 +74,7 @@ def align_stack(settings: Settings, *, on_kubernetes: bool = True) -> BaseCompon
         output_level: int = 0,
         keep_tiles: bool = False,
     ) -> None:
-        reported = on("report", report(output=output))
+        reported = on("report", report(output=output, email=email, webhook=webhook))
         with dsl.ExitHandler(reported):
             planned = on(
                 "plan",
@@ -83,7 +87,10 @@ def align_stack(settings: Settings, *, on_kubernetes: bool = True) -> BaseCompon
                     id=id,
                     project=project,
                     email=email,
+                    webhook=webhook,
                     more_channels=more_channels,
+                    crop=crop,
+                    invert=invert,
                     resolution=resolution,
                     downsample_factor=downsample_factor,
                     match_size=match_size,
@@ -146,5 +153,8 @@ def _set_pod(task: dsl.PipelineTask, step: Step, wanted: StepSettings) -> None:
         kubernetes.add_pod_label(task, key, value)
     for key, value in wanted.nodes.items():
         kubernetes.add_node_selector(task, key, value)
+    if step == "report":
+        names = {name: name for name in notification.VARIABLES}
+        kubernetes.use_secret_as_env(task, notification.SECRET, names, optional=True)
     if wanted.spot:
         kubernetes.add_toleration(task, SPOT_LABEL, "Equal", "true", "NoSchedule")

@@ -33,6 +33,7 @@ from pipeline.ir import (
     Task,
     TaskOutput,
 )
+from pipeline.sandbox import IMAGE_USER
 from pipeline.settings import STEPS, Settings, StepSettings
 from pipeline.values import to_text
 
@@ -136,7 +137,10 @@ class _Lowering:
             arguments=argo.Arguments(parameters=parameters),
             service_account_name=self._settings.service_account or None,
             security_context=argo.PodSecurityContext(
-                run_as_non_root=True, seccomp_profile=argo.SeccompProfile(type="RuntimeDefault")
+                run_as_non_root=True,
+                run_as_user=IMAGE_USER[0],  # the image of Argo's own containers would run as root
+                run_as_group=IMAGE_USER[1],
+                seccomp_profile=argo.SeccompProfile(type="RuntimeDefault"),
             ),
             volumes=[argo.Volume(name="tmp", empty_dir=argo.EmptyDirVolumeSource())],
             # A finished pod stays a while, so that its log can be read.

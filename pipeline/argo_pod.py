@@ -6,6 +6,7 @@ import json
 
 from hera.workflows import models as argo
 
+from components.shared import notification
 from components.shared.errors import FINAL_EXIT_CODES
 from pipeline.ir import PLACEHOLDER, Container, Retry
 from pipeline.settings import SPOT_LABEL, StepSettings, pod_labels
@@ -45,6 +46,7 @@ def pod_template(
             image=container.image,
             image_pull_policy="IfNotPresent",
             command=[_word(word) for word in container.argv],
+            env_from=[_NOTIFICATION] if step == "report" else None,
             resources=argo.ResourceRequirements(
                 requests={"cpu": machine.cpu, "memory": machine.memory},
                 limits={"cpu": machine.most_cpu, "memory": machine.most_memory},
@@ -57,7 +59,7 @@ def pod_template(
             volume_mounts=[argo.VolumeMount(name="tmp", mount_path="/tmp")],  # noqa: S108
         ),
         retry_strategy=_retry(retry),
-        pod_spec_patch=_more_memory(machine) if retry.count else None,
+        pod_spec_patch=_patch(machine, retry),
         active_deadline_seconds=argo.IntOrString(machine.timeout_s),
         service_account_name=machine.service_account or None,
         node_selector=machine.nodes or None,
@@ -65,6 +67,7 @@ def pod_template(
     )
 
 
+_NOTIFICATION = argo.EnvFromSource(secret_ref=argo.SecretEnvSource(name=notification.SECRET, optional=True))
 _SPOT = argo.Toleration(key=SPOT_LABEL, operator="Equal", value="true", effect="NoSchedule")
 
 
@@ -110,8 +113,17 @@ def _retry(retry: Retry) -> argo.RetryStrategy | None:
     )
 
 
-def _more_memory(machine: StepSettings) -> str:
-    """A patch that gives a retry more memory where the try before it ran out of it."""
+def _patch(machine: StepSettings, retry: Retry) -> str:
+    """What is changed in the pods that Argo makes: its own containers give up their rights, retries grow."""
+    own = {"securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}}
+    containers: list[dict[str, object]] = [{"name": "wait", **own}]
+    if retry.count:
+        containers.append({"name": "main", "resources": _more_memory(machine)})
+    return json.dumps({"initContainers": [{"name": "init", **own}], "containers": containers})
+
+
+def _more_memory(machine: StepSettings) -> dict[str, dict[str, str]]:
+    """Resources that grow in a retry where the try before it ran out of memory."""
 
     def by_retry(memory: str) -> str:
         known = "".join(
@@ -121,11 +133,10 @@ def _more_memory(machine: StepSettings) -> str:
         grown = f"{known}'{_times(memory, 4)}'"
         return f"{{{{=lastRetry.message contains 'OOMKilled' ? ({grown}) : '{memory}'}}}}"
 
-    resources = {
+    return {
         "requests": {"memory": by_retry(machine.memory)},
         "limits": {"memory": by_retry(machine.most_memory)},
     }
-    return json.dumps({"containers": [{"name": "main", "resources": resources}]})
 
 
 def _times(quantity: str, factor: int) -> str:

@@ -17,11 +17,13 @@ from rich.console import Console
 from components.shared.config import RunConfig
 from components.shared.cores import available_cores
 from components.shared.errors import ConfigError, FibstackError
+from components.shared.run_buckets import part_uri
+from pipeline.buckets import clear_away, make_buckets
 from pipeline.command import LazyCommand, Program
-from pipeline.configuration import read_config
+from pipeline.options import SETTINGS, config_options, given_config, help_of, settings_of
 from pipeline.processes import Processes
 from pipeline.resolve import resolved_config
-from pipeline.settings import STEPS, Settings, read_settings
+from pipeline.settings import STEPS, Settings
 
 if TYPE_CHECKING:
     from pipeline.compile import Target
@@ -32,10 +34,6 @@ _FILE = click.Path(path_type=Path)
 def _default_log_dir() -> Path:
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
     return Path(state, "fibstack/runs")
-
-
-def _help(key: str) -> str:
-    return RunConfig.model_fields[key].description or ""
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -49,6 +47,14 @@ main.add_command(
     LazyCommand("score", "components.sample.score:main", "Compare a run on a sample with the truth.")
 )
 main.add_command(LazyCommand("view", "components.report.view:main", "Look at a volume in the browser."))
+main.add_command(LazyCommand("link", "components.report.link:main", "Print an address that shows a volume."))
+main.add_command(LazyCommand("share", "components.report.share:main", "Let everybody look at a volume."))
+main.add_command(
+    LazyCommand("clio", "components.report.clio:main", "Print or post the clio-store record of a volume.")
+)
+main.add_command(
+    LazyCommand("notebook", "components.report.notebook:main", "Write a notebook on the result of a run.")
+)
 main.add_command(LazyCommand("verify", "components.report.verify:main", "Read a finished volume again."))
 main.add_command(
     LazyCommand("export", "components.pyramid.export:main", "Write a volume anew: contrast, quality, crop.")
@@ -58,14 +64,19 @@ main.add_command(
         "explain-shards", "components.pyramid.explain_shards:main", "Levels, shards and bytes of a volume."
     )
 )
-
-
-_SETTINGS = click.option(
-    "--settings",
-    "settings_path",
-    type=_FILE,
-    help="TOML file of compile-time settings: images, machines, retries.",
+main.add_command(
+    LazyCommand("design", "pipeline.design:design", "Say what a run would do and cost; writes nothing.")
 )
+main.add_command(LazyCommand("doctor", "pipeline.doctor:doctor", "Say what stands in the way of a run."))
+main.add_command(
+    LazyCommand("data", "components.data.main:main", "Bring slices to a run, look after what it leaves.")
+)
+for _name, _help in (
+    ("submit", "Start a run on Kubeflow, Vertex AI or Argo."),
+    ("status", "Say how far a run is."),
+    ("logs", "Print what the tasks of a submitted run have said."),
+):
+    main.add_command(LazyCommand(_name, f"pipeline.submit_cli:{_name}", _help))
 
 
 _JOBS = click.option(
@@ -79,19 +90,7 @@ _LOG_DIR = click.option(
 
 
 @main.command()
-@click.argument("config_path", metavar="[CONFIG.yaml]", required=False, type=_FILE)
-@click.option("--source", help=_help("source"))
-@click.option("--image", help=_help("image"))
-@click.option("--minz", metavar="INTEGER", help=_help("minz"))
-@click.option("--maxz", metavar="INTEGER", help=_help("maxz"))
-@click.option("--output", help=_help("output"))
-@click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Any other key, such as clip_limit=0.01; repeatable.",
-)
+@config_options
 @click.option(
     "--runner",
     type=click.Choice(["process", "docker"]),
@@ -100,7 +99,7 @@ _LOG_DIR = click.option(
     help="How a task runs: as a process, or in a container of the images that `make images` builds.",
 )
 @_JOBS
-@_SETTINGS
+@SETTINGS
 @_LOG_DIR
 def run(
     config_path: Path | None,
@@ -118,14 +117,8 @@ def run(
 
     Exit code: 0 the volume is complete and verified, 65 bad input, 75 try again, 78 bad configuration.
     """
-    given = {key: value for key, value in flags.items() if value is not None}
-    if config_path is None and not given and not changes:
-        raise ConfigError(
-            "a configuration must be given. "
-            "Name a CONFIG.yaml, or give --source, --image, --minz, --maxz and --output."
-        )
-    config = read_config(config_path, given, changes)
-    settings = _settings(settings_path)
+    config = given_config(config_path, flags, changes)
+    settings = settings_of(settings_path)
     if runner == "docker":
         processes = _containers(config, settings)
     else:
@@ -139,7 +132,7 @@ def run(
 @click.option(
     "--overrides",
     metavar="FILE",
-    help=f"{_help('overrides')} '' takes the decisions of an earlier file back.",
+    help=f"{help_of('overrides')} '' takes the decisions of an earlier file back.",
 )
 @click.option(
     "--set",
@@ -149,7 +142,7 @@ def run(
     help="A key to change, such as trend=keep or force=true; repeatable.",
 )
 @_JOBS
-@_SETTINGS
+@SETTINGS
 @_LOG_DIR
 def resolve(
     output: str,
@@ -167,7 +160,7 @@ def resolve(
     """
     config = resolved_config(output, overrides, changes)
     _require_steps()
-    settings = _settings(settings_path)
+    settings = settings_of(settings_path)
     _run(config, settings, Processes(), jobs or available_cores(), log_dir or _default_log_dir())
 
 
@@ -182,11 +175,8 @@ def _containers(config: RunConfig, settings: Settings) -> Processes:
     from pipeline.containers import Containers
     from pipeline.sandbox import sandbox_for
 
-    return Containers(sandbox_for(config, [settings.image(step) for step in STEPS]))
-
-
-def _settings(path: Path | None) -> Settings:
-    return Settings() if path is None else read_settings(path)
+    images = [settings.image(step) for step in STEPS]
+    return Containers(sandbox_for(config, images, notifier=settings.image("report")))
 
 
 def _run(config: RunConfig, settings: Settings, processes: Processes, jobs: int, log_dir: Path) -> None:
@@ -202,6 +192,7 @@ def _run(config: RunConfig, settings: Settings, processes: Processes, jobs: int,
     folder = _new_folder(log_dir.expanduser().absolute(), config.id)
     (folder / "pipeline.yaml").write_text(text)
     (folder / "config.json").write_text(config.model_dump_json(indent=1) + "\n")
+    make_buckets(config)
     console = Console(stderr=True)
     console.print(f"Logs: {folder}", highlight=False, soft_wrap=True, markup=False)
     progress = progress_on(console, steps(pipeline))
@@ -218,6 +209,7 @@ def _run(config: RunConfig, settings: Settings, processes: Processes, jobs: int,
         click.echo(f"error: {failure.message}\nLog: {failure.log}", err=True)
         known = {error.exit_code for error in FibstackError.__subclasses__()}
         sys.exit(failure.exit_code if failure.exit_code in known else 1)
+    clear_away(config)
     _print_result(config.output)
 
 
@@ -238,7 +230,7 @@ def _new_folder(log_dir: Path, run_id: str) -> Path:
 
 def _print_result(output: str) -> None:
     """Say where the volume is and what the report says of it."""
-    click.echo(f"Volume: {output.rstrip('/')}/neuroglancer/jpeg")
+    click.echo(f"Volume: {part_uri(output, 'neuroglancer')}/jpeg")
     for line in _report_lines(output):
         click.echo(f"  {line}")
     click.echo(f"Look at it: fibstack view {output}")
@@ -249,7 +241,8 @@ def _report_lines(output: str) -> list[str]:
     try:
         # Imported by name: a laptop that only submits, or runs in containers, has no storage libraries.
         storage = importlib.import_module("components.shared.storage")
-        lines = json.loads(storage.open_store(output).read("process/run.json")).get("summary", [])
+        document = storage.open_store(part_uri(output, "process")).read("run.json")
+        lines = json.loads(document).get("summary", [])
     except (FibstackError, ModuleNotFoundError, ValueError, AttributeError):
         return []
     return [str(line) for line in lines] if isinstance(lines, list) else []
@@ -263,7 +256,7 @@ def _report_lines(output: str) -> list[str]:
     show_default=True,
     help="What will run the pipeline: Kubeflow, Vertex AI, or Argo Workflows alone.",
 )
-@_SETTINGS
+@SETTINGS
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
@@ -273,7 +266,7 @@ def compile_command(target: Target, settings_path: Path | None, output: Path | N
     """Compile the pipeline to what is submitted."""
     from pipeline.compile import MANIFESTS, compile_target
 
-    text = compile_target(target, _settings(settings_path))
+    text = compile_target(target, settings_of(settings_path))
     path = output or (MANIFESTS[target] if MANIFESTS[target].parent.is_dir() else Path("-"))
     if str(path) == "-":
         click.echo(text, nl=False)

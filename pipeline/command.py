@@ -10,7 +10,7 @@ import click
 
 from components.shared.errors import ConfigError, FibstackError
 
-_EXTRAS = {"kfp": "submit", "neuroglancer": "view"}
+_EXTRAS = {"kfp": "submit", "kubernetes": "submit", "neuroglancer": "view"}
 """Extra that installs a module; every other one comes with `step`."""
 
 
@@ -53,6 +53,10 @@ class LazyCommand(click.Command):
         **extra: Any,  # noqa: ANN401 - click's signature
     ) -> click.Context:
         """Hand over to the real command."""
+        return self.load().make_context(info_name, args, parent=parent, **extra)
+
+    def load(self) -> click.Command:
+        """The real command."""
         module, _, attribute = self._target.partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command.make_context(info_name, args, parent=parent, **extra)
+        return command

@@ -11,15 +11,13 @@ import subprocess
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 
+from components.shared.notification import VARIABLES
 from pipeline.ir import Container
 from pipeline.processes import Ended, Processes
 from pipeline.sandbox import Sandbox
-
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_UNITS |= {f"{unit}i": 2 ** (10 * power) for power, unit in enumerate("KMGT", 1)}
+from pipeline.settings import quantity
 
 
 class Containers(Processes):
@@ -35,15 +33,24 @@ class Containers(Processes):
     def command(self, container: Container, argv: Sequence[str], folder: Path) -> list[str]:
         """The `docker run` of a task, which works by hand too."""
         sandbox = self._sandbox
+        notifies = container.image == sandbox.notifier
+        # By name alone: docker takes the values from its own environment, and no process list shows them.
+        secrets = [name for name in VARIABLES if notifies and name in os.environ]
         mounts = {**sandbox.mounts, folder / "outputs": True}
         return [
             *("docker", "run", "--rm", "--init", "--pull", "never", "--name", self._name(folder)),
-            *("--user", ":".join(map(str, sandbox.user)), "--network", sandbox.network),
+            *(
+                "--user",
+                ":".join(map(str, sandbox.user)),
+                "--network",
+                "host" if notifies else sandbox.network,
+            ),
             *("--read-only", "--tmpfs", "/tmp"),  # noqa: S108 - the container's
             *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
             *limits(container, sandbox.n_cores),
             *(word for path, writable in mounts.items() for word in ("--mount", mount(path, writable))),
             *(word for name, value in sandbox.environment.items() for word in ("--env", f"{name}={value}")),
+            *(word for name in secrets for word in ("--env", name)),
             container.image,
             *argv,
         ]
@@ -72,23 +79,11 @@ def limits(container: Container, n_cores: int) -> list[str]:
     """
     flags = []
     if container.cpu_limit:
-        cores = quantity(container.cpu_limit.removesuffix("m"))
-        flags += ["--cpus", str(min(cores / (1000 if container.cpu_limit.endswith("m") else 1), n_cores))]
+        flags += ["--cpus", str(min(float(quantity(container.cpu_limit)), n_cores))]
     if container.memory_limit:
         n_bytes = str(int(quantity(container.memory_limit)))
         flags += ["--memory", n_bytes, "--memory-swap", n_bytes]  # the same: no swap
     return flags
-
-
-def quantity(text: str) -> Decimal:
-    """A number with one of Kubernetes' suffixes.
-
-    Example:
-        >>> [int(quantity(text)) for text in ("2", "1.5K", "4G", "4Gi")]
-        [2, 1500, 4000000000, 4294967296]
-    """
-    number = text.rstrip("KMGTi")
-    return Decimal(number) * _UNITS[text.removeprefix(number)]
 
 
 def mount(path: Path, writable: bool) -> str:

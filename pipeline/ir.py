@@ -2,16 +2,18 @@
 
 A pipeline is a tree of *components*. A `Container` runs a program; a `Dag` holds *tasks*, each of which
 applies a component to inputs. A loop is a task whose component runs once for each item of a list. Whatever
-the IR says beyond this subset (artifacts, conditions, collected outputs) is refused: nothing is left out
-silently.
+the IR says beyond this subset (artifacts as inputs, conditions, collected outputs) is refused. Artifacts that
+a program writes are for the console of KFP and Vertex AI alone: here, it does not get the arguments that ask
+for them.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 import yaml
@@ -25,6 +27,9 @@ PLACEHOLDER = re.compile(
     r"\{\{\$\.(?P<way>inputs|outputs)\.parameters\[(?P<quote>['\"])(?P<name>.+?)(?P=quote)\](?P<file>\.output_file)?\}\}"
 )
 """`{{$.inputs.parameters['x']}}` and `{{$.outputs.parameters['x'].output_file}}`."""
+
+ARTIFACT = re.compile(r"\{\{\$(?:\.outputs\.artifacts\[(?P<quote>['\"])(?P<name>.+?)(?P=quote)\]\.path)?\}\}")
+"""`{{$.outputs.artifacts['x'].path}}`, and `{{$}}`, which tells where metadata go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +178,8 @@ def _unsupported(where: str, what: str) -> ConfigError:
 
 
 def _component(name: str, spec: Mapping[str, Any], executors: Mapping[str, Any]) -> Container | Dag:
-    for side in ("inputDefinitions", "outputDefinitions"):
-        if "artifacts" in spec.get(side, {}):
-            raise _unsupported(name, "artifacts")
+    if "artifacts" in spec.get("inputDefinitions", {}):
+        raise _unsupported(name, "artifacts as inputs")
     inputs = {
         key: Input(
             definition["parameterType"], definition.get("defaultValue"), definition.get("description", "")
@@ -184,7 +188,7 @@ def _component(name: str, spec: Mapping[str, Any], executors: Mapping[str, Any])
     }
     outputs = spec.get("outputDefinitions", {}).get("parameters", {})
     if "dag" in spec:
-        if outputs:
+        if spec.get("outputDefinitions"):
             raise _unsupported(name, "outputs of a group of tasks")
         return Dag(inputs, {key: _task(key, task) for key, task in spec["dag"]["tasks"].items()})
     container = executors.get(spec["executorLabel"], {}).get("container")
@@ -192,7 +196,7 @@ def _component(name: str, spec: Mapping[str, Any], executors: Mapping[str, Any])
         raise _unsupported(name, "executors other than containers")
     if container.get("env"):
         raise _unsupported(name, "environment variables")
-    argv = (*container.get("command", ()), *container.get("args", ()))
+    argv = (*container.get("command", ()), *_without_artifacts(container.get("args", ())))
     types = {key: definition["parameterType"] for key, definition in outputs.items()}
     limits = container.get("resources", {})
     return Container(
@@ -203,6 +207,13 @@ def _component(name: str, spec: Mapping[str, Any], executors: Mapping[str, Any])
         cpu_limit=limits.get("resourceCpuLimit", ""),
         memory_limit=limits.get("resourceMemoryLimit", ""),
     )
+
+
+def _without_artifacts(words: Sequence[str]) -> Iterator[str]:
+    """The arguments without the flags that ask for artifacts."""
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
+        if not ARTIFACT.fullmatch(word) and not ARTIFACT.fullmatch(following):
+            yield word
 
 
 def _task(name: str, spec: Mapping[str, Any]) -> Task:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.ir import PLACEHOLDER
+from pipeline.ir import ARTIFACT, PLACEHOLDER
 
 _GENERATED = "pipelinechannel--"
 """Prefix of inputs that kfp adds to a task for its own use, undeclared by the component."""
@@ -126,7 +126,11 @@ def _container_placeholders(
         for found in PLACEHOLDER.finditer(text):
             if found["name"] not in known[found["way"]]:
                 yield f"{name} must only use its own {found['way']}; got '{found['name']}'."
-        if "{{$" in PLACEHOLDER.sub("", text):
+        asked = ARTIFACT.fullmatch(text)
+        artifacts = component.get("outputDefinitions", {}).get("artifacts", {})
+        if asked and not (asked["name"] in artifacts if asked["name"] else artifacts):
+            yield f"{name} must only write its own artifacts; got '{text}'."
+        elif not asked and "{{$" in PLACEHOLDER.sub("", text):
             yield f"{name} must only use parameters in its arguments; got '{text}'."
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from components.shared.config import RunConfig, parse_config
 from components.shared.errors import ConfigError, UserError
+from components.shared.run_buckets import part_uri
 from pipeline.configuration import absolute, parse_settings, with_absolute_locations
 
 MATCHING_KEYS = frozenset(
@@ -17,6 +18,8 @@ MATCHING_KEYS = frozenset(
         "image",
         "minz",
         "maxz",
+        "crop",
+        "invert",
         "output",
         "downsample_factor",
         "match_size",
@@ -62,15 +65,15 @@ def resolved_config(output: str, overrides: str | None, settings: Sequence[str])
 
 def _config_of(output: str) -> dict[str, Any]:
     """The configuration in the plan of a run."""
-    plan_uri = f"{output.rstrip('/')}/process/plan.json"
-    store = _storage().open_store(output)
-    if store.stat("process/export.json") is not None:
-        source = json.loads(store.read("process/export.json")).get("source")
+    plan_uri = f"{part_uri(output, 'process')}/plan.json"
+    store = _storage().open_store(part_uri(output, "process"))
+    if store.stat("export.json") is not None:
+        source = json.loads(store.read("export.json")).get("source")
         raise UserError(
             f"a run must be resolved, not an export of its volume; got {output}, made from {source}. "
             f"Resolve {source} and export it again."
         )
-    text = store.read("process/plan.json")
+    text = store.read("plan.json")
     try:
         config = json.loads(text)["config"]
     except (ValueError, KeyError, TypeError):
@@ -81,7 +84,7 @@ def _config_of(output: str) -> dict[str, Any]:
 
 
 def _uri(location: str) -> str:
-    return str(_storage().open_store(location).uri)
+    return str(_storage().open_store(part_uri(location, "process")).uri)
 
 
 def _storage() -> Any:  # noqa: ANN401 - a module

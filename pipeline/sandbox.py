@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from components.shared.config import RunConfig
 from components.shared.errors import ConfigError
+from components.shared.notification import WEBHOOK_VARIABLE
 
 IMAGE_USER = (10001, 10001)
 """User and group of the images."""
@@ -29,12 +30,14 @@ class Sandbox:
     """Folders and files that a task sees where they are on this machine; True where it may write."""
     network: str
     """`none`, or `host` where data lie in a bucket."""
+    notifier: str = ""
+    """Image that may reach the network and gets the secrets to tell people by; empty for none."""
     environment: dict[str, str] = field(default_factory=dict)
     n_cores: int = 1
     """Cores of the engine."""
 
 
-def sandbox_for(config: RunConfig, images: Iterable[str]) -> Sandbox:
+def sandbox_for(config: RunConfig, images: Iterable[str], notifier: str = "") -> Sandbox:
     """The sandbox of a run, when the engine and the images are there; makes the output folder.
 
     The programs run as the caller, so that the volume belongs to the caller. For root they run as the owner
@@ -43,8 +46,8 @@ def sandbox_for(config: RunConfig, images: Iterable[str]) -> Sandbox:
     Raises:
         ConfigError: there is no docker, no engine or no image, or the output folder cannot be made.
     """
-    n_cores = _engine_cores()
-    _require_images(images)
+    n_cores = engine_cores()
+    require_images(images)
     output = folder_of(config.output)
     readable = [folder_of(uri) for uri in (config.source, config.overrides) if uri]
     environment: dict[str, str] = {}
@@ -60,6 +63,7 @@ def sandbox_for(config: RunConfig, images: Iterable[str]) -> Sandbox:
         user=_user(output),
         mounts=mounts,
         network="host" if in_bucket else "none",
+        notifier=notifier if config.email or config.webhook or WEBHOOK_VARIABLE in os.environ else "",
         environment=environment,
         n_cores=n_cores,
     )
@@ -78,8 +82,12 @@ def folder_of(uri: str) -> Path | None:
     return Path(unquote(rest.removeprefix("localhost"))) if scheme == "file" else None
 
 
-def _engine_cores() -> int:
-    """Cores of the engine, which must answer."""
+def engine_cores() -> int:
+    """Cores of the Docker engine.
+
+    Raises:
+        ConfigError: there is none, or it does not answer.
+    """
     if shutil.which("docker") is None:
         raise ConfigError(
             "--runner docker needs the program 'docker'; it is not on the PATH. "
@@ -93,7 +101,12 @@ def _engine_cores() -> int:
     return n_cores
 
 
-def _require_images(images: Iterable[str]) -> None:
+def require_images(images: Iterable[str]) -> None:
+    """Refuse where an image is not on this machine.
+
+    Raises:
+        ConfigError: so it is.
+    """
     for image in sorted(set(images)):
         if _docker("image", "inspect", "--format", "{{.Id}}", image).returncode:
             raise ConfigError(f"the image {image} must be on this machine. Run: make images, or docker pull.")

@@ -8,6 +8,7 @@ from a TOML file; `docs/settings.toml` shows them all. What decides the *result*
 from __future__ import annotations
 
 import tomllib
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -25,6 +26,8 @@ SPOT_LABEL = "cloud.google.com/gke-spot"
 _CPU = r"(\d+(\.\d+)?|\d+m)"
 _MEMORY = r"\d+(\.\d+)?[KMGT]i?"
 _NAME = r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?"
+_UNITS = {"m": Decimal("0.001"), **{unit: Decimal(10 ** (3 * i)) for i, unit in enumerate(["", *"KMGT"])}}
+_UNITS |= {f"{unit}i": Decimal(2 ** (10 * power)) for power, unit in enumerate("KMGT", 1)}
 _LabelKey = Annotated[str, Field(pattern=rf"^({_NAME}/)?[A-Za-z0-9]([A-Za-z0-9._-]{{0,61}}[A-Za-z0-9])?$")]
 _LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$")]
 Labels = dict[_LabelKey, _LabelValue]
@@ -51,9 +54,7 @@ class StepSettings(BaseModel):
     backoff_max_s: int = Field(300, ge=0, le=3600, description="Longest pause before a retry.")
     timeout_s: int = Field(6 * 3600, ge=60, le=7 * 86400, description="Longest time of one try.")
     parallelism: int = Field(64, ge=1, le=1000, description="Most pods of the step at a time.")
-    spot: bool = Field(
-        False, description="Run on GKE's spot machines: a third of the price, may be taken away."
-    )
+    spot: bool = Field(False, description="Run on GKE's spot machines: cheaper, but they may be taken away.")
     node_selector: Labels = Field({}, description="Labels that a node must have.")
     labels: Labels = Field({}, description="Further labels of the step's pods.")
     service_account: str = Field(
@@ -113,6 +114,17 @@ class Settings(BaseModel):
         """The image of one step: by digest where one is known, else by tag."""
         name = image_name(step, self.registry, self.tag)
         return f"{name}@{self.digests[step]}" if step in self.digests else name
+
+
+def quantity(text: str) -> Decimal:
+    """A number with one of Kubernetes' suffixes.
+
+    Example:
+        >>> [float(quantity(text)) for text in ("2", "500m", "4G", "4Gi")]
+        [2.0, 0.5, 4000000000.0, 4294967296.0]
+    """
+    number = text.rstrip("mKMGTi")
+    return Decimal(number) * _UNITS[text.removeprefix(number)]
 
 
 def pod_labels(step: str, settings: StepSettings) -> Labels:

@@ -18,9 +18,12 @@ from hypothesis import settings
 
 from components.shared.storage import Store, open_store
 
-# No test may look for credentials or a metadata server of its surroundings.
-os.environ["NO_GCE_CHECK"] = "true"
-os.environ["GCE_METADATA_HOST"] = "127.0.0.1:1"
+LIVE = os.environ.get("FIBSTACK_LIVE", "").rstrip("/")
+"""A bucket of the real service, or a folder in one, that `make live` names."""
+if not LIVE:
+    # No test may look for credentials or a metadata server of its surroundings.
+    os.environ["NO_GCE_CHECK"] = "true"
+    os.environ["GCE_METADATA_HOST"] = "127.0.0.1:1"
 
 # The same examples each time, and no time limit for one: machines that run tests are slow now and then.
 settings.register_profile("fibstack", deadline=None, derandomize=True)
@@ -95,13 +98,27 @@ def bucket(gcs_emulator: str) -> str:
     return name
 
 
-@pytest.fixture(params=["file", "gs"])
+@pytest.fixture(params=["file", "gs", *(["live"] if LIVE else [])])
 def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URI of an empty root, in a folder and in a bucket."""
     if request.param == "file":
         (tmp_path / "store").mkdir()
         return str(tmp_path / "store")
+    if request.param == "live":
+        return str(request.getfixturevalue("live_uri"))
     return f"gs://{request.getfixturevalue('bucket')}/some/run"
+
+
+@pytest.fixture
+def live_uri() -> Iterator[str]:
+    """An empty folder in the bucket of `make live`; what a test leaves there is removed."""
+    if not LIVE:
+        pytest.skip("needs a bucket of your own: make live BUCKET=gs://...")
+    uri = f"{LIVE}/fibstack-live-{secrets.token_hex(6)}"
+    yield uri
+    store = open_store(uri)
+    for found in list(store.list()):
+        store.delete(found.key)
 
 
 @pytest.fixture

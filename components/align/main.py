@@ -78,7 +78,7 @@ def examine_chunk(plan: Plan, chunk: Span, source: Store) -> ChunkEvidence:
     for entry in own if plan.config.skip_align else own + halo:
         if entry.z > chunk.last and not waiting:
             break
-        image = read_slice(source, entry, plan.pixel_type)
+        image = read_slice(source, entry, plan.pixel_type, plan.reading)
         prepared = prepare(entry.z, image, plan.match_scale)
         if entry.z in chunk:
             _describe(evidence, plan, prepared, image)

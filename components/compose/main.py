@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 
 import click
 
@@ -30,7 +30,7 @@ from components.shared.errors import TransientError, UserError
 from components.shared.grid import Span, group
 from components.shared.preview import Preview
 from components.shared.reading import read_document
-from components.shared.storage import Store, checksum, open_store
+from components.shared.storage import ObjectChangedError, ObjectMissingError, Store, open_store
 from components.shared.verification import files_in_the_way
 from components.shared.volume import volume_of
 
@@ -99,7 +99,7 @@ def read_evidence(plan: Plan, process: Store) -> Evidence:
                 f"the records of align must hold every slice; slice {source.z} is missing in "
                 f"{process.uri}/align. Run align again."
             )
-    settings = version("fibstack") + plan.config.model_dump_json(include=_CONFIG_KEYS)
+    settings = str(units.RESULT_VERSIONS["compose"]) + plan.config.model_dump_json(include=_CONFIG_KEYS)
     sources = [document.model_dump_json() for document in (*plan.slices, *plan.overrides)]
     return Evidence(
         statistics=statistics,
@@ -115,10 +115,9 @@ def _read_chunk(plan: Plan, chunk: Span, process: Store) -> bytes:
     if record is not None and record.input_hash != units.chunk_hash(plan, chunk):
         problem = "it is of other slices or settings"
     elif record is not None:
-        expected = [output.crc32c for output in record.outputs if output.key == key]
-        content = process.read(key) if expected and process.stat(key) is not None else b""
-        if expected == [checksum(content)]:
-            return content
+        expected = next((output.crc32c for output in record.outputs if output.key == key), "none")
+        with suppress(ObjectMissingError, ObjectChangedError):
+            return process.read(key, expected)
         problem = "it is damaged"
     raise TransientError(
         f"the record of chunk {chunk} must be complete; {problem} in {process.uri}/{key}. Run align again."

@@ -14,6 +14,7 @@ from components.compose.pairs import Floats
 from components.compose.place import Placement
 from components.compose.replacement import Judgement, judge
 from components.compose.signs import signs_of
+from components.compose.ties import Frame
 from components.compose.verdicts import support
 from components.shared.documents import (
     Matrix3,
@@ -77,6 +78,7 @@ def transforms_of(
     return Transforms(
         volume_size_xyz=(*box.size_xy, config.maxz - config.minz + 1),
         volume_origin_xyz_px=(*box.origin_xy, config.minz),
+        slice_origin_xy_px=plan.reading.crop[:2] if plan.reading.crop else (0, 0),
         intensity_range=intensity_range(
             plan.pixel_type, np.array([s.low for s in trusted]), np.array([s.high for s in trusted])
         ),
@@ -134,7 +136,7 @@ def _slices(
     plan: Plan, placement: Placement, judgements: list[Judgement], matrices: Floats
 ) -> Iterable[SliceTransform]:
     evidence = support(placement.pairs, placement.solution, len(placement.stack))
-    known = placement.uncertainty
+    known, half_px = placement.uncertainty, Frame.of(placement.stack.sizes_xy).half_px
     slot_of = {source.z: slot for slot, source in enumerate(plan.slices)}
     for judgement in judgements:
         slot = slot_of.get(judgement.z)
@@ -154,6 +156,12 @@ def _slices(
             residual_px=0.0 if slot is None else round(float(evidence.residual_px[slot]), 6),
             sigma_px=0.0 if slot is None else round(float(known.sigma_px[slot]), 4),
             step_sigma_px=0.0 if slot is None else round(float(known.step_sigma_px[slot]), 4),
+            rotation_sigma_deg=0.0
+            if slot is None
+            else round(math.degrees(known.rotation_sigma_px[slot] / half_px), 6),
+            scale_sigma_ppm=0.0
+            if slot is None
+            else round(float(known.scale_sigma_px[slot]) / half_px * 1e6, 3),
         )
 
 

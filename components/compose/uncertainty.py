@@ -1,4 +1,4 @@
-"""How well the solve knows where each slice lies: 1-sigma of positions and of steps.
+"""How well the solve knows where each slice lies: 1-sigma of positions, rotations, scales and steps.
 
 The covariance of a least-squares solution is the inverse of its normal matrix H. That inverse is full, but
 only the blocks near its diagonal and one column are asked for. With `H = L L'`, the blocks within the band
@@ -24,20 +24,36 @@ from components.compose.robust import CENTER
 from components.compose.system import POSE_SIZE, NormalEquations
 from components.compose.ties import CENTER_POINT, Frame, Ties
 
+_HALF = 0.5
+FORMS: Floats = np.array(
+    [
+        np.eye(POSE_SIZE)[CENTER[0]],
+        np.eye(POSE_SIZE)[CENTER[1]],
+        [0, -_HALF, 0, _HALF, 0, 0],
+        [_HALF, 0, 0, 0, _HALF, 0],
+    ]
+)
+"""x and y of the centre, rotation and scale as linear forms of a pose near upright, all in px."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uncertainty:
-    """1-sigma per axis, of the centre."""
+    """1-sigma, against the middle slice of the part."""
 
     sigma_px: Floats
-    """[n] against the middle slice of the part."""
+    """[n] per axis, of the centre."""
     step_sigma_px: Floats
-    """[n] of the step from the slot before; 0 for the first."""
+    """[n] per axis, of the centre's step from the slot before; 0 for the first."""
+    rotation_sigma_px: Floats
+    """[n] of the rotation, as it moves a point at half the longer side of the slice."""
+    scale_sigma_px: Floats
+    """[n] of the scale, as it moves that point."""
 
 
 def unknown(n_slices: int) -> Uncertainty:
     """No statement on any slice, written as 0."""
-    return Uncertainty(sigma_px=np.zeros(n_slices), step_sigma_px=np.zeros(n_slices))
+    zero = np.zeros(n_slices)
+    return Uncertainty(sigma_px=zero, step_sigma_px=zero, rotation_sigma_px=zero, scale_sigma_px=zero)
 
 
 def uncertainty(
@@ -52,34 +68,38 @@ def uncertainty(
         n_slices: Number of slots.
     """
     factor = cholesky_banded(equations.band, lower=True, check_finite=False)
-    own, ahead = center_covariances(factor, n_slices)
+    own, ahead = covariances(factor, n_slices)
     middle_of = np.full(n_slices, parts[0][len(parts[0]) // 2])
     for part in parts:
         middle_of[part] = part[len(part) // 2]
-    variance = np.empty((n_slices, 2))
+    variance = np.empty((n_slices, len(FORMS)))
     for middle in np.unique(middle_of):
         at = np.flatnonzero(middle_of == middle)
-        for axis, number in enumerate(CENTER):
+        for number, form in enumerate(FORMS):
             unit = np.zeros(factor.shape[1])
-            unit[POSE_SIZE * middle + number] = 1.0
-            column = cho_solve_banded((factor, True), unit, check_finite=False)[number::POSE_SIZE]
-            variance[at, axis] = own[at, axis] + own[middle, axis] - 2 * column[at]
+            unit[POSE_SIZE * middle : POSE_SIZE * (middle + 1)] = form
+            column = cho_solve_banded((factor, True), unit, check_finite=False).reshape(-1, POSE_SIZE) @ form
+            variance[at, number] = own[at, number] + own[middle, number] - 2 * column[at]
     step = np.zeros((n_slices, 2))
-    step[1:] = own[1:] + own[:-1] - 2 * ahead
-    return Uncertainty(sigma_px=_sigma(variance, spread), step_sigma_px=_sigma(step, spread))
+    step[1:] = (own[1:] + own[:-1] - 2 * ahead)[:, :2]
+    return Uncertainty(
+        sigma_px=_sigma(variance[:, :2], spread),
+        step_sigma_px=_sigma(step, spread),
+        rotation_sigma_px=_sigma(variance[:, 2:3], spread),
+        scale_sigma_px=_sigma(variance[:, 3:], spread),
+    )
 
 
-def center_covariances(factor: Floats, n_slices: int) -> tuple[Floats, Floats]:
+def covariances(factor: Floats, n_slices: int) -> tuple[Floats, Floats]:
     """Blocks of the inverse of a banded matrix, from its lower Cholesky factor.
 
     Returns:
-        `[n, 2]` variances of each centre's x and y, and `[n - 1, 2]` covariances with the next slice's.
+        `[n, 4]` variances of each slice's `FORMS`, and `[n - 1, 4]` covariances with the next slice's.
     """
     size = POSE_SIZE
     reach = factor.shape[0] // size - 1
     own_inverse, gain = _gains(factor, n_slices)
-    center = np.array(CENTER)
-    own, ahead = np.empty((n_slices, 2)), np.empty((n_slices, 2))
+    own, ahead = np.empty((n_slices, len(FORMS))), np.empty((n_slices, len(FORMS)))
     window = np.zeros((reach * size, reach * size))
     moved = np.zeros(((reach + 1) * size, (reach + 1) * size))
     for slot in range(n_slices - 1, -1, -1):
@@ -87,7 +107,8 @@ def center_covariances(factor: Floats, n_slices: int) -> tuple[Floats, Floats]:
         block = own_inverse[slot] - gain[slot].T @ cross
         # Round-off that is not symmetric would grow, in 10,000 slices beyond the result.
         block = (block + block.T) / 2
-        own[slot], ahead[slot] = block[center, center], cross[center, center]
+        own[slot] = ((FORMS @ block) * FORMS).sum(axis=1)
+        ahead[slot] = ((FORMS @ cross[:size]) * FORMS).sum(axis=1)
         moved[:size, :size], moved[size:, :size], moved[:size, size:] = block, cross, cross.T
         moved[size:, size:] = window
         window = moved[:-size, :-size].copy()

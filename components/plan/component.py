@@ -17,7 +17,10 @@ def plan(
     id: str,  # noqa: A002 - the key of the configuration
     project: str,
     email: str,
+    webhook: str,
     more_channels: list,  # type: ignore[type-arg]
+    crop: list,  # type: ignore[type-arg]
+    invert: bool,
     resolution: list,  # type: ignore[type-arg]
     downsample_factor: float,
     match_size: int,
@@ -53,7 +56,10 @@ def plan(
         id: Name of the run.
         project: Google Cloud project that pays for requests.
         email: Address that is told when the run ends.
+        webhook: http(s) address that gets a JSON message when the run ends.
         more_channels: Name patterns of further channels; each is warped as the slices of image are.
+        crop: Part of each picture that is used: [x, y, width, height] in px; empty: all of it.
+        invert: Turn the grey levels of image round: tissue dark on bright.
         resolution: Size of a voxel in nm, [x, y, z].
         downsample_factor: Slices are matched at 1 / this scale; 0 chooses it from match_size.
         match_size: Longest side in px at which slices are matched.
@@ -88,7 +94,10 @@ def plan(
             *("--output", output),
             *("--project", project),
             *("--email", email),
+            *("--webhook", webhook),
             *("--more-channels", more_channels),
+            *("--crop", crop),
+            *("--invert", invert),
             *("--resolution", resolution),
             *("--downsample-factor", downsample_factor),
             *("--match-size", match_size),

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from components.shared.config import RunConfig
-from components.shared.documents import ChannelFile, PixelType, SourceSlice
+from components.shared.documents import ChannelFile, Reading, SourceSlice
 from components.shared.errors import ConfigError, UserError
-from components.shared.image_formats import MAX_CHANNELS, ImageHeader
+from components.shared.image_header import ImageHeader
+from components.shared.imageio import used_size
 from components.shared.storage import Stat
 
-_PNG_CHANNELS = 4
 _SHOWN = 5
 """So many examples are shown in a sentence."""
 
@@ -26,6 +26,8 @@ class Listing:
     """Objects that the pattern names, by number."""
     otherwise_padded: tuple[str, ...]
     """Names with a number that is padded otherwise, such as img.7.png for img.%05d.png."""
+    twice: dict[int, str]
+    """Those of them whose number a slice has too."""
 
     def between(self, minz: int, maxz: int) -> dict[int, Stat]:
         """The slices minz..maxz that are there, z ascending."""
@@ -54,7 +56,7 @@ def number_slices(pattern: str, listed: Iterable[Stat]) -> Listing:
     before, after = re.split(r"%\d*d", pattern)
     like = re.compile(f"{re.escape(before)}([0-9]+){re.escape(after)}")
     slices: dict[int, Stat] = {}
-    otherwise_padded = []
+    otherwise_padded = {}
     for stat in listed:
         match = like.fullmatch(stat.key)
         if match is None:
@@ -63,8 +65,23 @@ def number_slices(pattern: str, listed: Iterable[Stat]) -> Listing:
         if pattern % number == stat.key:
             slices[number] = stat
         else:
-            otherwise_padded.append(stat.key)
-    return Listing(slices=slices, otherwise_padded=tuple(otherwise_padded))
+            otherwise_padded[stat.key] = number
+    twice = {number: name for name, number in otherwise_padded.items() if number in slices}
+    return Listing(slices=slices, otherwise_padded=tuple(otherwise_padded), twice=twice)
+
+
+def check_numbered_once(listing: Listing, minz: int, maxz: int, uri: str) -> None:
+    """Refuse a folder in which two files have the number of one slice.
+
+    Raises:
+        UserError: there is such a slice between minz and maxz.
+    """
+    for z, name in sorted(listing.twice.items()):
+        if minz <= z <= maxz:
+            raise UserError(
+                f"every slice must have one file; got {listing.slices[z].key} and {name} of number {z} in "
+                f"{uri}. Move the one away that does not belong to the stack."
+            )
 
 
 def no_match_sentence(
@@ -147,17 +164,18 @@ def with_every_channel(
 
 
 def source_slices(
-    present: dict[int, tuple[Stat, ...]], headers: dict[str, ImageHeader], uri: str
+    present: dict[int, tuple[Stat, ...]], headers: dict[str, ImageHeader], reading: Reading, uri: str
 ) -> tuple[SourceSlice, ...]:
     """The entries of a plan.
 
     Args:
         present: The files of each slice, the one that is aligned first, z ascending.
         headers: Header of each file, by its key.
+        reading: Says which part of a picture is used.
         uri: The source.
 
     Raises:
-        UserError: the channels of a slice differ in size.
+        UserError: the channels of a slice differ in size, or a picture does not hold the part that is used.
     """
     for files in present.values():
         sizes = {(headers[file.key].width_px, headers[file.key].height_px): file.key for file in files}
@@ -167,14 +185,16 @@ def source_slices(
                 f"the channels of a slice must have the same size; got {got} in {uri}. "
                 f"Save them as they were recorded together."
             )
+    used = {z: _used_size(files[0].key, headers, reading, uri) for z, files in present.items()}
     return tuple(
         SourceSlice(
             z=z,
             key=first.key,
             size_bytes=first.size_bytes,
-            width_px=headers[first.key].width_px,
-            height_px=headers[first.key].height_px,
+            width_px=used[z][0],
+            height_px=used[z][1],
             crc32c=first.crc32c,
+            modified_ns=first.modified_ns,
             n_channels=headers[first.key].n_channels,
             more_channels=tuple(
                 ChannelFile(
@@ -182,6 +202,7 @@ def source_slices(
                     size_bytes=file.size_bytes,
                     n_channels=headers[file.key].n_channels,
                     crc32c=file.crc32c,
+                    modified_ns=file.modified_ns,
                 )
                 for file in others
             ),
@@ -190,58 +211,32 @@ def source_slices(
     )
 
 
-def check_channels(slices: Sequence[SourceSlice], config: RunConfig, uri: str) -> None:
-    """Refuse a stack whose slices differ in their number of channels.
-
-    Raises:
-        UserError: they do, or there are more in all than a volume may have.
-        ConfigError: there are more than PNG can hold, which is asked for.
-    """
-    first_of: dict[tuple[int, ...], str] = {}
-    for entry in slices:
-        first_of.setdefault(entry.file_channels, entry.key)
-    if len(first_of) > 1:
-        found = " and ".join(
-            f"{'+'.join(map(str, channels))} ({key})" for channels, key in sorted(first_of.items())
-        )
-        raise UserError(
-            f"every slice must have the same channels; got {found} in {uri}. "
-            f"Convert all slices to grey, or all to RGB."
-        )
-    n_channels = sum(slices[0].file_channels)
-    if n_channels > MAX_CHANNELS:
-        raise UserError(
-            f"a volume must have at most {MAX_CHANNELS} channels; got {n_channels} in {uri}. "
-            f"Name fewer in 'more_channels'."
-        )
-    if config.lossless_encoding == "png" and n_channels > _PNG_CHANNELS:
+def _used_size(key: str, headers: dict[str, ImageHeader], reading: Reading, uri: str) -> tuple[int, int]:
+    header = headers[key]
+    size = used_size(header, reading)
+    if size is None:
         raise ConfigError(
-            f"'lossless_encoding' png must have at most {_PNG_CHANNELS} channels; got {n_channels} in {uri}. "
-            f"Set lossless_encoding to raw."
+            f"'crop' must lie inside of every picture; got {list(reading.crop or ())} for "
+            f"{header.width_px:,} x {header.height_px:,} px in {uri}/{key}. Make 'crop' smaller."
         )
+    return size
 
 
-def common_pixel_type(headers: dict[str, ImageHeader], uri: str) -> PixelType:
-    """The pixel type of every file.
+def are_of_files(slices: Sequence[SourceSlice], present: dict[int, tuple[Stat, ...]]) -> bool:
+    """Whether the entries of a plan are of these very files, as far as a listing tells.
 
     Args:
-        headers: Header of each file, by its key.
-        uri: The source.
-
-    Raises:
-        UserError: slices of 8 and of 16 bit are mixed.
+        slices: The entries, z ascending.
+        present: The files of each slice, z ascending.
     """
-    first_of: dict[PixelType, str] = {}
-    for key, header in headers.items():
-        first_of.setdefault(header.pixel_type, key)
-    if len(first_of) > 1:
-        found = " and ".join(f"{kind} ({key})" for kind, key in sorted(first_of.items()))
-        raise UserError(
-            f"every slice must have the same bit depth; got {found} in {uri}. "
-            f"Convert the slices to one bit depth."
+    planned: dict[int, tuple[Stat, ...]] = {}
+    for entry in slices:
+        files: tuple[SourceSlice | ChannelFile, ...] = (entry, *entry.more_channels)
+        planned[entry.z] = tuple(
+            Stat(key=f.key, size_bytes=f.size_bytes, crc32c=f.crc32c, modified_ns=f.modified_ns)
+            for f in files
         )
-    (pixel_type,) = first_of
-    return pixel_type
+    return planned == present
 
 
 def repeated_slices(slices: Sequence[SourceSlice]) -> list[tuple[int, int]]:

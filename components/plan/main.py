@@ -6,26 +6,28 @@ import json
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
 import click
 
-from components.plan import brightness, inventory, partition
+from components.plan import brightness, fitness, inventory, partition, rates
 from components.shared import units
 from components.shared.command import StepCommand, write_parameter
 from components.shared.config import RunConfig, parse_config
-from components.shared.documents import PLAN_KEY, Override, PixelType, Plan, SourceSlice
+from components.shared.documents import PLAN_KEY, Override, PixelType, Plan, Reading, SourceSlice
 from components.shared.errors import ConfigError, UserError
-from components.shared.imageio import ImageHeader, read_further_channel, read_header
+from components.shared.imageio import ImageHeader, read_further_channel, read_header, read_numbers
 from components.shared.locations import Locations, locations_of
 from components.shared.overrides import check_overrides, parse_overrides
 from components.shared.reading import read_document
-from components.shared.storage import ObjectMissingError, Stat, Store, join_uri, open_store
+from components.shared.sample_types import WIDE, pixel_type_of, value_range
+from components.shared.storage import ObjectMissingError, Stat, Store, join_uri, open_store, remove_abandoned
 from components.shared.volume import jpeg_channels, tile_arrays
 
 _HEADERS_IN_FLIGHT = 32
-_SIFT_BYTES_PER_PX = 217
+_LONGEST_SHOWN = 200
 log = logging.getLogger(__name__)
 _Function = TypeVar("_Function", bound=Callable[..., None])
 
@@ -51,6 +53,8 @@ def main(fan: int, process_uri_out: str, chunks_out: str, **fields: str | None) 
     config = _parse_flags(fields)
     plan = make_plan(config, fan)
     process = open_store(plan.locations.process_uri)
+    for uri in _written(plan.locations):
+        remove_abandoned(uri)
     _write_plan(plan, process)
     chunks = units.chunks_to_do(plan, process)
     _log_inventory(plan, len(chunks))
@@ -63,6 +67,7 @@ def _parse_flags(fields: dict[str, str | None]) -> RunConfig:
     for name, rule, example in (
         ("resolution", "a number or a list [x, y, z] of nm", "8 or [8,8,8]"),
         ("more_channels", "a list of name patterns", '["esb.%05d.png"]'),
+        ("crop", "a list [x, y, width, height] of px", "[0,0,4096,3800]"),
     ):
         if name in values:
             try:
@@ -91,24 +96,72 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
     missing = inventory.missing_slices(
         present, config.minz, config.maxz, allow_gaps=config.allow_gaps, uri=source.uri
     )
-    headers = _read_headers(source, [file for files in present.values() for file in files])
-    slices = inventory.source_slices(present, headers, source.uri)
-    inventory.check_channels(slices, config, source.uri)
-    pixel_type = inventory.common_pixel_type(headers, source.uri)
+    stack = _known_stack(config, locations, present) or _read_stack(config, source, present)
+    slices = stack.slices
+    fitness.check_channels(slices, config, source.uri)
     longest_side_px = max(max(entry.width_px, entry.height_px) for entry in slices)
+    match_scale = partition.match_scale(longest_side_px, config.match_size, config.downsample_factor)
+    thumbnail_scale = partition.thumbnail_scale(longest_side_px)
+    fitness.check_sides(slices, min(match_scale, thumbnail_scale), source.uri)
     return Plan(
         config=config,
         locations=locations,
-        pixel_type=pixel_type,
+        pixel_type=stack.pixel_type,
+        reading=stack.reading,
         slices=slices,
         missing_z=missing,
-        match_scale=partition.match_scale(longest_side_px, config.match_size, config.downsample_factor),
-        thumbnail_scale=partition.thumbnail_scale(longest_side_px),
+        match_scale=match_scale,
+        thumbnail_scale=thumbnail_scale,
         chunk_length=partition.chunk_length(config.maxz - config.minz + 1, fan),
         fan=fan,
         overrides=overrides,
-        more_intensity_ranges=_more_intensity_ranges(source, slices, pixel_type),
+        more_intensity_ranges=stack.more_intensity_ranges,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Stack:
+    """What the files of the slices tell."""
+
+    slices: tuple[SourceSlice, ...]
+    pixel_type: PixelType
+    reading: Reading
+    more_intensity_ranges: tuple[tuple[float, float], ...]
+
+
+def _known_stack(
+    config: RunConfig, locations: Locations, present: dict[int, tuple[Stat, ...]]
+) -> _Stack | None:
+    """What an earlier run has found out about the same files, so that another look reads none of them."""
+    try:
+        earlier = read_document(open_store(locations.process_uri), PLAN_KEY, Plan)
+    except UserError:  # there is none, or it is of another version
+        return None
+    read_alike = (earlier.config.source, earlier.config.crop) == (config.source, config.crop)
+    if not read_alike or not inventory.are_of_files(earlier.slices, present):
+        return None
+    reading = earlier.reading.model_copy(update={"invert": config.invert})
+    return _Stack(earlier.slices, earlier.pixel_type, reading, earlier.more_intensity_ranges)
+
+
+def _read_stack(config: RunConfig, source: Store, present: dict[int, tuple[Stat, ...]]) -> _Stack:
+    """Read the header of every file, and some pictures where their values must be known."""
+    headers = _read_headers(source, [file for files in present.values() for file in files])
+    fitness.check_areas(headers, source.uri)
+    x, y, width_px, height_px = config.crop or (0, 0, 0, 0)
+    crop = (x, y, width_px, height_px) if config.crop else None
+    reading = Reading(crop=crop, invert=config.invert)
+    slices = inventory.source_slices(present, headers, reading, source.uri)
+    sample_type = fitness.common_sample_type(headers, source.uri)
+    pixel_type = pixel_type_of(sample_type)
+    if sample_type in WIDE:
+        samples = brightness.samples(slices)
+        values = tuple(
+            value_range(read_numbers(source, entry, index, pixel_type, reading) for entry in samples)
+            for index in range(len(slices[0].file_channels))
+        )
+        reading = reading.model_copy(update={"values": values})
+    return _Stack(slices, pixel_type, reading, _more_intensity_ranges(source, slices, pixel_type, reading))
 
 
 def _read_headers(source: Store, files: list[Stat]) -> dict[str, ImageHeader]:
@@ -119,7 +172,7 @@ def _read_headers(source: Store, files: list[Stat]) -> dict[str, ImageHeader]:
 
 
 def _more_intensity_ranges(
-    source: Store, slices: tuple[SourceSlice, ...], pixel_type: PixelType
+    source: Store, slices: tuple[SourceSlice, ...], pixel_type: PixelType, reading: Reading
 ) -> tuple[tuple[float, float], ...]:
     """The grey levels of each further channel that are shown as 0 and 255; 8 bit stays as it is."""
     n_files = len(slices[0].more_channels)
@@ -128,7 +181,7 @@ def _more_intensity_ranges(
     samples = brightness.samples(slices)
     return tuple(
         brightness.intensity_range(
-            read_further_channel(source, entry, index, pixel_type) for entry in samples
+            read_further_channel(source, entry, index, pixel_type, reading) for entry in samples
         )
         for index in range(n_files)
     )
@@ -152,19 +205,23 @@ def _read_overrides(config: RunConfig) -> tuple[Override, ...]:
     return parse_overrides(text, uri)
 
 
-def _check_source_apart(config: RunConfig, locations: Locations) -> None:
-    """Refuse slices that lie where a run writes and cleans up."""
-    written = (
+def _written(locations: Locations) -> tuple[str, ...]:
+    """Where a run writes."""
+    return (
         locations.neuroglancer_uri,
         locations.chunk_uri,
         locations.ome_zarr_uri,
         locations.process_uri,
         locations.tmp_uri,
     )
+
+
+def _check_source_apart(config: RunConfig, locations: Locations) -> None:
+    """Refuse slices that lie where a run writes and cleans up."""
     for pattern in (config.image, *config.more_channels):
         folder = join_uri(locations.source_uri, *pattern.split("/")[:-1])
         slices_uri = open_store(folder).uri + "/"
-        for uri in written:
+        for uri in _written(locations):
             if slices_uri.startswith(open_store(uri).uri + "/"):
                 raise UserError(
                     f"the slices must lie outside of what a run writes; got {folder}, where {uri} is "
@@ -175,8 +232,10 @@ def _check_source_apart(config: RunConfig, locations: Locations) -> None:
 def _find_slices(config: RunConfig, pattern: str, source: Store) -> dict[int, Stat]:
     """The files of a channel of the run that are in the listing, z ascending."""
     if not source.exists():
-        raise UserError(f"the source must exist; got {source.uri}, which does not. Change 'source'.")
+        got = source.uri if len(source.uri) < _LONGEST_SHOWN else f"{source.uri[:_LONGEST_SHOWN]}..."
+        raise UserError(f"the source must be a folder or bucket that exists; got {got}. Change 'source'.")
     listing = inventory.number_slices(pattern, source.list(inventory.name_prefix(pattern)))
+    inventory.check_numbered_once(listing, config.minz, config.maxz, source.uri)
     present = listing.between(config.minz, config.maxz)
     if not present:
         folder = "".join(f"{part}/" for part in pattern.split("/")[:-1])
@@ -191,11 +250,11 @@ def _write_plan(plan: Plan, process: Store) -> None:
     if process.stat(PLAN_KEY) is not None:
         if process.read(PLAN_KEY) == data:
             return
-        _check_same_stack(process, plan)
+        check_same_stack(process, plan)
     process.write(PLAN_KEY, data)
 
 
-def _check_same_stack(process: Store, plan: Plan) -> None:
+def check_same_stack(process: Store, plan: Plan) -> None:
     """Refuse to mix the results of two stacks in one output."""
     old = read_document(process, PLAN_KEY, Plan)
     if _stack_of(old) != _stack_of(plan):
@@ -221,7 +280,7 @@ def _log_inventory(plan: Plan, n_chunks_to_do: int) -> None:
     n_channels = sum(plan.file_channels)
     n_px = sum(entry.width_px * entry.height_px for entry in slices) * n_channels
     raw_gb = n_px * (1 if plan.pixel_type == "uint8" else 2) / 1e9
-    match_gb = width_px * height_px * plan.match_scale**2 * _SIFT_BYTES_PER_PX / 1e9
+    match_gb = width_px * height_px * plan.match_scale**2 * rates.SIFT_BYTES_PER_PX / 1e9
     log.info("%d slices, %d missing, %s", len(slices), len(plan.missing_z), plan.pixel_type)
     if n_channels > 1:
         log.info(

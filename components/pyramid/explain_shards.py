@@ -11,9 +11,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from components.pyramid.shard_table import EM_RATIOS, ScaleRow, rows_of
+from components.pyramid.shard_table import ScaleRow, rows_of
 from components.shared import precomputed
+from components.shared.byte_sizes import human_bytes
 from components.shared.command import StepCommand
+from components.shared.compression import EM_RATIOS
 from components.shared.config import parse_config
 from components.shared.documents import Plan, SourceSlice, Transforms
 from components.shared.errors import ConfigError, UserError
@@ -159,21 +161,6 @@ def _table(uri: str, rows: Sequence[ScaleRow]) -> Table:
 def _product(numbers: Sequence[float]) -> str:
     """Such as 8x8x40."""
     return "x".join(f"{n:.12g}" for n in numbers)
-
-
-def human_bytes(n: int) -> str:
-    """A number of bytes to read.
-
-    Example:
-        >>> human_bytes(999), human_bytes(1_250_000)
-        ('999 B', '1.2 MB')
-    """
-    size = float(n)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if size < 1000 or unit == "TB":
-            break
-        size /= 1000
-    return f"{size:.1f} {unit}" if unit != "B" else f"{n} B"
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from components.shared.precomputed import INFO_KEY
 from components.shared.publication import publish
 from components.shared.reading import read_document
 from components.shared.records import input_hash, is_done
+from components.shared.run_buckets import part_uri, run_buckets_of
 from components.shared.storage import Store, join_uri, open_store
 from components.shared.verification import Written, check_listing, read_written, verify
 from components.shared.volume import TileArray, Volume, VolumeOutput
@@ -75,7 +76,7 @@ def main(
     written = _read_source(output)
     found = _lossless_output(written, output)
     export = Export(
-        source=open_store(output).uri,
+        source=_whole_uri(output),
         source_hash=input_hash(*(block.expected_hash for block in written.blocks)),
         contrast=_contrast(contrast, written, found),
         crop_xyz=parse_crop(crop, written.volume.voxel_offset_xyz, written.volume.size_xyz),
@@ -83,7 +84,7 @@ def main(
         jpeg_quality=jpeg_quality or written.plan.config.jpeg_quality,
         lossless=lossless,
     )
-    plan = plan_of_export(written.plan, open_store(new_output).uri, export.jpeg_quality)
+    plan = plan_of_export(written.plan, _whole_uri(new_output), export.jpeg_quality)
     process = open_store(plan.locations.process_uri)
     _claim(process, export, new_output)
     process.write(EXPORT_KEY, export.to_json())
@@ -94,14 +95,20 @@ def main(
     click.echo(f"Volume: {join_uri(plan.locations.neuroglancer_uri, 'jpeg')}")
 
 
+def _whole_uri(output: str) -> str:
+    """An output as records name it: a folder from the root of the file system."""
+    return output if run_buckets_of(output) else open_store(output).uri
+
+
 def _read_source(output: str) -> Written:
     """The finished volume that is exported.
 
     Raises:
         UserError: it is not finished, not where it was written, or files of its lossless volume are missing.
     """
-    written = read_written(open_store(join_uri(output, "process")))
-    if open_store(written.plan.config.output).uri != open_store(output).uri:
+    process = open_store(part_uri(output, "process"))
+    written = read_written(process)
+    if open_store(written.plan.locations.process_uri).uri != process.uri:
         raise UserError(
             f"a volume must be exported from where it was written, since its records name the place; got "
             f"{output}, written as {written.plan.config.output}. Move it back."
@@ -187,7 +194,7 @@ class ExportJob:
 
     def finest(self, tiles: TileArray, block: int, n_threads: int) -> Source:  # noqa: ARG002 - one for all
         """The lossless volume of the source, as the export shows it."""
-        store = open_store(join_uri(self.export.source, "chunk"))
+        store = open_store(part_uri(self.export.source, "chunk"))
         return LosslessSource(store, self.export, self.shown_z_indices, n_threads)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 import numpy as np
 import tensorstore as ts
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from components.pyramid.downsample import Voxels
 from components.pyramid.sources import Box
+from components.shared.arrays import finish
 from components.shared.errors import UserError
 from components.shared.export import Export
 from components.shared.grid import VOXEL_CHUNK
@@ -48,7 +49,8 @@ class LosslessSource:
             },
         }
         try:
-            array: Any = ts.open(spec, open=True, read=True).result()  # tensorstore has no types
+            opening = partial(ts.open, spec, open=True, read=True)
+            array = finish(opening(), opening)
         except ValueError as error:
             raise self._unreadable(error) from error
         array = array[ts.d["x", "y", "z"].translate_to[0]]
@@ -66,10 +68,11 @@ class LosslessSource:
         for start, planes in runs(self._shown_z_indices[z0:z1]):
             target = ts.array(voxels[..., start : start + planes.stop - planes.start, :, :])
             wanted = self._array[..., planes, y + y0 : y + y1, x + x0 : x + x1]
-            reads.append(target.write(wanted))
+            read = partial(target.write, wanted)
+            reads.append((read(), read))
         try:
-            for read in reads:
-                read.result()
+            for started, read in reads:
+                finish(started, read)
         except ValueError as error:
             raise self._unreadable(error) from error
         return voxels if self._table is None else self._table[voxels]

@@ -35,6 +35,8 @@ class Run:
     """Input hash of every slab."""
     stores: dict[str, Store]
     """Where each output goes, by its URI."""
+    slabs_in_place: set[int]
+    """Slabs whose records have been looked at: blocks beside each other need the same ones."""
 
     @classmethod
     def of(cls, process: Store, plan: Plan, transforms: Transforms, volume: Volume) -> Run:
@@ -46,6 +48,7 @@ class Run:
             volume=volume,
             slab_hashes=units.slab_hashes(plan, transforms, volume),
             stores={output.uri: open_store(output.uri) for output in volume.outputs},
+            slabs_in_place=set(),
         )
 
     def block_hash(self, level: int, block: int) -> str:
@@ -58,16 +61,14 @@ class Run:
         Raises:
             TransientError: a slab of the block is missing or stale.
         """
-        missing = [
-            slab
-            for slab in self.volume.slabs_of_block(block)
-            if not records.is_done(self.process, "tile", str(slab), self.slab_hashes[slab])
-        ]
+        unseen = [slab for slab in self.volume.slabs_of_block(block) if slab not in self.slabs_in_place]
+        missing = units.not_done(self.process, "tile", unseen, lambda slab: self.slab_hashes[slab])
         if missing:
             raise TransientError(
                 f"block {block} must have all its slabs tiled with the current transforms; got no such slab "
                 f"{', '.join(map(str, missing))} in {self.plan.locations.tmp_uri}. Run tile again."
             )
+        self.slabs_in_place.update(unseen)
         return TileSource(open_store(self.plan.locations.tmp_uri), self.volume, tiles, n_threads)
 
 

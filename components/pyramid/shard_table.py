@@ -9,12 +9,11 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from components.shared.compression import EM_RATIOS
 from components.shared.errors import UserError
 from components.shared.grid import BLOCK, LEVELS_PER_PASS, SizeXyz, ceil_div
 
 BYTES = {"uint8": 1, "int8": 1, "uint16": 2, "int16": 2, "uint32": 4, "int32": 4, "float32": 4, "uint64": 8}
-EM_RATIOS = {"jpeg": 0.21, "png": 0.67, "raw+gzip": 0.82}
-"""Encoded over raw bytes of FIB-SEM images, measured on chunks of 64^3; JPEG at quality 80."""
 
 Verdict = Literal["own", "shared", "scattered"]
 

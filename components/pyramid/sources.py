@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from itertools import product
 from typing import Any, Protocol
 
@@ -13,9 +14,10 @@ from numpy.typing import NDArray
 
 from components.pyramid.downsample import Voxels, halve, steps_of
 from components.shared import records
+from components.shared.arrays import finish
 from components.shared.errors import TransientError
 from components.shared.grid import PyramidPass, SizeXyz, ceil_div
-from components.shared.storage import ObjectMissingError, Store, checksum, join_uri
+from components.shared.storage import ObjectChangedError, ObjectMissingError, Store, join_uri
 from components.shared.tiles import tile_array_spec
 from components.shared.volume import TileArray, Volume
 
@@ -55,8 +57,8 @@ class TileSource:
         )
         spec = tile_array_spec(volume, tiles, tmp.kvstore(tiles.key))
         try:
-            # tensorstore has no types.
-            self._array: Any = ts.open(spec, open=True, read=True, context=context).result()
+            opening = partial(ts.open, spec, open=True, read=True, context=context)
+            self._array = finish(opening(), opening)
         except ValueError as error:
             raise TransientError(
                 f"the aligned stack must be an array of this volume's size; cannot open {self._uri}: "
@@ -71,10 +73,11 @@ class TileSource:
         for slab in range(z0 // depth, ceil_div(z1, depth)):
             first, end = max(slab * depth, z0), min((slab + 1) * depth, z1)
             target = ts.array(voxels[..., first - z0 : end - z0, :, :])
-            reads.append((slab, target.write(self._array[..., first:end, y0:y1, x0:x1])))
-        for slab, read in reads:
+            start = partial(target.write, self._array[..., first:end, y0:y1, x0:x1])
+            reads.append((slab, start, start()))
+        for slab, start, read in reads:
             try:
-                read.result()
+                finish(read, start)
             except (ValueError, IndexError) as error:
                 raise self._unreadable(slab, error) from error
         return voxels
@@ -150,17 +153,15 @@ class ExactSource:
         record = records.read_record(self._process, f"pyramid/{level}", str(number))
         key = exact_key(self._finer, self._tiles, number, layer)
         outputs = record.outputs if record and record.input_hash == self._input_hash(number) else ()
-        recorded = next((output.crc32c for output in outputs if output.key == key), None)
+        recorded = next((output.crc32c for output in outputs if output.key == key), "none")
         try:
-            data = self._process.read(key)
-        except ObjectMissingError:
-            data = b""
-        if recorded != checksum(data):
+            data = self._process.read(key, recorded)
+        except (ObjectMissingError, ObjectChangedError):
             raise TransientError(
                 f"block {number} of level {level} must be written before coarser levels; it is missing or "
                 f"damaged in {join_uri(self._process.uri, key)}. Run pyramid --level {level} --blocks "
                 f"{number}-{number} again."
-            )
+            ) from None
         layer_voxels = empty_voxels(self._tiles, (bounds[1] - bounds[0])[::-1])
         return np.frombuffer(data, dtype=layer_voxels.dtype).reshape(layer_voxels.shape)
 

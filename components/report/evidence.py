@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from components.report.pairs import PairTally
 from components.report.slice_table import SliceRow
-from components.shared.documents import Plan, Transforms
+from components.report.timings import StepTime
+from components.shared.documents import Plan, Transforms, Trends
 from components.shared.preview import Preview
 
 
@@ -20,6 +21,8 @@ class Evidence:
     n_chunks_matched: int = 0
     transforms: Transforms | None = None
     preview: Preview | None = None
+    trends: Trends | None = None
     rows: list[SliceRow] = field(default_factory=list)
+    times: tuple[StepTime, ...] = ()
     unreadable: list[str] = field(default_factory=list)
     """Sentences on documents that are there and cannot be read."""

@@ -3,42 +3,66 @@
 from __future__ import annotations
 
 import logging
+import os
 
 import click
 
+from components.report.artifacts import markdown_of, metrics_of, write_artifact, write_metrics
 from components.report.evidence import Evidence
+from components.report.notice import notice_of, notice_without_plan
 from components.report.page import render
 from components.report.reading import Pictures, gather, read_plan
 from components.report.sections import SectionPair, make_sections
 from components.report.status import RunStatus, parse_status
 from components.report.strips import Strip, make_strips
-from components.report.summary import RunDocument, summarise
+from components.report.summary import RUN_KEY, RunDocument, summarise
+from components.report.telling import tell
 from components.report.tiles_removal import remove_tiles
 from components.shared.command import StepCommand
 from components.shared.completeness import Problem
+from components.shared.config import RunConfig
 from components.shared.errors import TransientError, UserError
 from components.shared.publication import publish, withdraw, withdraw_unwritten
+from components.shared.reading import read_document
+from components.shared.run_buckets import part_uri
 from components.shared.storage import Store, join_uri, open_store
-from components.shared.verification import Verification, is_untouched, read_blocks, verify
+from components.shared.verification import Verification, hash_of, is_untouched, read_blocks, verify
 from components.shared.volume import Volume, volume_of
 
 logger = logging.getLogger(__name__)
 
+PAGE_KEY = "report/index.html"
+"""Key below the process URI."""
+
 
 @click.command(cls=StepCommand)
 @click.option("--output", required=True, help="gs:// URI or folder that receives the results.")
+@click.option("--email", default="", help=RunConfig.model_fields["email"].description)
+@click.option("--webhook", default="", help=RunConfig.model_fields["webhook"].description)
 @click.option(
     "--status", required=True, help="How the steps before ended: KFP's final status, or Argo's word."
 )
-def main(output: str, status: str) -> None:
+@click.option("--page-out", default="", help="File that receives the report, for KFP's console.")
+@click.option("--markdown-out", default="", help="File that receives a few lines, for KFP's console.")
+@click.option("--executor-input", default="", help="JSON that says where KFP collects figures.")
+def main(
+    output: str,
+    email: str,
+    webhook: str,
+    status: str,
+    page_out: str,
+    markdown_out: str,
+    executor_input: str,
+) -> None:
     """Prove that the volume is complete, publish it, and say how the run went; also after a failure."""
-    process = open_store(join_uri(output, "process"))
+    process = open_store(part_uri(output, "process"))
     plan = read_plan(process)
+    run_status = parse_status(status)
     if plan is None:
         logger.info("no plan in %s: the input was refused, so there is nothing to report", process.uri)
+        tell(notice_without_plan(output, run_status), email, webhook, os.environ)
         return
     evidence = gather(process, plan)
-    run_status = parse_status(status)
     volume = volume_of(plan, evidence.transforms) if evidence.transforms else None
     verification = look_at(evidence, volume, run_status, process)
     run = write_page(evidence, run_status, volume, verification, process)
@@ -46,11 +70,18 @@ def main(output: str, status: str) -> None:
         publish(volume)
         for uri in withdraw_unwritten(volume, plan.locations):
             logger.warning("%s is of an earlier run and no longer shown; remove it if it is not needed", uri)
-    process.write("run.json", run.to_json())
+    process.write(RUN_KEY, run.to_json())
+    if page_out:
+        write_artifact(page_out, process.read(PAGE_KEY).decode())
+    if markdown_out:
+        write_artifact(markdown_out, markdown_of(run, evidence, join_uri(process.uri, PAGE_KEY)))
+    if executor_input:
+        write_metrics(executor_input, metrics_of(run, evidence))
     for sentence in run.summary:
         logger.info("%s", sentence)
     if run.complete and not plan.config.keep_tiles:
         logger.info("removed %d files of aligned tiles", remove_tiles(plan, process))
+    tell(notice_of(run), email, webhook, os.environ)
     if not run.complete and run.state != "failed":
         raise incomplete(verification.problems, output)
 
@@ -65,13 +96,22 @@ def look_at(evidence: Evidence, volume: Volume | None, status: RunStatus, proces
         problem = Problem("the slices have no transforms, so there is no volume", cured_by_retry=True)
         return Verification((problem,) if status.state != "failed" else (), ())
     blocks = read_blocks(evidence.plan, evidence.transforms, volume, process)
-    verification = verify(volume, blocks)
+    verification = verify(volume, blocks, has_opened=hash_of(blocks) == published_hash(process))
     if verification.problems and not is_untouched(blocks):
         for uri in withdraw(volume):
             logger.warning("withdrew the info of %s: it no longer holds one whole volume", uri)
     if status.state == "failed":
         return Verification((), ())
     return verification
+
+
+def published_hash(process: Store) -> str | None:
+    """What the volume that an earlier run has proven and published depends on."""
+    try:
+        run = read_document(process, RUN_KEY, RunDocument)
+    except UserError:  # there is none, or it is of another version
+        return None
+    return run.volume_hash if run.complete else None
 
 
 def write_page(
@@ -86,16 +126,16 @@ def write_page(
         if evidence.preview is not None:
             scale = evidence.plan.thumbnail_scale
             strips = make_strips(evidence.preview.worst, evidence.transforms, scale, pictures.picture)
-    run = summarise(evidence, status, volume, verification.problems, verification.outputs)
-    process.write("report/index.html", render(run, evidence, sections, strips).encode())
-    logger.info("the report lies in %s/report/index.html", process.uri)
+    run = summarise(evidence, status, volume, verification)
+    process.write(PAGE_KEY, render(run, evidence, sections, strips).encode())
+    logger.info("the report lies in %s/%s", process.uri, PAGE_KEY)
     return run
 
 
 def incomplete(problems: tuple[Problem, ...], output: str) -> UserError | TransientError:
     """The error of a run that ended without a whole volume."""
     first = "; ".join(problem.sentence for problem in problems[:2])
-    report = join_uri(output, "process", "report", "index.html")
+    report = join_uri(part_uri(output, "process"), "report", "index.html")
     what = f"the volume must be complete; {first}. The report is {report}."
     if all(problem.cured_by_retry for problem in problems):
         return TransientError(f"{what} Start the run again: only what is missing is made.")

@@ -9,18 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jinja2
-import numpy as np
-from numpy.typing import NDArray
 
 from components.report.bad_slices import bad_slices, decision_line
 from components.report.check import STOPPED, way_on
 from components.report.evidence import Evidence
-from components.report.figures import Curve, Panel, curves_svg, section_png
+from components.report.figures import picture_uri
 from components.report.reslice import Section
 from components.report.sections import SectionPair
-from components.report.slice_table import SliceRow, column, worst_first
+from components.report.slice_table import SliceRow, worst_first
+from components.report.stack_facts import stack_facts, volume_facts
 from components.report.strips import Strip
 from components.report.summary import RunDocument, command_of, count, megabytes
+from components.report.timings import time_text
+from components.report.tracks import correlation_svg, tracks_svg
+from components.report.verdict import verdict_of
 
 ROWS_AT_FIRST = 200
 """The table shows this many slices, worst first, until more are asked for."""
@@ -67,11 +69,14 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["png"] = lambda section: section_png(section.values, section.known)
+    environment.filters["picture"] = lambda section: picture_uri(section.values, section.known)
     environment.filters["aspect"] = _aspect
     rows = [_cells(row) for row in worst_first(evidence.rows)]
     return environment.get_template("page.html.j2").render(
         run=run,
+        verdict=verdict_of(run, evidence),
+        facts=stack_facts(evidence),
+        outputs=volume_facts(run, evidence),
         evidence=evidence,
         config=run.config.model_dump(mode="json"),
         command=command_of(run.config),
@@ -81,8 +86,8 @@ def render(
         preview=evidence.preview,
         way_on=way_on(evidence),
         stopped=run.error == STOPPED,
-        correlation=_correlation_svg(evidence),
-        tracks=_tracks_svg(evidence.rows),
+        correlation=correlation_svg(evidence),
+        tracks=tracks_svg(evidence.rows),
         columns=_COLUMNS,
         bad_slices=bad_slices(evidence.rows)[:MOST_BAD],
         n_bad=len(bad_slices(evidence.rows)),
@@ -92,49 +97,8 @@ def render(
         refused=evidence.pairs.refused[:MOST_REFUSED],
         count=count,
         megabytes=megabytes,
+        time_text=time_text,
     )
-
-
-def _correlation_svg(evidence: Evidence) -> str:
-    """Of the slices that are shown where there is a preview, else of the pairs as they were matched."""
-    preview, rows = evidence.preview, evidence.rows
-    if preview is not None:
-        panels = [
-            Panel(label, [Curve("before", _known(before)), Curve("after", _known(after))])
-            for label, before, after in (
-                ("NCC, next", preview.ncc_next_before, preview.ncc_next_after),
-                ("next but one", preview.ncc_second_before, preview.ncc_second_after),
-            )
-        ]
-        return _curves(range(preview.first_z, preview.first_z + len(preview.ncc_next_after)), panels)
-    before, after = Curve("before", column(rows, "ncc_before")), Curve("after", column(rows, "ncc_after"))
-    return _svg(rows, [Panel("NCC", [before, after])])
-
-
-def _tracks_svg(rows: Sequence[SliceRow]) -> str:
-    shifts = [Curve("x", column(rows, "dx_px")), Curve("y", column(rows, "dy_px"))]
-    panels = [Panel("shift, px", shifts)]
-    for label, name in (
-        ("rotation, °", "rotation_deg"),
-        ("scale, ppm", "scale_ppm"),
-        ("step, px", "step_px"),
-    ):
-        panels.append(Panel(label, [Curve(name, column(rows, name))]))
-    return _svg(rows, panels)
-
-
-def _known(values: Sequence[float | None]) -> NDArray[np.float64]:
-    return np.array([np.nan if value is None else value for value in values], np.float64)
-
-
-def _svg(rows: Sequence[SliceRow], panels: Sequence[Panel]) -> str:
-    return _curves([row.z for row in rows], panels)
-
-
-def _curves(z: Sequence[int], panels: Sequence[Panel]) -> str:
-    """The panels that there are values for; empty where there are none."""
-    known = [panel for panel in panels if any(np.isfinite(curve.values).any() for curve in panel.curves)]
-    return curves_svg(z, known) if known else ""
 
 
 def _aspect(section: Section) -> str:

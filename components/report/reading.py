@@ -6,13 +6,25 @@ from collections.abc import Iterator
 
 from components.report.evidence import Evidence
 from components.report.slice_table import read_rows
-from components.shared.documents import PLAN_KEY, SLICES_KEY, TRANSFORMS_KEY, AlignRecord, Plan, Transforms
+from components.report.timings import STEPS, StepTime, raw_bytes, step_times
+from components.shared.documents import (
+    PLAN_KEY,
+    SLICES_KEY,
+    TRANSFORMS_KEY,
+    TRENDS_KEY,
+    AlignRecord,
+    Plan,
+    Transforms,
+    Trends,
+)
 from components.shared.errors import UserError
 from components.shared.preview import PREVIEW_KEY, Preview
 from components.shared.reading import AnyDocument, read_document
 from components.shared.storage import Store
 from components.shared.thumbnails import Thumbnail, Thumbnails
 from components.shared.units import chunks
+
+RECORDS_PREFIX = "records/"
 
 
 def read_plan(process: Store) -> Plan | None:
@@ -35,7 +47,10 @@ def gather(process: Store, plan: Plan) -> Evidence:
             evidence.pairs.add(record)
             evidence.n_chunks_matched += 1
     evidence.transforms = _transforms(process, evidence)
+    if evidence.transforms is not None:
+        evidence.trends = _optional(process, TRENDS_KEY, Trends, evidence)
     evidence.preview = _preview(process, evidence)
+    evidence.times = _times(process, plan)
     if evidence.transforms is not None and process.stat(SLICES_KEY) is not None:
         try:
             evidence.rows = read_rows(process.read(SLICES_KEY).decode().splitlines(), plan)
@@ -87,6 +102,17 @@ class Pictures:
             if str(error) not in self._evidence.unreadable:
                 self._evidence.unreadable.append(str(error))
             return None
+
+
+def _times(process: Store, plan: Plan) -> tuple[StepTime, ...]:
+    planned = process.stat(PLAN_KEY)
+    records_s: dict[str, list[float]] = {step: [] for step in STEPS}
+    for stat in process.list(RECORDS_PREFIX):
+        step = stat.key.removeprefix(RECORDS_PREFIX).partition("/")[0]
+        if step in records_s:
+            records_s[step].append(stat.written_s or 0.0)
+    planned_s = planned.written_s or 0.0 if planned else 0.0
+    return step_times(planned_s, records_s, raw_bytes(plan))
 
 
 def _optional(process: Store, key: str, kind: type[AnyDocument], evidence: Evidence) -> AnyDocument | None:

@@ -31,7 +31,9 @@ class SliceRow:
     dx_px: float = math.nan
     dy_px: float = math.nan
     rotation_deg: float = math.nan
+    rotation_sigma_deg: float = math.nan
     scale_ppm: float = math.nan
+    scale_sigma_ppm: float = math.nan
     n_edges: int = 0
     residual_px: float = math.nan
     step_px: float = math.nan

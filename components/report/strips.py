@@ -14,7 +14,7 @@ from components.shared.documents import SliceTransform, Transforms
 from components.shared.geometry import Matrix, scaled_from_full, transform_points
 from components.shared.preview import WorstSlice
 
-N_STRIPS = 8
+N_STRIPS = 20
 SIDE_PX = 200
 """Longest side of a picture in a strip."""
 

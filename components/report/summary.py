@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
@@ -14,11 +14,14 @@ from components.report.check import STOPPED, stopped_the_run
 from components.report.evidence import Evidence
 from components.report.slice_table import column, largest, median
 from components.report.status import RunStatus
-from components.shared.completeness import OutputSummary, Problem
+from components.shared.completeness import OutputSummary
 from components.shared.config import RunConfig
 from components.shared.documents import Document, Transforms
+from components.shared.verification import Verification
 from components.shared.volume import Volume
 
+RUN_KEY = "run.json"
+"""Key below the process URI."""
 _PACKAGES = {
     "fibstack": "fibstack",
     "numpy": "numpy",
@@ -50,6 +53,8 @@ class RunDocument(Document):
     volume_size_xyz: tuple[int, int, int] | None
     levels: tuple[int, ...]
     outputs: tuple[OutputSummary, ...]
+    volume_hash: str
+    """Of all that the volume depends on; empty where there is none."""
     versions: dict[str, str]
     config: RunConfig
     summary: tuple[str, ...]
@@ -95,8 +100,7 @@ def summarise(
     evidence: Evidence,
     status: RunStatus,
     volume: Volume | None,
-    problems: Sequence[Problem],
-    outputs: Sequence[OutputSummary],
+    verification: Verification,
 ) -> RunDocument:
     """The run document; a run is complete when no step failed and the volume was found without a problem."""
     rows, transforms = evidence.rows, evidence.transforms
@@ -105,8 +109,12 @@ def summarise(
     document = RunDocument(
         state=status.state,
         error=STOPPED if stopped else status.error,
-        complete=status.state != "failed" and volume is not None and not problems,
-        problems=(*(_sentence(c) for c in clauses), *(p.sentence for p in problems), *evidence.unreadable),
+        complete=status.state != "failed" and volume is not None and not verification.problems,
+        problems=(
+            *(_sentence(c) for c in clauses),
+            *(p.sentence for p in verification.problems),
+            *evidence.unreadable,
+        ),
         n_slices=len(evidence.plan.slices),
         n_missing=len(evidence.plan.missing_z),
         n_replaced=_n_replaced(transforms),
@@ -118,7 +126,8 @@ def summarise(
         largest_step_px=largest(column(rows, "step_px")),
         volume_size_xyz=volume.size_xyz if volume else None,
         levels=tuple(volume.outputs[0].levels) if volume else (),
-        outputs=tuple(outputs),
+        outputs=verification.outputs,
+        volume_hash=verification.volume_hash,
         versions=versions(),
         config=evidence.plan.config,
         summary=(),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from components.shared.documents import Plan
 from components.shared.records import Output, read_record
-from components.shared.storage import Store, join_uri, open_store
+from components.shared.storage import Stat, Store, join_uri, open_store
 from components.shared.tiles import METADATA_KEY
 from components.shared.volume import RAW_TILES_KEY, TILES_KEY
+
+_RECORDS = "records/tile/"
+_IN_FLIGHT = 16
+"""A slab of large slices is one slice, so there may be tens of thousands, and a bucket takes its time."""
 
 
 def remove_tiles(plan: Plan, process: Store) -> int:
@@ -16,21 +20,24 @@ def remove_tiles(plan: Plan, process: Store) -> int:
 
     No other file of the tmp folder is touched, and none outside the arrays, whatever a record says.
     """
-    outputs = list(_tile_outputs(process))
     n_removed = 0
-    for key in (TILES_KEY, RAW_TILES_KEY):
-        array = open_store(join_uri(plan.locations.tmp_uri, key))
-        recorded = {output.key for output in outputs if output.uri == array.uri}
-        # The metadata go last: an array that is only partly removed can still be read.
-        for file in sorted(recorded, key=lambda file: (file == METADATA_KEY, file)):
-            array.delete(file)
-        n_removed += len(recorded)
+    with ThreadPoolExecutor(_IN_FLIGHT) as pool:
+        outputs = [
+            output
+            for some in pool.map(lambda found: _tile_outputs(process, found), process.list(_RECORDS))
+            for output in some
+        ]
+        for key in (TILES_KEY, RAW_TILES_KEY):
+            array = open_store(join_uri(plan.locations.tmp_uri, key))
+            recorded = {output.key for output in outputs if output.uri == array.uri}
+            list(pool.map(array.delete, sorted(recorded - {METADATA_KEY})))
+            if METADATA_KEY in recorded:  # last: an array that is only partly removed can still be read
+                array.delete(METADATA_KEY)
+            n_removed += len(recorded)
     return n_removed
 
 
-def _tile_outputs(process: Store) -> Iterator[Output]:
-    for found in process.list("records/tile/"):
-        unit = found.key.removeprefix("records/tile/").removesuffix(".json")
-        record = read_record(process, "tile", unit)
-        if record is not None:
-            yield from record.outputs
+def _tile_outputs(process: Store, found: Stat) -> tuple[Output, ...]:
+    """What a slab's record says was written; nothing where the record does not verify."""
+    record = read_record(process, "tile", found.key.removeprefix(_RECORDS).removesuffix(".json"))
+    return record.outputs if record is not None else ()

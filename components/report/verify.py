@@ -19,6 +19,7 @@ from components.shared.documents import PLAN_KEY
 from components.shared.errors import UserError
 from components.shared.outputs import metadata_files, scale_at
 from components.shared.records import Output
+from components.shared.run_buckets import part_uri
 from components.shared.storage import Store, join_uri, open_store
 from components.shared.units import slabs_to_do
 from components.shared.verification import Written, read_written, verify
@@ -64,7 +65,8 @@ def main(output: str, n_sampled: int, full: bool) -> None:
     if problems:
         raise UserError(
             f"the volume must be as its records say; got {len(problems)} faults in {output}. "
-            f"Give the command that wrote it again: only damaged parts are made anew."
+            f"Remove the files that are named and give the command that wrote them again: only they are "
+            f"made anew."
         )
     click.echo("Every file is there and whole.")
 
@@ -75,11 +77,11 @@ def _read_finished(output: str) -> Written:
     Raises:
         UserError: there are none, or they are of a volume in another place.
     """
-    process = open_store(join_uri(output, "process"))
+    process = open_store(part_uri(output, "process"))
     if process.stat(PLAN_KEY) is None:
         raise UserError(f"verify must be given the output of a run; got no process/plan.json in {output}.")
     written = read_written(process)
-    if open_store(written.plan.config.output).uri != open_store(output).uri:
+    if open_store(written.plan.locations.process_uri).uri != process.uri:
         raise UserError(
             f"a volume must be verified where it was written, since its records name the place; got "
             f"{output}, written as {written.plan.config.output}. Move it back."

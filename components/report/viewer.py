@@ -73,24 +73,27 @@ class Note:
 
 def notes_of(transforms: Transforms, finest_scale: dict[str, Any]) -> list[Note]:
     """A note on each slice that is not good, or of which something else is shown."""
-    first_z, offset = transforms.slices[0].z, finest_scale["voxel_offset"][2]
-    # Where level 0 is not written, a voxel holds a power of two of slices.
-    per_voxel = 1
-    while ceil_div(len(transforms.slices), per_voxel) > finest_scale["size"][2]:
-        per_voxel *= 2
-
-    def in_voxels(z: int) -> float:
-        return float(offset + (z - first_z) / per_voxel)
-
     return [
         Note(
             s.z,
-            (in_voxels(s.z), in_voxels(s.z + 1)),
+            (
+                slice_in_voxels(s.z, transforms, finest_scale),
+                slice_in_voxels(s.z + 1, transforms, finest_scale),
+            ),
             f"{s.description}{f' ({s.evidence})' if s.evidence else ''}",
         )
         for s in transforms.slices
         if s.verdict != "good" or s.action != "keep"
     ]
+
+
+def slice_in_voxels(z: float, transforms: Transforms, finest_scale: dict[str, Any]) -> float:
+    """Where a slice begins along z, in voxels of the finest level that is there."""
+    # Where level 0 is not written, a voxel holds a power of two of slices.
+    per_voxel = 1
+    while ceil_div(len(transforms.slices), per_voxel) > finest_scale["size"][2]:
+        per_voxel *= 2
+    return float(finest_scale["voxel_offset"][2] + (z - transforms.slices[0].z) / per_voxel)
 
 
 def viewer_state(

@@ -11,6 +11,7 @@ from components.shared.command import StepCommand
 from components.shared.documents import TRANSFORMS_KEY, Transforms
 from components.shared.errors import UserError
 from components.shared.reading import AnyDocument, read_document
+from components.shared.run_buckets import part_uri
 from components.shared.storage import join_uri, open_store
 
 
@@ -23,7 +24,7 @@ def main(output: str, truth_uri: str) -> None:
     OUTPUT is what `fibstack run --output` wrote to; TRUTH_JSON is the truth.json of `fibstack sample`.
     Slices that the run did not find good are left out and counted.
     """
-    transforms = _read(join_uri(output, "process", TRANSFORMS_KEY), Transforms)
+    transforms = _read(join_uri(part_uri(output, "process"), TRANSFORMS_KEY), Transforms)
     truth = _read(truth_uri, Truth)
     recovered = {s.z: np.array(s.matrix) for s in transforms.slices if s.verdict == "good"}
     true = {s.z: np.array(s.matrix) for s in truth.slices if s.defect != "missing"}

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
+import multiprocessing
+import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,20 +19,53 @@ import click
 
 from components.shared.errors import FibstackError
 
+CLEAN_UP_S = 3
+"""So long after SIGTERM, a program that has not ended by itself is ended."""
+_TERMINATED = 128 + signal.SIGTERM
+
 
 class StepCommand(click.Command):
     """A click command that answers a `FibstackError` with its sentence and its exit code."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401 - click's signature
+        # As `fibstack` has it: click keeps the names that a command was first called with.
+        settings.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
+        super().__init__(*args, **settings)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
         logging.basicConfig(
             level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
         )
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        _end_when_told()
         try:
             return super().invoke(ctx)
         except FibstackError as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(error.exit_code)
+
+
+@functools.cache  # once for a process
+def _end_when_told() -> None:
+    """Leave soon after SIGTERM, whatever the program is doing: a spot machine is taken away in seconds.
+
+    The main thread is told first, so that it can clean up. But it may be in native code, or wait for threads
+    that are; then the process ends all the same. What it was writing is not there, as after a power cut.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
+    threading.Thread(target=_end_after_sigterm, args=(reader,), daemon=True).start()
+
+
+def _end_after_sigterm(signals: int) -> None:
+    """End this process and its workers some time after a SIGTERM has come through a pipe."""
+    while os.read(signals, 1) != bytes([signal.SIGTERM]):
+        pass
+    time.sleep(CLEAN_UP_S)
+    for worker in multiprocessing.active_children():
+        worker.kill()
+    os._exit(_TERMINATED)
 
 
 def write_parameter(path: str, value: str | Sequence[str]) -> None:

@@ -31,6 +31,8 @@ class Block:
     index: int
     record: Record | None
     expected_hash: str
+    overwritten: tuple[Output, ...] = ()
+    """Its files that hold something else since the block was sealed."""
 
     @property
     def is_done(self) -> bool:
@@ -63,6 +65,14 @@ def check_blocks(blocks: Sequence[Block]) -> list[Problem]:
     if not undone:
         return []
     return [Problem(f"{len(undone)} of {len(blocks)} blocks have no valid record: {_first(undone)}", True)]
+
+
+def check_overwritten(blocks: Sequence[Block]) -> list[Problem]:
+    """The complaint about files that hold something else than was written, if there are any."""
+    files = [f"{output.uri}/{output.key}" for block in blocks for output in block.overwritten]
+    if not files:
+        return []
+    return [Problem(f"{len(files)} files were written over since their record: {_first(files)}", True)]
 
 
 def shards_of(blocks: Sequence[Block], root: str) -> dict[str, Output]:

@@ -13,10 +13,12 @@ import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from components.shared.errors import ConfigError
+from components.shared.run_buckets import run_buckets_output
 
 ALIASES = {
     "clip-limit": "clip_limit",
@@ -25,6 +27,11 @@ ALIASES = {
     "project_id": "project",
 }
 """Keys of the older workflow's configuration and what they are called here."""
+
+MAX_SLICES = 1_000_000
+"""A hundred times the longest stacks; what is kept for each slice still fits."""
+_SHOWN_LENGTH = 100
+"""Characters of a refused value that are shown."""
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -48,11 +55,16 @@ class RunConfig(BaseModel):
     output: str = Field(min_length=1, description="gs:// URI or folder that receives the results.")
     project: str = Field("", description="Google Cloud project that pays for requests.")
     email: str = Field("", description="Address that is told when the run ends.")
+    webhook: str = Field("", description="http(s) address that gets a JSON message when the run ends.")
     more_channels: tuple[str, ...] = Field(
         (),
         max_length=15,
         description="Name patterns of further channels; each is warped as the slices of image are.",
     )
+    crop: tuple[int, ...] = Field(
+        (), description="Part of each picture that is used: [x, y, width, height] in px; empty: all of it."
+    )
+    invert: bool = Field(False, description="Turn the grey levels of image round: tissue dark on bright.")
     resolution: tuple[_Finite, _Finite, _Finite] = Field(
         (8.0, 8.0, 8.0), description="Size of a voxel in nm: one number, or [x, y, z]."
     )
@@ -114,6 +126,22 @@ class RunConfig(BaseModel):
             raise ValueError("must be between 0 and 1,000,000 nm")
         return value
 
+    @field_validator("crop")
+    @classmethod
+    def _crop_is_a_rectangle(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if value and not (len(value) == 4 and min(value[:2]) >= 0 and min(value[2:]) >= 1):
+            raise ValueError(
+                "must be [x, y, width, height] in px, x and y 0 or more, width and height 1 or more"
+            )
+        return value
+
+    @field_validator("webhook")
+    @classmethod
+    def _webhook_holds_no_secret(cls, value: str) -> str:
+        if value:
+            check_webhook(value)
+        return value
+
     @field_validator("image")
     @classmethod
     def _pattern_names_one_number(cls, value: str) -> str:
@@ -147,7 +175,31 @@ class RunConfig(BaseModel):
     def _range_is_not_empty(self) -> RunConfig:
         if self.minz > self.maxz:
             raise ValueError(f"minz must not exceed maxz; got minz {self.minz} and maxz {self.maxz}")
+        if self.maxz - self.minz >= MAX_SLICES:
+            got = f"got minz {self.minz} and maxz {self.maxz}"
+            raise ValueError(f"minz to maxz must be at most {MAX_SLICES:,} slices; {got}")
         return self
+
+
+_SECRET_WEBHOOKS = ("slack.com", "discord.com", "office.com", "powerplatform.com", "googleapis.com")
+"""Where whoever knows the address may post."""
+
+
+def check_webhook(address: str) -> None:
+    """Refuse what is no address on the web, or one that is itself a secret: parameters are shown to many.
+
+    Raises:
+        ValueError: it must not be in a configuration.
+    """
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname or not address.isprintable():
+        raise ValueError("must be an address such as https://host/path")
+    is_secret = any(f".{parts.hostname}".endswith(f".{host}") for host in _SECRET_WEBHOOKS)
+    if is_secret or "@" in parts.netloc:
+        raise ValueError("must hold no secret, since parameters are shown; give it as FIBSTACK_WEBHOOK_URL")
 
 
 _PATTERN = re.compile(r"[A-Za-z0-9._/ +=@,-]*%(0[1-9])?d[A-Za-z0-9._/ +=@,-]*")
@@ -178,6 +230,9 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
         >>> given = {"source": "s", "image": "%d.png", "minz": 0, "maxz": 1, "output": "o"}
         >>> parse_config({**given, "clip-limit": 0}).clip_limit
         0.0
+        >>> own = {**given, "source": "em", "id": "run1", "project": "p", "output": ""}
+        >>> parse_config(own).output
+        'gs://em_*_run1'
     """
     named: dict[str, Any] = {}
     for key, value in values.items():
@@ -187,6 +242,8 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
                 f"'{name}' must be given once; got it twice, also as '{key}'. Remove one of them."
             )
         named[name] = value
+    if not named.get("output"):
+        named |= _own_buckets(named)
     for key in named:
         if key not in RunConfig.model_fields:
             close = difflib.get_close_matches(key, RunConfig.model_fields, n=1)
@@ -202,6 +259,17 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
         raise ConfigError(_sentence(error)) from None
 
 
+def _own_buckets(values: Mapping[str, Any]) -> dict[str, str]:
+    """Source and output of a run that has no output but names itself, its project and the slices' bucket."""
+    source, run_id = str(values.get("source", "")), str(values.get("id", ""))
+    if not (run_id and values.get("project")):
+        return {}
+    output = run_buckets_output(source, run_id)
+    if output is None:
+        return {}
+    return {"source": source if "://" in source else f"gs://{source}", "output": output}
+
+
 def _sentence(error: ValidationError) -> str:
     """The first complaint of pydantic as one sentence with the key and the value."""
     first = error.errors(include_url=False)[0]
@@ -211,6 +279,7 @@ def _sentence(error: ValidationError) -> str:
         return f"'{key}' must be given. Add '{key}: ...' to the configuration or --{key} to the command."
     if not key:
         return f"{rule}. Change the configuration."
-    return (
-        f"'{key}': {rule[0].lower()}{rule[1:]}; got {first['input']!r}. Change '{key}' in the configuration."
-    )
+    got = "one that may be a secret" if key == "webhook" else repr(first["input"])
+    if len(got) > _SHOWN_LENGTH:
+        got = f"{got[:_SHOWN_LENGTH]}..."
+    return f"'{key}': {rule[0].lower()}{rule[1:]}; got {got}. Change '{key}' in the configuration."

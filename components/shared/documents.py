@@ -47,6 +47,7 @@ class ChannelFile(Document):
     size_bytes: int
     n_channels: int
     crc32c: str | None = None
+    modified_ns: int | None = None
 
 
 class SourceSlice(Document):
@@ -57,8 +58,12 @@ class SourceSlice(Document):
     """Name of the file below the source."""
     size_bytes: int
     width_px: int
+    """Of the part that is used, as the height."""
     height_px: int
     crc32c: str | None = None
+    """Of the file's content, where the listing tells: in buckets."""
+    modified_ns: int | None = None
+    """When the file was last written, where the listing tells: in folders."""
     n_channels: int = 1
     """In the file: 3 are red, green and blue, a fourth is alpha."""
     more_channels: tuple[ChannelFile, ...] = ()
@@ -102,6 +107,17 @@ class Override(Document):
         return tuple(name for name, value in self if name != "z" and value is not None and value is not False)
 
 
+class Reading(Document):
+    """How the numbers in the files become the grey levels of the slices."""
+
+    crop: tuple[int, int, int, int] | None = None
+    """x, y, width and height in px of the part of each picture that is used; None: all of it."""
+    invert: bool = False
+    """Whether the grey levels of `image` are turned round."""
+    values: tuple[tuple[float, float], ...] = ()
+    """What becomes 0 and 65535, of each file of a slice; empty for integers of 8 and 16 bit."""
+
+
 class Plan(Document):
     """`process/plan.json`: the input, and how it is worked on."""
 
@@ -109,6 +125,7 @@ class Plan(Document):
     config: RunConfig
     locations: Locations
     pixel_type: PixelType
+    reading: Reading = Reading()
     slices: tuple[SourceSlice, ...]
     """Present slices, z ascending."""
     missing_z: tuple[int, ...]
@@ -254,6 +271,10 @@ class SliceTransform(Document):
     """1-sigma of the slice's position against the middle of its part of the stack."""
     step_sigma_px: float = 0.0
     """1-sigma of the step from the slice before."""
+    rotation_sigma_deg: float = 0.0
+    """1-sigma of the rotation, against the middle of its part of the stack."""
+    scale_sigma_ppm: float = 0.0
+    """1-sigma of the scale, against the same."""
     n_edges: int
     """Accepted pairs of this slice."""
     edge_weight: float
@@ -289,6 +310,8 @@ class Transforms(Document):
     volume_size_xyz: SizeXyz
     volume_origin_xyz_px: tuple[int, int, int]
     """Position of voxel (0, 0, 0) in the frame of the solve; its z is the number of the first slice."""
+    slice_origin_xy_px: tuple[int, int] = (0, 0)
+    """Where pixel (0, 0) of a slice, as `matrix` counts, lies in the picture of its file: `crop`'s corner."""
     intensity_range: Annotated[tuple[float, float], Field(description="Raw grey levels shown as 0 and 255.")]
     slices: tuple[SliceTransform, ...]
     """One for each z, ascending, without gaps."""

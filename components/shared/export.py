@@ -7,12 +7,12 @@ give its size, its levels and where each slice lies in it. `export.json` says wh
 from __future__ import annotations
 
 import dataclasses
-from importlib.metadata import version
 from typing import Literal
 
 from components.shared.documents import Document, Plan, Transforms
 from components.shared.records import input_hash
 from components.shared.storage import join_uri
+from components.shared.units import RESULT_VERSIONS
 from components.shared.volume import Volume, volume_of
 
 EXPORT_KEY = "export.json"
@@ -49,7 +49,7 @@ class Export(Document):
 
 def export_hash(export: Export, level: int, block: int) -> str:
     """Input hash of a block of the pass that starts at `level`."""
-    return input_hash(version("fibstack"), export.model_dump_json(), f"{level}/{block}")
+    return input_hash(str(RESULT_VERSIONS["pyramid"]), export.model_dump_json(), f"{level}/{block}")
 
 
 def exported_volume(export: Export, plan: Plan, transforms: Transforms) -> Volume:

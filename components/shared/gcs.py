@@ -2,7 +2,8 @@
 
 tensorstore reads (in a third of the time and of the CPU), google-cloud-storage does the rest (its uploads
 carry a checksum that the server verifies). Both retry what may pass, with jittered exponential back-off, and
-give up in the end. Neither verifies what a range of an object holds: compare checksums where it matters.
+give up in the end. tensorstore does not verify what it has read: `GcsStore.read` does, and asks again. What a
+range of an object holds nobody can verify but its reader.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import functools
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -24,10 +25,13 @@ from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 from requests import RequestException
+from requests.adapters import HTTPAdapter
 
 from components.shared.errors import FibstackError, TransientError, UserError
 from components.shared.parts import Parts
 from components.shared.storage import (
+    READS,
+    ObjectChangedError,
     ObjectMissingError,
     Stat,
     check_key,
@@ -36,8 +40,8 @@ from components.shared.storage import (
     checksum,
 )
 
-_TIMEOUT_S = 60
-_RETRY: Retry = DEFAULT_RETRY.with_delay(initial=0.5, maximum=30, multiplier=2).with_timeout(120)
+TIMEOUT_S = 60
+RETRY: Retry = DEFAULT_RETRY.with_delay(initial=0.5, maximum=30, multiplier=2).with_timeout(120)
 """Every call may be repeated: reads change nothing, and a write puts the whole object."""
 _READ_RETRIES = {"max_retries": 9, "initial_delay": "500ms", "max_delay": "32s"}
 """tensorstore's retries, which add up to about the same two minutes."""
@@ -49,7 +53,10 @@ _ENVIRONMENT = {
     # Telemetry would ask for storage.buckets.get, which no step needs.
     "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA": "true",
 }
+_CONNECTIONS = 64
+"""More than any program has threads that ask."""
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
+_UNKNOWN_TYPE = "application/octet-stream"
 _CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".json": "application/json",
@@ -82,17 +89,8 @@ class GcsStore:
     """
 
     def __init__(self, uri: str) -> None:
-        bucket, _, prefix = uri.removeprefix("gs://").rstrip("/").partition("/")
-        if not _BUCKET.fullmatch(bucket):
-            raise UserError(
-                f"a bucket's name must be 3 to 222 lower-case letters, digits, dots, dashes or underscores; "
-                f"got {bucket!a} in {uri!a}. Change the name."
-            )
-        check_prefix(prefix)
-        _set_environment()
-        self._bucket_name = bucket
-        self._prefix = f"{prefix}/" if prefix else ""
-        self._bucket = _client(os.environ.get("STORAGE_EMULATOR_HOST", "")).bucket(bucket)
+        self._bucket_name, self._prefix = bucket_and_prefix(uri)
+        self._bucket = client_of().bucket(self._bucket_name)
         self._objects = ts.KvStore.open(self.kvstore()).result()
 
     @property
@@ -107,8 +105,21 @@ class GcsStore:
             return False
         return True
 
-    def read(self, key: str) -> bytes:
-        return self._read(key, None)
+    def read(self, key: str, crc32c: str | None = None) -> bytes:
+        for _ in range(READS):
+            data = self._read(key, None)
+            found = checksum(data)
+            if found == crc32c:
+                return data
+            stored = self.stat(key)
+            if stored is None or stored.crc32c != found:
+                continue  # damaged on its way, or replaced in between
+            if crc32c is None:
+                return data
+            raise ObjectChangedError(self.uri, key, crc32c, found)
+        raise TransientError(
+            f"{self.uri}/{key} must arrive as it is stored; got other bytes {READS} times. Try again."
+        )
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
         check_range(start, stop)
@@ -122,30 +133,27 @@ class GcsStore:
     def write(self, key: str, *parts: bytes | memoryview) -> None:
         check_key(key)
         file = Parts(parts)
-        blob = self._bucket.blob(self._prefix + key)
-        content_type = _content_type(key)
-        if content_type != "application/octet-stream":
-            # Public objects are cached for an hour otherwise, and a viewer would go on showing the old run.
-            blob.cache_control = "no-cache"
+        blob = new_blob(self._bucket, self._prefix + key)
         with self._failures("write", key):
             try:
                 blob.upload_from_file(
                     file,
                     size=len(file),
-                    content_type=content_type,
                     checksum="crc32c",
-                    timeout=_TIMEOUT_S,
-                    retry=_RETRY,
+                    timeout=TIMEOUT_S,
+                    retry=RETRY,
                 )
             except api.Forbidden:
                 # Who may create but not replace is refused when it repeats a write whose answer was lost.
-                if not self._holds(key, parts):
-                    raise
+                with suppress(UserError):  # what is refused is the write, not the look at it
+                    if self._holds(key, parts):
+                        return
+                raise
 
     def stat(self, key: str) -> Stat | None:
         check_key(key)
         with self._failures("look at", key):
-            blob = self._bucket.get_blob(self._prefix + key, timeout=_TIMEOUT_S, retry=_RETRY)
+            blob = self._bucket.get_blob(self._prefix + key, timeout=TIMEOUT_S, retry=RETRY)
         return None if blob is None else self._stat_of(blob)
 
     def list(self, prefix: str = "") -> Iterator[Stat]:
@@ -156,7 +164,7 @@ class GcsStore:
         check_key(key)
         with self._failures("delete", key):
             try:
-                self._bucket.blob(self._prefix + key).delete(timeout=_TIMEOUT_S, retry=_RETRY)
+                self._bucket.blob(self._prefix + key).delete(timeout=TIMEOUT_S, retry=RETRY)
             except api.NotFound:
                 return
 
@@ -193,9 +201,9 @@ class GcsStore:
         return self._bucket.list_blobs(
             prefix=prefix,
             max_results=max_results,
-            fields="items(name,size,crc32c),nextPageToken",
-            timeout=_TIMEOUT_S,
-            retry=_RETRY,
+            fields="items(name,size,crc32c,updated),nextPageToken",
+            timeout=TIMEOUT_S,
+            retry=RETRY,
         )
 
     def _stat_of(self, blob: Any) -> Stat:  # noqa: ANN401 - untyped library
@@ -203,51 +211,90 @@ class GcsStore:
             key=blob.name.removeprefix(self._prefix),
             size_bytes=blob.size,
             crc32c=base64.b64decode(blob.crc32c).hex() if blob.crc32c else None,
+            written_s=blob.updated.timestamp() if blob.updated else None,
         )
 
     def _holds(self, key: str, parts: Sequence[bytes | memoryview]) -> bool:
         found = self.stat(key)
         return found is not None and found.crc32c == checksum(*parts)
 
-    @contextmanager
-    def _failures(self, verb: str, key: str) -> Iterator[None]:
-        """Say what the libraries raise in a sentence."""
-        try:
-            yield
-        except FibstackError:
-            raise
-        except api.NotFound as error:
-            raise ObjectMissingError(
-                f"cannot {verb} {self.uri}/{key}: there is no bucket '{self._bucket_name}'. "
-                "Check its name or create it."
-            ) from error
-        except (
-            api.GoogleAPICallError,
-            api.RetryError,
-            auth.GoogleAuthError,
-            DataCorruption,
-            InvalidResponse,
-            RequestException,
-            ValueError,  # what tensorstore raises
-            OSError,
-        ) as error:
-            raise self._failure(verb, key, error) from error
+    def _failures(self, verb: str, key: str) -> AbstractContextManager[None]:
+        grant = f"{_PERMISSIONS[verb]} on the bucket '{self._bucket_name}'"
+        return failures(f"cannot {verb} {self.uri}/{key}", self._bucket_name, grant)
 
-    def _failure(self, verb: str, key: str, error: Exception) -> UserError | TransientError:
-        what = f"cannot {verb} {self.uri}/{key}"
-        reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
-        if isinstance(error, api.Forbidden | api.Unauthorized) or reason.startswith("PERMISSION_DENIED"):
-            return UserError(
-                f"{what}: permission denied. Grant {_PERMISSIONS[verb]} on the bucket '{self._bucket_name}'."
-            )
-        if reason.startswith("OUT_OF_RANGE"):
-            return _OutOfRangeError(f"{what}: {reason}. Try again.")
-        if isinstance(error, auth.GoogleAuthError) and not isinstance(error, auth.TransportError):
-            return UserError(f"{what}: {reason}. Log in with 'gcloud auth application-default login'.")
-        refused = isinstance(error, api.ClientError) and error.code not in (408, 429)
-        if refused or "http_response_code='400'" in str(error):
-            return UserError(f"{what}: {reason}. Check the bucket and the object's name.")
-        return TransientError(f"{what}: {reason}. Try again.")
+
+def bucket_and_prefix(uri: str) -> tuple[str, str]:
+    """The parts of a `gs://` URI; the prefix ends with a slash where there is one.
+
+    Raises:
+        UserError: the bucket or prefix breaks the rules for names.
+
+    Example:
+        >>> bucket_and_prefix("gs://scope/raw/a"), bucket_and_prefix("gs://scope")
+        (('scope', 'raw/a/'), ('scope', ''))
+    """
+    bucket, _, prefix = uri.removeprefix("gs://").rstrip("/").partition("/")
+    if not _BUCKET.fullmatch(bucket):
+        raise UserError(
+            f"a bucket's name must be 3 to 222 lower-case letters, digits, dots, dashes or underscores; "
+            f"got {bucket!a} in {uri!a}. Change the name."
+        )
+    check_prefix(prefix)
+    return bucket, f"{prefix}/" if prefix else ""
+
+
+@contextmanager
+def failures(what: str, bucket: str, grant: str) -> Iterator[None]:
+    """Say what the libraries raise in a sentence.
+
+    Args:
+        what: what fails, such as "cannot read gs://bucket/key".
+        bucket: the bucket that it concerns.
+        grant: what it takes, such as "storage.objects.get on the bucket 'b'".
+    """
+    try:
+        yield
+    except FibstackError:
+        raise
+    except api.NotFound as error:
+        raise ObjectMissingError(
+            f"{what}: there is no bucket '{bucket}'. Check its name or create it."
+        ) from error
+    except (
+        api.GoogleAPICallError,
+        api.RetryError,
+        auth.GoogleAuthError,
+        DataCorruption,
+        InvalidResponse,
+        RequestException,
+        ValueError,  # what tensorstore raises
+        OSError,
+    ) as error:
+        raise _failure(what, grant, error) from error
+
+
+def _failure(what: str, grant: str, error: Exception) -> UserError | TransientError:
+    reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+    if isinstance(error, api.Forbidden | api.Unauthorized) or reason.startswith("PERMISSION_DENIED"):
+        return UserError(f"{what}: permission denied. Grant {grant}.")
+    if reason.startswith("OUT_OF_RANGE"):
+        return _OutOfRangeError(f"{what}: {reason}. Try again.")
+    if isinstance(error, auth.GoogleAuthError) and not isinstance(error, auth.TransportError):
+        return UserError(f"{what}: {reason}. Log in with 'gcloud auth application-default login'.")
+    refused = isinstance(error, api.ClientError) and error.code not in (408, 429)
+    if refused or "http_response_code='400'" in str(error):
+        return UserError(f"{what}: {reason}. Check the bucket and the object's name.")
+    return TransientError(f"{what}: {reason}. Try again.")
+
+
+def client_of(project: str | None = None) -> Any:  # noqa: ANN401 - untyped library
+    """The client of google-cloud-storage, for an emulator where `STORAGE_EMULATOR_HOST` names one.
+
+    Raises:
+        UserError: there are no credentials.
+    """
+    _set_environment()
+    return _client(os.environ.get("STORAGE_EMULATOR_HOST", ""), project)
 
 
 def _set_environment() -> None:
@@ -261,19 +308,33 @@ def _set_environment() -> None:
 
 
 @functools.cache
-def _client(emulator: str) -> Any:  # noqa: ANN401, ARG001 - untyped library; the emulator tells clients apart
+def _client(emulator: str, project: str | None) -> Any:  # noqa: ANN401, ARG001 - untyped; tells clients apart
     """The client for all stores of this process, since each one logs in anew."""
     try:
-        return storage.Client(project=None)
+        client = storage.Client(project=project)
     except auth.DefaultCredentialsError as error:
         raise UserError(
             f"buckets must be opened with credentials; there are none ({error}). "
             "Log in with 'gcloud auth application-default login'."
         ) from error
+    for scheme in ("https://", "http://"):
+        # Else a connection is opened anew, with a warning, for each request beyond ten at a time.
+        client._http.mount(scheme, HTTPAdapter(pool_maxsize=_CONNECTIONS))
+    return client
+
+
+def new_blob(bucket: Any, name: str) -> Any:  # noqa: ANN401 - untyped library
+    """An object that is to be written, with what browsers are told of it."""
+    blob = bucket.blob(name)
+    blob.content_type = _content_type(name)
+    if blob.content_type != _UNKNOWN_TYPE:
+        # Public objects are cached for an hour otherwise, and a viewer would go on showing the old run.
+        blob.cache_control = "no-cache"
+    return blob
 
 
 def _content_type(key: str) -> str:
     name = PurePosixPath(key)
     if name.name == "info":  # of a precomputed volume
         return "application/json"
-    return _CONTENT_TYPES.get(name.suffix, "application/octet-stream")
+    return _CONTENT_TYPES.get(name.suffix, _UNKNOWN_TYPE)

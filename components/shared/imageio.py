@@ -1,7 +1,10 @@
-"""Reading slices: PNG, TIFF and JPEG of 8 or 16 bit, grey or of several channels, as if from a stranger.
+"""Reading slices: PNG, TIFF and JPEG, grey or of several channels, as if from a stranger.
 
 A header is checked before a decoder sees the file, and a decoded picture is checked against the plan. A
 truncated or damaged file is refused with its name: it never becomes black rows.
+
+What a file holds is compared with what was planned: by its checksum where the store knows one (buckets), else
+by its size and the time when it was written (folders), where PNG's own checksums vouch for the content.
 """
 
 from __future__ import annotations
@@ -11,28 +14,41 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 import cv2
+import numpy as np
 
 from components.shared import image_formats
-from components.shared.documents import ChannelFile, PixelType, SourceSlice
+from components.shared.documents import ChannelFile, PixelType, Reading, SourceSlice
 from components.shared.errors import UserError
-from components.shared.image_formats import ImageHeader, Picture, RefusedImageError
-from components.shared.storage import Store, checksum
+from components.shared.image_header import ImageHeader, Numbers, RefusedImageError
+from components.shared.sample_types import Picture, grey_levels
+from components.shared.storage import READS, ObjectChangedError, ObjectMissingError, Store
 
 __all__ = [
     "ImageHeader",
     "Picture",
+    "RangedFile",
     "is_colour",
     "read_channels",
     "read_further_channel",
     "read_header",
+    "read_numbers",
     "read_slice",
 ]
 
 MAX_SIDE_PX = 65_535
 MAX_AREA_PX = 2**30
 """The largest picture that OpenCV decodes; 1 GiB at 8 bit."""
+MAX_PICTURE_BYTES = 2**32
+"""Of all channels."""
+MAX_RATIO = 1100
+"""No sound file is so many times smaller than its picture: deflate reaches 1,032."""
+MAX_REST_BYTES = 64 * 2**20
+"""What a file may hold besides its picture, and besides as much again for data that do not compress."""
 _HEADER_BYTES = 4096
 """Bytes of one ranged read of a header; that of a PNG or a plain TIFF needs one."""
+_ALPHA = 3
+_AS_IT_IS = Reading()
+_COPY_ANEW = "Copy the slice again"
 _PLAN_ANEW = "Run fibstack again, which plans anew"
 
 
@@ -45,16 +61,21 @@ def read_header(store: Store, key: str, size_bytes: int) -> ImageHeader:
         size_bytes: Its size, as the listing tells.
 
     Raises:
-        UserError: the file is no grey or RGB PNG, TIFF or JPEG of 8 or 16 bit, or it is too large.
+        UserError: the file is no PNG, TIFF or JPEG that can be read, or it is too large.
     """
-    file = io.BufferedReader(_RangedFile(store, key, size_bytes), _HEADER_BYTES)
-    try:
-        return _checked_header(cast("BinaryIO", file))
-    except RefusedImageError as refusal:
-        raise _user_error(store, key, refusal) from None
+    for n_left in reversed(range(READS)):
+        file = io.BufferedReader(RangedFile(store, key, size_bytes), _HEADER_BYTES)
+        try:
+            return _checked_header(cast("BinaryIO", file), size_bytes)
+        except RefusedImageError as refusal:  # for what the file is, or for a byte damaged on its way
+            if n_left == 0:
+                raise _user_error(store, key, refusal) from None
+    raise AssertionError("the last refusal is raised")
 
 
-def read_slice(source: Store, entry: SourceSlice, pixel_type: PixelType) -> Picture:
+def read_slice(
+    source: Store, entry: SourceSlice, pixel_type: PixelType, reading: Reading = _AS_IT_IS
+) -> Picture:
     """The picture of a slice that is aligned, `[y, x]` grey levels of the planned size and type.
 
     Of RGB it is the luminance (ITU-R BT.601, as JPEG's), of other channels the first.
@@ -62,29 +83,53 @@ def read_slice(source: Store, entry: SourceSlice, pixel_type: PixelType) -> Pict
     Raises:
         UserError: the file is not what was planned: it is gone, damaged, truncated, or of another size.
     """
-    picture = _read_planned(source, _planned_files(entry, pixel_type)[0])
+    picture = _read_planned(source, _planned_files(entry, pixel_type)[0], reading)
     if is_colour(picture):
         to_grey = cv2.COLOR_RGB2GRAY if picture.shape[2] == 3 else cv2.COLOR_RGBA2GRAY
         return cast("Picture", cv2.cvtColor(picture, to_grey))
     return picture if picture.ndim == 2 else picture[:, :, 0].copy()
 
 
-def read_channels(source: Store, entry: SourceSlice, pixel_type: PixelType) -> list[Picture]:
+def read_channels(
+    source: Store, entry: SourceSlice, pixel_type: PixelType, reading: Reading = _AS_IT_IS
+) -> list[Picture]:
     """All of a slice: of each of its files the picture, `[y, x]`, or `[y, x, channel]` of several.
 
     Raises:
         UserError: a file is not what was planned.
     """
-    return [_read_planned(source, planned) for planned in _planned_files(entry, pixel_type)]
+    return [_read_planned(source, planned, reading) for planned in _planned_files(entry, pixel_type)]
 
 
-def read_further_channel(source: Store, entry: SourceSlice, index: int, pixel_type: PixelType) -> Picture:
+def read_further_channel(
+    source: Store, entry: SourceSlice, index: int, pixel_type: PixelType, reading: Reading = _AS_IT_IS
+) -> Picture:
     """The picture of one of the `more_channels` of a slice.
 
     Raises:
         UserError: the file is not what was planned.
     """
-    return _read_planned(source, _planned_files(entry, pixel_type)[1 + index])
+    return _read_planned(source, _planned_files(entry, pixel_type)[1 + index], reading)
+
+
+def read_numbers(
+    source: Store, entry: SourceSlice, index: int, pixel_type: PixelType, reading: Reading
+) -> Numbers:
+    """The used part of a file of a slice, `[y, x]` or `[y, x, channel]`, in the file's own numbers.
+
+    Raises:
+        UserError: the file is not what was planned.
+    """
+    return _read_used(source, _planned_files(entry, pixel_type)[index], reading)
+
+
+def used_size(header: ImageHeader, reading: Reading) -> tuple[int, int] | None:
+    """Width and height in px of the part of a picture that is used; None where it leaves the picture."""
+    if reading.crop is None:
+        return header.width_px, header.height_px
+    x, y, width_px, height_px = reading.crop
+    fits = x + width_px <= header.width_px and y + height_px <= header.height_px
+    return (width_px, height_px) if fits else None
 
 
 def is_colour(picture: Picture) -> bool:
@@ -96,9 +141,12 @@ def is_colour(picture: Picture) -> bool:
 class _PlannedFile:
     """What the plan says of a file."""
 
+    index: int
+    """Among the files of the slice."""
     key: str
     size_bytes: int
     crc32c: str | None
+    modified_ns: int | None
     shape: tuple[int, ...]
     pixel_type: PixelType
 
@@ -108,50 +156,90 @@ def _planned_files(entry: SourceSlice, pixel_type: PixelType) -> list[_PlannedFi
     files: tuple[SourceSlice | ChannelFile, ...] = (entry, *entry.more_channels)
     return [
         _PlannedFile(
+            index=index,
             key=file.key,
             size_bytes=file.size_bytes,
             crc32c=file.crc32c,
+            modified_ns=file.modified_ns,
             shape=(entry.width_px, entry.height_px, file.n_channels),
             pixel_type=pixel_type,
         )
-        for file in files
+        for index, file in enumerate(files)
     ]
 
 
-def _read_planned(source: Store, planned: _PlannedFile) -> Picture:
-    data = source.read(planned.key)
+def _read_planned(source: Store, planned: _PlannedFile, reading: Reading) -> Picture:
+    numbers = _read_used(source, planned, reading)
+    picture = grey_levels(numbers, reading.values[planned.index] if reading.values else None)
+    if reading.invert and planned.index == 0:
+        colours = picture[:, :, :_ALPHA] if is_colour(picture) else picture
+        np.bitwise_not(colours, out=colours)
+    return picture
+
+
+def _read_used(source: Store, planned: _PlannedFile, reading: Reading) -> Numbers:
     try:
-        _check_unchanged(data, planned)
-        header = _checked_header(io.BytesIO(data))
-        shape = (header.width_px, header.height_px, header.n_channels)
-        _check_planned(planned, shape, header.pixel_type)
-        picture = image_formats.decode(data, header.image_format)
-        height_px, width_px, *channels = picture.shape
-        _check_planned(planned, (width_px, height_px, *(channels or [1])), str(picture.dtype))
+        data = _read_unchanged(source, planned)
+        header = _checked_header(io.BytesIO(data), len(data))
+        size = used_size(header, reading) or (header.width_px, header.height_px)
+        _check_planned(planned, (*size, header.n_channels), header.pixel_type)
+        numbers = image_formats.decode(data, header.image_format)
     except RefusedImageError as refusal:
         raise _user_error(source, planned.key, refusal) from None
-    return picture
+    shape = (header.height_px, header.width_px, header.n_channels)
+    assert np.atleast_3d(numbers).shape == shape, "the decoder keeps to the header"
+    if reading.crop is None:
+        return numbers
+    x, y, width_px, height_px = reading.crop
+    return numbers[y : y + height_px, x : x + width_px].copy()
 
 
 def _user_error(store: Store, key: str, refusal: RefusedImageError) -> UserError:
     return UserError(f"a slice {refusal.rule}; got {refusal.got} in {store.uri}/{key}. {refusal.remedy}.")
 
 
-def _checked_header(file: BinaryIO) -> ImageHeader:
+def _checked_header(file: BinaryIO, size_bytes: int) -> ImageHeader:
+    """The header of a file, of a picture that fits into memory and into the file."""
     header = image_formats.header(file)
     width, height = header.width_px, header.height_px
     if not (0 < width <= MAX_SIDE_PX and 0 < height <= MAX_SIDE_PX and width * height <= MAX_AREA_PX):
         rule = f"must have sides of 1 to {MAX_SIDE_PX:,} px and at most {MAX_AREA_PX:,} px in all"
         raise RefusedImageError(rule, f"{width:,} x {height:,} px", "Cut or downsample the slices")
+    raw_bytes = header.picture_bytes
+    if raw_bytes > MAX_PICTURE_BYTES:
+        rule = f"must have at most {MAX_PICTURE_BYTES:,} bytes when it is decoded"
+        raise RefusedImageError(rule, f"{raw_bytes:,}", "Cut the slices or save fewer channels")
+    got = f"{size_bytes:,} bytes for {width:,} x {height:,} px"
+    if raw_bytes > MAX_RATIO * size_bytes:
+        raise RefusedImageError(f"must hold at least 1/{MAX_RATIO:,} of its picture's bytes", got, _COPY_ANEW)
+    if size_bytes > 2 * raw_bytes + MAX_REST_BYTES:
+        raise RefusedImageError("must not hold far more than its picture", got, "Save the slice alone")
     return header
 
 
-def _check_unchanged(data: bytes, planned: _PlannedFile) -> None:
+def _read_unchanged(source: Store, planned: _PlannedFile) -> bytes:
+    """The bytes of a file that is as it was when it was planned.
+
+    Raises:
+        RefusedImageError: it is not.
+    """
+    try:
+        data = source.read(planned.key, planned.crc32c)
+    except ObjectChangedError as changed:
+        rule = f"must keep its planned crc32c {planned.crc32c}"
+        raise RefusedImageError(rule, changed.found_crc32c, _PLAN_ANEW) from None
+    except ObjectMissingError:
+        raise RefusedImageError("must stay as it was planned", "no file any more", _PLAN_ANEW) from None
     if len(data) != planned.size_bytes:
         rule = f"must keep its planned size of {planned.size_bytes:,} bytes"
         raise RefusedImageError(rule, f"{len(data):,} bytes", _PLAN_ANEW)
-    if planned.crc32c is not None and checksum(data) != planned.crc32c:
-        raise RefusedImageError(f"must keep its planned crc32c {planned.crc32c}", checksum(data), _PLAN_ANEW)
+    if planned.modified_ns is not None:
+        found = source.stat(planned.key)
+        if found is None or found.modified_ns != planned.modified_ns:
+            raise RefusedImageError(
+                "must stay as it was planned", "a file that was written since", _PLAN_ANEW
+            )
+    return data
 
 
 def _check_planned(planned: _PlannedFile, shape: tuple[int, ...], pixel_type: str) -> None:
@@ -166,7 +254,7 @@ def _described(shape: tuple[int, ...], pixel_type: str) -> str:
     return f"{width_px} x {height_px} px of {pixel_type}{channels}"
 
 
-class _RangedFile(io.RawIOBase):
+class RangedFile(io.RawIOBase):
     """An object of a store as a file that reads only what is asked for."""
 
     def __init__(self, store: Store, key: str, size_bytes: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from components.shared.config import RunConfig
-from components.shared.storage import join_uri
+from components.shared.run_buckets import part_uri
 
 
 class Locations(BaseModel):
@@ -22,7 +22,7 @@ class Locations(BaseModel):
 
 
 def locations_of(config: RunConfig) -> Locations:
-    """The locations below the output URI of a run.
+    """Where a run reads and writes.
 
     Example:
         >>> config = RunConfig(source="gs://em/raw", image="%d.png", minz=0, maxz=1, output="gs://em/out")
@@ -31,9 +31,9 @@ def locations_of(config: RunConfig) -> Locations:
     """
     return Locations(
         source_uri=config.source,
-        neuroglancer_uri=join_uri(config.output, "neuroglancer"),
-        chunk_uri=join_uri(config.output, "chunk"),
-        ome_zarr_uri=join_uri(config.output, "ome-zarr"),
-        process_uri=join_uri(config.output, "process"),
-        tmp_uri=join_uri(config.output, "tmp"),
+        neuroglancer_uri=part_uri(config.output, "neuroglancer"),
+        chunk_uri=part_uri(config.output, "chunk"),
+        ome_zarr_uri=part_uri(config.output, "ome-zarr"),
+        process_uri=part_uri(config.output, "process"),
+        tmp_uri=part_uri(config.output, "tmp"),
     )

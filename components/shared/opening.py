@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import tensorstore as ts
 
+from components.shared.arrays import finish
 from components.shared.outputs import metadata_files, scale_at
 from components.shared.storage import open_store
 from components.shared.volume import Volume, VolumeOutput
@@ -44,7 +46,8 @@ def open_level(volume: Volume, output: VolumeOutput, level: int, context: ts.Con
             "kvstore": kvstore,
             "scale_metadata": {"key": scale_key},
         }
-    array = ts.open(spec, context=context, open=True, read=True).result()
+    opening = partial(ts.open, spec, context=context, open=True, read=True)
+    array = finish(opening(), opening)
     if output.format == "precomputed":
         array = array[..., 0].T if output.n_channels == 1 else array.T
     return array[ts.d[:].translate_to[0]]

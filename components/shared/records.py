@@ -3,6 +3,9 @@
 A record names the hash of everything that the unit's result depends on and the size and checksum of each
 output. A unit whose record has the same input hash and whose outputs are there is done. A record that
 does not verify counts as absent, so the work is repeated, never trusted.
+
+A bucket tells the checksum of what it holds. A folder tells size and time only: there, a file that is newer
+than its record, which was written after it, is read and compared.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from collections.abc import Collection
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from components.shared.storage import ObjectMissingError, Store, checksum, open_store
+from components.shared.storage import LocalStore, ObjectMissingError, Stat, Store, checksum, open_store
 
 
 class Output(BaseModel):
@@ -91,9 +94,14 @@ def read_record(process: Store, step: str, unit: str) -> Record | None:
 
 
 def is_done(process: Store, step: str, unit: str, expected_hash: str) -> bool:
-    """Whether a unit's record has this input hash and all its outputs are in place. Reads no data."""
+    """Whether a unit's record has this input hash and all its outputs are in place, untouched.
+
+    Reads no data, but for files that were written after the record.
+    """
     record = read_record(process, step, unit)
-    return record is not None and record.input_hash == expected_hash and outputs_present(record.outputs)
+    if record is None or record.input_hash != expected_hash or not outputs_present(record.outputs):
+        return False
+    return not overwritten(process, record)
 
 
 def outputs_present(outputs: Collection[Output]) -> bool:
@@ -107,3 +115,19 @@ def _is_present(store: Store, output: Output) -> bool:
     return (
         found is not None and found.size_bytes == output.size_bytes and found.crc32c in (None, output.crc32c)
     )
+
+
+def overwritten(process: Store, record: Record) -> list[Output]:
+    """The files of a unit that hold something else since the unit was sealed; in buckets, none."""
+    if not isinstance(process, LocalStore):
+        return []
+    sealed = process.stat(record_key(record.step, record.unit))
+    return [output for output in record.outputs if sealed and _is_other_since(output, sealed)]
+
+
+def _is_other_since(output: Output, sealed: Stat) -> bool:
+    store = open_store(output.uri)
+    found = store.stat(output.key)
+    if found is None or (found.modified_ns or 0) <= (sealed.modified_ns or 0):
+        return False
+    return checksum(store.read(output.key)) != output.crc32c

@@ -7,12 +7,14 @@ object, the new one, or none, never a part. Array reads go through tensorstore w
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
 import stat as stat_mode
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote
@@ -21,12 +23,27 @@ import google_crc32c
 
 from components.shared.errors import TransientError, UserError
 
+READS = 4
+"""What arrives damaged is asked for so many times before it counts as damaged where it lies."""
 _TEMPORARY = ".fibstack-tmp-"
+_ABANDONED_AFTER_S = 24 * 3600
+"""No write takes so long; a temporary file that is older belongs to a writer that was killed."""
 _MAX_KEY_BYTES = 1024
 
 
 class ObjectMissingError(UserError):
     """There is no object with this key."""
+
+
+class ObjectChangedError(UserError):
+    """The object is there, but its content is not the one that was asked for."""
+
+    def __init__(self, uri: str, key: str, expected_crc32c: str, found_crc32c: str) -> None:
+        super().__init__(
+            f"an object must keep its crc32c {expected_crc32c}; got {found_crc32c} in {uri}/{key}. "
+            "It was changed or damaged where it lies: write it again."
+        )
+        self.found_crc32c = found_crc32c
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +54,10 @@ class Stat:
     size_bytes: int
     crc32c: str | None = None
     """Big-endian hex, where the store keeps it (buckets do, folders do not)."""
+    modified_ns: int | None = None
+    """When a file was last written, since 1970; None in buckets."""
+    written_s: float | None = field(default=None, compare=False)
+    """When it was last written, by the store's clock, since 1970: to tell people, never to decide by."""
 
 
 class Store(Protocol):
@@ -54,15 +75,20 @@ class Store(Protocol):
     def exists(self) -> bool:
         """Whether the root is there: the folder, or the bucket (which has no folders)."""
 
-    def read(self, key: str) -> bytes:
-        """The whole object.
+    def read(self, key: str, crc32c: str | None = None) -> bytes:
+        """The whole object, as it is stored: what was damaged on its way is asked for again.
+
+        Args:
+            key: The object.
+            crc32c: The checksum that its content must have, where one is known.
 
         Raises:
             ObjectMissingError: there is no such object.
+            ObjectChangedError: its content has another checksum where it lies.
         """
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
-        """Bytes start..stop-1 of the object, fewer where it ends before.
+        """Bytes start..stop-1 of the object, fewer where it ends before; not checked.
 
         Raises:
             ObjectMissingError: there is no such object.
@@ -167,20 +193,28 @@ class LocalStore:
         try:
             self._root = root.expanduser().resolve()
         except (RuntimeError, ValueError) as error:  # no such home, a loop of links, a null character
-            raise UserError(f"a folder must have a usable path; got {str(root)!a}: {error}.") from None
+            raise UserError(
+                f"a folder must have a usable path; got {str(root)[:100]!a}: {error}. Change it."
+            ) from None
 
     @property
     def uri(self) -> str:
         return str(self._root)
 
     def exists(self) -> bool:
-        return self._root.is_dir()
-
-    def read(self, key: str) -> bytes:
         try:
-            return self._path(key).read_bytes()
+            return self._root.is_dir()
+        except OSError:  # a name that no folder can have
+            return False
+
+    def read(self, key: str, crc32c: str | None = None) -> bytes:
+        try:
+            data = self._path(key).read_bytes()
         except OSError as error:
             raise self._failure("read", key, error) from error
+        if crc32c is not None and checksum(data) != crc32c:
+            raise ObjectChangedError(self.uri, key, crc32c, checksum(data))
+        return data
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
         check_range(start, stop)
@@ -215,7 +249,11 @@ class LocalStore:
             return None
         except OSError as error:
             raise self._failure("look at", key, error) from error
-        return Stat(key=key, size_bytes=found.st_size) if stat_mode.S_ISREG(found.st_mode) else None
+        if not stat_mode.S_ISREG(found.st_mode):
+            return None
+        return Stat(
+            key=key, size_bytes=found.st_size, modified_ns=found.st_mtime_ns, written_s=found.st_mtime
+        )
 
     def list(self, prefix: str = "") -> Iterator[Stat]:
         check_prefix(prefix)
@@ -284,6 +322,24 @@ class LocalStore:
         return TransientError(
             f"cannot {verb} {where}: {error.strerror or error}. Check the disk's free space and try again."
         )
+
+
+def remove_abandoned(uri: str) -> int:
+    """Remove the temporary files that killed writers left in a folder long ago; returns their number.
+
+    A bucket has none: an upload that does not end leaves no object.
+    """
+    store = open_store(uri)
+    if not isinstance(store, LocalStore):
+        return 0
+    before_s = time.time() - _ABANDONED_AFTER_S
+    n_removed = 0
+    for file in Path(store.uri).rglob(f"{_TEMPORARY}*"):
+        with contextlib.suppress(OSError):  # its writer, or another sweeper, was faster
+            if file.lstat().st_mtime < before_s:
+                file.unlink()
+                n_removed += 1
+    return n_removed
 
 
 def _sync_folder(folder: Path) -> None:

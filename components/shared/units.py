@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from importlib.metadata import version
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from components.shared.documents import Plan, SliceTransform, SourceSlice, Transforms
@@ -19,15 +19,27 @@ from components.shared.records import input_hash, is_done
 from components.shared.storage import Store
 from components.shared.volume import Volume, volume_of
 
-_MATCHING_KEYS = {"downsample_factor", "match_size", "neighbours", "skip_align"}
-_TILE_KEYS = {"clip_limit"}
-_PYRAMID_KEYS = {"jpeg_quality", "raw_pyramid", "lossless_encoding", "ome_zarr", "output_level", "resolution"}
+RESULT_VERSIONS = {"align": 1, "compose": 1, "tile": 1, "pyramid": 1}
+"""Part of each hash: raise a step's number when a change of the code changes the bytes that the step writes.
 
+So a release that changes nothing in a step leaves the work of earlier releases valid.
+"""
+_KEYS = {
+    "align": {"downsample_factor", "match_size", "neighbours", "skip_align"},
+    "tile": {"clip_limit"},
+    "pyramid": {
+        *("jpeg_quality", "raw_pyramid", "lossless_encoding", "ome_zarr", "output_level", "resolution"),
+    },
+}
+"""Keys of the configuration that a step's result depends on."""
+_RECORDS_IN_FLIGHT = 32
+
+_Unit = TypeVar("_Unit", Span, int)
 _Slice = TypeVar("_Slice", SourceSlice, SliceTransform)
 
 
-def _settings(plan: Plan, keys: set[str]) -> str:
-    return version("fibstack") + plan.config.model_dump_json(include=keys)
+def _settings(step: str, plan: Plan) -> str:
+    return f"{RESULT_VERSIONS[step]} {plan.config.model_dump_json(include=_KEYS[step])}"
 
 
 def chunks(plan: Plan) -> list[Span]:
@@ -51,8 +63,8 @@ def chunk_hash(plan: Plan, chunk: Span) -> str:
     """Input hash of a chunk: the matching settings and its slices with their halo."""
     own, halo = chunk_slices(plan, chunk)
     sources = [s.model_dump_json(exclude={"more_channels"}) for s in own + halo]
-    scales = json.dumps([plan.match_scale, plan.thumbnail_scale, plan.pixel_type])
-    return input_hash(plan.config.source, _settings(plan, _MATCHING_KEYS), scales, *sources)
+    scales = json.dumps([plan.match_scale, plan.thumbnail_scale, plan.pixel_type, plan.reading.model_dump()])
+    return input_hash(plan.config.source, _settings("align", plan), scales, *sources)
 
 
 def slab_hash(plan: Plan, transforms: Transforms, volume: Volume, slab: int) -> str:
@@ -67,8 +79,9 @@ def slab_hash(plan: Plan, transforms: Transforms, volume: Volume, slab: int) -> 
     ]
     grey_levels = [transforms.intensity_range, plan.more_intensity_ranges, plan.pixel_type]
     arrays = [(array.key, array.n_channels) for array in volume.arrays]
-    frame = json.dumps([plan.config.source, volume.size_xyz, volume.slab_depth, arrays, grey_levels])
-    return input_hash(_settings(plan, _TILE_KEYS), frame, *sources, *matrices)
+    reading = plan.reading.model_dump()
+    frame = json.dumps([plan.config.source, volume.size_xyz, volume.slab_depth, arrays, grey_levels, reading])
+    return input_hash(_settings("tile", plan), frame, *sources, *matrices)
 
 
 def _of_numbers(slices: Sequence[_Slice], numbers: Sequence[int]) -> Iterator[_Slice]:
@@ -88,7 +101,7 @@ def block_hash(plan: Plan, volume: Volume, level: int, block: int, slab_hashes: 
     if level == 0:
         covered = volume.slabs_of_block(block)
         below = slab_hashes[covered.first : covered.last + 1]
-    return input_hash(_settings(plan, _PYRAMID_KEYS), f"{level}/{block}", *below)
+    return input_hash(_settings("pyramid", plan), f"{level}/{block}", *below)
 
 
 def slab_hashes(plan: Plan, transforms: Transforms, volume: Volume) -> list[str]:
@@ -98,7 +111,7 @@ def slab_hashes(plan: Plan, transforms: Transforms, volume: Volume) -> list[str]
 
 def chunks_to_do(plan: Plan, process: Store) -> list[Span]:
     """The chunks without a valid record."""
-    return [c for c in chunks(plan) if not is_done(process, "align", str(c), chunk_hash(plan, c))]
+    return not_done(process, "align", chunks(plan), lambda chunk: chunk_hash(plan, chunk))
 
 
 def blocks_to_do(plan: Plan, transforms: Transforms, pyramid_pass: PyramidPass, process: Store) -> list[int]:
@@ -106,21 +119,28 @@ def blocks_to_do(plan: Plan, transforms: Transforms, pyramid_pass: PyramidPass, 
     volume = volume_of(plan, transforms)
     hashes = slab_hashes(plan, transforms, volume)
     level = pyramid_pass.base_level
-    return [
-        block
-        for block in range(pyramid_pass.n_blocks)
-        if not is_done(
-            process, f"pyramid/{level}", str(block), block_hash(plan, volume, level, block, hashes)
-        )
-    ]
+    return not_done(
+        process,
+        f"pyramid/{level}",
+        range(pyramid_pass.n_blocks),
+        lambda block: block_hash(plan, volume, level, block, hashes),
+    )
 
 
 def slabs_to_do(plan: Plan, transforms: Transforms, blocks: list[int], process: Store) -> list[int]:
     """The slabs that these blocks of the first pass need and that are not in place."""
     volume = volume_of(plan, transforms)
     needed = sorted({slab for block in blocks for slab in volume.slabs_of_block(block)})
-    return [
-        slab
-        for slab in needed
-        if not is_done(process, "tile", str(slab), slab_hash(plan, transforms, volume, slab))
-    ]
+    return not_done(process, "tile", needed, lambda slab: slab_hash(plan, transforms, volume, slab))
+
+
+def not_done(
+    process: Store, step: str, units: Iterable[_Unit], expected_hash: Callable[[_Unit], str]
+) -> list[_Unit]:
+    """The units without a valid record; many are looked at side by side, since a bucket takes its time."""
+
+    def left(unit: _Unit) -> list[_Unit]:
+        return [] if is_done(process, step, str(unit), expected_hash(unit)) else [unit]
+
+    with ThreadPoolExecutor(_RECORDS_IN_FLIGHT) as readers:
+        return [unit for some in readers.map(left, units) for unit in some]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
+from typing import Any
 
 import tensorstore as ts
 
+from components.shared.arrays import finish
 from components.shared.completeness import (
     Block,
     OutputSummary,
     Problem,
     check_blocks,
     check_output,
+    check_overwritten,
     check_predicted,
     shards_of,
     summary_of,
@@ -24,12 +28,13 @@ from components.shared.export import EXPORT_KEY, Export, export_hash, exported_v
 from components.shared.opening import open_level
 from components.shared.outputs import Scale, scale_at
 from components.shared.reading import read_document
-from components.shared.records import outputs_present, read_record
+from components.shared.records import input_hash, outputs_present, overwritten, read_record
 from components.shared.storage import Stat, Store, open_store
 from components.shared.units import block_hash, slab_hashes
 from components.shared.volume import Volume, VolumeOutput, volume_of
 
 _IN_FLIGHT = 64
+_RECORDS_IN_FLIGHT = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,8 @@ class Verification:
 
     problems: tuple[Problem, ...]
     outputs: tuple[OutputSummary, ...]
+    volume_hash: str = ""
+    """Of all that the volume depends on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,31 +87,41 @@ def blocks_with(volume: Volume, process: Store, expected: Callable[[int, int], s
         process: where the records lie.
         expected: the input hash of a block, given its base level and number.
     """
-    return [
-        Block(
-            level=pyramid_pass.base_level,
+
+    def block(level: int, index: int) -> Block:
+        record = read_record(process, f"pyramid/{level}", str(index))
+        return Block(
+            level=level,
             index=index,
-            record=read_record(process, f"pyramid/{pyramid_pass.base_level}", str(index)),
-            expected_hash=expected(pyramid_pass.base_level, index),
+            record=record,
+            expected_hash=expected(level, index),
+            overwritten=tuple(overwritten(process, record)) if record is not None else (),
         )
-        for pyramid_pass in volume.passes
-        for index in range(pyramid_pass.n_blocks)
-    ]
+
+    every = [(p.base_level, index) for p in volume.passes for index in range(p.n_blocks)]
+    with ThreadPoolExecutor(_RECORDS_IN_FLIGHT) as readers:
+        return list(readers.map(block, *zip(*every, strict=True)))
 
 
-def verify(volume: Volume, blocks: list[Block]) -> Verification:
-    """Check records and folders, and, where these agree, that every shard opens."""
-    problems = check_blocks(blocks)
+def verify(volume: Volume, blocks: list[Block], *, has_opened: bool = False) -> Verification:
+    """Check records and folders, and, where these agree, that every shard opens.
+
+    Args:
+        volume: what must be there.
+        blocks: its blocks with their records.
+        has_opened: whether the shards have been seen to open, so that no data need be read.
+    """
+    problems = check_blocks(blocks) + check_overwritten(blocks)
     shards = {output.uri: shards_of(blocks, open_store(output.uri).uri) for output in volume.outputs}
     if not problems:
         problems += _check_other_outputs(volume, blocks)
         for output in volume.outputs:
             problems += check_listing(volume, output, blocks)
-    if not problems:
+    if not problems and not has_opened:
         for output in volume.outputs:
             problems += open_shards(volume, output, shards[output.uri].keys())
     summaries = (summary_of(volume, output, shards[output.uri]) for output in volume.outputs)
-    return Verification(tuple(problems), tuple(summaries))
+    return Verification(tuple(problems), tuple(summaries), hash_of(blocks))
 
 
 def check_listing(volume: Volume, output: VolumeOutput, blocks: list[Block]) -> list[Problem]:
@@ -162,12 +179,21 @@ def open_shards(volume: Volume, output: VolumeOutput, keys: Iterable[str]) -> li
         array = open_level(volume, output, level, context)
         shards = [(key, at) for key, at in _middles(scale) if key in wanted]
         for start in range(0, len(shards), _IN_FLIGHT):
-            reads = [(key, array[..., *at].read()) for key, at in shards[start : start + _IN_FLIGHT]]
-            broken += [key for key, read in reads if read.exception() is not None]
+            wanted_now = [(key, array[..., *at].read) for key, at in shards[start : start + _IN_FLIGHT]]
+            reads = [(key, read(), read) for key, read in wanted_now]
+            broken += [key for key, started, read in reads if not _finishes(started, read)]
     if not broken:
         return []
     sentence = f"{len(broken)} shards cannot be opened in {output.uri}: {', '.join(broken[:3])}"
     return [Problem(sentence, False)]
+
+
+def _finishes(started: Any, read: Callable[[], Any]) -> bool:  # noqa: ANN401 - tensorstore has no types
+    try:
+        finish(started, read)
+    except (ValueError, IndexError, OSError):
+        return False
+    return True
 
 
 def _middles(scale: Scale) -> Iterator[tuple[str, tuple[int, int, int]]]:
@@ -179,6 +205,11 @@ def _middles(scale: Scale) -> Iterator[tuple[str, tuple[int, int, int]]]:
         )
         sx, sy, sz = shard
         yield scale.shard_key((sx, sy, sz)), (z, y, x)
+
+
+def hash_of(blocks: Sequence[Block]) -> str:
+    """A hash of all that a volume depends on."""
+    return input_hash(*(block.expected_hash for block in blocks))
 
 
 def is_untouched(blocks: list[Block]) -> bool:

@@ -113,7 +113,7 @@ def make_slab(plan: Plan, transforms: Transforms, slab: int) -> dict[TileArray, 
                 f"a plane of the volume must show a slice of the plan; got z {shown.z}, which is missing. "
                 f"Run compose again."
             )
-        files = read_channels(source, entries[shown.z], plan.pixel_type)
+        files = read_channels(source, entries[shown.z], plan.pixel_type, plan.reading)
         for array, slab_voxels in voxels.items():
             channels = slice_channels(array, files, intensity_ranges, plan.config.clip_limit, shown.action)
             for channel, channel_voxels in zip(channels, slab_voxels, strict=True):

@@ -14,29 +14,15 @@ from threading import Thread
 from typing import Any
 
 import numpy as np
+from web_page import CHROMIUM, FLAGS
 
-from components.report.view import find_volumes, serve
-from components.shared.storage import open_store
+from components.report.published import find_volumes
+from components.report.view import serve
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SIDE_PX = 256
 """Width and height of the pictures."""
 LIMIT_S = 40.0
 """For one picture; it takes 1 to 4 s."""
-FLAGS = (
-    "--headless",
-    "--no-sandbox",  # a container's root has none
-    "--no-first-run",
-    "--disable-quic",
-    "--disable-sync",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-dev-shm-usage",
-    "--use-angle=swiftshader",  # WebGL 2 without a graphics card
-    "--enable-unsafe-swiftshader",
-    "--remote-debugging-port=0",
-    "--window-size=512,512",
-)
 
 
 @dataclass(frozen=True)
@@ -78,8 +64,7 @@ class Browser:
 
     def _draw(self, view: View) -> np.ndarray:
         if self._viewer is None:
-            store = open_store(str(self.output))
-            self._viewer = serve(store, find_volumes(store))
+            self._viewer = serve(str(self.output), find_volumes(str(self.output)))
             self._opened.enter_context(chromium(self._viewer.get_viewer_url()))
         with self._viewer.txn() as state:
             _look(state, view)
@@ -107,7 +92,7 @@ def chromium(address: str) -> Iterator[None]:
     """Chromium on a page, with a profile of its own, ended with all its children."""
     assert CHROMIUM
     profile = tempfile.mkdtemp(prefix="fibstack-chromium-")
-    command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", address]
+    command = [CHROMIUM, *FLAGS, "--window-size=512,512", f"--user-data-dir={profile}", address]
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )

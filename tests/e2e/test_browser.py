@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import CHROMIUM, SIDE_PX, Browser, View
+from browser import SIDE_PX, Browser, View
 from stack import Stack
 from volumes import through_tensorstore
+from web_page import CHROMIUM, NO_CHROMIUM
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no browser to draw with; on Debian and Ubuntu: apt-get install chromium"
-)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
 
 LEVELS = (0, 1)
 BEYOND = 128

@@ -1,6 +1,9 @@
 """The kustomizations of manifests/gke: what they name exists, and the compiled workflows are up to date."""
 
 import json
+import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import kubernetes_validate
@@ -9,10 +12,11 @@ import yaml
 
 from pipeline.argo_lint import problems
 from pipeline.compile import compile_argo
-from pipeline.settings import read_settings
+from pipeline.settings import STEPS, Settings, read_settings
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 GKE = MANIFESTS / "gke"
+CONTROLLER_KEYS = {"namespaceParallelism", "resourceRateLimit", "nodeEvents", "executor"}
 OVERLAYS = ["spot", "on-demand", "local-volume"]
 
 
@@ -61,6 +65,47 @@ def test_kubernetes_knows_every_field(overlay):
     for each in objects(GKE / overlay):
         if each["kind"] != "WorkflowTemplate":  # Argo's own: pipeline.argo_lint
             kubernetes_validate.validate(each, kubernetes_validate.latest_version(), strict=True)
+
+
+@pytest.mark.parametrize("name", ["argo-controller.yaml", "local-volume/loader.yaml"])
+def test_kubernetes_knows_what_is_applied_alone(name):
+    each = yaml.safe_load((GKE / name).read_text())
+    kubernetes_validate.validate(each, kubernetes_validate.latest_version(), strict=True)
+    if each["kind"] == "ConfigMap":
+        assert {key: yaml.safe_load(text) for key, text in each["data"].items()}.keys() == CONTROLLER_KEYS
+    else:
+        assert each["spec"]["containers"][0]["image"] == Settings().image("plan")
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl, which builds kustomizations")
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_kubectl_builds_it(overlay):
+    done = subprocess.run(
+        ["kubectl", "kustomize", GKE / overlay], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    built = list(yaml.safe_load_all(done.stdout))
+    assert len(built) == len(objects(GKE / overlay))
+    assert problems([o for o in built if o["kind"] in {"ConfigMap", "WorkflowTemplate"}]) == []
+    for each in built:
+        assert each["kind"] == "Namespace" or each["metadata"]["namespace"] == "fibstack"
+        if each["kind"] != "WorkflowTemplate":
+            kubernetes_validate.validate(each, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_each_step_has_a_service_account_of_its_own():
+    (workflow,) = [o for o in objects(GKE / "spot") if o["kind"] == "WorkflowTemplate"]
+    accounts = {t["name"]: t["serviceAccountName"] for t in workflow["spec"]["templates"] if "container" in t}
+    assert accounts == {step: f"fibstack-{step}" for step in STEPS}
+
+
+def test_guide_gives_rights_only_to_accounts_that_exist():
+    guide = (MANIFESTS.parent / "docs/gke.md").read_text()
+    assert set(re.findall(r"fibstack-[a-z]+\b", guide)) - {f"fibstack-{step}" for step in STEPS} == {
+        "fibstack-loader"
+    }
+    for path in re.findall(r"manifests/[\w./-]+", guide):
+        assert (MANIFESTS.parent / path).exists(), path
 
 
 def test_patches_of_the_local_volume_fit_the_workflow():

@@ -85,6 +85,12 @@ class Pod:
     labels: dict[str, str]
 
 
+def as_process(words: list[str], folder: Path) -> int:
+    """Run a pod's program in a process of its own; returns its exit code."""
+    words = [sys.executable, *words[1:]] if words[0] == "python" else words
+    return subprocess.run(words, cwd=folder, capture_output=True, check=False).returncode
+
+
 @dataclass
 class Workflow:
     """One run of a workflow; `message_of` says what Argo would say of a failed pod."""
@@ -92,6 +98,7 @@ class Workflow:
     objects: list[dict]
     folder: Path
     message_of: Callable[[int], str] = lambda code: f"Error (exit code {code})"
+    program: Callable[[list[str], Path], int] = as_process
     pods: list[Pod] = field(default_factory=list)
 
     def run(self, **parameters: str) -> str:
@@ -165,12 +172,12 @@ class Workflow:
             patch = template.get("podSpecPatch", "{}")
             values = last | {"retries": str(number)}
             patch = json.loads(EXPRESSION.sub(lambda found, v=values: evaluate(found[1], v), patch))
-            resources = patch["containers"][0]["resources"] if patch else template["container"]["resources"]
+            main = next((c for c in patch.get("containers", ()) if c["name"] == "main"), {})
+            resources = main.get("resources", template["container"]["resources"])
             labels = template["metadata"]["labels"]
             self.pods.append(Pod(template["name"], resources["limits"]["memory"], labels))
             words = [word.replace(OUTPUTS, str(outputs)) for word in template["container"]["command"]]
-            words[0] = sys.executable if words[0] == "python" else words[0]
-            code = subprocess.run(words, cwd=folder, capture_output=True, check=False).returncode
+            code = self.program(words, folder)
             if code == 0:
                 declared = template.get("outputs", {}).get("parameters", ())
                 return True, {p["name"]: (outputs / p["name"]).read_text() for p in declared}

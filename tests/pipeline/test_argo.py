@@ -64,15 +64,29 @@ def test_one_template_for_each_step(pods):
 
 
 def test_pods_meet_the_restricted_standard(template, pods):
+    """Argo's own containers too, which have more rights and run as root unless they are told."""
     assert template["spec"]["securityContext"] == {
         "runAsNonRoot": True,
+        "runAsUser": 10001,
+        "runAsGroup": 10001,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
     for pod in pods.values():
-        context = pod["container"]["securityContext"]
-        assert context["allowPrivilegeEscalation"] is False
-        assert context["capabilities"] == {"drop": ["ALL"]}
-        assert context["readOnlyRootFilesystem"] is True
+        patch = json.loads(re.sub("{{=.*?}}", "1G", pod["podSpecPatch"]))
+        patched = {c["name"]: c for c in [*patch["initContainers"], *patch["containers"]]}
+        assert [c["name"] for c in patch["initContainers"]] == ["init"]
+        assert patched.keys() == {"init", "wait", "main"}
+        contexts = [patched[name]["securityContext"] for name in ("init", "wait")]
+        for context in [*contexts, pod["container"]["securityContext"]]:
+            assert context["allowPrivilegeEscalation"] is False
+            assert context["capabilities"] == {"drop": ["ALL"]}
+        assert pod["container"]["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def test_pods_without_retries_give_up_their_rights_too():
+    _, template = yaml.safe_load_all(compile_argo(Settings(tile=StepSettings(retries=0))))
+    (tile,) = [t for t in template["spec"]["templates"] if t["name"] == "tile"]
+    assert [c["name"] for c in json.loads(tile["podSpecPatch"])["containers"]] == ["wait"]
 
 
 def test_labels_say_the_step_the_run_and_the_unit(pods):
@@ -84,6 +98,21 @@ def test_labels_say_the_step_the_run_and_the_unit(pods):
         "fibstack/unit": "{{inputs.parameters.slabs}}",
     }
     assert "fibstack/unit" not in pods["compose"]["metadata"]["labels"]
+
+
+def test_pods_that_are_lost_come_again_and_those_that_ended_can_be_looked_at(template, pods):
+    spec = template["spec"]
+    assert spec["onExit"] == "on-exit"
+    assert spec["podGC"] == {"strategy": "OnPodSuccess", "deleteDelayDuration": "3600s"}
+    assert spec["ttlStrategy"] == {"secondsAfterSuccess": 7 * 86400, "secondsAfterFailure": 30 * 86400}
+    for name, pod in pods.items():
+        retry = pod["retryStrategy"]
+        assert retry["retryPolicy"] == "Always"
+        assert retry["backoff"] == {"duration": "10s", "factor": "2", "cap": "300s"}
+        for code, again in (("-1", True), ("137", True), ("75", True), ("65", False), ("78", False)):
+            assert evaluate(retry["expression"], {"lastRetry.exitCode": code}) is again
+        limited = "synchronization" in pod
+        assert limited == (name in {"align", "tile", "pyramid"})
 
 
 def test_no_pod_is_handed_the_list_that_it_is_an_item_of(template):

@@ -5,6 +5,7 @@ import inspect
 
 import click
 import pytest
+import yaml
 
 from components.shared.config import RunConfig
 from pipeline.compile import compile_kfp
@@ -82,3 +83,12 @@ def test_component_holds_its_spec_and_nothing_else(step):
     source = inspect.getsource(module)
     assert source.count("\ndef ") == 1
     assert "import" not in source.partition("@dsl.container_component")[2]
+
+
+def test_the_report_understands_what_asks_it_for_artifacts():
+    document = next(yaml.safe_load_all(compile_kfp(Settings())))
+    words = document["deploymentSpec"]["executors"]["exec-report"]["container"]["args"]
+    command = importlib.import_module("components.report.main").main
+    context = command.make_context("report", list(words))
+    assert context.params["page_out"] == "{{$.outputs.artifacts['page'].path}}"
+    assert context.params["executor_input"] == "{{$}}"

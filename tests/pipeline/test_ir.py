@@ -43,10 +43,25 @@ def test_conditions(sound):
     refuse(ir, "conditions")
 
 
-def test_artifacts(sound):
+def test_artifacts_as_inputs(sound):
     ir = copy.deepcopy(sound)
-    ir["components"]["comp-report"]["outputDefinitions"] = {"artifacts": {"page": {}}}
-    refuse(ir, "artifacts")
+    ir["components"]["comp-report"]["inputDefinitions"]["artifacts"] = {"page": {}}
+    refuse(ir, "artifacts as inputs")
+
+
+def test_artifacts_of_a_group(sound):
+    ir = copy.deepcopy(sound)
+    ir["root"]["outputDefinitions"] = {"artifacts": {"page": {}}}
+    refuse(ir, "outputs of a group")
+
+
+def test_a_program_is_not_asked_for_artifacts_where_nobody_shows_them(sound):
+    written = sound["deploymentSpec"]["executors"]["exec-report"]["container"]["args"]
+    container = read_pipeline(yaml.safe_dump(sound)).components["comp-report"]
+    words = container.argv[3:]
+    assert written[-6::2] == ["--page-out", "--markdown-out", "--executor-input"]
+    assert list(words) == written[:-6]
+    assert set(container.outputs) == set()
 
 
 def test_importers(sound):

@@ -44,7 +44,7 @@ def test_what_would_match_again_is_refused(output, key):
 def test_the_keys_that_matching_depends_on_are_all_refused():
     from components.shared import units
 
-    assert units._MATCHING_KEYS < MATCHING_KEYS
+    assert units._KEYS["align"] < MATCHING_KEYS
 
 
 def test_overrides_are_given_once(output):

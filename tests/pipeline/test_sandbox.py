@@ -176,3 +176,18 @@ def test_push_writes_settings_that_pin_the_digests(docker, tmp_path):
     called = calls.read_text().splitlines()
     assert [line.split()[0] for line in called] == ["build"] * 7 + ["push"] * 6 + ["image"] * 6
     assert "--build-arg BASE=eu.pkg.dev/em/fibstack/base:7" in called[1]
+
+
+def test_only_the_report_gets_the_secrets_and_by_name_alone(docker, tmp_path, monkeypatch):
+    docker(ANSWERS)
+    monkeypatch.setenv("FIBSTACK_SMTP_PASSWORD", "hush")
+    assert sandbox_for(config(tmp_path), [], notifier="fibstack/report:1").notifier == ""
+    sandbox = sandbox_for(config(tmp_path, email="ada@lab.org"), [], notifier="fibstack/report:1")
+    tile, report = (
+        Containers(sandbox).command(Container({}, {}, f"fibstack/{step}:1", ()), [], tmp_path)
+        for step in ("tile", "report")
+    )
+    assert "hush" not in str(tile) + str(report)
+    assert "FIBSTACK_SMTP_PASSWORD" not in tile
+    assert report[report.index("FIBSTACK_SMTP_PASSWORD") - 1] == "--env"
+    assert [words[words.index("--network") + 1] for words in (tile, report)] == ["none", "host"]

@@ -176,9 +176,9 @@ def test_each_slice_is_read_once(source: Path, tmp_path: Path, monkeypatch: pyte
 
     read, original = [], module.read_slice
 
-    def counting(store: object, entry: SourceSlice, pixel_type: object) -> object:
+    def counting(store: object, entry: SourceSlice, *how: object) -> object:
         read.append(entry.z)
-        return original(store, entry, pixel_type)
+        return original(store, entry, *how)
 
     monkeypatch.setattr(module, "read_slice", counting)
     assert align(plan_for(source, tmp_path, 3), "13-15").exit_code == 0

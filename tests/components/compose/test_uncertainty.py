@@ -6,9 +6,8 @@ from planted_stack import plant
 from scipy.linalg import cholesky_banded
 
 from components.compose.robust import normal_equations
-from components.compose.system import POSE_SIZE
 from components.compose.ties import Frame
-from components.compose.uncertainty import center_covariances, observed_spread, uncertainty
+from components.compose.uncertainty import FORMS, covariances, observed_spread, uncertainty
 
 
 def dense(band):
@@ -24,24 +23,29 @@ def test_blocks_of_the_inverse_are_those_of_the_dense_one(n, k):
     planted = plant(n, k)
     equations = normal_equations(planted.pairs, planted.stack, planted.solve())
     inverse = dense(equations.band)
-    own, ahead = center_covariances(cholesky_banded(equations.band, lower=True), n)
-    for axis, number in enumerate((2, 5)):
-        block = inverse[number::POSE_SIZE, number::POSE_SIZE]
-        assert np.allclose(own[:, axis], np.diag(block), rtol=1e-6)
-        assert np.allclose(ahead[:, axis], np.diag(block, 1), rtol=1e-6)
+    own, ahead = covariances(cholesky_banded(equations.band, lower=True), n)
+    blocks = [np.kron(np.eye(n), form) @ inverse @ np.kron(np.eye(n), form).T for form in FORMS]
+    for number, block in enumerate(blocks):
+        assert np.allclose(own[:, number], np.diag(block), rtol=1e-6)
+        assert np.allclose(ahead[:, number], np.diag(block, 1), rtol=1e-6)
     found = uncertainty(equations, 2.0, [np.arange(n)], n)
     middle = n // 2
     for slot in range(n):
         difference = np.zeros(n)
         difference[slot] += 1
         difference[middle] -= 1
-        variances = [difference @ inverse[c::POSE_SIZE, c::POSE_SIZE] @ difference for c in (2, 5)]
-        assert found.sigma_px[slot] == pytest.approx(2 * np.mean(variances) ** 0.5, rel=1e-5, abs=1e-6)
+        x, y, rotation, scale = (difference @ block @ difference for block in blocks)
+        for sigma_px, variance in (
+            (found.sigma_px[slot], (x + y) / 2),
+            (found.rotation_sigma_px[slot], rotation),
+            (found.scale_sigma_px[slot], scale),
+        ):
+            assert sigma_px == pytest.approx(2 * variance**0.5, rel=1e-5, abs=1e-5)
     assert found.step_sigma_px[0] == 0
 
 
 def test_sigma_is_the_size_of_the_errors():
-    n, steps, ends = 300, [], []
+    n, steps, ends, turns = 300, [], [], []
     for seed in range(12):
         planted = plant(n, 4, seed=seed)
         solution = planted.solve()
@@ -49,11 +53,15 @@ def test_sigma_is_the_size_of_the_errors():
         equations = normal_equations(planted.pairs, planted.stack, solution)
         known = uncertainty(equations, spread, [np.arange(n)], n)
         frame = Frame.of(planted.stack.sizes_xy)
-        error = (frame.poses(solution.volume_from_slice) - frame.poses(planted.truth))[:, :, 2]
+        poses = frame.poses(solution.volume_from_slice) - frame.poses(planted.truth)
+        turn = (poses[:, 1, 0] - poses[:, 0, 1]) / 2
+        turns.append((turn[[0, -1]] - turn[n // 2]) / known.rotation_sigma_px[[0, -1]])
+        error = poses[:, :, 2]
         steps.append(np.diff(error, axis=0) / known.step_sigma_px[1:, None])
         ends.append((error[[0, -1]] - error[n // 2]) / known.sigma_px[[0, -1], None])
     assert 0.85 < np.std(steps) < 1.15
     assert 0.6 < np.std(ends) < 1.4
+    assert 0.6 < np.std(turns) < 1.4
 
 
 def test_a_long_stack_stays_exact():

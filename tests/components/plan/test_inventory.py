@@ -4,7 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.plan.inventory import missing_slices, number_slices, repeated_slices
+from components.plan.inventory import (
+    check_numbered_once,
+    missing_slices,
+    number_slices,
+    repeated_slices,
+)
 from components.plan.partition import chunk_length
 from components.shared.documents import SourceSlice
 from components.shared.errors import UserError
@@ -62,3 +67,13 @@ def test_a_slice_that_was_exported_twice_is_noticed() -> None:
 
     slices = [entry(0, "a"), entry(1, "b"), entry(2, "b"), entry(3, None), entry(4, None)]
     assert repeated_slices(slices) == [(1, 2)]
+
+
+def test_a_number_may_be_twice_outside_of_the_range_alone() -> None:
+    listing = number_slices(
+        "%03d.png", [Stat(key=key, size_bytes=1) for key in ("007.png", "7.png", "8.png")]
+    )
+    assert listing.twice == {7: "7.png"}
+    check_numbered_once(listing, 8, 20, "raw")
+    with pytest.raises(UserError, match=r"got 007\.png and 7\.png of number 7 in raw\. Move the one away"):
+        check_numbered_once(listing, 0, 7, "raw")

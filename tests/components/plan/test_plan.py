@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from click.testing import CliRunner, Result
 
 from components.plan.main import main
@@ -148,10 +150,10 @@ def test_a_plan_of_another_version_is_refused(source: Path, tmp_path: Path) -> N
 
 
 def test_sizes_may_differ_and_the_longest_side_decides_the_scales(source: Path, tmp_path: Path) -> None:
-    write_slice(source / "img.00010.png", width=70, height=2560)
+    write_slice(source / "img.00010.png", width=7, height=2560)
     assert run(source).exit_code == 0
     plan = plan_of(tmp_path)
-    assert plan.largest_xy == (70, 2560)
+    assert plan.largest_xy == (40, 2560)
     assert (plan.match_scale, plan.thumbnail_scale) == (0.5, 0.2)
 
 
@@ -203,7 +205,11 @@ def deep(source: Path) -> None:
 
 
 REFUSED = {
-    "no folder": ({"source": "no-such-folder"}, 65, "the source must exist; got "),
+    "no folder": (
+        {"source": "no-such-folder"},
+        65,
+        "the source must be a folder or bucket that exists; got ",
+    ),
     "empty folder": ({"source": "empty"}, 65, "got no file in"),
     "other range": ({"minz": 100, "maxz": 200}, 65, "18 slices numbered 8 to 25 in"),
     "other padding": ({"image": "img.%04d.png"}, 65, "names such as img.00008.png, img.00009.png"),
@@ -328,7 +334,86 @@ def test_channels_of_other_sizes_depths_and_names_are_refused(source: Path) -> N
     sentence = refusal(run(source, more_channels='["esb.%05d.png"]'), 65)
     assert "got 40 x 30 px (img.00011.png) and 41 x 30 px (esb.00011.png)" in sentence
     write_channels(source, "deep.%05d.png", dtype="uint16")
-    assert "same bit depth" in refusal(run(source, more_channels='["deep.%05d.png"]'), 65)
+    assert "numbers of one type" in refusal(run(source, more_channels='["deep.%05d.png"]'), 65)
     assert "in 'more_channels', or" in refusal(run(source, more_channels='["deep.%03d.png"]'), 65)
     assert "own name pattern" in refusal(run(source, more_channels='["img.%05d.png"]'), 78)
     assert "must be a list of name patterns" in refusal(run(source, more_channels="esb.%05d.png"), 78)
+
+
+def test_another_look_at_the_same_files_reads_none_of_them(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(source).exit_code == 0
+    before = files_below(tmp_path / "out")
+    ranges = []
+    monkeypatch.setattr(LocalStore, "read_range", lambda _, key, *ends: ranges.append((key, *ends)))
+    assert run(source).exit_code == 0
+    assert run(source, jpeg_quality=70).exit_code == 0
+    assert ranges == []
+    assert run(source, jpeg_quality=80).exit_code == 0
+    assert files_below(tmp_path / "out") == before
+
+
+def test_a_slice_that_was_written_again_is_another_slice(source: Path, tmp_path: Path) -> None:
+    """A folder tells no checksum, and the new file may be as long as the old one."""
+    assert run(source).exit_code == 0
+    before = plan_of(tmp_path)
+    path = source / "img.00012.png"
+    written_ns = path.stat().st_mtime_ns
+    os.utime(path, ns=(written_ns, written_ns + 1))
+    assert run(source).exit_code == 0
+    after = plan_of(tmp_path)
+    assert after.slices[4].modified_ns == written_ns + 1
+    chunk = Span(8, 15)
+    assert units.chunk_hash(before, chunk) != units.chunk_hash(after, chunk)
+    chunk = Span(16, 23)
+    assert units.chunk_hash(before, chunk) == units.chunk_hash(after, chunk)
+
+
+def test_what_a_killed_writer_left_long_ago_is_cleared_away(source: Path, tmp_path: Path) -> None:
+    left = tmp_path / "out/chunk/8x8x8/.fibstack-tmp-7-abcd"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half a sh")
+    os.utime(left, (0, 0))
+    assert run(source).exit_code == 0
+    assert not left.exists()
+
+
+def sizes_of(folder: Path) -> set[tuple[int, int]]:
+    return {(entry.width_px, entry.height_px) for entry in plan_of(folder).slices}
+
+
+def test_another_crop_or_inversion_is_planned_anew(source: Path, tmp_path: Path) -> None:
+    assert run(source, crop="[5, 2, 30, 28]").exit_code == 0
+    assert sizes_of(tmp_path) == {(30, 28)}
+    assert run(source, crop="[5, 2, 30, 28]", invert="true").exit_code == 0
+    assert (plan_of(tmp_path).reading.crop, plan_of(tmp_path).reading.invert) == ((5, 2, 30, 28), True)
+    assert run(source, crop="[]").exit_code == 0
+    assert sizes_of(tmp_path) == {(40, 30)}
+    assert (plan_of(tmp_path).reading.crop, plan_of(tmp_path).reading.invert) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("crop", "sentence"),
+    [
+        ("[5, 2, 36, 28]", "'crop' must lie inside of every picture; got [5, 2, 36, 28] for 40 x 30 px in"),
+        ("[-1, 0, 9, 9]", "'crop': must be [x, y, width, height] in px"),
+        ("[0, 0, 9, 0]", "'crop': must be [x, y, width, height] in px"),
+        ("[0, 0, 9]", "'crop': must be [x, y, width, height] in px"),
+        ("top", "'crop' must be a list [x, y, width, height] of px; got 'top'. Write [0,0,4096,3800]."),
+    ],
+)
+def test_a_crop_that_cannot_be_is_refused(source: Path, tmp_path: Path, crop: str, sentence: str) -> None:
+    assert sentence in refusal(run(source, crop=crop), 78)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_values_of_floating_point_are_sampled(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    for z in range(3):
+        image = np.random.default_rng(z).uniform(-3, 7, (30, 40)).astype(np.float32)
+        tifffile.imwrite(tmp_path / "raw" / f"{z}.tif", image)
+    assert run(tmp_path / "raw", image="%d.tif", minz=0, maxz=2).exit_code == 0
+    plan = plan_of(tmp_path)
+    ((low, high),) = plan.reading.values
+    assert (low, high, plan.pixel_type) == (pytest.approx(-13, abs=0.7), pytest.approx(17, abs=0.7), "uint16")

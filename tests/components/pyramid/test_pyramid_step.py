@@ -1,5 +1,6 @@
 import dataclasses
 import logging
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -156,6 +157,13 @@ def test_number_of_threads_changes_no_byte(tmp_path):
     assert volumes[0] == volumes[1]
 
 
+def rot(path, data):
+    """Change what a file holds as a failing disk does: it looks untouched."""
+    before = path.stat()
+    path.write_bytes(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 class TestTilesThatAreNotThere:
     @pytest.fixture
     def stack(self, tmp_path):
@@ -181,8 +189,12 @@ class TestTilesThatAreNotThere:
     def test_a_damaged_slab_is_named(self, stack, position):
         data = bytearray(stack.tile_path(2).read_bytes())
         data[position] ^= 1
-        stack.tile_path(2).write_bytes(data)
+        rot(stack.tile_path(2), data)
         self.check(stack, "slab 2", "damaged", "records/tile/2.json")
+
+    def test_a_slab_that_was_written_over_is_named(self, stack):
+        stack.tile_path(2).write_bytes(bytes(stack.tile_path(2).stat().st_size))
+        self.check(stack, "no such slab 2")
 
     def test_a_slab_that_goes_after_the_look_at_its_record_is_not_black(self, stack):
         stack.tile_path(1).unlink()
@@ -198,7 +210,7 @@ class TestTilesThatAreNotThere:
 
     def test_an_array_of_another_size_is_refused(self, stack):
         metadata = Path(stack.plan.locations.tmp_uri, "aligned", "zarr.json")
-        metadata.write_text(metadata.read_text().replace("[40,30,50]", "[40,31,50]"))
+        rot(metadata, metadata.read_bytes().replace(b"[40,30,50]", b"[40,31,50]"))
         self.check(stack, "aligned stack", "31")
 
 

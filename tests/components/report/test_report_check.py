@@ -43,8 +43,8 @@ def test_a_passed_check_is_shown(run):
     text = read_page(plan.config.output)
     assert "Check on thumbnails: passed." in text
     assert "The way on" not in text
-    assert text.count('<figure class="strip">') == 8
-    assert text.count("data:image/png") == 4 + 8 * 3
+    assert text.count('<figure class="strip">') == 10
+    assert text.count("data:image/webp") == 4 + 10 * 3
 
 
 def test_a_failed_check_leads_the_page_with_the_way_on(run):

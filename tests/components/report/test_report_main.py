@@ -1,6 +1,7 @@
 """The report step as a program, on a small run whose documents and shards are known."""
 
 import json
+import os
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from finished_run import (
 )
 
 from components.report.main import main
+from components.shared import verification
 from components.shared.records import record_key
 from components.shared.storage import open_store
 
@@ -31,7 +33,7 @@ FAILED = '{"state": "FAILED", "error": {"code": 9, "message": "tile: a slice <b>
 def undrawn(request, monkeypatch):
     """Figures take most of the time; only the tests that ask for them draw them."""
     if "drawn" not in request.fixturenames:
-        monkeypatch.setattr("components.report.page.curves_svg", lambda z, panels: "<svg></svg>")
+        monkeypatch.setattr("components.report.tracks.curves_svg", lambda z, panels: "<svg></svg>")
 
 
 @pytest.fixture
@@ -136,7 +138,7 @@ def test_the_page_is_self_contained_and_shows_the_run(run, drawn):
     ):
         assert part in text
     assert text.count("<svg") == 2
-    assert text.count("data:image/png") == 4
+    assert text.count("data:image/webp") == 4
 
 
 def test_the_report_is_the_same_each_time(run, drawn):
@@ -159,10 +161,22 @@ def truncate_shard(output):
     (output / SHARD).write_bytes(data[:-1])
 
 
+def write_over_shard(output):
+    data = (output / SHARD).read_bytes()
+    (output / SHARD).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+
+def rot(output, data):
+    """Change a shard as a failing disk does: it looks untouched."""
+    before = (output / SHARD).stat()
+    (output / SHARD).write_bytes(data)
+    os.utime(output / SHARD, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 def spoil_index(output):
     data = bytearray((output / SHARD).read_bytes())
     data[:8] = b"\xff" * 8
-    (output / SHARD).write_bytes(data)
+    rot(output, data)
 
 
 def spoil_middle_chunk(output):
@@ -170,7 +184,7 @@ def spoil_middle_chunk(output):
     data = bytearray((output / SHARD).read_bytes())
     index_start = 16 + int.from_bytes(data[:8], "little")
     data[16:index_start] = bytes(index_start - 16)
-    (output / SHARD).write_bytes(data)
+    rot(output, data)
 
 
 def add_file(output):
@@ -199,8 +213,7 @@ def delete_intermediate_block(output):
     [
         (delete_shard, 75, "16x16x16/1.shard"),
         (truncate_shard, 75, "16x16x16/1.shard"),
-        (spoil_index, 65, "16x16x16/1.shard"),
-        (spoil_middle_chunk, 65, "16x16x16/1.shard"),
+        (write_over_shard, 75, "16x16x16/1.shard"),
         (add_file, 65, "16x16x16/7.shard"),
         (delete_lossless_shard, 75, "8x8x8/2.shard"),
         (delete_record, 75, "1 of level 0"),
@@ -223,6 +236,25 @@ def test_a_volume_with_a_flaw_is_not_published(run, damage, exit_code, named):
     assert not document["complete"]
     assert named in " ".join(document["problems"])
     assert "NOT complete" in read_page(output)
+
+
+@pytest.mark.parametrize("damage", [spoil_index, spoil_middle_chunk])
+def test_a_volume_that_does_not_open_is_not_published(run, damage):
+    plan, _, _ = run
+    output = Path(plan.config.output)
+    damage(output)
+    result = report(output)
+    assert result.exit_code == 65
+    assert "16x16x16/1.shard" in result.output
+    assert not (output / "neuroglancer/jpeg/info").exists()
+
+
+def test_a_volume_that_was_proven_is_not_read_again(run, monkeypatch):
+    plan, _, _ = run
+    output = Path(plan.config.output)
+    assert report(output).exit_code == 0
+    monkeypatch.setattr(verification, "open_shards", lambda *_: pytest.fail("the volume is read"))
+    assert report(output).exit_code == 0
 
 
 def test_tiles_stay_while_the_volume_is_incomplete(run):
@@ -318,7 +350,7 @@ def test_a_failed_run_tells_what_is_known(tmp_path, n_documents):
     assert "The run failed: tile: a slice &lt;b&gt; cannot be read." in text
     assert ("few_inliers" in text) == (n_documents >= 1)
     assert ("1 of 3 chunks" in text) == (n_documents == 1)
-    assert ("data:image/png" in text) == (n_documents >= 3)
+    assert ("data:image/webp" in text) == (n_documents >= 3)
     assert ("<svg" in text) == (n_documents >= 3)
 
 

@@ -13,26 +13,30 @@ from hypothesis import strategies as st
 
 from components.report.bad_slices import bad_slices_sentence, decision_line
 from components.report.evidence import Evidence
-from components.report.figures import MOST_POINTS, Curve, Panel, curves_svg, envelope, section_png
+from components.report.figures import MOST_POINTS, Curve, Panel, curves_svg, envelope, picture_uri
 from components.report.page import ROWS_AT_FIRST, render
 from components.report.pairs import PairTally
 from components.report.slice_table import SliceRow, read_rows, worst_first
 from components.report.status import parse_status
 from components.report.summary import command_of, summarise
+from components.report.timings import step_times
+from components.report.tracks import shown_sigma, tracks_svg
+from components.report.verdict import verdict_of
 from components.shared.completeness import OutputSummary
 from components.shared.config import RunConfig, parse_config
 from components.shared.documents import AlignRecord
 from components.shared.overrides import parse_overrides
+from components.shared.verification import Verification
 
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    monkeypatch.setattr("components.report.page.curves_svg", lambda z, panels: "<svg></svg>")
+    monkeypatch.setattr("components.report.tracks.curves_svg", lambda z, panels: "<svg></svg>")
 
 
 def page_of(rows, **settings):
     evidence = Evidence(make_plan("out", **settings), rows=rows)
-    run = summarise(evidence, parse_status("Failed"), None, (), ())
+    run = summarise(evidence, parse_status("Failed"), None, Verification((), ()))
     return render(run, evidence, [])
 
 
@@ -98,7 +102,7 @@ def test_a_section_is_transparent_where_nothing_is_known():
 
     values = np.arange(12, dtype=np.uint8).reshape(3, 4)
     known = values % 2 == 0
-    data = base64.b64decode(section_png(values, known).removeprefix("data:image/png;base64,"))
+    data = base64.b64decode(picture_uri(values, known).removeprefix("data:image/webp;base64,"))
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(picture[..., 0][known], values[known])
     np.testing.assert_array_equal(picture[..., 3], np.where(known, 255, 0))
@@ -194,7 +198,7 @@ def test_the_sentences_say_what_was_done():
     output = OutputSummary(
         uri="out/jpeg", encoding="jpeg", n_shards=1, n_black_shards=0, size_bytes=2_500_000
     )
-    run = summarise(evidence, parse_status("Succeeded"), None, (), [output])
+    run = summarise(evidence, parse_status("Succeeded"), None, Verification((), (output,)))
     assert run.summary[0] == "The run ended before the slices were aligned; there is no volume."
     assert run.summary[1] == "1 slice from z 0 to 1, 1 missing."
     assert "0.875 after alignment, 0.500 before (medians); the largest step is 2.0 px" in run.summary[2]
@@ -240,3 +244,41 @@ def test_the_page_lists_the_slices_that_stand_out_with_evidence_and_decision(und
     assert "replaced by the mean of 0 and 3" in rows[1][1]
     assert "- {z: 1, keep: true}  # blank, replaced by 0\n" in text
     assert 'id="bad-slices"' not in page_of(BAD_ROWS[:1])
+
+
+def test_only_a_slice_that_is_shown_has_a_band():
+    def row(z, action="keep", n_edges=8):
+        return SliceRow(
+            z=z, verdict="good", action=action, n_edges=n_edges, sigma_px=0.1 * z, step_sigma_px=1
+        )
+
+    rows = [row(0), row(1), row(2, "replace"), row(3), row(4), row(5, n_edges=0)]
+    assert np.flatnonzero(np.isfinite(shown_sigma(rows, "sigma_px"))).tolist() == [0, 1, 3, 4]
+    assert np.flatnonzero(np.isfinite(shown_sigma(rows, "step_sigma_px"))).tolist() == [1, 4]
+    assert "1 sigma, px" in tracks_svg(rows)
+
+
+def verdict(rows, **changes):
+    evidence = Evidence(make_plan("out", len(rows), **changes), rows=rows)
+    run = summarise(evidence, parse_status("Succeeded"), None, Verification((), ()))
+    return verdict_of(run.model_copy(update={"complete": True}), evidence)
+
+
+def test_the_verdict_is_for_people_who_know_em():
+    assert verdict(BAD_ROWS[:1]).headline == "The stack is aligned and the volume is complete."
+    found = verdict(BAD_ROWS)
+    assert found.headline == "The stack is aligned and the volume is complete. 6 slices of 8 stand out."
+    assert found.tone == "good"
+    assert found.look_at[0].startswith("Slices that stand out: 1 (blank, replaced by 0), 2 (blank, ")
+    skipped = verdict(BAD_ROWS[:1], skip_align=True)
+    assert (skipped.tone, "switched off" in skipped.headline) == ("doubtful", True)
+
+
+def test_what_an_earlier_run_did_counts_as_no_time():
+    times = step_times(100, {"align": [50, 60], "compose": [104], "tile": [90, 114], "pyramid": []}, 10**9)
+    assert [(t.step, t.n_earlier, t.wall_s) for t in times] == [
+        ("align", 2, 0),
+        ("compose", 0, 4),
+        ("tile", 1, 10),
+    ]
+    assert [t.gb_per_hour for t in times] == [None, 900, 180]

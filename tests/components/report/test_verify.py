@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 from pathlib import Path
 
@@ -161,6 +162,17 @@ def test_a_damaged_shard_is_named(run, name, damage):
     assert result.exit_code == 65
     assert "/".join(path.parts[-2:]) in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_a_shard_that_looks_untouched_is_named(run):
+    path = Path(run.output, "chunk/8x8x8/2.shard")
+    before = path.stat()
+    path.write_bytes(DAMAGES["flipped in the data"](path.read_bytes()))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    result = run.verify("--sample", "0")
+    assert result.exit_code == 65
+    assert "8x8x8/2.shard" in result.stderr
+    assert "Remove the files that are named" in result.stderr
 
 
 @pytest.mark.parametrize("damage", ["deleted", "truncated", "flipped in the data"])

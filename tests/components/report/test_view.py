@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from finished_run import make_plan, make_transforms, np
 
 from components.report import view
+from components.report.published import find_volumes
 from components.report.viewer import LayerSource, notes_of, viewer_state
 from components.shared.precomputed import info
 from components.shared.storage import open_store
@@ -45,8 +46,7 @@ def test_the_state_shows_the_whole_volume():
 
 
 def test_the_volume_is_served_with_ranges_on_this_machine_alone(output):
-    store = view.open_output(str(output))
-    viewer = view.serve(store, view.find_volumes(store))
+    viewer = view.serve(str(output), find_volumes(str(output)))
     layers = viewer.state.to_json()["layers"]
     assert [layer["name"] for layer in layers] == ["jpeg", "chunk"]
     url = layers[0]["source"][0]["url"].removeprefix("precomputed://")
@@ -82,8 +82,7 @@ def test_ctrl_c_ends_it_quietly(monkeypatch):
 @pytest.mark.parametrize(
     ("make_output", "said"),
     [
-        (lambda folder: "gs://bucket/out", "a folder for now"),
-        (lambda folder: "https://host/out", "a folder for now"),
+        (lambda folder: "https://host/out", "a location must be"),
         (str, "a finished volume must be there"),
         (lambda folder: str(folder / "none"), "a finished volume must be there"),
     ],
@@ -97,7 +96,7 @@ def test_what_cannot_be_viewed_is_refused_in_a_sentence(tmp_path, make_output, s
 
 def test_the_lossless_pyramid_is_preferred_to_its_finest_level(output):
     open_store(str(output)).write("neuroglancer/raw/info", b"{}")
-    assert list(view.find_volumes(open_store(str(output)))) == ["neuroglancer/jpeg", "neuroglancer/raw"]
+    assert [volume.name for volume in find_volumes(str(output))] == ["jpeg", "raw"]
 
 
 def noted(plan, **changes):
@@ -165,8 +164,7 @@ def test_a_box_lies_where_its_slice_does(size_z, offset_z, z_range):
 def test_the_viewer_shows_the_notes_of_a_run(output):
     blank = noted(make_plan(output, 200), verdict="blank", action="blank")
     open_store(str(output)).write("process/transforms.json", blank.to_json())
-    store = view.open_output(str(output))
-    layers = view.serve(store, view.find_volumes(store)).state.to_json()["layers"]
+    layers = view.serve(str(output), find_volumes(str(output))).state.to_json()["layers"]
     assert [layer["name"] for layer in layers] == ["jpeg", "chunk", "slices that stand out"]
 
 

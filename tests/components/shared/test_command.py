@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,80 @@ def test_a_wrong_flag_is_no_traceback() -> None:
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     assert "--mode" in result.stderr
+
+
+NATIVE = """
+import ctypes
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import click
+
+from components.shared.command import StepCommand
+
+
+def busy() -> None:
+    print("ready", flush=True)
+    ctypes.CDLL(None).usleep(60_000_000)  # as a decoder, a solver or a storage library: deaf to signals
+
+
+@click.command(cls=StepCommand)
+@click.option("--where", required=True)
+def main(where: str) -> None:
+    if where == "main":
+        busy()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: busy(), range(8)))
+
+
+main()
+"""
+
+
+@pytest.mark.parametrize("where", ["main", "threads"])
+def test_a_step_in_native_code_ends_in_time(where: str) -> None:
+    step = subprocess.Popen([sys.executable, "-c", NATIVE, "--where", where], stdout=subprocess.PIPE)
+    assert step.stdout is not None
+    assert step.stdout.readline() == b"ready\n"
+    told = time.monotonic()
+    step.send_signal(signal.SIGTERM)
+    step.communicate(timeout=20)
+    assert step.returncode == 128 + signal.SIGTERM
+    assert time.monotonic() - told < 10
+
+
+WORKERS = """
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+import click
+
+from components.shared.command import StepCommand
+
+
+def busy(_: int) -> None:
+    print("ready", flush=True)
+    time.sleep(60)
+
+
+@click.command(cls=StepCommand)
+def main() -> None:
+    with ProcessPoolExecutor(1) as pool:
+        list(pool.map(busy, range(2)))
+
+
+main()
+"""
+
+
+def test_worker_processes_end_too() -> None:
+    step = subprocess.Popen([sys.executable, "-c", WORKERS], stdout=subprocess.PIPE)
+    assert step.stdout is not None
+    assert step.stdout.readline() == b"ready\n"
+    step.send_signal(signal.SIGTERM)
+    step.communicate(timeout=30)  # the output ends when the last process that holds it has ended
+    assert step.returncode == 128 + signal.SIGTERM
 
 
 def test_a_step_that_is_told_to_end_cleans_up() -> None:

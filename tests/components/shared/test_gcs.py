@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import pytest
@@ -22,7 +23,7 @@ import pytest
 from components.shared import gcs
 from components.shared.errors import TransientError, UserError
 from components.shared.gcs import GcsStore
-from components.shared.storage import ObjectMissingError, checksum
+from components.shared.storage import READS, ObjectChangedError, ObjectMissingError, checksum
 
 
 def blob_of(bucket: str, name: str) -> Any:
@@ -119,6 +120,8 @@ class FaultyStorage(http.server.BaseHTTPRequestHandler):
     requests: ClassVar[list[str]]
     bodies: ClassVar[list[bytes]]
     stored: ClassVar[bytes]
+    arriving: ClassVar[list[bytes]]
+    """What arrives of the object, one read after the other, before it arrives as it is stored."""
     released: ClassVar[threading.Event]
 
     def answer(self) -> None:
@@ -137,7 +140,7 @@ class FaultyStorage(http.server.BaseHTTPRequestHandler):
         crc32c = base64.b64encode(bytes.fromhex(checksum(self.stored))).decode()
         body = json.dumps({"name": "a", "size": len(self.stored), "crc32c": crc32c, "items": []}).encode()
         if "alt=media" in self.path:
-            body = self.stored
+            body = self.arriving.pop(0) if self.arriving else self.stored
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -154,7 +157,7 @@ class FaultyStorage(http.server.BaseHTTPRequestHandler):
 def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FaultyStorage]]:
     """A server that fails as its script says, and stores whose retries do not wait long."""
     FaultyStorage.script, FaultyStorage.requests, FaultyStorage.stored = [200], [], b"stored"
-    FaultyStorage.bodies = []
+    FaultyStorage.bodies, FaultyStorage.arriving = [], []
     FaultyStorage.released = threading.Event()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), FaultyStorage)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -163,7 +166,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FaultyStorage]]:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
     monkeypatch.setenv("TENSORSTORE_GCS_HTTP_URL", url)
     monkeypatch.setenv("GOOGLE_AUTH_TOKEN_FOR_TESTING", "emulator")
-    monkeypatch.setattr(gcs, "_RETRY", gcs._RETRY.with_delay(initial=0.01, maximum=0.05).with_timeout(0.5))
+    monkeypatch.setattr(gcs, "RETRY", gcs.RETRY.with_delay(initial=0.01, maximum=0.05).with_timeout(0.5))
     monkeypatch.setattr(
         gcs, "_READ_RETRIES", {"max_retries": 3, "initial_delay": "10ms", "max_delay": "50ms"}
     )
@@ -190,7 +193,7 @@ CALLS = {
 def test_what_may_pass_is_tried_again(faulty: type[FaultyStorage], name: str, status: int) -> None:
     faulty.script = [status, status, 200]
     CALLS[name](GcsStore("gs://bucket/run"))
-    assert len(faulty.requests) == 3
+    assert len(faulty.requests) == (4 if name == "read" else 3)  # the last compares checksums
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -230,6 +233,28 @@ def test_an_absent_object_is_not_looked_for_again(faulty: type[FaultyStorage]) -
     assert len(faulty.requests) == 1
 
 
+@pytest.mark.parametrize("name", ["write", "stat", "list", "exists", "delete"])
+def test_a_call_that_is_not_answered_is_made_again(
+    faulty: type[FaultyStorage], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(gcs, "TIMEOUT_S", 0.3)
+    faulty.script = [STALL, 200]
+    started = time.monotonic()
+    CALLS[name](GcsStore("gs://bucket/run"))
+    assert time.monotonic() - started < 10
+    assert len(faulty.requests) == 1  # the one that was answered in full
+
+
+def test_many_threads_share_the_connections(
+    faulty: type[FaultyStorage], caplog: pytest.LogCaptureFixture
+) -> None:
+    store = GcsStore("gs://bucket/run")
+    with ThreadPoolExecutor(32) as pool:
+        list(pool.map(store.stat, [f"{n}" for n in range(200)]))
+    assert len(faulty.requests) == 200
+    assert "pool is full" not in caplog.text
+
+
 def test_no_answer_at_all_is_transient(faulty: type[FaultyStorage], monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("STORAGE_EMULATOR_HOST", "TENSORSTORE_GCS_HTTP_URL"):
         monkeypatch.setenv(variable, "http://127.0.0.1:1")
@@ -249,6 +274,34 @@ def test_a_repeated_write_that_may_not_replace_is_done_if_its_bytes_are_there(
     with expected:
         GcsStore("gs://bucket/run").write("a", b"data")
     assert [request.split()[0] for request in faulty.requests] == ["POST", "POST", "GET"]
+
+
+@pytest.mark.parametrize("crc32c", [None, checksum(b"stored")], ids=["checksum unknown", "checksum known"])
+def test_what_is_damaged_on_its_way_is_read_again(faulty: type[FaultyStorage], crc32c: str | None) -> None:
+    faulty.arriving = [b"stoRed", b"store", b"\0tored"]
+    assert GcsStore("gs://bucket/run").read("a", crc32c) == b"stored"
+    assert sum("alt=media" in request for request in faulty.requests) == 4
+
+
+@pytest.mark.parametrize("crc32c", [None, checksum(b"stored")], ids=["checksum unknown", "checksum known"])
+def test_what_always_arrives_damaged_is_named_and_may_pass(
+    faulty: type[FaultyStorage], crc32c: str | None
+) -> None:
+    faulty.arriving = [b"stoRed"] * 99
+    with pytest.raises(TransientError, match=r"gs://bucket/run/a must arrive as it is stored.*Try again"):
+        GcsStore("gs://bucket/run").read("a", crc32c)
+    assert sum("alt=media" in request for request in faulty.requests) == READS
+
+
+def test_another_content_is_no_damage_on_the_way(faulty: type[FaultyStorage]) -> None:
+    with pytest.raises(ObjectChangedError, match=r"keep its crc32c 00000000; got \w{8} in gs://bucket/run/a"):
+        GcsStore("gs://bucket/run").read("a", "00000000")
+    assert len(faulty.requests) == 2  # at once: what arrived is what is stored
+
+
+def test_a_known_checksum_costs_no_request(faulty: type[FaultyStorage]) -> None:
+    assert GcsStore("gs://bucket/run").read("a", checksum(b"stored")) == b"stored"
+    assert len(faulty.requests) == 1
 
 
 def test_an_upload_declares_its_checksum(faulty: type[FaultyStorage]) -> None:
@@ -284,4 +337,4 @@ def test_a_body_that_stops_arriving_is_asked_for_again(
         [sys.executable, "-c", STALLED], capture_output=True, text=True, timeout=50, check=False
     )
     assert reader.stdout == "stored\n", reader.stderr
-    assert len(faulty.requests) == 1  # the one that was answered in full
+    assert len(faulty.requests) == 2  # the one that was answered in full, and one for the checksum

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,16 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
-from components.shared.documents import ChannelFile, SourceSlice
+from components.shared.documents import ChannelFile, Reading, SourceSlice
 from components.shared.errors import UserError
-from components.shared.imageio import read_channels, read_further_channel, read_header, read_slice
+from components.shared.imageio import (
+    read_channels,
+    read_further_channel,
+    read_header,
+    read_numbers,
+    read_slice,
+)
+from components.shared.sample_types import value_range
 from components.shared.storage import LocalStore, checksum
 
 HEIGHT, WIDTH = 150, 203
@@ -62,6 +70,7 @@ SOUND = {
     "tiff8": (tiff(picture()), picture()),
     "tiff16": (tiff(picture("uint16")), picture("uint16")),
     "tiff big-endian": (tiff(picture("uint16"), byteorder=">"), picture("uint16")),
+    "tiff with white as 0": (tiff(~picture("uint16"), photometric="miniswhite"), picture("uint16")),
     "bigtiff": (tiff(picture(), bigtiff=True), picture()),
     "tiff tiles": (tiff(picture("uint16"), tile=(64, 64)), picture("uint16")),
     "tiff deflate": (tiff(picture("uint16"), compression="zlib", rowsperstrip=16), picture("uint16")),
@@ -127,6 +136,17 @@ def test_a_tiff_strip_with_too_few_rows_is_refused(tmp_path: Path) -> None:
         read_slice(store_of(tmp_path, data), entry_of(data), "uint8")
 
 
+def test_a_tiff_strip_that_inflates_without_end_is_refused(tmp_path: Path) -> None:
+    data = bytearray(tiff(picture(), compression="zlib", rowsperstrip=HEIGHT))
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        offset, count = file.pages.first.dataoffsets[0], file.pages.first.databytecounts[0]
+    bomb = zlib.compress(bytes(20_000_000))
+    assert len(bomb) < count
+    data[offset : offset + count] = bomb.ljust(count, b"\0")
+    with pytest.raises(UserError, match="a part holds more than its pixels"):
+        read_slice(store_of(tmp_path, bytes(data)), entry_of(data), "uint8")
+
+
 def test_a_png_with_too_few_rows_is_refused(tmp_path: Path) -> None:
     data = png_of_header(WIDTH, HEIGHT)
     with pytest.raises(UserError, match="do not decode"):
@@ -148,14 +168,22 @@ REFUSED_HEADERS = {
         tiff(np.zeros((4, 4, 17), np.uint8), photometric="minisblack", planarconfig="contig"),
         "at most 16 channels; got a TIFF of 17 channels",
     ),
-    "white is zero": (
-        tiff(picture(), photometric="miniswhite"),
-        "grey with black as 0, of at most 16 channels; got a TIFF of 1 channels, MINISWHITE",
+    "palette tiff": (
+        tiff(picture(), photometric="palette", colormap=np.zeros((3, 256), np.uint16)),
+        "must be RGB or grey, of at most 16 channels; got a TIFF of 1 channels, PALETTE",
     ),
-    "float": (tiff(np.zeros((4, 4), np.float32)), "unsigned integers; got IEEEFP"),
-    "signed": (tiff(np.zeros((4, 4), np.int16)), "unsigned integers; got INT"),
-    "32 bit": (tiff(np.zeros((4, 4), np.uint32)), "8 or 16 bit; got 32 bit"),
+    "half float": (tiff(np.zeros((4, 4), np.float16)), "of 32 or 64; got float of 16 bit"),
+    "64 bit": (tiff(np.zeros((4, 4), np.uint64)), "integers of 8, 16 or 32 bit, or floating point"),
+    "complex": (tiff(np.zeros((4, 4), np.complex64)), "got COMPLEXIEEEFP of 64 bit"),
+    "float with white as 0": (
+        tiff(np.zeros((4, 4), np.float32), photometric="miniswhite"),
+        "must have black as 0; got a TIFF of float32 with white as 0",
+    ),
+    "more than 4 GiB": (png_of_header(30_000, 30_000, 16, 6), "must have at most 4,294,967,296 bytes"),
     "pages": (tiff(np.zeros((2, 4, 4), np.uint8), photometric="minisblack"), "several pages"),
+    "a thousandth": (png_of_header(9000, 9000), "at least 1/1,100 of its picture's bytes; got 68 bytes for"),
+    "far more than its picture": (png(picture()) + bytes(70_000_000), "must not hold far more than its"),
+    "large tiles": (tiff(picture(), tile=(4096, 4096), compression="zlib"), "no larger than the picture"),
     "tiff tags": (tiff(picture())[:6] + b"\xff\xff\xff\x7f" + tiff(picture())[10:], "damaged tags"),
     "jpeg stub": (b"\xff\xd8\xff\xe0\x00\x10", "without a frame header"),
 }
@@ -308,3 +336,97 @@ def test_further_channels_follow_the_slice(tmp_path: Path) -> None:
     np.testing.assert_array_equal(second, colours(3))
     np.testing.assert_array_equal(read_further_channel(store, entry, 0, "uint8"), colours(3))
     np.testing.assert_array_equal(read_slice(store, entry, "uint8"), picture())
+
+
+def test_a_file_that_was_written_since_it_was_planned_is_refused(tmp_path: Path) -> None:
+    data = png(picture())
+    store = store_of(tmp_path, data)
+    found = store.stat("slice")
+    assert found is not None
+    entry = entry_of(data, modified_ns=found.modified_ns)
+    np.testing.assert_array_equal(read_slice(store, entry, "uint8"), picture())
+    os.utime(tmp_path / "slice", ns=(0, 1))
+    with pytest.raises(
+        UserError, match=r"stay as it was planned; got a file that was written since.*Run fib"
+    ):
+        read_slice(store, entry, "uint8")
+
+
+def test_a_header_that_arrives_damaged_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = png(picture())
+    store = store_of(tmp_path, data)
+    read_range, n_reads = LocalStore.read_range, 0
+
+    def damaged_at_first(self: LocalStore, key: str, start: int, stop: int) -> bytes:
+        nonlocal n_reads
+        n_reads += 1
+        read = bytearray(read_range(self, key, start, stop))
+        if n_reads < 3:
+            read[18] ^= 1  # in the width
+        return bytes(read)
+
+    monkeypatch.setattr(LocalStore, "read_range", damaged_at_first)
+    assert read_header(store, "slice", len(data)).width_px == WIDTH
+    assert n_reads == 3
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+def test_signed_numbers_move_up_by_half_their_range(tmp_path: Path, dtype: str) -> None:
+    unsigned = picture(f"u{dtype}")
+    data = tiff((unsigned.astype(np.int32) + np.iinfo(dtype).min).astype(dtype))
+    store = store_of(tmp_path, data)
+    header = read_header(store, "slice", len(data))
+    assert (header.sample_type, header.pixel_type) == (dtype, f"u{dtype}")
+    np.testing.assert_array_equal(read_slice(store, entry_of(data), header.pixel_type), unsigned)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint32", "int32"])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_wide_numbers_are_spread_over_16_bit(tmp_path: Path, dtype: str, byteorder: Any) -> None:
+    levels = picture("uint16")
+    data = tiff((levels.astype(np.float64) * 3 + 1000).astype(dtype), byteorder=byteorder, compression="zlib")
+    store = store_of(tmp_path, data)
+    header = read_header(store, "slice", len(data))
+    assert (header.sample_type, header.pixel_type) == (dtype, "uint16")
+    reading = Reading(values=((1000, 1000 + 3 * 65535),))
+    np.testing.assert_array_equal(read_slice(store, entry_of(data), "uint16", reading), levels)
+    numbers = read_numbers(store, entry_of(data), 0, "uint16", reading)
+    assert (numbers.dtype.kind, float(numbers[3, 5])) == (np.dtype(dtype).kind, 1000 + 3 * int(levels[3, 5]))
+
+
+def test_what_is_no_number_becomes_black(tmp_path: Path) -> None:
+    image = picture("uint16").astype(np.float32)
+    image[:9] = np.nan
+    image[9], image[10] = np.inf, -np.inf
+    image[:4] = np.array([0x7F800001], np.uint32).view(np.float32)  # a signalling NaN
+    data = tiff(image)
+    read = read_slice(store_of(tmp_path, data), entry_of(data), "uint16", Reading(values=((0, 65535),)))
+    assert not read[:9].any()
+    assert (read[9].min(), read[10].max()) == (65535, 0)
+    np.testing.assert_array_equal(read[11:], picture("uint16")[11:])
+    low, high = value_range([image, np.full_like(image, np.nan)])
+    assert low == pytest.approx(-65535, rel=0.01)
+    assert high == pytest.approx(2 * 65535, rel=0.01)
+    assert value_range([np.full((9, 9), np.nan)]) == (0, 1)
+    assert value_range([np.full((9, 9), 5.0)]) == (4, 6)
+
+
+@pytest.mark.parametrize("name", ["png8", "png16", "tiff tiles", "bigtiff"])
+def test_the_part_that_is_used_is_cut_out(tmp_path: Path, name: str) -> None:
+    data, expected = SOUND[name]
+    reading = Reading(crop=(20, 5, 150, 100), invert=True)
+    entry = entry_of(data, width_px=150, height_px=100)
+    read = read_slice(store_of(tmp_path, data), entry, str(expected.dtype), reading)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(read, ~expected[5:105, 20:170])
+
+
+def test_the_slice_alone_is_inverted_and_alpha_never(tmp_path: Path) -> None:
+    data, more = rgb_png(colours(4)), png(picture())
+    store = store_of(tmp_path, data)
+    (tmp_path / "more").write_bytes(more)
+    file = ChannelFile(key="more", size_bytes=len(more), n_channels=1)
+    entry = entry_of(data, n_channels=4, more_channels=(file,))
+    first, second = read_channels(store, entry, "uint8", Reading(invert=True))
+    np.testing.assert_array_equal(first[:, :, :3], ~colours(4)[:, :, :3])
+    np.testing.assert_array_equal(first[:, :, 3], colours(4)[:, :, 3])
+    np.testing.assert_array_equal(second, picture())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,34 @@ def test_a_bucket_notices_other_bytes_of_the_same_size(bucket: str) -> None:
     committed(store)
     store.write("data/0.bin", b"987654321")
     assert not is_done(store, "align", "0-15", "abc")
+
+
+def test_a_folder_notices_what_was_written_since(tmp_path: Path) -> None:
+    """It keeps no checksums, but a file that is newer than its record is read."""
+    store = LocalStore(tmp_path)
+    committed(store)
+    file = tmp_path / "data/0.bin"
+    sealed_ns = (tmp_path / record_key("align", "0-15")).stat().st_mtime_ns
+    file.write_bytes(b"987654321")
+    os.utime(file, ns=(sealed_ns, sealed_ns + 1))
+    assert not is_done(store, "align", "0-15", "abc")
+    file.write_bytes(b"123456789")
+    os.utime(file, ns=(sealed_ns, sealed_ns + 1))
+    assert is_done(store, "align", "0-15", "abc")
+
+
+def test_what_is_older_than_its_record_is_not_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    committed(store)
+    keys = []
+    read = type(store).read
+
+    def note(self: Store, key: str, crc32c: str | None = None) -> bytes:
+        keys.append(key)
+        return read(self, key, crc32c)
+
+    monkeypatch.setattr(type(store), "read", note)
+    assert is_done(store, "align", "0-15", "abc")
+    assert keys == [record_key("align", "0-15")]
 
 
 def test_outputs_may_lie_in_several_stores(store: Store) -> None:

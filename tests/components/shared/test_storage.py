@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from components.shared.errors import TransientError, UserError
 from components.shared.storage import (
     LocalStore,
+    ObjectChangedError,
     ObjectMissingError,
     Stat,
     Store,
@@ -27,6 +28,7 @@ from components.shared.storage import (
     checksum,
     join_uri,
     open_store,
+    remove_abandoned,
 )
 
 BAD_KEYS = [
@@ -56,6 +58,16 @@ BAD_KEYS = [
 def test_an_object_is_read_as_it_was_written(store: Store, data: bytes) -> None:
     store.write("deep/folder/name.bin", data)
     assert store.read("deep/folder/name.bin") == data
+
+
+def test_a_read_can_ask_for_a_checksum(store: Store) -> None:
+    store.write("a", b"123456789")
+    assert store.read("a", "e3069283") == b"123456789"
+    with pytest.raises(ObjectChangedError, match="keep its crc32c 00000000; got e3069283") as caught:
+        store.read("a", "00000000")
+    assert caught.value.found_crc32c == "e3069283"
+    with pytest.raises(ObjectMissingError):
+        store.read("b", "e3069283")
 
 
 def test_a_memoryview_is_written_without_a_copy_by_the_caller(store: Store) -> None:
@@ -101,9 +113,11 @@ def test_a_write_replaces_the_object(store: Store) -> None:
 def test_stat_tells_size_and_checksum_or_none(store: Store, store_uri: str) -> None:
     store.write("folder/a", b"123456789")
     found = store.stat("folder/a")
-    assert found == Stat(
-        key="folder/a", size_bytes=9, crc32c="e3069283" if store_uri.startswith("gs://") else None
-    )
+    if store_uri.startswith("gs://"):
+        assert found == Stat(key="folder/a", size_bytes=9, crc32c="e3069283")
+    else:
+        written_ns = Path(store_uri, "folder/a").stat().st_mtime_ns
+        assert found == Stat(key="folder/a", size_bytes=9, modified_ns=written_ns)
     assert list(store.list()) == [found]
     assert store.stat("folder/b") is None
     assert store.stat("folder") is None  # a folder is no object
@@ -382,6 +396,26 @@ def test_a_killed_writer_leaves_the_old_or_the_new_object(tmp_path: Path) -> Non
         writer.stdout.close()
         assert store.read("a") in whole
         assert [found.key for found in store.list()] == ["a"]  # what it left half-written is no object
+
+
+def test_only_what_killed_writers_left_long_ago_is_removed(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.write("deep/folder/a", b"x")
+    store.write("b", b"y")
+    day_ago = time.time() - 25 * 3600
+    old, young = (tmp_path / folder / ".fibstack-tmp-1-abcd" for folder in ("deep/folder", ""))
+    for file in (old, young):
+        file.write_bytes(b"half a sh")
+    for file in (old, tmp_path / "b"):
+        os.utime(file, (day_ago, day_ago))
+    assert remove_abandoned(str(tmp_path)) == 1
+    assert (young.exists(), old.exists()) == (True, False)
+    assert [found.key for found in store.list()] == ["b", "deep/folder/a"]
+
+
+def test_nothing_abandoned_is_looked_for_where_there_is_no_folder(bucket: str, tmp_path: Path) -> None:
+    assert remove_abandoned(f"gs://{bucket}/run") == 0
+    assert remove_abandoned(str(tmp_path / "nowhere")) == 0
 
 
 def test_checksum_is_crc32c() -> None:

@@ -14,6 +14,7 @@ from components.shared.grid import Span
 from components.shared.records import Record, commit
 from components.shared.storage import LocalStore
 from components.shared.units import (
+    RESULT_VERSIONS,
     block_hash,
     blocks_to_do,
     chunk_hash,
@@ -141,6 +142,29 @@ def test_settings_without_a_result_change_nothing(config: dict[str, object]) -> 
     assert all_chunk_hashes(before) == all_chunk_hashes(after)
     assert all_slab_hashes(before, transforms) == all_slab_hashes(after, transforms)
     assert all_block_hashes(before, transforms) == all_block_hashes(after, transforms)
+
+
+@pytest.mark.parametrize(
+    ("step", "changes"),
+    [("align", {"chunks"}), ("tile", {"slabs", "blocks"}), ("pyramid", {"blocks"}), ("compose", set())],
+)
+def test_other_code_of_a_step_changes_what_it_writes_and_what_is_made_of_it(
+    step: str, changes: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(0, 39)
+    transforms = transforms_of(plan)
+
+    def hashes() -> dict[str, list[str]]:
+        return {
+            "chunks": all_chunk_hashes(plan),
+            "slabs": all_slab_hashes(plan, transforms),
+            "blocks": all_block_hashes(plan, transforms),
+        }
+
+    before = hashes()
+    monkeypatch.setitem(RESULT_VERSIONS, step, RESULT_VERSIONS[step] + 1)
+    after = hashes()
+    assert {kind for kind in before if before[kind] != after[kind]} == changes
 
 
 @pytest.mark.parametrize(

@@ -361,9 +361,9 @@ def test_a_blend_is_the_mean_of_two_slices_each_where_it_lies(stack: Run) -> Non
 def test_each_slice_of_a_slab_is_read_once(stack: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
 
-    def counting(source: Any, entry: SourceSlice, pixel_type: Any) -> Any:
+    def counting(source: Any, entry: SourceSlice, *how: Any) -> Any:
         read.append(entry.key)
-        return read_channels(source, entry, pixel_type)
+        return read_channels(source, entry, *how)
 
     monkeypatch.setattr("components.tile.main.read_channels", counting)
     for z in (7, 8):

@@ -1,0 +1,1 @@
+"""What the whole pipeline costs, step by step, as stacks grow."""

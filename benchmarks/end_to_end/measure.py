@@ -1,0 +1,112 @@
+"""Runs the compiled pipeline as `fibstack run` does, and adds up what its tasks use."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import click
+from pydantic import BaseModel
+
+from components.shared.config import RunConfig
+from components.shared.cores import available_cores
+from pipeline.attempt import Failure
+from pipeline.compile import compile_kfp
+from pipeline.dataflow import steps
+from pipeline.ir import read_pipeline
+from pipeline.local import run_pipeline
+from pipeline.processes import Ended, Processes
+from pipeline.settings import Settings
+
+
+class StepUse(BaseModel):
+    """What the tasks of a step have used."""
+
+    n_tasks: int = 0
+    cpu_s: float = 0.0
+    """Of all its processes, from their start to their end."""
+    peak_mib: float = 0.0
+    """Greatest resident memory of a process."""
+    start_cpu_s: float = 0.0
+    """Of one process until it has loaded its libraries: what `--help` takes."""
+
+    @property
+    def work_s(self) -> float:
+        """CPU seconds beyond those that its processes take to start."""
+        return self.cpu_s - self.n_tasks * self.start_cpu_s
+
+
+class Measured(BaseModel):
+    """What a run on one stack has used."""
+
+    n_slices: int
+    side_px: int
+    steps: dict[str, StepUse]
+    """In the order of the data; the passes of the pyramid are one step."""
+    wall_s: float
+    error_px: float
+    """Mean error of the alignment between neighbours."""
+
+    @property
+    def gigabytes(self) -> float:
+        """Grey levels of the input."""
+        return self.n_slices * self.side_px**2 / 1e9
+
+    @property
+    def cpu_s(self) -> float:
+        """Of all steps."""
+        return sum(use.cpu_s for use in self.steps.values())
+
+
+class Tally:
+    """Adds up what tasks use, tries that failed too (a `pipeline.local.Watcher`)."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.steps = {_of(name): StepUse() for name in names}
+
+    def expect(self, step: str, n_tasks: int) -> None:
+        pass
+
+    def started(self, step: str, item: str) -> None:
+        pass
+
+    def ended(self, step: str, item: str, ended: Ended) -> None:  # noqa: ARG002 - the protocol's signature
+        use = self.steps[_of(step)]
+        use.n_tasks += 1
+        use.cpu_s += ended.cpu_s
+        use.peak_mib = max(use.peak_mib, ended.peak_bytes / 2**20)
+
+    def retrying(self, failure: Failure, pause_s: float) -> None:
+        click.echo(f"{failure.step}: {failure.message} Trying again in {pause_s:.0f} s.", err=True)
+
+    def failed(self, failure: Failure) -> None:
+        pass
+
+
+def _of(name: str) -> str:
+    """The step that a task belongs to: `pyramid-2` is a pass of `pyramid`."""
+    return name.partition("-")[0]
+
+
+def run(source: Path, image: str, output: Path, n_slices: int) -> tuple[dict[str, StepUse], float]:
+    """Run the pipeline with its default configuration; returns what its steps used, and wall seconds.
+
+    Call it in a process that has loaded little: no task counts less memory than the one that starts it.
+
+    Raises:
+        RuntimeError: a task failed.
+    """
+    config = RunConfig(source=str(source), image=image, minz=0, maxz=n_slices - 1, output=str(output))
+    pipeline = read_pipeline(compile_kfp(Settings()))
+    tally = Tally(steps(pipeline))
+    logs = output.with_name(f"{output.name}-logs")
+    started = time.monotonic()
+    failure = run_pipeline(pipeline, config.model_dump(mode="json"), logs, available_cores(), tally)
+    if failure is not None:
+        raise RuntimeError(f"{failure.step} {failure.item} failed: {failure.message}")
+    wall_s = time.monotonic() - started
+    for step, use in tally.steps.items():
+        argv = [sys.executable, "-m", f"components.{step}.main", "--help"]
+        use.start_cpu_s = Processes().run(argv, logs, logs / "help.txt").cpu_s
+    return tally.steps, wall_s

@@ -1,0 +1,1 @@
+"""What people do with data before and after a run: `fibstack data`."""

@@ -1,0 +1,42 @@
+"""How far a command has come, on a terminal; elsewhere, a line when it has ended is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+
+@contextmanager
+def counted(noun: str, n: int) -> Iterator[Callable[[], None]]:
+    """A bar of things; what it yields is called after each."""
+    with _bar(TextColumn(noun), MofNCompleteColumn()) as progress:
+        task = progress.add_task("", total=n)
+        yield lambda: progress.advance(task)
+
+
+@contextmanager
+def measured(n_bytes: int) -> Iterator[Callable[[int], None]]:
+    """A bar of bytes; what it yields is called with the bytes of each thing that is done."""
+    with _bar(DownloadColumn(), TransferSpeedColumn()) as progress:
+        task = progress.add_task("", total=n_bytes)
+        yield lambda n: progress.advance(task, n)
+
+
+def _bar(*columns: ProgressColumn) -> Progress:
+    console = Console(stderr=True)
+    # Nothing is drawn where nobody looks.
+    return Progress(
+        BarColumn(), *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
+    )

@@ -1,0 +1,235 @@
+"""What a run will take, before it takes it: tasks, memory, bytes, requests, hours and dollars."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from components.plan import rates, storage_requests
+from components.plan.bill import Bill, Machine, bill
+from components.plan.encoded_bytes import (
+    OutputEstimate,
+    encoded_once,
+    held_bytes,
+    output_estimate,
+    process_bytes,
+    raw_bytes_at,
+    tiles_bytes,
+)
+from components.plan.storage_requests import Requests
+from components.plan.work import Work
+from components.shared.documents import Plan
+from components.shared.grid import Span
+from components.shared.prices import Prices
+from components.shared.volume import Volume
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepEstimate:
+    """One step; each pass of the pyramid counts as one."""
+
+    step: str
+    """Name of the program, such as pyramid."""
+    title: str
+    unit: str
+    """What its work consists of: slice, slab or block; empty for a step without a loop."""
+    n_units: int
+    items: tuple[str, ...]
+    """Of its loop; empty for a step without one."""
+    memory_bytes: int
+    """Peak of a worker."""
+    core_hours: float
+    requests: Requests
+
+    @property
+    def n_pods(self) -> int:
+        return len(self.items) if self.items else 1
+
+    @property
+    def work(self) -> str:
+        """In words, such as 25 blocks; empty for a step without a loop."""
+        return f"{self.n_units:,} {self.unit}{'s' * (self.n_units != 1)}" if self.unit else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A whole run that starts from nothing."""
+
+    steps: tuple[StepEstimate, ...]
+    outputs: tuple[OutputEstimate, ...]
+    tiles_bytes: int
+    """Aligned tiles in tmp/, removed when the run has ended."""
+    process_bytes: int
+    """Records, thumbnails and exact coarse blocks."""
+    bill: Bill
+
+    @property
+    def n_pods(self) -> int:
+        return sum(step.n_pods for step in self.steps)
+
+    @property
+    def core_hours(self) -> float:
+        return sum(step.core_hours for step in self.steps)
+
+    @property
+    def requests(self) -> Requests:
+        return sum((step.requests for step in self.steps), Requests(0, 0))
+
+    @property
+    def output_bytes(self) -> int:
+        return sum(output.size_bytes for output in self.outputs)
+
+
+def estimate(plan: Plan, volume: Volume, machines: Mapping[str, Machine], prices: Prices) -> Estimate:
+    """Predict a run that starts from nothing.
+
+    Args:
+        plan: The plan, as the `plan` step makes it.
+        volume: The volume; before slices are aligned, `expected_volume(plan)`.
+        machines: What a pod of each step asks for.
+        prices: Of machines and storage.
+    """
+    work = Work.of(plan, volume)
+    steps = (
+        _plan(work),
+        _align(work),
+        _compose(work),
+        _tile(work, machines["tile"]),
+        *(_pyramid(work, index) for index in range(len(volume.passes))),
+        _report(work),
+    )
+    outputs = tuple(output_estimate(work, output) for output in volume.outputs)
+    core_hours = dict.fromkeys((step.step for step in steps), 0.0)
+    for step in steps:
+        core_hours[step.step] += step.core_hours
+    return Estimate(
+        steps=steps,
+        outputs=outputs,
+        tiles_bytes=tiles_bytes(work),
+        process_bytes=process_bytes(work),
+        bill=bill(
+            core_hours,
+            [step.requests for step in steps],
+            machines,
+            prices,
+            tiles_bytes(work),
+            sum(output.size_bytes for output in outputs) + process_bytes(work),
+        ),
+    )
+
+
+def _step(
+    step: str,
+    requests: Requests,
+    *,
+    cpu_s: float,
+    memory_bytes: float,
+    unit: str = "",
+    n_units: int = 1,
+    items: Iterable[Span] = (),
+    title: str = "",
+) -> StepEstimate:
+    """A step whose work takes so much, besides the start of its programs and their libraries."""
+    texts = tuple(map(str, items))
+    starts_s = max(1, len(texts)) * rates.START_CPU_S[step]
+    return StepEstimate(
+        step=step,
+        title=title or step,
+        unit=unit,
+        n_units=n_units,
+        items=texts,
+        memory_bytes=round(rates.LIBRARIES_BYTES[step] + memory_bytes),
+        core_hours=(starts_s + cpu_s) / 3600,
+        requests=requests,
+    )
+
+
+def _plan(work: Work) -> StepEstimate:
+    n = len(work.plan.slices)
+    return _step(
+        "plan",
+        storage_requests.plan_requests(work),
+        cpu_s=n * work.n_files_per_slice * rates.HEADER_CPU_S,
+        memory_bytes=n * rates.PLAN_BYTES_PER_SLICE,
+    )
+
+
+def _align(work: Work) -> StepEstimate:
+    """Each slice of a chunk and of its halo is read once, each pair matched once."""
+    plan = work.plan
+    slice_mpx, matched = work.slice_px() / 1e6, plan.match_scale**2
+    per_slice_s = slice_mpx * (rates.SLICE_CPU_S_PER_MPX + matched * rates.FEATURES_CPU_S_PER_MPX)
+    per_pair_s = slice_mpx * matched * rates.PAIR_CPU_S_PER_MPX
+    width_px, height_px = plan.largest_xy
+    n_kept = 0 if plan.config.skip_align else plan.config.neighbours + 1
+    bytes_per_px = 2 * work.file_bytes_per_px + matched * rates.SIFT_BYTES_PER_PX
+    return _step(
+        "align",
+        storage_requests.align_requests(work),
+        cpu_s=work.n_slices_matched * per_slice_s + work.n_pairs * per_pair_s,
+        memory_bytes=width_px * height_px * bytes_per_px + n_kept * rates.KEPT_BYTES,
+        unit="slice",
+        n_units=len(plan.slices),
+        items=work.chunks,
+    )
+
+
+def _compose(work: Work) -> StepEstimate:
+    n = len(work.plan.slices)
+    return _step(
+        "compose",
+        storage_requests.compose_requests(work),
+        cpu_s=n * (rates.SOLVE_CPU_S_PER_SLICE + rates.THUMBNAILS_CPU_S_PER_SLICE),
+        memory_bytes=n * rates.COMPOSE_BYTES_PER_SLICE,
+    )
+
+
+def _tile(work: Work, machine: Machine) -> StepEstimate:
+    """A pod holds a slab; a slice for each thread while it is filled, then its shard while it is encoded."""
+    width, height, depth = work.volume.size_xyz
+    slab = min(work.volume.slab_depth, depth) * width * height * work.tiles_bytes_per_px
+    n_threads = min(rates.TILE_THREADS, math.ceil(machine.cores))
+    in_work = n_threads * width * height * (rates.TILE_BYTES_PER_PX + work.file_bytes_per_px)
+    warped_mpx = len(work.plan.slices) * work.slice_px() / 1e6
+    return _step(
+        "tile",
+        storage_requests.tile_requests(work),
+        cpu_s=warped_mpx * sum(array.n_channels for array in work.volume.arrays) * rates.TILE_CPU_S_PER_MPX,
+        memory_bytes=max(slab + in_work, rates.SLABS_WHILE_ENCODED * slab),
+        unit="slab",
+        n_units=work.volume.n_slabs,
+        items=work.slab_items,
+    )
+
+
+def _pyramid(work: Work, index: int) -> StepEstimate:
+    """A block streams by in slabs of a chunk's depth; encoded chunks are kept until their shard is whole."""
+    volume = work.volume
+    pyramid_pass = volume.passes[index]
+    encoded = encoded_once(volume, pyramid_pass)
+    lossless_bytes = sum(raw_bytes_at(volume, o, level) for o, level in encoded if o.encoding != "jpeg")
+    shown_voxels = math.prod(pyramid_pass.size_xyz) * volume.outputs[0].n_channels
+    x, y, z = (min(pyramid_pass.block, n) for n in pyramid_pass.size_xyz)
+    slab = x * y * min(pyramid_pass.chunk, z) * work.tiles_bytes_per_px
+    return _step(
+        "pyramid",
+        storage_requests.pyramid_requests(work, index),
+        cpu_s=shown_voxels / 1e9 * rates.JPEG_CPU_S_PER_GVX
+        + lossless_bytes / 1e9 * rates.LOSSLESS_CPU_S_PER_GB,
+        memory_bytes=rates.SLABS_HELD * slab + sum(held_bytes(work, o, level) for o, level in encoded),
+        unit="block",
+        n_units=pyramid_pass.n_blocks,
+        items=work.block_items[index],
+        title=f"pyramid {pyramid_pass.levels[0]} to {pyramid_pass.levels[-1]}",
+    )
+
+
+def _report(work: Work) -> StepEstimate:
+    n = len(work.plan.slices)
+    return _step(
+        "report",
+        storage_requests.report_requests(work),
+        cpu_s=n * rates.REPORT_CPU_S_PER_SLICE,
+        memory_bytes=n * rates.REPORT_BYTES_PER_SLICE,
+    )

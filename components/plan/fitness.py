@@ -1,0 +1,106 @@
+"""Whether the slices of a stack fit together, and to what is done with them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median_low
+
+from components.shared.config import RunConfig
+from components.shared.documents import SourceSlice
+from components.shared.errors import ConfigError, UserError
+from components.shared.image_header import MAX_CHANNELS, ImageHeader
+from components.shared.sample_types import SampleType
+
+_PNG_CHANNELS = 4
+_MOST_TIMES_LARGER = 16
+"""A slice four times as wide and high is another picture: it would fill the memory and the volume."""
+
+
+def check_areas(headers: dict[str, ImageHeader], uri: str) -> None:
+    """Refuse a picture that is far larger than the others.
+
+    Args:
+        headers: Header of each file, by its key.
+        uri: The source.
+
+    Raises:
+        UserError: there is one.
+    """
+    usual_px = median_low(header.width_px * header.height_px for header in headers.values())
+    key, largest = max(headers.items(), key=lambda item: item[1].width_px * item[1].height_px)
+    if largest.width_px * largest.height_px > _MOST_TIMES_LARGER * usual_px:
+        raise UserError(
+            f"a slice must have at most {_MOST_TIMES_LARGER} times the {usual_px:,} px of the others; got "
+            f"{largest.width_px:,} x {largest.height_px:,} px in {uri}/{key}. "
+            f"Cut it or leave it out: move it away and set allow_gaps."
+        )
+
+
+def check_sides(slices: Sequence[SourceSlice], smallest_scale: float, uri: str) -> None:
+    """Refuse a slice of which nothing is left at the smallest scale that it is looked at.
+
+    Raises:
+        UserError: there is one.
+    """
+    thinnest = min(slices, key=lambda entry: min(entry.width_px, entry.height_px))
+    if min(thinnest.width_px, thinnest.height_px) * smallest_scale < 1:
+        raise UserError(
+            f"a slice must have sides of at least {math.ceil(1 / smallest_scale):,} px, which are 1 px where "
+            f"slices are matched or shown small; got {thinnest.width_px:,} x {thinnest.height_px:,} px in "
+            f"{uri}/{thinnest.key}. Cut the slices to the part with tissue, or lower downsample_factor."
+        )
+
+
+def check_channels(slices: Sequence[SourceSlice], config: RunConfig, uri: str) -> None:
+    """Refuse a stack whose slices differ in their number of channels.
+
+    Raises:
+        UserError: they do, or there are more in all than a volume may have.
+        ConfigError: there are more than PNG can hold, which is asked for.
+    """
+    first_of: dict[tuple[int, ...], str] = {}
+    for entry in slices:
+        first_of.setdefault(entry.file_channels, entry.key)
+    if len(first_of) > 1:
+        found = " and ".join(
+            f"{'+'.join(map(str, channels))} ({key})" for channels, key in sorted(first_of.items())
+        )
+        raise UserError(
+            f"every slice must have the same channels; got {found} in {uri}. "
+            f"Convert all slices to grey, or all to RGB."
+        )
+    n_channels = sum(slices[0].file_channels)
+    if n_channels > MAX_CHANNELS:
+        raise UserError(
+            f"a volume must have at most {MAX_CHANNELS} channels; got {n_channels} in {uri}. "
+            f"Name fewer in 'more_channels'."
+        )
+    if config.lossless_encoding == "png" and n_channels > _PNG_CHANNELS:
+        raise ConfigError(
+            f"'lossless_encoding' png must have at most {_PNG_CHANNELS} channels; got {n_channels} in {uri}. "
+            f"Set lossless_encoding to raw."
+        )
+
+
+def common_sample_type(headers: dict[str, ImageHeader], uri: str) -> SampleType:
+    """The type of the numbers in every file.
+
+    Args:
+        headers: Header of each file, by its key.
+        uri: The source.
+
+    Raises:
+        UserError: slices of different types are mixed, such as of 8 and 16 bit.
+    """
+    first_of: dict[SampleType, str] = {}
+    for key, header in headers.items():
+        first_of.setdefault(header.sample_type, key)
+    if len(first_of) > 1:
+        found = " and ".join(f"{kind} ({key})" for kind, key in sorted(first_of.items()))
+        raise UserError(
+            f"every slice must hold numbers of one type; got {found} in {uri}. "
+            f"Convert the slices to one type."
+        )
+    (sample_type,) = first_of
+    return sample_type

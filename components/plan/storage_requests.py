@@ -1,0 +1,121 @@
+"""How often each step asks storage, counted from what it reads and writes.
+
+Google bills a class A operation for each object written (in parts or not) and each page of a listing, a
+class B operation for each read, of a range too, and each look at an object; deleting is free.
+
+Source: cloud.google.com/storage/pricing, "Operations".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from components.plan.encoded_bytes import n_shards_at
+from components.plan.work import Work
+from components.shared.grid import ceil_div
+from components.shared.outputs import metadata_files
+
+_PAGE = 1000
+"""Objects in a page of a listing."""
+_READS_PER_SHARD = {"precomputed": 3, "ome-zarr": 2}
+"""To find and read one chunk: the shard's index, the minishard's, the chunk. A shard of one chunk takes 1."""
+_DOCUMENT = 2
+"""Reads of a document, record or archive that is there: its bytes, and the checksum that they must have."""
+_ABSENT = 1
+"""Reads of a record that is not there yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """Operations of Google Cloud Storage."""
+
+    class_a: int
+    class_b: int
+
+    def __add__(self, other: Requests) -> Requests:
+        return Requests(self.class_a + other.class_a, self.class_b + other.class_b)
+
+
+def plan_requests(work: Work) -> Requests:
+    """Lists the source, reads the headers, looks for records of an earlier run."""
+    n_slices, n_patterns = len(work.plan.slices), work.n_files_per_slice
+    listings = n_patterns * (1 + ceil_div(n_slices, _PAGE))
+    overrides = _DOCUMENT * bool(work.plan.config.overrides)
+    looked_for = 2 + _ABSENT * len(work.chunks)
+    return Requests(listings + 1, n_slices * n_patterns + looked_for + overrides)
+
+
+def align_requests(work: Work) -> Requests:
+    """Reads the plan and the slices; writes evidence, thumbnails and the record of a chunk."""
+    n = len(work.chunks)
+    return Requests(3 * n, (_DOCUMENT + _ABSENT) * n + work.n_slices_matched)
+
+
+def compose_requests(work: Work) -> Requests:
+    """Reads what every chunk has found and its thumbnails, looks for what is done; writes documents."""
+    volume = work.volume
+    listings = sum(len(output.levels) for output in volume.outputs)
+    documents_and_records = 6
+    per_chunk = 2 * _DOCUMENT + 1
+    looked_for = _ABSENT * (1 + volume.n_slabs + volume.passes[0].n_blocks)
+    return Requests(documents_and_records + listings, _DOCUMENT + per_chunk * len(work.chunks) + looked_for)
+
+
+def tile_requests(work: Work) -> Requests:
+    """Reads the slices; writes a shard of each array and the record of a slab."""
+    n_arrays, n_slabs = len(work.volume.arrays), work.volume.n_slabs
+    per_pod = 2 * _DOCUMENT + n_arrays * (1 + _DOCUMENT)  # the first finds no metadata to read
+    n_read = work.volume.size_xyz[2] * work.n_files_per_slice
+    return Requests(
+        n_slabs * (n_arrays + 1) + n_arrays,
+        len(work.slab_items) * per_pod - _DOCUMENT * n_arrays + _ABSENT * n_slabs + n_read,
+    )
+
+
+def pyramid_requests(work: Work, index: int) -> Requests:
+    """One pass: reads tiles, or what the pass before left; writes shards, what the next needs, records."""
+    volume = work.volume
+    pyramid_pass = volume.passes[index]
+    written = sum(
+        n_shards_at(volume, output, level)
+        for output in volume.outputs
+        for level in pyramid_pass.levels
+        if level in output.levels
+    )
+    written += work.n_exact_layers(pyramid_pass) + pyramid_pass.n_blocks
+    read = 2 * _DOCUMENT * len(work.block_items[index]) + _ABSENT * pyramid_pass.n_blocks
+    if index == 0:
+        read += _tile_reads(work)
+    else:
+        read += (_DOCUMENT + 1) * work.n_exact_layers(volume.passes[index - 1])
+    return Requests(written, read)
+
+
+def _tile_reads(work: Work) -> int:
+    """A pod looks for its slabs: their records, metadata and shards. A block reads indices and tiles."""
+    n_arrays = len(work.volume.arrays)
+    looks = work.n_slab_records() * (_DOCUMENT + 2 * n_arrays)
+    return looks + n_arrays * (2 * work.n_slab_readings() + work.volume.passes[0].n_blocks)
+
+
+def report_requests(work: Work) -> Requests:
+    """Looks at every record and into every shard, publishes, and removes the tiles."""
+    volume = work.volume
+    listed = opened = 0
+    for output in volume.outputs:
+        for level in output.levels:
+            n_shards = n_shards_at(volume, output, level)
+            listed += max(1, ceil_div(n_shards, _PAGE))
+            opened += n_shards * _READS_PER_SHARD[output.format]
+    metadata = sum(len(metadata_files(volume, output)) for output in volume.outputs)
+    n_records = len(work.chunks) + volume.n_slabs + sum(p.n_blocks for p in volume.passes) + 2
+    listed += ceil_div(n_records, _PAGE)
+    documents = 4 * (1 + _DOCUMENT) + 1
+    per_chunk = 1 + 2 * _DOCUMENT
+    blocks = sum(_DOCUMENT * p.n_blocks + work.n_exact_layers(p) for p in volume.passes)
+    removal = 0 if work.plan.config.keep_tiles else ceil_div(volume.n_slabs, _PAGE)
+    records = _DOCUMENT * volume.n_slabs if removal else 0
+    return Requests(
+        listed + metadata + 2 + removal,
+        documents + per_chunk * len(work.chunks) + blocks + opened + records,
+    )

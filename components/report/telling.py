@@ -1,0 +1,120 @@
+"""Sends the notice of a run's end by mail and to a webhook; what fails is logged and fails nothing."""
+
+from __future__ import annotations
+
+import logging
+import smtplib
+import ssl
+from collections.abc import Callable, Mapping
+from email.message import EmailMessage
+from email.utils import localtime, make_msgid
+from functools import partial
+from urllib.parse import urlsplit
+
+import requests
+
+from components.report.notice import Notice
+from components.shared.errors import ConfigError
+from components.shared.notification import WEBHOOK_VARIABLE, MailServer, mail_server
+
+TIMEOUT_S = 20
+"""Longest wait for one answer of a server."""
+_REASONS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
+    ((smtplib.SMTPAuthenticationError,), "the server refused user or password"),
+    ((smtplib.SMTPRecipientsRefused,), "the server refused the address"),
+    ((smtplib.SMTPNotSupportedError,), "the server lacks encryption or login; see FIBSTACK_SMTP_TLS"),
+    ((ssl.SSLError, requests.exceptions.SSLError), "no trusted encrypted connection; see FIBSTACK_SMTP_TLS"),
+    ((smtplib.SMTPServerDisconnected,), "the server hung up or did not answer"),
+    ((ConnectionRefusedError,), "nothing listens at this address"),
+    ((TimeoutError, requests.exceptions.Timeout), f"the server did not answer within {TIMEOUT_S} s"),
+)
+logger = logging.getLogger(__name__)
+
+
+def tell(notice: Notice, email: str, webhook: str, environment: Mapping[str, str]) -> None:
+    """Tell who asked to be told. Never raises; says in the log what was sent, and what was not and why.
+
+    Args:
+        notice: What to say.
+        email: Address to write to; empty for none.
+        webhook: Address to post to, besides the one that the environment may name; empty for none.
+        environment: Holds the variables of `components.shared.notification`.
+    """
+    if email:
+        _try(f"mail to {email}", partial(_send_mail, notice, email, environment))
+    for address in dict.fromkeys((webhook, environment.get(WEBHOOK_VARIABLE, "").strip())):
+        if address:
+            _try(f"message to the webhook at {_host(address)}", partial(_post, notice, address))
+
+
+def _try(what: str, send: Callable[[], None]) -> None:
+    try:
+        send()
+    except ConfigError as error:
+        logger.warning("no %s: %s", what, error)
+    except (OSError, ValueError, smtplib.SMTPException) as error:
+        # An error's own text may hold what the server was sent, so a password or a secret address.
+        logger.warning("no %s: %s. The run is not affected.", what, _reason(error))
+    else:
+        logger.info("sent a %s", what)
+
+
+def _send_mail(notice: Notice, email: str, environment: Mapping[str, str]) -> None:
+    server = mail_server(environment)
+    if server is None:
+        raise ConfigError("no mail server is set. Set FIBSTACK_SMTP_HOST and FIBSTACK_SMTP_FROM.")
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = server.sender, email, notice.subject
+    # Mail without these is taken for spam.
+    message["Date"], message["Message-ID"] = localtime(), make_msgid(domain=server.sender.rpartition("@")[2])
+    message.set_content(notice.text)
+    with _connect(server) as connection:
+        if server.password:
+            connection.login(server.user, server.password)
+        connection.send_message(message)
+
+
+def _connect(server: MailServer) -> smtplib.SMTP:
+    """A connection to a mail server, encrypted as it is to be."""
+    context = ssl.create_default_context()
+    if server.encryption == "tls":
+        return smtplib.SMTP_SSL(server.host, server.port, timeout=TIMEOUT_S, context=context)
+    connection = smtplib.SMTP(server.host, server.port, timeout=TIMEOUT_S)
+    if server.encryption == "starttls":
+        try:
+            connection.starttls(context=context)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _post(notice: Notice, address: str) -> None:
+    body = {"text": f"{notice.subject}\n{notice.text}", **notice.figures}
+    # A redirection would make a GET of it, without the message.
+    answer = requests.post(address, json=body, timeout=TIMEOUT_S, allow_redirects=False)
+    if not answer.ok or answer.is_redirect:
+        raise _RefusedError(answer.status_code)
+
+
+class _RefusedError(OSError):
+    """A server answered that it did not take the message."""
+
+
+def _host(address: str) -> str:
+    """The part of a webhook's address that is no secret."""
+    try:
+        return urlsplit(address).hostname or "an address without a host"
+    except ValueError:
+        return "an address that cannot be read"
+
+
+def _reason(error: Exception) -> str:
+    """Why nothing was sent, without what was sent."""
+    if isinstance(error, _RefusedError):
+        return f"the server answered HTTP {error.args[0]}"
+    for kinds, reason in _REASONS:
+        if isinstance(error, kinds):
+            return reason
+    code = f" {error.smtp_code}" if isinstance(error, smtplib.SMTPResponseException) else ""
+    return f"the server cannot be reached or refused ({type(error).__name__}{code})"

@@ -1,0 +1,60 @@
+"""What machines and storage cost: the table of `prices.yaml`, or the user's own."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from components.shared.errors import ConfigError
+
+ColderClass = Literal["nearline", "coldline", "archive"]
+LISTED = Path(__file__).with_name("prices.yaml")
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class MachinePrices(_Table):
+    """Dollars for an hour of what a pod asks for."""
+
+    core_hour: float = Field(ge=0)
+    gib_hour: float = Field(ge=0)
+
+
+class Prices(_Table):
+    """Dollars, of one region at one date."""
+
+    region: str
+    date: dt.date
+    source: str
+    on_demand: MachinePrices
+    spot: MachinePrices
+    storage_gib_month: float = Field(ge=0)
+    colder_gib_month: dict[ColderClass, Annotated[float, Field(ge=0)]] = {}
+    class_a_per_1000: float = Field(ge=0)
+    class_b_per_1000: float = Field(ge=0)
+
+
+def read_prices(path: Path = LISTED) -> Prices:
+    """Read a table of prices.
+
+    Raises:
+        ConfigError: the file cannot be read, is not YAML, or a price is missing, unknown or negative.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+        return Prices.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"])) or "the file"
+        reason = f"'{key}': {first['msg'][0].lower()}{first['msg'][1:]}"
+    except (OSError, UnicodeDecodeError) as error:
+        reason = str(getattr(error, "strerror", None) or error)
+    except yaml.YAMLError:
+        reason = "it is not YAML"
+    raise ConfigError(f"prices must be a table like {LISTED}; got {path}: {reason}. Correct it.")

@@ -1,0 +1,75 @@
+"""The benchmark of the whole pipeline runs it, on slices like real ones, and tells its growths right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+from click.testing import CliRunner
+from isal import igzip
+
+from benchmarks.end_to_end.__main__ import QUICK, main
+from benchmarks.end_to_end.measure import Measured, StepUse
+from benchmarks.end_to_end.table import as_markdown
+from benchmarks.end_to_end.texture import microscope
+from components.sample.truth import make_truth
+from pipeline.settings import STEPS
+
+
+def test_whole_pipeline_is_measured_once(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["--quick", "--out", str(tmp_path)], catch_exceptions=False)
+    found = Measured.model_validate_json((tmp_path / f"{QUICK[0]}.json").read_bytes())
+    assert tuple(found.steps) == STEPS
+    for use in found.steps.values():
+        assert use.n_tasks == 1
+        assert use.cpu_s > 0.1
+        assert use.peak_mib > 50
+        assert 0.1 < use.start_cpu_s < use.cpu_s + 0.3
+    assert found.error_px < 0.5
+    assert f"| **all** | {found.cpu_s:.1f} |  |  |" in done.stdout
+
+    again = CliRunner().invoke(main, ["--quick", "--out", str(tmp_path)], catch_exceptions=False)
+    assert again.stdout == done.stdout
+    assert "running" not in again.stderr
+
+
+def test_stacks_are_named_by_slices_and_side() -> None:
+    done = CliRunner().invoke(main, ["--stack", "16"])
+    assert done.exit_code == 2
+    assert "must be SLICESxSIDE, such as 16x2048; got '16'" in done.output
+
+
+def test_texture_is_as_hard_as_real_slices_and_changes_slowly() -> None:
+    matrices = [np.array(entry.matrix) for entry in make_truth(0, (256, 256), range(64), {}).slices]
+    looking = microscope(256, matrices)
+    still = matrices[0]
+    slices = np.stack([looking.picture(z, still) for z in range(64)])
+    chunk = np.ascontiguousarray(slices[:, :64, :64])
+    jpeg = simplejpeg.encode_jpeg(chunk.reshape(-1, 64, 1), 80, "GRAY", "Gray")
+    assert 0.18 <= len(jpeg) / chunk.size <= 0.24
+    assert 0.76 <= len(igzip.compress(chunk.tobytes(), 1)) / chunk.size <= 0.86
+    near, far = (np.corrcoef(slices[0].ravel(), slices[z].ravel())[0, 1] for z in (1, 20))
+    assert far + 0.3 < near < 0.9
+
+
+def stack(n_slices: int, side_px: int, cpu_s: float) -> Measured:
+    uses = {
+        "plan": StepUse(n_tasks=1, cpu_s=1.5, peak_mib=100, start_cpu_s=1.2),
+        "tile": StepUse(n_tasks=n_slices // 8, cpu_s=cpu_s, peak_mib=200 + side_px / 10, start_cpu_s=0.25),
+    }
+    return Measured(n_slices=n_slices, side_px=side_px, steps=uses, wall_s=60, error_px=0.25)
+
+
+def test_growth_and_cost() -> None:
+    text = as_markdown([stack(16, 8000, 40.5), stack(64, 2000, 12.0), stack(16, 2000, 3)])
+    rows = [line for line in text.splitlines() if line.startswith("| tile")]
+    assert rows[0] == "| tile | 3.0 | 12.0 | 40.5 | 1.00 | 1.00 |"
+    assert rows[1] == "| tile | 47 | 47 | 40 |"
+    assert rows[2] == "| tile | 400 (2) | 400 (8) | 1000 (2) |"
+    assert "| plan | 1.5 | 1.5 | 1.5 |  |  |" in text
+    assert "- 64 x 2000^2: 15 core hours a TB, 0.3 dollars on spot machines" in text
+
+
+def test_one_stack_has_no_growth() -> None:
+    assert "| tile | 10.0 |  |  |" in as_markdown([stack(16, 2000, 10)])

@@ -1,0 +1,38 @@
+"""Slices that do not fit together, or vanish in what is done with them, are refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from components.plan.fitness import check_areas, check_sides
+from components.shared.documents import SourceSlice
+from components.shared.errors import UserError
+from components.shared.image_header import ImageHeader
+
+
+def headers_of(*sizes: tuple[int, int]) -> dict[str, ImageHeader]:
+    return {
+        f"{z}.png": ImageHeader(width_px=width, height_px=height, sample_type="uint8", image_format="png")
+        for z, (width, height) in enumerate(sizes)
+    }
+
+
+def slices_of(*sizes: tuple[int, int]) -> list[SourceSlice]:
+    return [
+        SourceSlice(z=z, key=f"{z}.png", size_bytes=1, width_px=width, height_px=height)
+        for z, (width, height) in enumerate(sizes)
+    ]
+
+
+def test_a_slice_far_larger_than_the_middle_one_is_refused() -> None:
+    check_areas(headers_of((10, 10), (40, 40), (9, 9)), "raw")
+    check_areas(headers_of((30_000, 30_000)), "raw")
+    with pytest.raises(UserError, match=r"16 times the 100 px of the others; got 41 x 40 px in raw/1\.png"):
+        check_areas(headers_of((10, 10), (41, 40), (9, 9)), "raw")
+
+
+def test_a_slice_that_vanishes_when_it_is_made_small_is_refused() -> None:
+    check_sides(slices_of((1, 1)), 1.0, "raw")
+    check_sides(slices_of((5000, 10)), 0.1, "raw")
+    with pytest.raises(UserError, match=r"at least 10 px, .*; got 5,000 x 9 px in raw/1\.png"):
+        check_sides(slices_of((5000, 5000), (5000, 9)), 0.1, "raw")

@@ -1,0 +1,211 @@
+"""The arithmetic of an estimate: the work of any stack, what is written of it, and what a worker holds."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.plan.bill import Machine
+from components.plan.encoded_bytes import encoded_once, n_shards_at, output_estimate
+from components.plan.estimate import Estimate, estimate
+from components.plan.work import Work, expected_volume
+from components.shared.config import RunConfig
+from components.shared.documents import PixelType, Plan, SourceSlice
+from components.shared.locations import locations_of
+from components.shared.outputs import predicted_shards
+from components.shared.prices import read_prices
+from components.shared.units import chunk_slices, chunks
+
+STEPS = ("plan", "align", "compose", "tile", "pyramid", "report")
+GIB = 2**30
+
+
+def plan_of(
+    width_px: int,
+    height_px: int,
+    n_slices: int,
+    missing: set[int] | None = None,
+    chunk_length: int = 16,
+    n_channels: int = 1,
+    pixel_type: PixelType = "uint8",
+    **config: object,
+) -> Plan:
+    given_config = {"source": "in", "image": "%d.png", "output": "out", "minz": 0, "maxz": n_slices - 1}
+    settings = RunConfig.model_validate({**given_config, **config})
+    present = [z for z in range(n_slices) if z not in (missing or ())]
+    return Plan(
+        config=settings,
+        locations=locations_of(settings),
+        pixel_type=pixel_type,
+        slices=tuple(
+            SourceSlice(
+                z=z,
+                key=f"{z}.png",
+                size_bytes=10,
+                width_px=width_px,
+                height_px=height_px,
+                n_channels=n_channels,
+            )
+            for z in present
+        ),
+        missing_z=tuple(sorted(missing or ())),
+        match_scale=0.25,
+        thumbnail_scale=0.1,
+        chunk_length=chunk_length,
+        fan=200,
+    )
+
+
+def predicted(plan: Plan, cores: float = 1, memory_bytes: float = 4 * GIB) -> Estimate:
+    machines = {step: Machine(cores, memory_bytes) for step in STEPS}
+    return estimate(plan, expected_volume(plan), machines, read_prices())
+
+
+@given(st.integers(2, 60), st.integers(1, 20), st.integers(1, 8), st.booleans(), st.sets(st.integers(1, 58)))
+def test_slices_and_pairs_are_those_that_align_takes(
+    n_slices: int, chunk_length: int, neighbours: int, skip_align: bool, missing: set[int]
+) -> None:
+    absent = {z for z in missing if z < n_slices - 1}
+    plan = plan_of(
+        100, 80, n_slices, absent, chunk_length, neighbours=neighbours, skip_align=skip_align, allow_gaps=True
+    )
+    work = Work.of(plan, expected_volume(plan))
+    assert list(work.chunks) == chunks(plan)
+    n_read = n_pairs = 0
+    for chunk in chunks(plan):
+        own, after = chunk_slices(plan, chunk)
+        halo = [] if skip_align else after[:neighbours]
+        n_read += len(own) + len(halo)
+        for index in range(len(own)):
+            following = own[index + 1 :] + halo
+            n_pairs += 0 if skip_align else len(following[:neighbours])
+    assert (work.n_slices_matched, work.n_pairs) == (n_read, n_pairs)
+
+
+def works() -> st.SearchStrategy[Work]:
+    sizes = st.tuples(st.integers(1, 3000), st.integers(1, 3000), st.integers(2, 2500))
+    options = st.fixed_dictionaries(
+        {
+            "raw_pyramid": st.booleans(),
+            "ome_zarr": st.booleans(),
+            "output_level": st.integers(0, 2),
+            "resolution": st.sampled_from([(8, 8, 8), (4, 4, 40)]),
+        }
+    )
+
+    def make(size: tuple[int, int, int], config: dict[str, object]) -> Work:
+        few = plan_of(size[0], size[1], 2, **config)
+        plan = few.model_copy(update={"config": few.config.model_copy(update={"maxz": size[2] - 1})})
+        return Work.of(plan, expected_volume(plan))
+
+    return st.builds(make, sizes, options)
+
+
+@given(works())
+def test_shards_are_those_that_blocks_write(work: Work) -> None:
+    volume = work.volume
+    for output in volume.outputs:
+        names = predicted_shards(volume, output)
+        assert output_estimate(work, output).n_files == sum(map(len, names.values()))
+        assert [n_shards_at(volume, output, level) for level in output.levels] == [*map(len, names.values())]
+
+
+def test_exact_blocks_and_slab_readings_are_counted_block_by_block() -> None:
+    plan = plan_of(1500, 2600, 2, raw_pyramid=True, resolution=(4, 4, 16))
+    plan = plan.model_copy(update={"config": plan.config.model_copy(update={"maxz": 1499})})
+    volume = expected_volume(plan)
+    work = Work.of(plan, volume)
+    first, second = volume.passes
+    assert work.n_slab_readings() == sum(len(volume.slabs_of_block(b)) for b in range(first.n_blocks))
+    layers = 0
+    for block in range(first.n_blocks):
+        (_, _, z0), (_, _, z1) = first.block_bounds(block, first.levels[-1])
+        layers += math.ceil((z1 - z0) / first.chunk)
+    assert work.n_exact_layers(first) == layers
+    assert work.n_exact_layers(second) == 0
+
+
+def test_what_has_the_same_bytes_is_encoded_once() -> None:
+    volume = expected_volume(plan_of(5000, 5000, 3, raw_pyramid=True, ome_zarr=True))
+    encoded = encoded_once(volume, volume.passes[0])
+    assert [(o.encoding, level) for o, level in encoded if level == 0] == [("jpeg", 0), ("raw", 0)]
+    assert len(encoded) == 2 * 5
+
+
+def test_more_work_takes_more() -> None:
+    small = predicted(plan_of(5000, 5000, 64))
+    tall = predicted(plan_of(5000, 5000, 128))
+    wide = predicted(plan_of(10_000, 10_000, 64))
+    rich = predicted(plan_of(5000, 5000, 64, raw_pyramid=True, ome_zarr=True))
+    for more in (tall, wide, rich):
+        assert more.core_hours > small.core_hours
+        assert more.output_bytes > small.output_bytes
+        assert more.bill.on_demand > small.bill.on_demand > small.bill.spot
+    # What has a worker for each part of the stack grows with the stack, its workers do not.
+    assert tall.tiles_bytes == 2 * small.tiles_bytes
+    memory = {step.title: step.memory_bytes for step in small.steps}
+    assert {s.title: s.memory_bytes for s in tall.steps if s.step in ("align", "tile")} == {
+        title: memory[title] for title in ("align", "tile")
+    }
+
+
+def test_16_bits_and_channels_take_more_bytes() -> None:
+    grey, rgb = (predicted(plan_of(500, 500, 20, n_channels=n)) for n in (1, 3))
+    assert rgb.tiles_bytes == pytest.approx(3 * grey.tiles_bytes, rel=1e-6)
+    assert [o.raw_bytes for o in rgb.outputs] == [3 * o.raw_bytes for o in grey.outputs]
+    wide = predicted(plan_of(500, 500, 20, pixel_type="uint16", keep_bits=True))
+    jpeg, lossless = wide.outputs
+    assert jpeg.raw_bytes == grey.outputs[0].raw_bytes
+    assert lossless.raw_bytes == 2 * grey.outputs[1].raw_bytes
+
+
+def test_a_quality_of_90_and_clahe_take_half_as_many_bytes_again() -> None:
+    usual, fine, plain = (
+        predicted(plan_of(500, 500, 20, **config)).outputs[0].size_bytes
+        for config in ({}, {"jpeg_quality": 90}, {"clip_limit": 0})
+    )
+    assert fine / usual == pytest.approx(0.48 / 0.33, abs=0.01)
+    assert usual / plain == pytest.approx(0.33 / 0.21, abs=0.01)
+
+
+def test_a_tile_pod_of_four_cores_has_four_slices_in_work() -> None:
+    one, four, eight = (
+        next(s.memory_bytes for s in predicted(plan_of(20_000, 20_000, 8), cores).steps if s.step == "tile")
+        for cores in (1, 4, 8)
+    )
+    assert four - one == pytest.approx(3 * 20_000**2 * 6, rel=0.15)
+    assert eight == four
+
+
+def test_a_block_takes_the_memory_and_the_time_that_were_measured() -> None:
+    """benchmarks/pyramid: 1024^3 voxels with all precomputed outputs, 15.3 CPU s and 1,104 MiB."""
+    plan = plan_of(1024, 1024, 2, raw_pyramid=True, clip_limit=0)
+    plan = plan.model_copy(update={"config": plan.config.model_copy(update={"maxz": 1023})})
+    (block,) = (step for step in predicted(plan).steps if step.step == "pyramid")
+    assert block.memory_bytes / 2**20 == pytest.approx(1104, rel=0.1)
+    assert block.core_hours * 3600 == pytest.approx(15.3, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("side_px", "cpu_s", "peak_mib"),
+    [
+        (2048, {"align": 121, "tile": 9.2}, {"align": 539, "tile": 461}),
+        (8192, {"align": 106, "tile": 143, "pyramid": 63}, {"align": 596, "tile": 1204}),
+    ],
+)
+def test_a_run_takes_what_was_measured(
+    side_px: int, cpu_s: dict[str, float], peak_mib: dict[str, float]
+) -> None:
+    """benchmarks/end_to_end: 16 slices on 2 cores; memory may be predicted up to a half too high."""
+    plan = plan_of(side_px, side_px, 16, chunk_length=8)
+    scales = {"match_scale": min(1, 1280 / side_px), "thumbnail_scale": 512 / side_px}
+    steps = predicted(plan.model_copy(update=scales), cores=2).steps
+    for name, measured in cpu_s.items():
+        seconds = 3600 * sum(step.core_hours for step in steps if step.step == name)
+        assert measured / 1.4 < seconds < measured * 1.4, name
+    for name, measured in peak_mib.items():
+        memory = max(step.memory_bytes for step in steps if step.step == name) / 2**20
+        assert measured / 1.1 < memory < measured * 1.5, name

@@ -1,0 +1,277 @@
+"""Who is told when a run ends, by real mail and web servers on loopback, and what nobody is told."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from click.testing import CliRunner
+from finished_run import finished_run
+from loopback_mail import PASSWORD, USER, MailServer, write_certificate
+
+from components.report import telling
+from components.report.main import main
+from components.report.notice import Notice
+from components.report.telling import tell
+from components.shared.config import parse_config
+from components.shared.errors import ConfigError
+from components.shared.notification import VARIABLES, WEBHOOK_VARIABLE, mail_server
+
+NOTICE = Notice("fibstack: run1 is complete", "The volume is complete.\nWärme: 3 µm", {"state": "complete"})
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("components.report.tracks.curves_svg", lambda *_: "<svg></svg>", raising=False)
+    caplog.set_level(logging.INFO)
+
+
+@contextmanager
+def served(server: Any) -> Iterator[Any]:
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class Hook(http.server.BaseHTTPRequestHandler):
+    """A webhook that keeps what it is sent."""
+
+    bodies: ClassVar[list[dict[str, Any]]]
+    status: ClassVar[int]
+
+    def do_POST(self) -> None:
+        self.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(self.status)
+        if self.status == 302:
+            self.send_header("Location", "/elsewhere")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def hook() -> Iterator[str]:
+    Hook.bodies, Hook.status = [], 200
+    with served(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook)) as server:
+        yield f"http://127.0.0.1:{server.server_port}/services/T0/secret-token"
+
+
+def smtp(server: MailServer, **more: str) -> dict[str, str]:
+    given = {"HOST": "127.0.0.1", "PORT": str(server.port), "FROM": "em@lab.org", **more}
+    return {f"FIBSTACK_SMTP_{name}": value for name, value in given.items()}
+
+
+def test_a_mail_arrives(caplog: pytest.LogCaptureFixture) -> None:
+    with served(MailServer()) as server:
+        tell(NOTICE, "ada@lab.org", "", smtp(server, TLS="none"))
+    ((sender, recipients, text),) = server.mails
+    assert "em@lab.org" in sender
+    assert ["ada@lab.org" in recipient for recipient in recipients] == [True]
+    assert "Subject: fibstack: run1 is complete" in text
+    assert "The volume is complete." in text
+    assert "\nDate: " in text
+    assert "@lab.org>" in text.partition("\nMessage-ID: ")[2].partition("\n")[0]
+    assert caplog.messages == ["sent a mail to ada@lab.org"]
+
+
+@pytest.mark.parametrize("encryption", ["starttls", "tls"])
+def test_a_password_goes_encrypted(
+    encryption: str, certificate: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with served(MailServer(certificate, tls_at_once=encryption == "tls", login=True)) as server:
+        tell(NOTICE, "ada@lab.org", "", smtp(server, TLS=encryption, USER=USER, PASSWORD=PASSWORD))
+    assert len(server.mails) == 1, caplog.messages
+    assert server.said.index("STARTTLS") < 2 if encryption == "starttls" else "STARTTLS" not in server.said
+
+
+def test_a_certificate_that_nobody_vouches_for_is_not_trusted(
+    certificate: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with served(MailServer(certificate, login=True)) as server:
+        tell(NOTICE, "ada@lab.org", "", smtp(server, USER=USER, PASSWORD=PASSWORD))
+    assert server.mails == []
+    assert not any(line.startswith("AUTH") for line in server.said)
+    assert "no trusted encrypted connection" in caplog.text
+
+
+def test_a_server_without_encryption_gets_no_password(caplog: pytest.LogCaptureFixture) -> None:
+    with served(MailServer(login=True)) as server:
+        tell(NOTICE, "ada@lab.org", "", smtp(server, USER=USER, PASSWORD=PASSWORD))
+    assert not any(line.startswith("AUTH") for line in server.said)
+    assert "the server lacks encryption or login" in caplog.text
+
+
+def test_a_refused_password_stays_secret(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server repeats it in its answer."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with served(MailServer(certificate, login=True)) as server:
+        tell(NOTICE, "ada@lab.org", "", smtp(server, USER=USER, PASSWORD="wrong horse"))
+    assert "the server refused user or password. The run is not affected." in caplog.text
+    assert "horse" not in caplog.text
+
+
+def test_a_refused_address_is_a_sentence(caplog: pytest.LogCaptureFixture) -> None:
+    with served(MailServer()) as server:
+        tell(NOTICE, "nobody@lab.org", "", smtp(server, TLS="none"))
+    assert "no mail to nobody@lab.org: the server refused the address" in caplog.text
+
+
+@pytest.mark.parametrize("email", ["a\nBcc: eve@evil.org", "someaddress", "ä@ö"])
+def test_no_address_breaks_a_run(email: str) -> None:
+    with served(MailServer()) as server:
+        tell(NOTICE, email, "", smtp(server, TLS="none"))
+    assert not any("eve@evil.org" in str(mail) for mail in server.mails)
+
+
+def test_without_a_server_nothing_is_sent_and_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    tell(NOTICE, "ada@lab.org", "", {})
+    assert caplog.messages == [
+        "no mail to ada@lab.org: no mail server is set. Set FIBSTACK_SMTP_HOST and FIBSTACK_SMTP_FROM."
+    ]
+    caplog.clear()
+    tell(NOTICE, "", "", {})
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"TLS": "ssl"}, "FIBSTACK_SMTP_TLS must be one of starttls, tls, none"),
+        ({"PORT": "0"}, "FIBSTACK_SMTP_PORT must be a port"),
+        ({"PORT": "smtp"}, "FIBSTACK_SMTP_PORT must be a port"),
+        ({"FROM": ""}, "FIBSTACK_SMTP_FROM must name the sender"),
+        ({"TLS": "none", "PASSWORD": "hush"}, "FIBSTACK_SMTP_TLS must not be none"),
+    ],
+    ids=str,
+)
+def test_bad_variables_are_refused_without_the_password(variables: dict[str, str], sentence: str) -> None:
+    given = {"FIBSTACK_SMTP_HOST": "h", "FIBSTACK_SMTP_FROM": "a@b"}
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        mail_server(given | {f"FIBSTACK_SMTP_{name}": value for name, value in variables.items()})
+    assert "hush" not in str(caught.value)
+
+
+def test_a_webhook_gets_text_and_figures(hook: str, caplog: pytest.LogCaptureFixture) -> None:
+    tell(NOTICE, "", hook, {})
+    assert Hook.bodies == [{"text": f"{NOTICE.subject}\n{NOTICE.text}", "state": "complete"}]
+    assert caplog.messages == ["sent a message to the webhook at 127.0.0.1"]
+
+
+def test_the_webhook_of_the_environment_is_told_too_and_only_once(hook: str) -> None:
+    tell(NOTICE, "", "", {WEBHOOK_VARIABLE: f"{hook}\n"})
+    tell(NOTICE, "", hook, {WEBHOOK_VARIABLE: hook})
+    assert len(Hook.bodies) == 2
+
+
+@pytest.mark.parametrize("status", [302, 404, 500])
+def test_a_webhook_that_refuses_is_a_sentence_without_its_secret(
+    status: int, hook: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    Hook.status = status
+    tell(NOTICE, "", hook, {})
+    assert caplog.messages == [
+        f"no message to the webhook at 127.0.0.1: the server answered HTTP {status}. The run is not affected."
+    ]
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:1/secret", "https://", "http://[/secret", "file:///secret", "x" * 9999]
+)
+def test_no_webhook_breaks_a_run(address: str, caplog: pytest.LogCaptureFixture) -> None:
+    tell(NOTICE, "", address, {})
+    assert "no message to the webhook" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_a_server_that_says_nothing_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(telling, "TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        host, _, port = address.partition(":")
+        given = {"FIBSTACK_SMTP_HOST": host, "FIBSTACK_SMTP_PORT": port, "FIBSTACK_SMTP_FROM": "a@b"}
+        tell(NOTICE, "ada@lab.org", f"http://{address}/", given)
+    assert "no mail to ada@lab.org: the server hung up or did not answer" in caplog.text
+    assert "127.0.0.1: the server did not answer" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://hooks.slack.com/services/T0/B0/hush",
+        "https://discord.com/api/webhooks/1/hush",
+        "https://me:hush@host/",
+        "ftp://host/hush",
+        "host/hush",
+        "https://host/\nhush",
+    ],
+)
+def test_a_configuration_holds_no_secret_address(address: str) -> None:
+    given = {"source": "s", "image": "%d.png", "minz": 0, "maxz": 1, "output": "o"}
+    with pytest.raises(ConfigError, match="'webhook': must ") as caught:
+        parse_config({**given, "webhook": address})
+    assert "hush" not in str(caught.value)
+    assert parse_config({**given, "webhook": "http://ci.lab.org:8080/em?x=1"}).webhook
+
+
+def test_a_finished_run_tells_its_verdict_figures_and_link(
+    hook: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, _, _ = finished_run(tmp_path, id="run1")
+    with served(MailServer()) as server:
+        for name, value in smtp(server, TLS="none").items():
+            monkeypatch.setenv(name, value)
+        words = ["--output", plan.config.output, "--status", "Succeeded"]
+        result = CliRunner().invoke(main, [*words, "--email", "ada@lab.org", "--webhook", hook])
+    assert result.exit_code == 0, result.output
+    ((_, _, mail),) = server.mails
+    assert "Subject: fibstack: run1 is complete" in mail
+    (body,) = Hook.bodies
+    assert body["text"].startswith("fibstack: run1 is complete\n")
+    assert f"Report: {plan.config.output}/process/report/index.html" in body["text"]
+    assert f"fibstack view '{plan.config.output}'" in body["text"]
+    assert (body["state"], body["n_slices"], body["n_replaced"]) == ("complete", 20, 1)
+    assert body["median_ncc_after"] > 0.8
+
+
+def test_a_run_whose_input_was_refused_is_told_too(hook: str, tmp_path: Path) -> None:
+    status = '{"state": "FAILED", "error": {"code": 9, "message": "plan: slice 7 must be there."}}'
+    words = ["--output", str(tmp_path), "--status", status, "--webhook", hook]
+    assert CliRunner().invoke(main, words).exit_code == 0
+    (body,) = Hook.bodies
+    assert body["text"].startswith(
+        f"fibstack: {tmp_path} failed\nThe run failed before any work was done: plan:"
+    )
+    assert body["state"] == "failed"
+    assert "slice 7 must be there" in body["text"]
+
+
+def test_a_webhook_that_is_down_fails_no_run(tmp_path: Path) -> None:
+    words = ["--output", str(tmp_path), "--status", "Failed", "--webhook", "http://127.0.0.1:1/"]
+    assert CliRunner().invoke(main, words).exit_code == 0

@@ -1,0 +1,156 @@
+"""The report as somebody sees it: in a browser, light and dark, on paper, and of the longest stack."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from finished_run import finished_run, make_plan, make_transforms
+from test_report_check import preview_of
+from web_page import CHROMIUM, NO_CHROMIUM, WebPage, web_page
+
+from components.report.evidence import Evidence
+from components.report.main import main
+from components.report.page import ROWS_AT_FIRST, render
+from components.report.reslice import MAX_ROWS, Line, Section
+from components.report.sections import SectionPair
+from components.report.slice_table import SliceRow
+from components.report.status import parse_status
+from components.report.strips import N_STRIPS, SIDE_PX, Frame, Strip
+from components.report.summary import summarise
+from components.shared.preview import WorstSlice
+from components.shared.verification import Verification
+
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
+N_SLICES = 13_696
+MOST_BYTES = 15_000_000
+"""Of the page, so that it opens at once and can be sent by mail."""
+
+
+@pytest.fixture(scope="module")
+def report_of_a_run(tmp_path_factory) -> str:
+    plan, _, process = finished_run(tmp_path_factory.mktemp("seen"))
+    process.write("preview.json", preview_of().to_json())
+    done = CliRunner().invoke(main, ["--output", plan.config.output, "--status", "Succeeded"])
+    assert done.exit_code == 0, done.output
+    return f"file://{plan.config.output}/process/report/index.html"
+
+
+@pytest.fixture(scope="module")
+def seen(report_of_a_run: str):
+    with web_page(report_of_a_run) as page:
+        yield page
+
+
+def shown_z(page: WebPage) -> list[int]:
+    rows = "[...document.querySelectorAll('#slices tbody tr')]"
+    return page.evaluate(f"{rows}.map(row => Number(row.cells[0].textContent))")
+
+
+def find(page: WebPage, text: str) -> list[int]:
+    box = "document.getElementById('find')"
+    page.evaluate(f"{box}.value = {text!r}, {box}.dispatchEvent(new Event('input'))")
+    return shown_z(page)
+
+
+@needs_browser
+def test_the_page_loads_nothing_and_complains_of_nothing(seen: WebPage, report_of_a_run: str):
+    assert seen.requests == [report_of_a_run]
+    assert seen.complaints == []
+    broken = "[...document.images].filter(image => !image.naturalWidth).length"
+    assert seen.evaluate(broken) == 0
+    assert seen.evaluate("document.images.length") > 10
+
+
+@needs_browser
+def test_the_verdict_comes_first(seen: WebPage):
+    headline = seen.evaluate("document.querySelector('h1').textContent")
+    assert headline == "The stack is aligned and the volume is complete. 1 slice of 20 stands out."
+    assert seen.evaluate("document.querySelector('h1').getBoundingClientRect().top") < 100
+
+
+@needs_browser
+def test_it_is_dark_for_those_who_prefer_that(seen: WebPage):
+    def brightness(part: str, style: str) -> int:
+        color = seen.evaluate(f"getComputedStyle(document.querySelector('{part}')).{style}")
+        return sum(map(int, color.removeprefix("rgb(").rstrip(")").split(", ")))
+
+    seen.prefer("light")
+    assert brightness("body", "backgroundColor") > 700 > 200 > brightness("svg text", "fill")
+    seen.prefer("dark")
+    assert brightness("body", "backgroundColor") < 120 < 600 < brightness("svg text", "fill")
+    seen.prefer("light")
+
+
+@needs_browser
+def test_the_table_is_sorted_and_searched(seen: WebPage):
+    seen.evaluate("document.querySelector('#slices th button').click()")
+    assert shown_z(seen) == list(range(20))
+    seen.evaluate("document.querySelector('#slices th button').click()")
+    assert shown_z(seen) == list(range(19, -1, -1))
+    assert find(seen, "5-8") == [8, 7, 6, 5]
+    assert find(seen, "12") == [12]
+    assert find(seen, "img.00012") == [12]
+    assert find(seen, "replaced by") == [7]
+    assert find(seen, "nothing like it") == []
+    seen.evaluate("notable.click()")
+    assert find(seen, "") == [7]
+    seen.evaluate("notable.click()")
+    assert len(find(seen, "")) == 20
+
+
+@needs_browser
+def test_it_prints(seen: WebPage, tmp_path):
+    seen.print_to(tmp_path / "report.pdf")
+    pdf = (tmp_path / "report.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF")
+    assert 2 <= pdf.count(b"/Type /Page\n") <= 12
+
+
+def long_page() -> str:
+    """The longest stack's page, with everything on it; its pictures are noise, which takes most bytes."""
+    random = np.random.default_rng(0)
+
+    def noise(*shape: int) -> np.ndarray:
+        return random.integers(0, 256, shape, dtype=np.uint8)
+
+    rows = [
+        SliceRow(
+            z=z, file=f"img.{z:05d}.png", verdict="good" if z % 9 else "defocused", action="keep", n_edges=8,
+            evidence="" if z % 9 else "sharpness 7 sigma below the slices around, 41% of theirs",
+            sigma_px=0.1, step_sigma_px=0.03, residual_px=0.2, step_px=1.5, scale_ppm=3.0,
+            **dict(zip(("dx_px", "dy_px", "rotation_deg", "ncc_after"), random.normal(size=4), strict=True)),
+        )
+        for z in range(N_SLICES)
+    ]  # fmt: skip
+    plan = make_plan("out", N_SLICES)
+    line = Line(axis="x", across_px=0, length_px=5120, scale=0.1)
+    section = Section(line, noise(MAX_ROWS, 512), np.ones((MAX_ROWS, 512), bool))
+    sections = [SectionPair(f"section {n}", section, section) for n in range(4)]
+    worst = WorstSlice(z=9, ncc_previous=0.1, ncc_next=0.2, usual_ncc=0.9)
+    frame = Frame(9, "", noise(SIDE_PX, SIDE_PX), np.ones((SIDE_PX, SIDE_PX), bool))
+    strips = [Strip(worst, (frame, frame, frame))] * N_STRIPS
+    transforms = make_transforms(plan, [np.eye(3)] * N_SLICES, (5120, 5120, N_SLICES))
+    evidence = Evidence(plan, rows=rows, transforms=transforms)
+    run = summarise(evidence, parse_status("Failed"), None, Verification((), ()))
+    return render(run, evidence, sections, strips)
+
+
+@pytest.fixture(scope="module")
+def long_report(tmp_path_factory):
+    path = tmp_path_factory.mktemp("long") / "index.html"
+    path.write_text(long_page())
+    return path
+
+
+def test_the_page_of_the_longest_stack_is_bounded(long_report):
+    assert 4_000_000 < long_report.stat().st_size < MOST_BYTES
+
+
+@needs_browser
+def test_the_page_of_the_longest_stack_can_be_used(long_report):
+    with web_page(f"file://{long_report}") as page:
+        assert page.complaints == []
+        assert len(shown_z(page)) == ROWS_AT_FIRST
+        started = page.evaluate("performance.now()")
+        assert sorted(find(page, "9000-9009")) == list(range(9000, 9010))
+        page.evaluate("document.querySelectorAll('#slices th button')[4].click()")
+        assert page.evaluate("performance.now()") - started < 3000

@@ -1,0 +1,192 @@
+"""Storage behind a proxy that injects faults, and the figures that the tests print at the end."""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import urllib.request
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import tiny_stack
+from programs import STEPS, Driver
+
+from components.shared.run_buckets import part_uri, run_buckets_of
+from components.shared.storage import Store, checksum, open_store
+
+FULL = os.environ.get("RELIABILITY") == "full"
+"""Set by `make reliability`: every seed, and the tests that wait for minutes."""
+SEEDS = range(1, 11) if FULL else range(1, 4)
+FIGURES: list[tuple[str, str]] = []
+LOW_SPEED_S = 1
+PARTS = ("neuroglancer", "chunk", "process", "tmp")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(900 if FULL else 240))
+
+
+def pytest_terminal_summary(terminalreporter):
+    if FIGURES:
+        terminalreporter.section("reliability")
+        for what, value in FIGURES:
+            terminalreporter.write_line(f"{what:<68} {value}")
+
+
+@pytest.fixture
+def figure():
+    """Call it with what was measured and its value: the end of the test run prints them."""
+
+    def note(what: str, value: object) -> None:
+        FIGURES.append((what, str(value)))
+
+    return note
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """The running proxy."""
+
+    ports: dict[str, int]
+    log_file: Path
+
+    def set_rules(self, **rules: object) -> None:
+        """Forget what was, and begin a new log."""
+        self.log_file.write_text("")
+        url = f"http://127.0.0.1:{self.ports['anyone']}/_rules"
+        with urllib.request.urlopen(urllib.request.Request(url, json.dumps(rules).encode(), method="POST")):
+            pass
+
+    def log(self) -> list[dict]:
+        return [json.loads(line) for line in self.log_file.read_text().splitlines()]
+
+    def faults(self) -> Counter:
+        return Counter(entry["fault"] for entry in self.log() if entry["fault"])
+
+    def environment(self, who: str = "anyone") -> dict[str, str]:
+        """What points a program's two libraries at the proxy, as somebody."""
+        url = f"http://127.0.0.1:{self.ports[who]}"
+        return {
+            "STORAGE_EMULATOR_HOST": url,
+            "TENSORSTORE_GCS_HTTP_URL": url,
+            "GOOGLE_AUTH_TOKEN_FOR_TESTING": "emulator",
+            "TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": str(LOW_SPEED_S),
+            "TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES": "1",
+        }
+
+
+@pytest.fixture(scope="session")
+def running_proxy(gcs_emulator, tmp_path_factory):
+    log = tmp_path_factory.mktemp("proxy") / "log.jsonl"
+    log.touch()
+    program = Path(__file__).with_name("fault_proxy.py")
+    arguments = ["--upstream", gcs_emulator.removeprefix("http://"), "--log", log]
+    arguments += ["--identities", ",".join(("anyone", *STEPS, "viewer"))]
+    server = subprocess.Popen([sys.executable, program, *arguments], stdout=subprocess.PIPE, text=True)
+    try:
+        yield Proxy(json.loads(server.stdout.readline()), log)
+    finally:
+        server.terminate()
+        server.wait(10)
+        server.stdout.close()
+
+
+@pytest.fixture
+def proxy(running_proxy):
+    """The proxy without any rules."""
+    running_proxy.set_rules()
+    return running_proxy
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run reads and writes."""
+
+    source: str
+    output: str
+    environment: dict[str, str]
+
+    @property
+    def stores(self) -> list[Store]:
+        """All that a run writes to."""
+        named = run_buckets_of(self.output)
+        if named is None:
+            return [open_store(self.output)]
+        return [open_store(part_uri(self.output, part)) for part in PARTS]
+
+    def write_slices(self) -> None:
+        tiny_stack.write_slices(self.source)
+
+    def driver(self, folder: Path, **options: object) -> Driver:
+        return Driver(folder, lambda _: self.environment, **options)
+
+    def run(self, driver: Driver, **config: object) -> dict[str, str]:
+        """A run of the tiny stack; returns what it leaves, by key."""
+        driver.run(self.output, source=self.source, **tiny_stack.CONFIG | config)
+        return self.state()
+
+    def state(self) -> dict[str, str]:
+        """The checksum of every object below the output, by its URI; of the page, only that it is there."""
+        return {
+            f"{store.uri}/{found.key}": "tells how long steps took"
+            if found.key.endswith("report/index.html")
+            else found.crc32c or checksum(store.read(found.key))
+            for store in self.stores
+            for found in store.list()
+        }
+
+    def clear(self) -> None:
+        for store in self.stores:
+            for found in list(store.list()):
+                store.delete(found.key)
+
+
+def volume_in(state: dict[str, str], output: str) -> dict[str, str]:
+    """The part of a state that is the volume, by key: it depends on the slices and the settings alone."""
+    keys = {uri.removeprefix(f"{output}/"): value for uri, value in state.items()}
+    return {key: value for key, value in keys.items() if key.startswith(("neuroglancer/", "chunk/"))}
+
+
+@dataclass(frozen=True)
+class Clean:
+    """A place and what a run leaves there that meets no fault."""
+
+    place: Place
+    state: dict[str, str]
+    n_programs: int
+
+
+@pytest.fixture(scope="session")
+def clean_file(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("file")
+    return _clean_run(Place(str(folder / "source"), str(folder / "output"), {}), folder / "driver")
+
+
+def new_bucket(name: str = "") -> str:
+    """The name of a new, empty bucket."""
+    from google.cloud import storage
+
+    name = name or f"run-{secrets.token_hex(4)}"
+    storage.Client(project="test").create_bucket(name)
+    return name
+
+
+@pytest.fixture(scope="session")
+def clean_gs(running_proxy, tmp_path_factory):
+    bucket = new_bucket()
+    place = Place(f"gs://{bucket}/source", f"gs://{bucket}/output", running_proxy.environment())
+    running_proxy.set_rules()
+    return _clean_run(place, tmp_path_factory.mktemp("gs") / "driver")
+
+
+def _clean_run(place: Place, folder: Path) -> Clean:
+    place.write_slices()
+    driver = place.driver(folder)
+    state = place.run(driver)
+    assert not driver.failed
+    return Clean(place, state, len(driver.ran))

@@ -1,0 +1,64 @@
+"""The whole pipeline among faults and kills: the end is the same, byte for byte."""
+
+import time
+
+import pytest
+from conftest import FULL, SEEDS, volume_in
+
+KINDS = ("408", "429", "500", "503", "reset", "truncated", "slow", "flipped", "lost 503", "lost reset")
+if FULL:
+    KINDS += ("stalled",)  # each costs the limit for slow bodies and six seconds of curl's
+SHARE = 0.30
+LEAST_KILLS = 10
+
+
+def programs_of_units(driver):
+    return [name for name in driver.ran if name.split()[0] in ("align", "tile", "pyramid")]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_bucket_run_survives_faults_and_kills(clean_gs, proxy, tmp_path, figure, seed):
+    place = clean_gs.place
+    place.clear()
+    proxy.set_rules(seed=seed, share=SHARE, kinds=KINDS, stall_s=600)
+    driver = place.driver(tmp_path, kills_each=1, seed=seed)
+    started = time.monotonic()
+
+    state = place.run(driver)
+
+    took_s = time.monotonic() - started
+    n_requests, faults = len(proxy.log()), proxy.faults()
+    assert len(driver.killed) >= LEAST_KILLS
+    assert faults.total() > 0.2 * n_requests
+    assert state == clean_gs.state
+    proxy.set_rules()
+    again = place.driver(tmp_path / "again")
+    assert place.run(again) == clean_gs.state
+    assert programs_of_units(again) == []
+    figure(
+        f"gs://, seed {seed}: faults of requests, kills",
+        f"{faults.total()} of {n_requests}, {len(driver.killed)}; equal; {took_s:.0f} s",
+    )
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_run_in_a_folder_survives_kills(clean_file, tmp_path, figure, seed):
+    place = clean_file.place
+    place.clear()
+    driver = place.driver(tmp_path, kills_each=1, seed=seed)
+
+    state = place.run(driver)
+
+    assert len(driver.killed) >= LEAST_KILLS
+    assert not driver.failed
+    assert state == clean_file.state
+    again = place.driver(tmp_path / "again")
+    assert place.run(again) == clean_file.state
+    assert programs_of_units(again) == []
+    figure(f"file://, seed {seed}: kills", f"{len(driver.killed)}; equal")
+
+
+def test_a_bucket_and_a_folder_hold_the_same_volume(clean_file, clean_gs):
+    in_folder = volume_in(clean_file.state, clean_file.place.output)
+    assert len(in_folder) > 40
+    assert volume_in(clean_gs.state, clean_gs.place.output) == in_folder

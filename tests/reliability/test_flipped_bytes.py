@@ -1,0 +1,25 @@
+"""A bit is flipped in 15% of the bodies that are read: nothing wrong is ever written."""
+
+import pytest
+from conftest import FULL, SEEDS
+
+SHARE = 0.15
+
+
+@pytest.mark.parametrize("seed", SEEDS if FULL else SEEDS[:2])
+def test_a_flipped_byte_never_reaches_an_output(clean_gs, proxy, tmp_path, figure, seed):
+    place = clean_gs.place
+    place.clear()
+    proxy.set_rules(seed=seed, share=SHARE, kinds=["flipped"])
+    driver = place.driver(tmp_path)
+
+    state = place.run(driver)
+
+    n_reads = sum(entry["operation"] == "get" for entry in proxy.log())
+    n_flipped = proxy.faults()["flipped"]
+    assert n_flipped >= 10
+    assert state == clean_gs.state
+    figure(
+        f"gs://, seed {seed}: bodies of reads with a flipped byte",
+        f"{n_flipped} of {n_reads}; 0 wrong outputs; {len(driver.failed)} programs started again",
+    )

@@ -1,0 +1,161 @@
+"""Each step as an identity of its own that has no more rights than it needs, in the buckets of a run.
+
+Roles by the names of Google Cloud: objectViewer gets and lists, objectCreator creates but cannot replace,
+legacyObjectReader gets alone. Only `report` may delete, and only the tiles.
+"""
+
+import secrets
+
+import pytest
+import tiny_stack
+from conftest import PARTS, Place, new_bucket
+from programs import RECORDS_OF_UNITS, STEPS, Call, Driver, call_of_unit, start
+
+from components.shared.errors import UserError
+from components.shared.run_buckets import part_uri
+from components.shared.storage import open_store
+
+READER, VIEWER, CREATOR = ("get",), ("get", "list"), ("create",)
+RIGHTS = {
+    "plan": {"source": VIEWER, "process": VIEWER + CREATOR},
+    "align": {"source": VIEWER, "process": VIEWER + CREATOR},
+    "compose": {"process": VIEWER + CREATOR, "neuroglancer": VIEWER, "chunk": VIEWER},
+    "tile": {"source": VIEWER, "process": VIEWER + CREATOR, "tmp": VIEWER + CREATOR},
+    "pyramid": {
+        "process": VIEWER + CREATOR,
+        "tmp": VIEWER,
+        "neuroglancer": VIEWER + CREATOR,
+        "chunk": VIEWER + CREATOR,
+    },
+    "report": {
+        "process": VIEWER + CREATOR,
+        "tmp": ("delete",),
+        "neuroglancer": VIEWER + CREATOR,
+        "chunk": VIEWER + CREATOR,
+    },
+    "viewer": {"neuroglancer": READER, "chunk": READER},
+}
+"""Of each identity, by what lies in a bucket. The viewer is whoever looks at the volume."""
+RUN = "one"
+CROSS_USES = [
+    (step, who)
+    for step in STEPS
+    for who in RIGHTS
+    if any(not set(rights) <= set(RIGHTS[who].get(part, ())) for part, rights in RIGHTS[step].items())
+]
+"""Steps as somebody who lacks some of the rights that the step has."""
+
+
+@pytest.fixture(scope="module")
+def buckets(running_proxy):
+    """The URI of each part of a run."""
+    source = f"em-{secrets.token_hex(4)}"
+    uris = {"source": f"gs://{source}"}
+    uris |= {part: part_uri(f"gs://{source}_*_{RUN}", part) for part in PARTS}
+    for uri in uris.values():
+        new_bucket(uri.split("/")[2])
+    return uris
+
+
+@pytest.fixture(scope="module")
+def privileged_run(buckets, running_proxy, tmp_path_factory):
+    """A run and a second one of steps that have their rights alone; what they leave, and their logs."""
+    place = Place(buckets["source"], f"{buckets['source']}_*_{RUN}", {})
+    place.write_slices()
+    folder = tmp_path_factory.mktemp("privileged")
+    states, logs = [], []
+    for turn in ("first", "second"):
+        running_proxy.set_rules(rights=rights_in(buckets))
+        driver = Driver(folder / turn, running_proxy.environment)
+        states.append(place.run(driver))
+        logs.append(running_proxy.log())
+        assert not driver.failed, driver.log
+    return place, states, logs
+
+
+def rights_in(buckets):
+    return {
+        who: [(f"{buckets[part].removeprefix('gs://')}/", list(rights)) for part, rights in parts.items()]
+        for who, parts in RIGHTS.items()
+    }
+
+
+def test_every_step_passes_with_its_own_rights(privileged_run, figure):
+    _, (first, second), logs = privileged_run
+    assert first == second
+    denied_first, denied_second = ([e for e in log if e["status"] == 403] for log in logs)
+    assert {entry["who"] for entry in logs[0]} == set(STEPS)
+    # Two workers may find the array's metadata missing: the second takes the same content for written.
+    assert [e for e in denied_first if not e["key"].endswith("/zarr.json")] == []
+    # What is there is not replaced: the same content is taken for written.
+    assert {entry["operation"] for entry in denied_second} == {"create"}
+    figure("least privilege, each step as itself: denied requests", f"0 of {len(logs[0])}")
+    figure("least privilege, a step as another: refused with 403", f"{len(CROSS_USES)} of {len(CROSS_USES)}")
+
+
+@pytest.fixture(scope="module")
+def unfinished_run(privileged_run, buckets, running_proxy, tmp_path_factory):
+    """The run, a unit of each step to be done anew, with the tiles in place."""
+    place, _, _ = privileged_run
+    folder = tmp_path_factory.mktemp("unfinished")
+    driver = Driver(folder, lambda _: running_proxy.environment())
+    process = open_store(buckets["process"])
+    process.delete(RECORDS_OF_UNITS["pyramid"])
+    process.delete(RECORDS_OF_UNITS["tile"])
+    for slabs in ("0-0", "1-1"):
+        driver.step([Call("tile", {"process_uri": buckets["process"], "slabs": slabs})])
+    return place
+
+
+@pytest.mark.parametrize(("step", "who"), CROSS_USES)
+def test_a_step_as_another_is_refused(unfinished_run, buckets, running_proxy, tmp_path, step, who):
+    place = unfinished_run
+    process = open_store(buckets["process"])
+    record = RECORDS_OF_UNITS.get(step, "")
+    sealed = process.read(record) if record and process.stat(record) else None
+    if record:
+        process.delete(record)  # so that there is something to do
+    before = place.state()
+    running_proxy.set_rules(rights=rights_in(buckets))
+
+    call = call_of_unit(step, place.source, place.output, process.uri, tmp_path, **tiny_stack.CONFIG)
+    program = start(call, running_proxy.environment(who), tmp_path / "log.txt")
+    program.join()
+
+    said = (tmp_path / "log.txt").read_text()
+    assert program.exitcode == 65, said
+    assert "permission denied. Grant" in said
+    assert any(entry["status"] == 403 for entry in running_proxy.log())
+    changed = {name for name, value in place.state().items() if before.get(name) != value}
+    assert not {name for name in changed if "/records/" in name}
+    if sealed:
+        process.write(record, sealed)
+
+
+@pytest.mark.parametrize("who", RIGHTS)
+def test_nobody_may_do_more_to_an_object_than_its_rights_say(
+    privileged_run, buckets, running_proxy, monkeypatch, who
+):
+    running_proxy.set_rules(rights=rights_in(buckets))
+    for uri in buckets.values():
+        open_store(uri).write("probe", b"stored")
+    for name, value in running_proxy.environment(who).items():
+        monkeypatch.setenv(name, value)
+    n_refused = 0
+    for part, uri in buckets.items():
+        store = open_store(uri)
+        uses = {
+            "get": lambda store=store: store.read("probe"),
+            "list": lambda store=store: list(store.list()),
+            "create": lambda store=store: store.write(f"new-{who}", b"x"),
+            "replace": lambda store=store: store.write("probe", b"other"),
+            "delete": lambda store=store: store.delete("probe"),
+        }
+        for right, use in uses.items():
+            if right in RIGHTS[who].get(part, ()):
+                use()
+                continue
+            with pytest.raises(UserError, match="permission denied"):
+                use()
+            n_refused += 1
+    assert n_refused > 10

@@ -1,0 +1,138 @@
+"""What passes is waited for, what hangs is given up and asked for again, what is refused fails at once."""
+
+import time
+from collections import Counter
+from functools import partial
+
+import pytest
+import tiny_stack
+from conftest import FULL
+from programs import RECORDS_OF_UNITS, Call, call_of_unit, start
+
+from components.shared.storage import open_store
+
+LOW_SPEED_S = 30 if FULL else 4
+"""The product's limit below which a body counts as stalled; shorter in the usual run of the tests."""
+OUTAGE_S = 60 if FULL else 3
+TIMEOUT_S = 2
+
+
+def read_objects(call, uri, keys, told):
+    """Read some objects, in a program's place; how long it took is written to a file."""
+    started = time.monotonic()
+    store = open_store(uri)
+    for key in keys:
+        assert store.read(key) == b"stored"
+    told.write_text(str(time.monotonic() - started))
+
+
+def look_at_objects(call, uri, keys, told):
+    from components.shared import gcs
+
+    gcs.TIMEOUT_S = TIMEOUT_S
+    started = time.monotonic()
+    store = open_store(uri)
+    for key in keys:
+        store.write(f"{key}-copy", b"stored")
+        assert store.stat(key).size_bytes == len(b"stored")
+    told.write_text(str(time.monotonic() - started))
+
+
+def run_in_program(body, environment, folder, **arguments):
+    """Run a function in a process of its own; returns the seconds that it took."""
+    told, log = folder / "told", folder / "log.txt"
+    program = start(
+        Call("plan", {}), environment, log, hurry=not FULL, run=partial(body, told=told, **arguments)
+    )
+    program.join()
+    assert program.exitcode == 0, log.read_text()
+    return float(told.read_text())
+
+
+@pytest.fixture
+def stored(clean_gs):
+    uri = f"{clean_gs.place.output.rpartition('/')[0]}/probes"
+    store = open_store(uri)
+    for key in ("a", "b"):
+        store.write(key, b"stored")
+    return uri
+
+
+def test_a_stalled_body_is_asked_for_again(proxy, stored, tmp_path, figure):
+    proxy.set_rules(share=1.0, kinds=["stalled"], most_in_a_row=1, stall_s=600)
+    environment = proxy.environment() | {"TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": str(LOW_SPEED_S)}
+    took_s = run_in_program(read_objects, environment, tmp_path, uri=stored, keys=["a"])
+    assert proxy.faults()["stalled"] == 1
+    assert took_s < 3 * LOW_SPEED_S
+    figure(f"a body that stalls, with a limit of {LOW_SPEED_S} s: recovered after", f"{took_s:.0f} s")
+
+
+def test_an_answer_that_never_comes_is_asked_for_again(proxy, stored, tmp_path, figure):
+    proxy.set_rules(share=1.0, kinds=["hung"], most_in_a_row=1, stall_s=600)
+    took_s = run_in_program(look_at_objects, proxy.environment(), tmp_path, uri=stored, keys=["a"])
+    assert proxy.faults()["hung"] == 2
+    assert took_s < 3 * 2 * TIMEOUT_S
+    figure(
+        f"two answers that never come, with a timeout of {TIMEOUT_S} s: recovered after", f"{took_s:.0f} s"
+    )
+
+
+def test_an_outage_is_ridden_out(clean_gs, proxy, tmp_path, figure):
+    """Every program waits, none fails: no retry of the scheduler is used up."""
+    place = clean_gs.place
+    place.clear()
+    driver = place.driver(tmp_path, hurry=not FULL)
+    proxy.set_rules(outage_s=OUTAGE_S)
+    started = time.monotonic()
+    assert place.run(driver) == clean_gs.state
+    assert not driver.failed
+    assert time.monotonic() - started > OUTAGE_S
+    pause = "" if FULL else " (pauses of a twentieth)"
+    figure(f"an outage of {OUTAGE_S} s{pause}: programs that failed", len(driver.failed))
+
+
+REFUSALS = [
+    ("plan", "list .*/source/", 403, "permission denied"),
+    ("plan", "get .*/source/img.00003.png", 404, "img.00003.png"),
+    ("align", "get .*/source/", 403, "permission denied"),
+    ("align", "get .*/source/img.00003.png", 404, "img.00003.png"),
+    ("compose", "create ", 403, "permission denied"),
+    ("tile", "create .*/output/tmp/", 404, "there is no bucket"),
+    ("pyramid", "create .*/output/", 403, "permission denied"),
+    ("report", "list .*/output/chunk/", 403, "permission denied"),
+]
+
+
+@pytest.fixture(scope="module")
+def run_with_tiles(clean_gs, running_proxy, tmp_path_factory):
+    place = clean_gs.place
+    place.clear()
+    running_proxy.set_rules()
+    place.run(place.driver(tmp_path_factory.mktemp("with-tiles")), keep_tiles=True)
+    return place
+
+
+@pytest.mark.parametrize(("step", "what", "status", "says"), REFUSALS)
+def test_what_is_refused_for_good_fails_at_once(run_with_tiles, proxy, tmp_path, step, what, status, says):
+    """With the pauses that a run has; a storm of repetitions would show in the log."""
+    place = run_with_tiles
+    process = open_store(f"{place.output}/process")
+    done = (RECORDS_OF_UNITS | {"plan": "plan.json", "compose": "slices.jsonl", "report": "run.json"})[step]
+    kept = process.read(done)
+    process.delete(done)  # so that there is something to do
+    call = call_of_unit(step, place.source, place.output, process.uri, tmp_path, **tiny_stack.CONFIG)
+    proxy.set_rules(always=[(what, status)])
+    started = time.monotonic()
+
+    program = start(call, proxy.environment(), tmp_path / "log.txt", hurry=False)
+    program.join()
+
+    took_s = time.monotonic() - started
+    process.write(done, kept)
+    said = (tmp_path / "log.txt").read_text()
+    assert program.exitcode == 65, said
+    assert says in said
+    assert "Traceback" not in said
+    assert took_s < 5
+    asked = Counter((e["operation"], e["key"], e["range"]) for e in proxy.log() if e["status"] == status)
+    assert max(asked.values()) <= 2

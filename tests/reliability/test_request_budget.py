@@ -1,0 +1,131 @@
+"""How often a run asks storage: once to write a shard, as often as planned in all, and for no data again."""
+
+from collections import Counter
+
+import pytest
+import tiny_stack
+from programs import STEPS, Driver, cut_smaller
+
+from components.plan import storage_requests
+from components.plan.work import Work, expected_volume
+from components.shared.config import RunConfig
+from components.shared.documents import PLAN_KEY, TRANSFORMS_KEY, Plan, SourceSlice, Transforms
+from components.shared.locations import locations_of
+from components.shared.reading import read_document
+from components.shared.storage import open_store
+from components.shared.volume import volume_of
+
+LOOPED = ("align", "tile", "pyramid")
+TB_IN_SLICES = 40_000
+"""Of 5,000 x 5,000 px."""
+
+
+@pytest.fixture(scope="module")
+def logs(clean_gs, running_proxy, tmp_path_factory):
+    """The requests of a run and of a second one, each step as itself."""
+    place = clean_gs.place
+    folder = tmp_path_factory.mktemp("budget")
+    place.clear()
+    found = []
+    for turn in ("first", "second"):
+        running_proxy.set_rules()
+        assert place.run(Driver(folder / turn, running_proxy.environment)) == clean_gs.state
+        found.append(running_proxy.log())
+    return found
+
+
+def is_shard(entry):
+    return entry["key"].endswith(".shard") or "/tmp/aligned/c/" in entry["key"]
+
+
+def test_a_shard_is_written_once_and_never_read_by_its_writer(logs, figure):
+    written = Counter(e["key"] for e in logs[0] if is_shard(e) and e["operation"] in ("create", "part"))
+    assert set(written.values()) == {1}
+    read_by_writers = [
+        e
+        for e in logs[0]
+        if e["operation"] == "get"
+        and is_shard(e)
+        and (e["who"] == "tile" or (e["who"] == "pyramid" and e["key"].endswith(".shard")))
+    ]
+    assert read_by_writers == []
+    figure("PUTs of a shard; GETs of a shard while shards are written", f"1 for each of {len(written)}; 0")
+
+
+def test_every_object_of_a_run_is_written_once(logs):
+    written = Counter(e["key"] for e in logs[0] if e["operation"] == "create")
+    del written["output/tmp/aligned/zarr.json"]  # each of the first pods to tile may find none
+    assert {key: n for key, n in written.items() if n > 1} == {}
+
+
+def test_a_second_run_reads_no_data(logs, figure):
+    second = logs[1]
+    assert {e["who"] for e in second} == {"plan", "compose", "report"}  # no unit is done again
+    assert [e for e in second if is_data(e)] == []
+    figure("second run: units computed, bytes of slices, tiles and shards read", "0, 0")
+    figure("second run: bytes of documents and thumbnails read", sum(e["bytes"] for e in second if is_get(e)))
+
+
+def is_get(entry):
+    return entry["operation"] == "get"
+
+
+def is_data(entry):
+    """Whether a read is of voxels, or of a slice, its header too."""
+    key = entry["key"]
+    return is_get(entry) and (is_shard(entry) or key.endswith(".raw") or key.startswith("source/"))
+
+
+def test_a_run_asks_as_often_as_the_plan_says(clean_gs, logs, monkeypatch, figure):
+    process = open_store(f"{clean_gs.place.output}/process")
+    plan, transforms = (
+        read_document(process, PLAN_KEY, Plan),
+        read_document(process, TRANSFORMS_KEY, Transforms),
+    )
+    with monkeypatch.context() as patch:
+        cut_smaller(patch.setattr)
+        planned = requests_by_step(Work.of(plan, volume_of(plan, transforms)))
+    counted = {step: Counter(e["billing"] for e in logs[0] if e["who"] == step) for step in STEPS}
+    per_tb = requests_by_step(large_work())
+    for kind, name in (("A", "class_a"), ("B", "class_b")):
+        n_counted = sum(counted[step][kind] for step in STEPS)
+        n_planned = sum(getattr(planned[step], name) for step in STEPS)
+        scale = TB_IN_SLICES / len(large_work().plan.slices)
+        n_per_tb = sum(
+            getattr(per_tb[step], name) * counted[step][kind] / max(getattr(planned[step], name), 1) * scale
+            for step in STEPS
+        )
+        print({step: (counted[step][kind], getattr(planned[step], name)) for step in STEPS})
+        assert n_counted == pytest.approx(n_planned, rel=0.2)
+        figure(
+            f"class {kind} operations of the small run: counted, planned; for a TB",
+            f"{n_counted}, {n_planned}; {n_per_tb:,.0f}",
+        )
+
+
+def requests_by_step(work):
+    passes = [storage_requests.pyramid_requests(work, index) for index in range(len(work.volume.passes))]
+    by_name = {step: getattr(storage_requests, f"{step}_requests") for step in STEPS if step != "pyramid"}
+    found = {step: requests(work) for step, requests in by_name.items()}
+    return found | {"pyramid": sum(passes, storage_requests.Requests(0, 0))}
+
+
+def large_work():
+    """A thousand slices of 5k x 5k, one block deep, as a run cuts them by default."""
+    config = RunConfig(
+        source="gs://em", output="gs://em/out", image=tiny_stack.CONFIG["image"], minz=0, maxz=999
+    )
+    plan = Plan(
+        config=config,
+        locations=locations_of(config),
+        pixel_type="uint8",
+        slices=tuple(
+            SourceSlice(z=z, key=f"{z}.png", size_bytes=1, width_px=5000, height_px=5000) for z in range(1000)
+        ),
+        missing_z=(),
+        match_scale=0.25,
+        thumbnail_scale=0.1,
+        chunk_length=16,
+        fan=200,
+    )
+    return Work.of(plan, expected_volume(plan))
