@@ -18,6 +18,7 @@ from components.shared.command import StepCommand, write_parameter
 from components.shared.config import RunConfig, parse_config
 from components.shared.documents import PLAN_KEY, Override, PixelType, Plan, Reading, SourceSlice
 from components.shared.errors import ConfigError, UserError
+from components.shared.export import EXPORT_KEY
 from components.shared.imageio import ImageHeader, read_further_channel, read_header, read_numbers
 from components.shared.locations import Locations, locations_of
 from components.shared.overrides import check_overrides, parse_overrides
@@ -87,6 +88,7 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
     """
     locations = locations_of(config)
     _check_source_apart(config, locations)
+    _check_no_export(config, locations)
     overrides = _read_overrides(config)
     check_overrides(config, overrides)
     source = open_store(locations.source_uri)
@@ -227,6 +229,15 @@ def _check_source_apart(config: RunConfig, locations: Locations) -> None:
                     f"the slices must lie outside of what a run writes; got {folder}, where {uri} is "
                     f"written. Choose another output."
                 )
+
+
+def _check_no_export(config: RunConfig, locations: Locations) -> None:
+    """Refuse an output that `fibstack export` has written: its volume is not this run's to change."""
+    if open_store(locations.process_uri).stat(EXPORT_KEY) is not None:
+        raise UserError(
+            f"the output must not hold an exported volume; got {config.output}. Choose another output, or "
+            f"delete that volume."
+        )
 
 
 def _find_slices(config: RunConfig, pattern: str, source: Store) -> dict[int, Stat]:

@@ -1,7 +1,8 @@
 """What the work costs in time and memory: measured figures, each with where it comes from.
 
-CPU seconds are those of a core of the machine they were measured on: AMD EPYC, 2 shared vCPU, busy with other
-work. Slices have 8 bit and are mostly tissue. The READMEs below `benchmarks/` say how each was measured.
+CPU seconds are those of a core of the machine they were measured on: 2 shared cores of x86-64, busy with
+other work. Slices have 8 bit and are mostly tissue. The READMEs below `benchmarks/` say how each was
+measured.
 """
 
 from __future__ import annotations

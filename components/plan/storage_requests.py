@@ -37,11 +37,11 @@ class Requests:
 
 
 def plan_requests(work: Work) -> Requests:
-    """Lists the source, reads the headers, looks for records of an earlier run."""
+    """Lists the source, reads the headers, looks for an export and for records of an earlier run."""
     n_slices, n_patterns = len(work.plan.slices), work.n_files_per_slice
     listings = n_patterns * (1 + ceil_div(n_slices, _PAGE))
     overrides = _DOCUMENT * bool(work.plan.config.overrides)
-    looked_for = 2 + _ABSENT * len(work.chunks)
+    looked_for = 3 + _ABSENT * len(work.chunks)
     return Requests(listings + 1, n_slices * n_patterns + looked_for + overrides)
 
 

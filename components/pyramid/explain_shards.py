@@ -105,7 +105,7 @@ def _show(volumes: dict[str, Sequence[ScaleRow]]) -> None:
     for uri, rows in volumes.items():
         console.print(_table(uri, rows))
     ratios = ", ".join(f"{encoding} {ratio}" for encoding, ratio in EM_RATIOS.items())
-    console.print(f"Estimated bytes: raw bytes times {ratios}; of FIB-SEM images, JPEG at quality 80.")
+    console.print(f"Estimated bytes: raw bytes times {ratios}; of FIB-SEM after CLAHE, JPEG at quality 80.")
     bad = [
         f"level {row.level} of {uri}" for uri, rows in volumes.items() for row in rows if row.verdict != "own"
     ]

@@ -142,6 +142,12 @@ def test_an_output_holds_one_stack(source: Path, tmp_path: Path, changes: dict[s
     assert files_below(tmp_path / "out") == before
 
 
+def test_an_exported_volume_is_left_alone(source: Path, tmp_path: Path) -> None:
+    LocalStore(tmp_path / "out/process").write("export.json", b"{}")
+    assert "must not hold an exported volume" in refusal(run(source), 65)
+    assert list(files_below(tmp_path / "out")) == ["process/export.json"]
+
+
 def test_a_plan_of_another_version_is_refused(source: Path, tmp_path: Path) -> None:
     path = tmp_path / "out/process/plan.json"
     path.parent.mkdir(parents=True)
