@@ -77,6 +77,7 @@ def test_a_wrong_flag_is_no_traceback() -> None:
 
 NATIVE = """
 import ctypes
+import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -87,7 +88,7 @@ from components.shared.command import StepCommand
 
 
 def busy() -> None:
-    print("ready", flush=True)
+    os.write(1, b"ready\\n")  # in one piece, whatever the other thread writes
     ctypes.CDLL(None).usleep(60_000_000)  # as a decoder, a solver or a storage library: deaf to signals
 
 
