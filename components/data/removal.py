@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from google.api_core.exceptions import NotFound
 
+from components.data.many import for_each
 from components.shared import gcs
 from components.shared.bucket_admin import RUN_LABEL
 from components.shared.documents import PLAN_KEY
 from components.shared.errors import UserError
 from components.shared.run_buckets import Part, part_uri, run_buckets_of
-from components.shared.storage import LocalStore, Store, open_store
+from components.shared.storage import LocalStore, open_store
 
 PARTS: tuple[Part, ...] = ("neuroglancer", "ome-zarr", "chunk", "tmp", "process")
 """In the order of their removal: viewers lose the volume first, and the record of the run goes last."""
@@ -72,20 +72,9 @@ def remove(holding: Holding, done: Callable[[], None]) -> None:
     first, last = (
         [key for key in keys if key.rpartition("/")[2] in names] for names in (_METADATA, (PLAN_KEY,))
     )
-    for key in first:
-        _remove_one(store, key, done)
-    with ThreadPoolExecutor(_DELETES_IN_FLIGHT) as threads:
-        results = [
-            threads.submit(_remove_one, store, key, done) for key in keys if key not in (*first, *last)
-        ]
-        try:
-            for result in results:
-                result.result()
-        except BaseException:
-            threads.shutdown(cancel_futures=True)
-            raise
-    for key in last:
-        _remove_one(store, key, done)
+    others = [key for key in keys if key not in (*first, *last)]
+    for group in (first, others, last):
+        for_each(group, store.delete, _DELETES_IN_FLIGHT, lambda _: done())
     if isinstance(store, LocalStore):
         _remove_empty_folders(Path(store.uri))
     if holding.whole_bucket:
@@ -93,11 +82,6 @@ def remove(holding: Holding, done: Callable[[], None]) -> None:
         grant = f"storage.buckets.delete on the bucket '{bucket}'"
         with gcs.failures(f"cannot remove {holding.uri}", bucket, grant), contextlib.suppress(NotFound):
             gcs.client_of().bucket(bucket).delete(timeout=gcs.TIMEOUT_S, retry=gcs.RETRY)
-
-
-def _remove_one(store: Store, key: str, done: Callable[[], None]) -> None:
-    store.delete(key)
-    done()
 
 
 def _remove_empty_folders(root: Path) -> None:

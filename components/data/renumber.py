@@ -14,11 +14,11 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from google.api_core.exceptions import PreconditionFailed
 
+from components.data.many import for_each
 from components.data.numbering import Numbering, number_images
 from components.shared import gcs
 from components.shared.config import check_image_pattern
@@ -76,16 +76,8 @@ def renumber(
 
     def one(name: str) -> None:
         place(source, name, target, numbering.new_names[name])
-        done()
 
-    with ThreadPoolExecutor(_COPIES_IN_FLIGHT) as threads:
-        results = [threads.submit(one, name) for name in left]
-        try:
-            for result in results:
-                result.result()
-        except BaseException:
-            threads.shutdown(cancel_futures=True)
-            raise
+    for_each(left, one, _COPIES_IN_FLIGHT, lambda _: done())
     target.write(RECORD, record_of(numbering))
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import google_crc32c
 from google.api_core.exceptions import PreconditionFailed
 
+from components.data.many import for_each
 from components.shared import gcs
 from components.shared.errors import TransientError, UserError
 from components.shared.storage import Stat, check_key, join_uri, open_store
@@ -78,17 +79,7 @@ def upload(items: Sequence[Item], target: str, jobs: int, done: Callable[[Item],
     """
     bucket, prefix = gcs.bucket_and_prefix(target)
     client = gcs.client_of()
-    with ThreadPoolExecutor(jobs) as threads:
-        results = {
-            threads.submit(_upload, item, client.bucket(bucket), prefix, target): item for item in items
-        }
-        try:
-            for result in as_completed(results):
-                result.result()
-                done(results[result])
-        except BaseException:
-            threads.shutdown(cancel_futures=True)
-            raise
+    for_each(items, lambda item: _upload(item, client.bucket(bucket), prefix, target), jobs, done)
 
 
 def list_files(folder: Path) -> Iterator[Item]:

@@ -15,7 +15,7 @@ from components.data.main import main
 from components.shared import gcs
 from components.shared.bucket_admin import RUN_LABEL
 from components.shared.prices import read_prices
-from components.shared.storage import open_store
+from components.shared.storage import Store, open_store
 
 
 def call(*words: object, answer: str = "") -> Result:
@@ -105,18 +105,25 @@ def test_delete_goes_on_after_a_stop(output: str, monkeypatch: pytest.MonkeyPatc
     """Viewers lose the volume first; the record, by which the run is known, goes last."""
     from components.data import removal
 
-    real, removed = removal._remove_one, []
+    removed: list[str] = []
 
-    def stop_after_one(store: object, key: str, done: object) -> None:
-        if removed:
-            raise KeyboardInterrupt
-        removed.append(key)
-        real(store, key, done)  # type: ignore[arg-type]
+    def stopping_store(uri: str) -> Store:
+        store = open_store(uri)
+        delete = store.delete
 
-    monkeypatch.setattr(removal, "_remove_one", stop_after_one)
-    assert call("delete", output, "--yes").exit_code == 1
+        def stop_after_one(key: str) -> None:
+            if removed:
+                raise KeyboardInterrupt
+            removed.append(key)
+            delete(key)
+
+        monkeypatch.setattr(store, "delete", stop_after_one)
+        return store
+
+    with monkeypatch.context() as patched:
+        patched.setattr(removal, "open_store", stopping_store)
+        assert call("delete", output, "--yes").exit_code == 1
     assert removed == ["jpeg/info"]
-    monkeypatch.setattr(removal, "_remove_one", real)
     assert call("delete", output, "--yes").exit_code == 0
     assert keys(output) == ["thesis.tex"]
 
