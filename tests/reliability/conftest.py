@@ -1,7 +1,6 @@
 """Storage behind a proxy that injects faults, and the figures that the tests print at the end."""
 
 import json
-import os
 import secrets
 import subprocess
 import sys
@@ -12,14 +11,12 @@ from pathlib import Path
 
 import pytest
 import tiny_stack
+from extent import FULL
 from programs import STEPS, Driver
 
 from components.shared.run_buckets import part_uri, run_buckets_of
 from components.shared.storage import Store, checksum, open_store
 
-FULL = os.environ.get("RELIABILITY") == "full"
-"""Set by `make reliability`: every seed, and the tests that wait for minutes."""
-SEEDS = range(1, 11) if FULL else range(1, 4)
 FIGURES: list[tuple[str, str]] = []
 LOW_SPEED_S = 1
 PARTS = ("neuroglancer", "chunk", "process", "tmp")

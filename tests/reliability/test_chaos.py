@@ -3,7 +3,8 @@
 import time
 
 import pytest
-from conftest import FULL, SEEDS, volume_in
+from conftest import volume_in
+from extent import FULL, SEEDS
 
 KINDS = ("408", "429", "500", "503", "reset", "truncated", "slow", "flipped", "lost 503", "lost reset")
 if FULL:

@@ -5,8 +5,9 @@ import time
 
 import pytest
 import tiny_stack
-from conftest import FULL, Place, new_bucket
+from conftest import Place, new_bucket
 from crash_points import exploration
+from extent import FULL
 from programs import LEVELS_PER_PASS, Call
 
 from components.shared.storage import open_store

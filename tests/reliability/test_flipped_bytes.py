@@ -1,7 +1,7 @@
 """A bit is flipped in 15% of the bodies that are read: nothing wrong is ever written."""
 
 import pytest
-from conftest import FULL, SEEDS
+from extent import FULL, SEEDS
 
 SHARE = 0.15
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import tiny_stack
-from conftest import FULL
+from extent import FULL
 from programs import RECORDS_OF_UNITS, Call, call_of_unit, start
 
 from components.shared.storage import open_store

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import FULL
+from extent import FULL
 
 from components.shared.storage import open_store
 
