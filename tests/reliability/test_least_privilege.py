@@ -1,7 +1,6 @@
 """Each step as an identity of its own that has no more rights than it needs, in the buckets of a run.
 
-Roles by the names of Google Cloud: objectViewer gets and lists, objectCreator creates but cannot replace,
-legacyObjectReader gets alone. Only `report` may delete, and only the tiles.
+Only `report` may delete, and only the tiles and its own page.
 """
 
 import secrets
@@ -10,32 +9,12 @@ import pytest
 import tiny_stack
 from conftest import PARTS, Place, new_bucket
 from programs import RECORDS_OF_UNITS, STEPS, Call, Driver, call_of_unit, start
+from rights import PAGE, RIGHTS
 
 from components.shared.errors import UserError
 from components.shared.run_buckets import part_uri
 from components.shared.storage import open_store
 
-READER, VIEWER, CREATOR = ("get",), ("get", "list"), ("create",)
-RIGHTS = {
-    "plan": {"source": VIEWER, "process": VIEWER + CREATOR},
-    "align": {"source": VIEWER, "process": VIEWER + CREATOR},
-    "compose": {"process": VIEWER + CREATOR, "neuroglancer": VIEWER, "chunk": VIEWER},
-    "tile": {"source": VIEWER, "process": VIEWER + CREATOR, "tmp": VIEWER + CREATOR},
-    "pyramid": {
-        "process": VIEWER + CREATOR,
-        "tmp": VIEWER,
-        "neuroglancer": VIEWER + CREATOR,
-        "chunk": VIEWER + CREATOR,
-    },
-    "report": {
-        "process": VIEWER + CREATOR,
-        "tmp": ("delete",),
-        "neuroglancer": VIEWER + CREATOR,
-        "chunk": VIEWER + CREATOR,
-    },
-    "viewer": {"neuroglancer": READER, "chunk": READER},
-}
-"""Of each identity, by what lies in a bucket. The viewer is whoever looks at the volume."""
 RUN = "one"
 CROSS_USES = [
     (step, who)
@@ -74,8 +53,14 @@ def privileged_run(buckets, running_proxy, tmp_path_factory):
 
 
 def rights_in(buckets):
+    prefixes = {part: [f"{uri}/"] for part, uri in buckets.items()}
+    prefixes["page"] = [f"{buckets['process']}/{key}" for key in PAGE]
     return {
-        who: [(f"{buckets[part].removeprefix('gs://')}/", list(rights)) for part, rights in parts.items()]
+        who: [
+            (prefix.removeprefix("gs://"), list(rights))
+            for part, rights in parts.items()
+            for prefix in prefixes[part]
+        ]
         for who, parts in RIGHTS.items()
     }
 
@@ -91,6 +76,16 @@ def test_every_step_passes_with_its_own_rights(privileged_run, figure):
     assert {entry["operation"] for entry in denied_second} == {"create"}
     figure("least privilege, each step as itself: denied requests", f"0 of {len(logs[0])}")
     figure("least privilege, a step as another: refused with 403", f"{len(CROSS_USES)} of {len(CROSS_USES)}")
+
+
+def test_a_report_takes_the_place_of_that_of_a_failed_run(privileged_run, buckets, running_proxy, tmp_path):
+    place, _, _ = privileged_run
+    running_proxy.set_rules(rights=rights_in(buckets))
+    for status in ("Failed", "Succeeded"):
+        call = Call("report", {"output": place.output, "status": status})
+        program = start(call, running_proxy.environment("report"), tmp_path / "log.txt")
+        program.join()
+        assert program.exitcode == 0, (tmp_path / "log.txt").read_text()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,34 @@
+"""The rights of each step, which `manifests/gke/grant-rights.sh` gives and the guide tells."""
+
+ROLES = {
+    "objectViewer": ("get", "list"),
+    "objectCreator": ("create",),
+    "legacyObjectReader": ("get",),
+    "storage.objects.delete": ("delete",),
+}
+"""What the roles of Google Cloud allow; who may create cannot replace. The last is a permission by itself."""
+
+READER, VIEWER, CREATOR = ROLES["legacyObjectReader"], ROLES["objectViewer"], ROLES["objectCreator"]
+RIGHTS = {
+    "plan": {"source": VIEWER, "process": VIEWER + CREATOR},
+    "align": {"source": VIEWER, "process": VIEWER + CREATOR},
+    "compose": {"process": VIEWER + CREATOR, "neuroglancer": VIEWER, "chunk": VIEWER},
+    "tile": {"source": VIEWER, "process": VIEWER + CREATOR, "tmp": VIEWER + CREATOR},
+    "pyramid": {
+        "process": VIEWER + CREATOR,
+        "tmp": VIEWER,
+        "neuroglancer": VIEWER + CREATOR,
+        "chunk": VIEWER + CREATOR,
+    },
+    "report": {
+        "process": VIEWER + CREATOR,
+        "page": ("delete",),
+        "tmp": ("delete",),
+        "neuroglancer": VIEWER + CREATOR,
+        "chunk": VIEWER + CREATOR,
+    },
+    "viewer": {"neuroglancer": READER, "chunk": READER},
+}
+"""Of each identity, by what lies in a bucket. The viewer is whoever looks at the volume."""
+PAGE = ("report/index.html", "run.json")
+"""Objects of `process` that every report writes anew; the part `page` is these."""
