@@ -40,7 +40,11 @@ def images() -> list[str]:
     if reason := engine_missing():
         pytest.skip(reason)
     done = subprocess.run(
-        ["make", "images", "TAG=test"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["make", "images", "TAG=test", "SOURCE_URL=https://git.lab.org/em/fibstack"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return [SETTINGS.image(step) for step in STEPS]
@@ -125,7 +129,9 @@ def test_images_hold_only_their_step(images):
         assert not config["Entrypoint"]
         labels = config["Labels"]
         assert labels["org.opencontainers.image.title"] == f"fibstack {step}"
-        assert labels["org.opencontainers.image.revision"]
+        assert labels["org.opencontainers.image.source"] == "https://git.lab.org/em/fibstack"
+        for name in ("description", "version", "licenses", "revision"):
+            assert labels[f"org.opencontainers.image.{name}"]
         program = (
             "import json, importlib.util as u, pathlib; "
             "print(json.dumps([sorted(p.name for p in pathlib.Path('/app/components').iterdir()), "

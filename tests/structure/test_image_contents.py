@@ -1,6 +1,8 @@
 """Each step image holds what its program imports, and nothing else."""
 
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -70,3 +72,33 @@ def test_steps_add_to_the_base():
 
     for step in STEPS:
         assert lines("base") < lines(step), "or a step image would hold a library twice"
+
+
+@pytest.mark.parametrize(
+    ("remote", "source"),
+    [
+        ("https://git.lab.org/em/fibstack.git", "https://git.lab.org/em/fibstack"),
+        ("https://me:secret@git.lab.org/em/fibstack", "https://git.lab.org/em/fibstack"),
+        ("git@git.lab.org:em/fibstack.git", "https://git.lab.org/em/fibstack"),
+        ("ssh://git@git.lab.org/em/fibstack", "https://git.lab.org/em/fibstack"),
+        ("ssh://git@git.lab.org:2222/em/fibstack", None),
+        ("/srv/git/fibstack", None),
+        ("../fibstack", None),
+        ("", None),
+    ],
+)
+def test_label_of_the_source_is_a_web_address_without_secrets_or_none(remote, source):
+    config = {"COUNT": "1", "KEY_0": "remote.origin.url", "VALUE_0": remote}
+    environment = {**os.environ, **{f"GIT_CONFIG_{key}": value for key, value in config.items()}}
+    for name in ("SOURCE_URL", "MAKEFLAGS"):
+        environment.pop(name, None)
+    done = subprocess.run(
+        ["make", "--dry-run", "images"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    labels = re.findall(r"--label org\.opencontainers\.image\.source=(\S*)", done.stdout)
+    assert labels == ([source] if source else [])
