@@ -21,8 +21,17 @@ REGISTRY   ?= fibstack
 TAG        ?= $(VERSION)
 BASE_IMAGE ?= python:3.11-slim-bookworm
 BUILD_ARGS ?=
+# Where the code is published, for the images' labels: the remote of this checkout if it has an address on the web.
+SOURCE_URL ?= $(shell git config remote.origin.url | sed -nE \
+    's,^https://[^@/]*@,https://,; s,^ssh://([^@/]*@)?([^/:]+)/,https://\2/,; s,^[^@/:]+@([^:/]+):,https://\1/,; \
+    s,\.git$$,,; /^https:/p')
+# Not on the base: a new commit would build all anew that is built on it.
+LABELS = --label org.opencontainers.image.revision=$$(git rev-parse HEAD) \
+    $(addprefix --label org.opencontainers.image.source=,$(SOURCE_URL))
 STEPS      := plan align compose tile pyramid report
-OUTPUT ?= run/$(if $(SOURCE),$(notdir $(abspath $(SOURCE))),volume)
+EMPTY  :=
+BLANK  := $(EMPTY) $(EMPTY)
+OUTPUT ?= run/$(if $(SOURCE),$(notdir $(abspath $(subst $(BLANK),_,$(SOURCE)))),volume)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run view test reliability live check format benchmark-alignment benchmark-pyramid \
@@ -36,15 +45,17 @@ setup: $(VENV)/run.stamp ## Create the environment that runs the pipeline
 run: $(VENV)/run.stamp ## Align a sample stack, or your own: SOURCE=DIR IMAGE='img.%05d.png' MINZ=0 MAXZ=59
 ifeq ($(SOURCE),)
 	@test -f $(SAMPLE)/truth.json || $(BIN)/fibstack sample $(SAMPLE) --workers $(JOBS)
-	@$(BIN)/fibstack run $(SAMPLE)/run.yaml --output $(OUTPUT) --jobs $(JOBS) $(ARGS)
-	@$(BIN)/fibstack score $(OUTPUT) $(SAMPLE)/truth.json
+	@$(BIN)/fibstack run $(SAMPLE)/run.yaml --output '$(OUTPUT)' --jobs $(JOBS) $(ARGS)
+	@$(BIN)/fibstack score '$(OUTPUT)' $(SAMPLE)/truth.json
 else
+	@test -n '$(MINZ)' && test -n '$(MAXZ)' || { echo "error: MINZ and MAXZ must be given, the numbers of the first and" \
+	    "the last slice. Use make run SOURCE=DIR IMAGE='img.%05d.png' MINZ=0 MAXZ=59" >&2; exit 2; }
 	@$(BIN)/fibstack run --source '$(SOURCE)' --image '$(IMAGE)' --minz '$(MINZ)' --maxz '$(MAXZ)' \
 	    --output '$(OUTPUT)' --jobs $(JOBS) $(ARGS)
 endif
 
-view: $(VENV)/run.stamp ## Look at the volume of the last run in neuroglancer
-	@$(BIN)/fibstack view $(OUTPUT)
+view: $(VENV)/run.stamp ## Look at the sample's volume in neuroglancer, or at yours: SOURCE=DIR or OUTPUT=DIR
+	@$(BIN)/fibstack view '$(OUTPUT)'
 
 test: $(VENV)/dev.stamp ## Run the tests
 	$(BIN)/pytest
@@ -97,13 +108,13 @@ sbom: $(BIN)/uv ## List what the command and each image hold, as CycloneDX, in b
 	    -o build/sbom/$$(basename $$lock).cdx.json || exit 1; done
 
 bad-input: $(VENV)/dev.stamp ## Write docs/bad-input.md anew: every mistake and its sentence
-	PYTHONPATH=tests/e2e:. $(BIN)/python -m bad_input_guide
+	PYTHONPATH=tests/e2e:tests:. $(BIN)/python -m bad_input_guide
 
 images: ## Build the images of the six steps: REGISTRY, TAG, BASE_IMAGE, BUILD_ARGS
 	docker build $(BUILD_ARGS) -f images/base/Dockerfile -t $(REGISTRY)/base:$(TAG) \
 	    --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg VERSION=$(VERSION) .
-	for step in $(STEPS); do docker build $(BUILD_ARGS) -f images/$$step/Dockerfile -t $(REGISTRY)/$$step:$(TAG) \
-	    --build-arg BASE=$(REGISTRY)/base:$(TAG) --build-arg REVISION=$$(git rev-parse HEAD) . || exit 1; done
+	for step in $(STEPS); do docker build $(BUILD_ARGS) $(LABELS) -f images/$$step/Dockerfile \
+	    -t $(REGISTRY)/$$step:$(TAG) --build-arg BASE=$(REGISTRY)/base:$(TAG) . || exit 1; done
 
 push: images ## Push the images; their digests go to images/pushed.toml, which --settings takes
 	for step in $(STEPS); do docker push --quiet $(REGISTRY)/$$step:$(TAG) || exit 1; done

@@ -74,7 +74,7 @@ def align_stack(settings: Settings, *, on_kubernetes: bool = True) -> BaseCompon
         output_level: int = 0,
         keep_tiles: bool = False,
     ) -> None:
-        reported = on("report", report(output=output, email=email, webhook=webhook))
+        reported = on("report", report(output=output, email=email, webhook=webhook, pods=settings.pods))
         with dsl.ExitHandler(reported):
             planned = on(
                 "plan",
@@ -112,6 +112,7 @@ def align_stack(settings: Settings, *, on_kubernetes: bool = True) -> BaseCompon
                     output_level=output_level,
                     keep_tiles=keep_tiles,
                     fan=settings.fan,
+                    pods=settings.pods,
                 ),
             )
             process_uri = planned.outputs["process_uri"]

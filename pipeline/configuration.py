@@ -40,11 +40,16 @@ def with_absolute_locations(config: RunConfig) -> RunConfig:
 def absolute(location: str) -> str:
     """A folder as an absolute path, since tasks run elsewhere; a URI as it is.
 
+    One folder has one name, whichever way it was given: under another, all slices would be matched again.
+
     Example:
-        >>> absolute("gs://em/raw"), absolute("/data/em")
-        ('gs://em/raw', '/data/em')
+        >>> absolute("gs://em/raw"), absolute("/data/em"), absolute("/data/./em/../em")
+        ('gs://em/raw', '/data/em', '/data/em')
     """
-    return location if "://" in location else str(Path(location).expanduser().absolute())
+    if "://" in location:
+        return location
+    path = Path(location).expanduser().absolute()
+    return str(path.resolve() if ".." in path.parts else path)
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
@@ -74,10 +79,12 @@ def _is_text(name: str) -> bool:
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"cannot read the configuration {path}: {reason}. Check the path.") from None
+    if text.lstrip().startswith("{"):  # JSON may have tabs, where YAML has none
+        text = text.replace("\t", " ")
     values = _yaml(text, str(path))
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise ConfigError(

@@ -3,25 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from graphlib import TopologicalSorter
 
 from components.shared.errors import ConfigError
 from pipeline.attempt import Failure
 from pipeline.ir import Constant, Dag, FinalStatus, Input, ParentInput, Pipeline, Task, TaskOutput, Value
+from pipeline.settings import STEPS, Step
+from pipeline.submit import step_of
 from pipeline.values import fill, to_text
 
 _GROUPS = ("comp-for-loop-", "comp-exit-handler-")
 """Components that kfp makes of `with` blocks; users never named them, so paths leave them out."""
 
 
+def up_to(pipeline: Pipeline, last: Step) -> Pipeline:
+    """The pipeline up to and including a step; the report is made only where something fails."""
+    if last == "report":
+        return pipeline
+    done = STEPS[: STEPS.index(last) + 1]
+
+    def belongs(task: Task) -> bool:
+        component = pipeline.components[task.component]
+        if isinstance(component, Dag):
+            return any(map(belongs, component.tasks.values()))
+        return task.always or step_of(task.name) in done
+
+    def part(dag: Dag) -> Dag:
+        tasks = {name: task for name, task in dag.tasks.items() if belongs(task)}
+        return replace(
+            dag, tasks={name: replace(task, only_after_failure=task.always) for name, task in tasks.items()}
+        )
+
+    components = {
+        name: part(component) if isinstance(component, Dag) else component
+        for name, component in pipeline.components.items()
+    }
+    return replace(pipeline, root=part(pipeline.root), components=components)
+
+
 def steps(pipeline: Pipeline) -> list[str]:
-    """The steps that run programs, in the order of the data flow."""
+    """The steps that run programs if nothing fails, in the order of the data flow."""
     return list(_steps(pipeline, pipeline.root, ()))
 
 
 def _steps(pipeline: Pipeline, dag: Dag, path: tuple[str, ...]) -> Iterator[str]:
     order = TopologicalSorter({name: tasks_before(task) for name, task in dag.tasks.items()})
     for name in order.static_order():
+        if dag.tasks[name].only_after_failure:
+            continue
         component = pipeline.components[dag.tasks[name].component]
         below = task_path(path, dag.tasks[name])
         if isinstance(component, Dag):

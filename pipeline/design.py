@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 
 from components.shared.errors import UserError
 from pipeline.options import SETTINGS, config_options, given_config, settings_of
-from pipeline.settings import STEPS, quantity
+from pipeline.settings import STEPS, Settings, quantity
 
 _PIPED_WIDTH = 160
 """Columns of a page that goes to a file or a pipe."""
@@ -45,18 +46,12 @@ def design(
     config = given_config(config_path, flags, changes)
     settings = settings_of(settings_path)
     # Imported by name: a laptop that only submits has no storage libraries.
-    bill, designs, pages, prices = (
+    designs, pages, prices = (
         importlib.import_module(f"components.{name}")
-        for name in ("plan.bill", "plan.design", "plan.design_table", "shared.prices")
+        for name in ("plan.design", "plan.design_table", "shared.prices")
     )
-    machines = {
-        step: bill.Machine(
-            float(quantity(settings.step(step).cpu)), float(quantity(settings.step(step).memory))
-        )
-        for step in STEPS
-    }
     table = prices.read_prices(prices_path) if prices_path else prices.read_prices()
-    found = designs.design(config, settings.fan, machines, table)
+    found = designs.design(config, settings.fan, machines_of(settings), table)
     if as_json:
         click.echo(pages.as_json(found))
     else:
@@ -64,3 +59,13 @@ def design(
         pages.print_design(Console(width=width, highlight=False), found)
     if found.refusal:
         raise UserError(found.refusal)
+
+
+def machines_of(settings: Settings) -> dict[str, Any]:
+    """What a pod of each step asks for, as `components.plan.bill.Machine`."""
+    machine = importlib.import_module("components.plan.bill").Machine
+    wanted = {step: settings.step(step) for step in STEPS}
+    return {
+        step: machine(float(quantity(asked.cpu)), float(quantity(asked.memory)))
+        for step, asked in wanted.items()
+    }

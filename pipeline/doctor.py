@@ -82,16 +82,14 @@ def _check_config(config: RunConfig) -> Iterator[Finding]:
     yield from _check_place(config.output, "write", config.project)
     if any(finding.state == "wrong" for finding in found):
         return
-    storage = importlib.import_module("components.shared.storage")
-    prefix = config.image.partition("%")[0]
-    sizes = [stat.size_bytes for stat in storage.open_store(config.source).list(prefix)]
-    if sizes:
-        yield Finding("ok", f"{len(sizes):,} files like {config.image} in {config.source}")
-        yield from check_disk(config, sum(sizes))
-    else:
-        yield Finding(
-            "wrong", f"no files like {config.image} in {config.source}", "change 'source' or 'image'"
-        )  # fmt: skip
+    source = importlib.import_module("components.shared.storage").open_store(config.source)
+    for image in (config.image, f"raw/{config.image}"):  # the second as in the older workflow
+        sizes = [stat.size_bytes for stat in source.list(image.partition("%")[0])]
+        if sizes:
+            yield Finding("ok", f"{len(sizes):,} files like {image} in {config.source}")
+            yield from check_disk(config, sum(sizes))
+            return
+    yield Finding("wrong", f"no files like {config.image} in {config.source}", "change 'source' or 'image'")
 
 
 def _check_place(location: str, use: str, project: str = "") -> Iterator[Finding]:

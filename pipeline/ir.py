@@ -117,6 +117,8 @@ class Task:
     """Runs even where the tasks before it failed."""
     retry: Retry
     loop: Loop | None
+    only_after_failure: bool = False
+    """Runs only where the tasks before it failed, as the report of a part of the pipeline does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from typing import Protocol
 from components.shared.errors import FINAL_EXIT_CODES, TransientError
 from pipeline.attempt import Failure, Place, attempt
 from pipeline.dataflow import check_parameters, task_inputs, task_path, tasks_before, with_defaults
-from pipeline.ir import Container, Dag, Pipeline, Task, Value
+from pipeline.ir import Container, Dag, ParentInput, Pipeline, Task, TaskOutput, Value
 from pipeline.processes import Ended, Processes, ProcessesStoppedError
 from pipeline.values import to_text
 
@@ -45,6 +45,9 @@ class Watcher(Protocol):
 
     def failed(self, failure: Failure) -> None:
         """A task failed for good."""
+
+    def stopping(self) -> None:
+        """A signal arrived; the tasks that run are told to end."""
 
 
 class RunInterruptedError(Exception):
@@ -147,6 +150,7 @@ class _Run:
             self._processes.stop(signal.SIGKILL)
             return
         self._signal = number
+        self._watcher.stopping()
         self._failed.set()
         self._interrupted.set()
         self._processes.stop(signal.SIGTERM)
@@ -158,7 +162,7 @@ class _Run:
             self._watcher.expect(place.step, n_times)
             return
         for task in component.tasks.values():
-            if task.loop is None:
+            if task.loop is None and not task.only_after_failure:
                 below = replace(place, path=task_path(place.path, task))
                 self._expect(self._pipeline.components[task.component], below, n_times)
 
@@ -177,9 +181,11 @@ class _Run:
         place: Place,
     ) -> _Result:
         """Run a task, or each iteration of a loop, when the tasks before it have ended."""
+        await self._expect_iterations(task, parent_inputs, results, place)
         before = {name: await results[name] for name in tasks_before(task)}
         joined = _joined(before.values())
-        if self._signal is not None or (joined.failure is not None and not task.always):
+        is_due = task.always if joined.failure is not None else not task.only_after_failure
+        if self._signal is not None or not is_due:
             return joined
         outputs = {name: result.outputs for name, result in before.items()}
         failures = {name: result.failure for name, result in before.items()}
@@ -189,6 +195,27 @@ class _Run:
             return await self._run_component(task, inputs, place)
         return await self._run_loop(task, inputs, place)
 
+    async def _expect_iterations(
+        self,
+        task: Task,
+        parent_inputs: Mapping[str, Value],
+        results: Mapping[str, asyncio.Task[_Result]],
+        place: Place,
+    ) -> None:
+        """Tell how many iterations a loop will have, as soon as the task that lists its items has ended."""
+        if task.loop is None:
+            return
+        items: object = task.loop.items
+        if isinstance(items, str):
+            source = task.inputs[items]
+            if isinstance(source, TaskOutput):
+                items = (await results[source.task]).outputs.get(source.name)
+            elif isinstance(source, ParentInput):
+                items = parent_inputs[source.name]
+        if isinstance(items, list):
+            below = replace(place, path=task_path(place.path, task))
+            self._expect(self._pipeline.components[task.component], below, len(items))
+
     async def _run_loop(self, task: Task, inputs: Mapping[str, Value], place: Place) -> _Result:
         assert task.loop is not None
         item_name, items = task.loop.item_name, task.loop.items
@@ -196,7 +223,6 @@ class _Run:
             found = inputs[items]
             assert isinstance(found, list), f"{place.step} must loop over a list; got {found!r}"
             items = found
-        self._expect(self._pipeline.components[task.component], place, len(items))
         limit = asyncio.Semaphore(task.loop.parallelism or max(1, len(items)))
 
         async def iteration(index: int, item: Value) -> _Result:

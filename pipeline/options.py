@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from components.shared.config import RunConfig
 from components.shared.errors import ConfigError
@@ -70,3 +74,28 @@ def given_config(path: Path | None, flags: Mapping[str, str | None], changes: Se
 def settings_of(path: Path | None) -> Settings:
     """The settings of a file; the defaults without one."""
     return Settings() if path is None else read_settings(path)
+
+
+def called_as() -> str:
+    """How the user calls this program: its path where a shell would not find it, as after `make run`."""
+    by = sys.argv[0]
+    return by if Path(by).name == "fibstack" and shutil.which("fibstack") is None else "fibstack"
+
+
+def same_command(*without: str) -> str:
+    """The command that was given, to be given again.
+
+    Args:
+        without: Parameters that are left out.
+    """
+    context = click.get_current_context()
+    words = [called_as(), str(context.info_name)]
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name in without or context.get_parameter_source(name) != ParameterSource.COMMANDLINE:
+            continue
+        value = context.params[name]
+        flag = [] if isinstance(parameter, click.Argument) else [parameter.opts[0]]
+        for one in value if isinstance(value, tuple) else [value]:
+            words += [*flag, str(one)]
+    return shlex.join(words)

@@ -13,9 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.shared.images import PROCESSES
 from pipeline.ir import Container
 
 _ENVIRONMENT = {
+    PROCESSES: "1",
     "PYTHONUNBUFFERED": "1",
     # Tasks run side by side, so each keeps to one core; sums would else depend on the machine too.
     "OMP_NUM_THREADS": "1",

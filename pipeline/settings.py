@@ -7,6 +7,7 @@ from a TOML file; `docs/settings.toml` shows them all. What decides the *result*
 
 from __future__ import annotations
 
+import json
 import tomllib
 from decimal import Decimal
 from pathlib import Path
@@ -114,6 +115,20 @@ class Settings(BaseModel):
         """The image of one step: by digest where one is known, else by tag."""
         name = image_name(step, self.registry, self.tag)
         return f"{name}@{self.digests[step]}" if step in self.digests else name
+
+    @property
+    def pods(self) -> str:
+        """The pod of each step as JSON, from which `plan` estimates what the run costs."""
+        pods = {
+            name: {
+                "image": self.image(name),
+                "cores": float(quantity(self.step(name).cpu)),
+                "memory_bytes": float(quantity(self.step(name).memory)),
+                "spot": self.step(name).spot,
+            }
+            for name in STEPS
+        }
+        return json.dumps(pods, separators=(",", ":"))
 
 
 def quantity(text: str) -> Decimal:

@@ -83,6 +83,9 @@ class Tally:
     def failed(self, failure: Failure) -> None:
         pass
 
+    def stopping(self) -> None:
+        pass
+
 
 def _of(name: str) -> str:
     """The step that a task belongs to: `pyramid-2` is a pass of `pyramid`."""

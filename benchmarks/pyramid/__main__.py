@@ -71,7 +71,7 @@ def measure(stack: Stack, n_rounds: int, peers: bool) -> tuple[dict[str, Measure
     for number in range(n_rounds):
         for name in names:
             clear(stack)
-            runs[name].append(_run(stack, name))
+            runs[name].append(run_apart(stack, name))
             click.echo(f"{name}: {runs[name][-1].wall_s:.1f} s", err=True)
             if name in WRITERS and number == n_rounds - 1:
                 checked[name] = _check(stack, name)
@@ -93,7 +93,7 @@ def _check(stack: Stack, name: str) -> Checked:
     return check(stack, volumes, exact=not name.startswith("cloud-volume"))
 
 
-def _run(stack: Stack, name: str) -> Measured:
+def run_apart(stack: Stack, name: str) -> Measured:
     """A method in a fresh process, with all cores that this one may use."""
     out = stack.folder / "measured.json"
     python = [*UV_RUN, "python"] if _is_apart(name) else [sys.executable]

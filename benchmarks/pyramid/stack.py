@@ -47,9 +47,12 @@ class Stack:
         return sorted(self.folder.glob("level-*.npy"))
 
     @property
+    def plan(self) -> Plan:
+        return Plan.model_validate_json((self.process / PLAN_KEY).read_bytes())
+
+    @property
     def volume(self) -> Volume:
-        plan = Plan.model_validate_json((self.process / PLAN_KEY).read_bytes())
-        return volume_of(plan, self.transforms)
+        return volume_of(self.plan, self.transforms)
 
     @property
     def transforms(self) -> Transforms:

@@ -49,12 +49,15 @@ class Emulator:
 
 
 @contextmanager
-def running_emulator(folder: Path, buckets: Path | None = None) -> Iterator[Emulator]:
+def running_emulator(
+    folder: Path, buckets: Path | None = None, *, on_disk: bool = False
+) -> Iterator[Emulator]:
     """Start one for a while; the libraries of this process and its children talk to it.
 
     Args:
-        folder: Gets the log.
+        folder: Gets the log, and the objects where they are on disk.
         buckets: A folder of buckets that are there from the start; None for no buckets.
+        on_disk: Keep objects on disk instead of in memory.
 
     Raises:
         FileNotFoundError: it is not installed for this platform.
@@ -68,9 +71,9 @@ def running_emulator(folder: Path, buckets: Path | None = None) -> Iterator[Emul
         server = subprocess.Popen(
             [
                 *(str(_binary()), "-scheme", "http", "-host", host, "-port", port, "-public-host", address),
-                *("-external-url", emulator.url, "-backend", "memory"),
+                *("-external-url", emulator.url, "-backend", "filesystem" if on_disk else "memory"),
                 *(("-data", str(buckets)) if buckets else ()),
-                *("-filesystem-root", str(folder / "unused"), "-log-level", "info"),
+                *("-filesystem-root", str(folder / "objects"), "-log-level", "info"),
             ],
             stdout=log,
             stderr=log,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from components.shared import gcs
+from components.shared.errors import UserError
 from components.shared.prices import Prices
 from components.shared.run_buckets import part_uri, run_buckets_of
 from components.shared.storage import open_store
@@ -54,7 +55,10 @@ def stored_objects(uri: str) -> Iterator[StoredObject]:
     elif uri.startswith("gs://"):
         yield from _in_bucket(uri)
     else:
-        for stat in open_store(uri).list():
+        folder = open_store(uri)
+        if not folder.exists():
+            raise UserError(f"a place must be a folder or gs:// URI that exists; got {uri}. Check the path.")
+        for stat in folder.list():
             yield StoredObject(place=_top(stat.key), storage_class=STANDARD, size_bytes=stat.size_bytes)
 
 

@@ -25,7 +25,7 @@ def main() -> None:
     """Bring slices to where a run finds them, and look after what it leaves."""
 
 
-@main.command(cls=StepCommand)
+@main.command(cls=StepCommand, short_help="Number images anew, in the order of their names.")
 @click.argument("source")
 @click.argument("target")
 @click.option("--image", default="img.%05d", show_default=True, help="Name pattern of the new names.")
@@ -71,7 +71,7 @@ def renumber(source: str, target: str, image: str, first: int, yes: bool) -> Non
     click.echo(f"--minz {first} --maxz {first + len(names) - 1}")
 
 
-@main.command(cls=StepCommand)
+@main.command(cls=StepCommand, short_help="Make a file of each slice of a stack.")
 @click.argument("file")
 @click.argument("target")
 @click.option("--image", default="slice.%05d.tif", show_default=True, help="Name pattern of the slices.")
@@ -99,7 +99,7 @@ def split(file: str, target: str, image: str, first: int) -> None:
     click.echo(f"--minz {first} --maxz {first + stack.n_slices - 1}")
 
 
-@main.command(cls=StepCommand)
+@main.command(cls=StepCommand, short_help="Copy a folder to a bucket.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("target", metavar="gs://BUCKET[/PREFIX]")
 @_JOBS
@@ -113,8 +113,7 @@ def upload(folder: Path, target: str, jobs: int) -> None:
     from components.data.progress import measured
     from components.shared.byte_sizes import human_bytes
 
-    if not target.startswith("gs://"):
-        raise ConfigError(f"the target must be a gs:// URI; got '{target}'. Change it.")
+    _check_in_bucket(target)
     if not folder.is_dir():
         raise UserError(f"FOLDER must be a folder; got {folder}. Check the path.")
     target = open_store(target).uri
@@ -126,7 +125,12 @@ def upload(folder: Path, target: str, jobs: int) -> None:
     click.echo(f"Uploaded {len(plan.items):,} files, {human_bytes(plan.n_bytes)}, to {target}.")
 
 
-@main.command("new-id", cls=StepCommand)
+def _check_in_bucket(uri: str) -> None:
+    if not uri.startswith("gs://"):
+        raise ConfigError(f"the target must be a gs:// URI; got '{uri}'. Write gs://BUCKET.")
+
+
+@main.command("new-id", cls=StepCommand, short_help="Print an id that nobody can guess.")
 @click.argument("name")
 def new_id(name: str) -> None:
     """Print an id for a run that starts with NAME and that nobody can guess.
@@ -138,7 +142,7 @@ def new_id(name: str) -> None:
     click.echo(new_run_id(name))
 
 
-@main.command(cls=StepCommand)
+@main.command(cls=StepCommand, short_help="Let everybody look at a volume.")
 @click.argument("output")
 @_YES
 @click.pass_context
@@ -147,7 +151,7 @@ def public(ctx: click.Context, output: str, yes: bool) -> None:
     _share(ctx, output, yes=yes, undo=False)
 
 
-@main.command(cls=StepCommand)
+@main.command(cls=StepCommand, short_help="Take back what 'public' gave.")
 @click.argument("output")
 @_YES
 @click.pass_context
@@ -162,7 +166,7 @@ def _share(ctx: click.Context, output: str, *, yes: bool, undo: bool) -> None:
     ctx.invoke(share, output=output, undo=undo, yes=yes)
 
 
-@main.command(cls=StepCommand)
+@main.command(cls=StepCommand, short_help="Let web pages read from a bucket.")
 @click.argument("uri", metavar="gs://BUCKET")
 @click.option(
     "--origin", "origins", multiple=True, metavar="URL", help="A page's origin; repeatable.  [default: any]"
@@ -175,13 +179,14 @@ def cors(uri: str, origins: tuple[str, ...], off: bool) -> None:
     """
     from components.data.cors import set_cors
 
+    _check_in_bucket(uri)
     bucket = set_cors(uri, () if off else origins or ("*",))
     click.echo(
         f"gs://{bucket}: {'no pages' if off else 'pages of ' + ', '.join(origins or ('any origin',))}."
     )
 
 
-@main.command(cls=StepCommand)
+@main.command(cls=StepCommand, short_help="Move what is seldom read to cheaper storage.")
 @click.argument("uri", metavar="gs://BUCKET[/PREFIX]")
 @click.option(
     "--class",
@@ -199,8 +204,7 @@ def archive(uri: str, storage_class: str, days: int) -> None:
     from components.data.archive import MINIMUM_DAYS
     from components.data.archive import archive as add_rule
 
-    if not uri.startswith("gs://"):
-        raise ConfigError(f"archive must be given a gs:// URI; got '{uri}'. Change it.")
+    _check_in_bucket(uri)
     is_new = add_rule(uri, storage_class, days)
     click.echo(
         f"{'Set' if is_new else 'There already'}: objects below {uri} go to {storage_class} when they are "
@@ -209,7 +213,7 @@ def archive(uri: str, storage_class: str, days: int) -> None:
     )
 
 
-@main.command(cls=StepCommand)
+@main.command(cls=StepCommand, short_help="Remove what a run has left.")
 @click.argument("output")
 @_YES
 def delete(output: str, yes: bool) -> None:
@@ -242,7 +246,7 @@ def delete(output: str, yes: bool) -> None:
         click.echo("Where a bucket has soft delete, Google keeps and bills them for some days more.")
 
 
-@main.command(cls=StepCommand)
+@main.command(cls=StepCommand, short_help="Say what stored data cost a month.")
 @click.argument("uris", nargs=-1, required=True, metavar="URI...")
 @click.option(
     "--prices",
@@ -263,8 +267,9 @@ def costs(uris: tuple[str, ...], prices_path: Path | None) -> None:
     prices = read_prices(prices_path) if prices_path else read_prices()
     total = 0.0
     for uri in uris:
-        click.echo(uri)
-        for cost in costs_of(stored_objects(uri), prices):
+        found = costs_of(stored_objects(uri), prices)
+        click.echo(uri if found else f"{uri}: no objects")
+        for cost in found:
             total += cost.dollars_a_month or 0
             dollars = "no price" if cost.dollars_a_month is None else f"${cost.dollars_a_month:,.2f}"
             click.echo(

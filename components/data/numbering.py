@@ -11,8 +11,8 @@ from pathlib import PurePosixPath
 
 from components.shared.errors import ConfigError, UserError
 
-SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".mrc", ".dat")
-"""Names that end so are images."""
+SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".dat")
+"""Names that end so are images, unless they start with a dot: macOS leaves such files beside others."""
 _SHOWN = 5
 
 
@@ -47,7 +47,7 @@ def number_images(names: Iterable[str], pattern: str, first: int, uri: str) -> N
         ({'b9.png': 'img.000.png', 'b10.png': 'img.001.png'}, ('notes.txt',))
     """
     ordered = sorted(names, key=natural_order)
-    images = [name for name in ordered if _suffix(name) in SUFFIXES]
+    images = [name for name in ordered if _is_image(name)]
     suffixes = Counter(_suffix(name) for name in images)
     if not images:
         raise UserError(f"the folder must hold images ({', '.join(SUFFIXES)}); got none in {uri}. Change it.")
@@ -65,7 +65,7 @@ def number_images(names: Iterable[str], pattern: str, first: int, uri: str) -> N
         )
     return Numbering(
         new_names=dict(zip(images, new, strict=True)),
-        left_alone=tuple(name for name in ordered if _suffix(name) not in SUFFIXES),
+        left_alone=tuple(name for name in ordered if not _is_image(name)),
         jumps=tuple(find_jumps(images)),
     )
 
@@ -84,28 +84,34 @@ def natural_order(name: str) -> tuple[list[str | int], str]:
 def find_jumps(names: Sequence[str]) -> list[tuple[str, str]]:
     """Names that follow each other, between which a number grows by more than it does elsewhere.
 
-    Names are compared where they differ in a single number; of others nothing can be said.
+    A number counts where it mostly grows by the same step; a date or a time of day says nothing.
 
     Example:
         >>> find_jumps(["s1.png", "s2.png", "s5.png", "s6.png"])
         [('s2.png', 's5.png')]
+        >>> find_jumps(["11 0.91um.tif", "12 0.92um.tif", "14 0.94um.tif", "15 0.95um.tif"])
+        [('12 0.92um.tif', '14 0.94um.tif')]
     """
-    steps = {
-        (a, b): step for a, b in pairwise(names) if (step := _step(re.split(r"([0-9]+)", a), b)) is not None
-    }
-    if not steps:
+    steps = {pair: _steps(*pair) for pair in pairwise(names)}
+    jumps = set()
+    for place in range(max(map(len, steps.values()), default=0)):
+        there = {pair: found[place] for pair, found in steps.items() if place < len(found)}
+        usual, n_usual = Counter(there.values()).most_common(1)[0]
+        if usual > 0 and 2 * n_usual > len(there):
+            jumps |= {pair for pair, step in there.items() if step > usual}
+    return [pair for pair in steps if pair in jumps]
+
+
+def _steps(name: str, other: str) -> list[int]:
+    """How much larger each number is in another name; of names that differ in more than numbers, nothing."""
+    parts, others = (re.split(r"([0-9]+)", text) for text in (name, other))
+    if parts[::2] != others[::2]:
         return []
-    usual = Counter(steps.values()).most_common(1)[0][0]
-    return [pair for pair, step in steps.items() if step > usual]
+    return [int(b) - int(a) for a, b in zip(parts[1::2], others[1::2], strict=True)]
 
 
-def _step(parts: Sequence[str], other: str) -> int | None:
-    """How much larger the only number is in which another name differs."""
-    others = re.split(r"([0-9]+)", other)
-    if len(others) != len(parts) or parts[::2] != others[::2]:
-        return None
-    differences = [int(b) - int(a) for a, b in zip(parts[1::2], others[1::2], strict=True) if a != b]
-    return differences[0] if len(differences) == 1 else None
+def _is_image(name: str) -> bool:
+    return _suffix(name) in SUFFIXES and not PurePosixPath(name).name.startswith(".")
 
 
 def _suffix(name: str) -> str:

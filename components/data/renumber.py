@@ -37,13 +37,17 @@ def plan_renumbering(source: Store, target: Store, pattern: str, first: int) -> 
 
     Raises:
         ConfigError: the pattern is refused, or source and target lie in each other or are of two kinds.
-        UserError: the source has no images, or the target holds other slices.
+        UserError: the source is not there or has no images, or the target holds other files.
     """
     _check_places(source.uri, target.uri)
     try:
         check_image_pattern(pattern)
     except ValueError as error:
         raise ConfigError(f"--image: {error}; got '{pattern}'. Change it.") from None
+    if not source.exists():
+        raise UserError(
+            f"the source must be a folder or bucket that exists; got {source.uri}. Check the path."
+        )
     old = {stat.key: stat for stat in source.list()}
     numbering = number_images(old, pattern, first, source.uri)
     there = {stat.key: stat for stat in target.list()}

@@ -59,7 +59,7 @@ def open_stack(uri: str) -> AbstractContextManager[Stack]:
         return nullcontext(_mrc_stack(store, found, start.ljust(_MRC_HEADER_BYTES, b"\0")))
     raise UserError(
         f"a stack must be a TIFF of several pages or an MRC file; got one that starts with {start[:8]!r} in "
-        f"{uri}. Export it as one of these."
+        f"{uri}. Export it as one of these; PNG, JPEG and .dat slices are read as they are."
     )
 
 
@@ -121,7 +121,7 @@ def _page(file: tifffile.TiffFile, index: int, where: str) -> Slice:
         reason = str(error).partition("\n")[0]
     raise UserError(
         f"a page must be a sound picture; got page {index} ({reason}) in {where}. "
-        f"Save the stack again, without compression or with deflate."
+        f"Save the stack again, without compression or with deflate, LZW or zstd."
     )
 
 

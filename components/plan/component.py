@@ -42,6 +42,7 @@ def plan(
     output_level: int,
     keep_tiles: bool,
     fan: int,
+    pods: str,
 ) -> dsl.ContainerSpec:
     """Look at the input, refuse what cannot work, and cut the work into units.
 
@@ -81,6 +82,7 @@ def plan(
         output_level: Finest level that is written; 0 is full resolution.
         keep_tiles: Keep the aligned tiles in tmp/ when the run has ended.
         fan: Most items in a loop.
+        pods: JSON of each step's image and machine, to estimate the cost from.
     """
     return dsl.ContainerSpec(
         image=image_name("plan"),
@@ -119,6 +121,7 @@ def plan(
             *("--output-level", output_level),
             *("--keep-tiles", keep_tiles),
             *("--fan", fan),
+            *("--pods", pods),
             *("--process-uri-out", process_uri),
             *("--chunks-out", chunks),
         ],

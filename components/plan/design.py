@@ -56,7 +56,7 @@ def design(config: RunConfig, fan: int, machines: Mapping[str, Machine], prices:
     source = open_store(plan.locations.source_uri)
     listings = {
         pattern: inventory.number_slices(pattern, source.list(inventory.name_prefix(pattern)))
-        for pattern in (config.image, *config.more_channels)
+        for pattern in (plan.config.image, *plan.config.more_channels)
     }
     n_done = 0
     process = open_store(plan.locations.process_uri)

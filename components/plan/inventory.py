@@ -122,9 +122,15 @@ def missing_slices(
     missing = tuple(z for z in range(minz, maxz + 1) if z not in there)
     if missing and not allow_gaps:
         shown = ", ".join(map(str, missing[:_SHOWN])) + (", ..." if len(missing) > _SHOWN else "")
+        # Few of so many: the numbers are no slice numbers, but times, or heights in nm.
+        remedy = (
+            "Number the slices anew with 'fibstack data renumber'"
+            if len(missing) > len(there)
+            else "Add them"
+        )
         raise UserError(
             f"every slice from {minz} to {maxz} must be there; got {len(missing)} missing ({shown}) in "
-            f"{uri}. Add them, change minz and maxz, or set allow_gaps."
+            f"{uri}. {remedy}, change minz and maxz, or set allow_gaps."
         )
     if missing and (missing[0] == minz or missing[-1] == maxz):
         raise UserError(

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
@@ -13,15 +14,18 @@ from typing import Any, TypeVar
 import click
 
 from components.plan import brightness, fitness, inventory, partition, rates
+from components.plan.cost import cost_estimate
 from components.shared import units
 from components.shared.command import StepCommand, write_parameter
 from components.shared.config import RunConfig, parse_config
+from components.shared.cost import COST_KEY, CostEstimate, parse_pods
 from components.shared.documents import PLAN_KEY, Override, PixelType, Plan, Reading, SourceSlice
 from components.shared.errors import ConfigError, UserError
 from components.shared.export import EXPORT_KEY
 from components.shared.imageio import ImageHeader, read_further_channel, read_header, read_numbers
 from components.shared.locations import Locations, locations_of
 from components.shared.overrides import check_overrides, parse_overrides
+from components.shared.prices import read_prices
 from components.shared.reading import read_document
 from components.shared.sample_types import WIDE, pixel_type_of, value_range
 from components.shared.storage import ObjectMissingError, Stat, Store, join_uri, open_store, remove_abandoned
@@ -45,11 +49,12 @@ def _config_options(function: _Function) -> _Function:
 @click.command(cls=StepCommand)
 @_config_options
 @click.option("--fan", type=click.IntRange(1), default=200, show_default=True, help="Most items in a loop.")
+@click.option("--pods", default="", help="JSON of each step's image and machine, to estimate the cost from.")
 @click.option("--process-uri-out", required=True, help="File that receives the URI of the run's records.")
 @click.option(
     "--chunks-out", required=True, help="File that receives the chunks that are still to be matched."
 )
-def main(fan: int, process_uri_out: str, chunks_out: str, **fields: str | None) -> None:
+def main(fan: int, pods: str, process_uri_out: str, chunks_out: str, **fields: str | None) -> None:
     """Look at the input, refuse what cannot work, and cut the work into units."""
     config = _parse_flags(fields)
     plan = make_plan(config, fan)
@@ -57,6 +62,8 @@ def main(fan: int, process_uri_out: str, chunks_out: str, **fields: str | None) 
     for uri in _written(plan.locations):
         remove_abandoned(uri)
     _write_plan(plan, process)
+    if pods:
+        _write_cost(cost_estimate(plan, parse_pods(pods), read_prices()), process)
     chunks = units.chunks_to_do(plan, process)
     _log_inventory(plan, len(chunks))
     write_parameter(process_uri_out, plan.locations.process_uri)
@@ -92,8 +99,8 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
     overrides = _read_overrides(config)
     check_overrides(config, overrides)
     source = open_store(locations.source_uri)
+    config, found = _find_channels(config, source)
     patterns = (config.image, *config.more_channels)
-    found = [_find_slices(config, pattern, source) for pattern in patterns]
     present = inventory.with_every_channel(found, patterns, allow_gaps=config.allow_gaps, uri=source.uri)
     missing = inventory.missing_slices(
         present, config.minz, config.maxz, allow_gaps=config.allow_gaps, uri=source.uri
@@ -240,6 +247,22 @@ def _check_no_export(config: RunConfig, locations: Locations) -> None:
         )
 
 
+def _find_channels(config: RunConfig, source: Store) -> tuple[RunConfig, list[dict[int, Stat]]]:
+    """The files of each channel, and the configuration that names them.
+
+    In the older workflow, `source` names the bucket also where the slices lie in its folder `raw`.
+    """
+    patterns = (config.image, *config.more_channels)
+    try:
+        return config, [_find_slices(config, pattern, source) for pattern in patterns]
+    except UserError:
+        image, *more = (f"raw/{pattern}" for pattern in patterns)
+        in_raw = config.model_copy(update={"image": image, "more_channels": tuple(more)})
+        with suppress(UserError):
+            return in_raw, [_find_slices(in_raw, pattern, source) for pattern in (image, *more)]
+        raise
+
+
 def _find_slices(config: RunConfig, pattern: str, source: Store) -> dict[int, Stat]:
     """The files of a channel of the run that are in the listing, z ascending."""
     if not source.exists():
@@ -263,6 +286,18 @@ def _write_plan(plan: Plan, process: Store) -> None:
             return
         check_same_stack(process, plan)
     process.write(PLAN_KEY, data)
+
+
+def _write_cost(cost: CostEstimate, process: Store) -> None:
+    """Write the estimate where it differs; other machines or prices are no reason to refuse a run."""
+    data = cost.to_json()
+    if process.stat(COST_KEY) is None:
+        process.write(COST_KEY, data)
+    elif process.read(COST_KEY) != data:
+        try:
+            process.write(COST_KEY, data)
+        except UserError as error:  # an identity that may create but not replace
+            log.warning("the report shows the cost that was estimated before: %s", error)
 
 
 def check_same_stack(process: Store, plan: Plan) -> None:

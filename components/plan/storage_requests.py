@@ -8,6 +8,7 @@ Source: cloud.google.com/storage/pricing, "Operations".
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from components.plan.encoded_bytes import n_shards_at
@@ -37,12 +38,12 @@ class Requests:
 
 
 def plan_requests(work: Work) -> Requests:
-    """Lists the source, reads the headers, looks for an export and for records of an earlier run."""
+    """Lists the source, reads the headers, looks for what an earlier run left; writes plan and cost."""
     n_slices, n_patterns = len(work.plan.slices), work.n_files_per_slice
     listings = n_patterns * (1 + ceil_div(n_slices, _PAGE))
     overrides = _DOCUMENT * bool(work.plan.config.overrides)
-    looked_for = 3 + _ABSENT * len(work.chunks)
-    return Requests(listings + 1, n_slices * n_patterns + looked_for + overrides)
+    looked_for = 4 + _ABSENT * len(work.chunks)
+    return Requests(listings + 2, n_slices * n_patterns + looked_for + overrides)
 
 
 def align_requests(work: Work) -> Requests:
@@ -106,11 +107,13 @@ def report_requests(work: Work) -> Requests:
         for level in output.levels:
             n_shards = n_shards_at(volume, output, level)
             listed += max(1, ceil_div(n_shards, _PAGE))
-            opened += n_shards * _READS_PER_SHARD[output.format]
+            chunk = volume.pass_at_level(level).chunk
+            n_chunks = math.prod(ceil_div(n, chunk) for n in volume.size_at_level(level))
+            opened += n_shards * (1 if n_chunks == n_shards else _READS_PER_SHARD[output.format])
     metadata = sum(len(metadata_files(volume, output)) for output in volume.outputs)
     n_records = len(work.chunks) + volume.n_slabs + sum(p.n_blocks for p in volume.passes) + 2
     listed += ceil_div(n_records, _PAGE)
-    documents = 4 * (1 + _DOCUMENT) + 1
+    documents = 5 * (1 + _DOCUMENT) + 1 + _DOCUMENT  # the last: compose's record
     per_chunk = 1 + 2 * _DOCUMENT
     blocks = sum(_DOCUMENT * p.n_blocks + work.n_exact_layers(p) for p in volume.passes)
     removal = 0 if work.plan.config.keep_tiles else ceil_div(volume.n_slabs, _PAGE)

@@ -10,6 +10,7 @@ def report(
     output: str,
     email: str,
     webhook: str,
+    pods: str,
     status: dsl.PipelineTaskFinalStatus,
     page: dsl.Output[dsl.HTML],
     summary: dsl.Output[dsl.Markdown],
@@ -21,6 +22,7 @@ def report(
         output: gs:// URI or folder that receives the results.
         email: Address that is told when the run ends.
         webhook: http(s) address that gets a JSON message when the run ends.
+        pods: JSON of each step's image and machine.
         status: How the other steps ended, filled in by the pipeline.
         page: The report.
         summary: The verdict, and where to find the rest.
@@ -30,7 +32,8 @@ def report(
         image=image_name("report"),
         command=["python", "-m", "components.report.main"],
         args=[
-            *("--output", output, "--email", email, "--webhook", webhook, "--status", status),
+            *("--output", output, "--email", email, "--webhook", webhook, "--pods", pods),
+            *("--status", status),
             *("--page-out", page.path, "--markdown-out", summary.path),
             *("--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER),
         ],

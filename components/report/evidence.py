@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from components.report.pairs import PairTally
 from components.report.slice_table import SliceRow
 from components.report.timings import StepTime
+from components.shared.cost import CostEstimate, Pod
 from components.shared.documents import Plan, Transforms, Trends
 from components.shared.preview import Preview
 
@@ -22,6 +23,11 @@ class Evidence:
     transforms: Transforms | None = None
     preview: Preview | None = None
     trends: Trends | None = None
+    cost: CostEstimate | None = None
+    pods: dict[str, Pod] = field(default_factory=dict)
+    """Of each step of this run; empty where nobody told."""
+    as_processes: bool = False
+    """Whether the steps run as processes of one machine, in no containers."""
     rows: list[SliceRow] = field(default_factory=list)
     times: tuple[StepTime, ...] = ()
     unreadable: list[str] = field(default_factory=list)

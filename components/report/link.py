@@ -6,10 +6,13 @@ import shlex
 
 import click
 
-from components.report.published import find_volumes, read_transforms
-from components.report.viewer import viewer_state
+from components.report.first_view import first_view
+from components.report.published import find_volumes
 from components.shared.command import StepCommand
 from components.shared.errors import UserError
+
+MOST_MARKS = 50
+"""In each layer: so that the address still fits where addresses are pasted."""
 
 
 @click.command(cls=StepCommand)
@@ -17,9 +20,17 @@ from components.shared.errors import UserError
 def main(output: str) -> None:
     """Print the address that shows the volume in OUTPUT, the gs:// URI of a finished run, in neuroglancer.
 
-    It opens in the middle of the volume, for everybody who may read the bucket without logging in.
+    It opens at the slice that agrees least with its neighbours, for everybody who may read the bucket without
+    logging in.
     """
-    click.echo(link_to(output))
+    address, n_left_out = link_to(output)
+    click.echo(address)
+    if n_left_out:
+        click.echo(
+            f"{n_left_out:,} slices that stand out are not marked in it, since an address must not be too "
+            f"long; fibstack view marks all.",
+            err=True,
+        )
     click.echo(
         f"It opens where the bucket is public: {shlex.join(['fibstack', 'share', output])}. "
         f"To look at a private one: {shlex.join(['fibstack', 'view', output])}",
@@ -27,8 +38,8 @@ def main(output: str) -> None:
     )
 
 
-def link_to(output: str) -> str:
-    """The address of a neuroglancer on the web that shows a volume.
+def link_to(output: str) -> tuple[str, int]:
+    """The address of a neuroglancer on the web that shows a volume, and how many marks it leaves out.
 
     Raises:
         UserError: the output lies in a folder, or there is no finished volume.
@@ -44,9 +55,8 @@ def link_to(output: str) -> str:
     # The lossless volume is left out where it has a bucket of its own, which is never public.
     root = shown.store.uri.rpartition("/")[0]
     volumes = [shown, *(other for other in others if other.store.uri.startswith(f"{root}/"))]
-    transforms = read_transforms(output)
-    layers = [volume.layer(volume.store.uri, transforms, visible=volume is shown) for volume in volumes]
-    return str(to_url(viewer_state(shown.info["scales"][0], layers)))
+    state, n_left_out = first_view(output, {v.name: v.store.uri for v in volumes}, volumes, MOST_MARKS)
+    return str(to_url(state)), n_left_out
 
 
 if __name__ == "__main__":

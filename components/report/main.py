@@ -14,14 +14,16 @@ from components.report.page import render
 from components.report.reading import Pictures, gather, read_plan
 from components.report.sections import SectionPair, make_sections
 from components.report.status import RunStatus, parse_status
-from components.report.strips import Strip, make_strips
+from components.report.strips import Strip, make_strips, slices_in_strips
 from components.report.summary import RUN_KEY, RunDocument, summarise
 from components.report.telling import tell
 from components.report.tiles_removal import remove_tiles
 from components.shared.command import StepCommand
 from components.shared.completeness import Problem
 from components.shared.config import RunConfig
+from components.shared.cost import parse_pods
 from components.shared.errors import TransientError, UserError
+from components.shared.images import PROCESSES
 from components.shared.publication import publish, withdraw, withdraw_unwritten
 from components.shared.reading import read_document
 from components.shared.run_buckets import part_uri
@@ -39,6 +41,7 @@ PAGE_KEY = "report/index.html"
 @click.option("--output", required=True, help="gs:// URI or folder that receives the results.")
 @click.option("--email", default="", help=RunConfig.model_fields["email"].description)
 @click.option("--webhook", default="", help=RunConfig.model_fields["webhook"].description)
+@click.option("--pods", default="", help="JSON of each step's image and machine.")
 @click.option(
     "--status", required=True, help="How the steps before ended: KFP's final status, or Argo's word."
 )
@@ -49,6 +52,7 @@ def main(
     output: str,
     email: str,
     webhook: str,
+    pods: str,
     status: str,
     page_out: str,
     markdown_out: str,
@@ -63,6 +67,7 @@ def main(
         tell(notice_without_plan(output, run_status), email, webhook, os.environ)
         return
     evidence = gather(process, plan)
+    evidence.pods, evidence.as_processes = parse_pods(pods) if pods else {}, PROCESSES in os.environ
     volume = volume_of(plan, evidence.transforms) if evidence.transforms else None
     verification = look_at(evidence, volume, run_status, process)
     run = write_page(evidence, run_status, volume, verification, process)
@@ -121,11 +126,11 @@ def write_page(
     sections: list[SectionPair] = []
     strips: list[Strip] = []
     if evidence.transforms is not None:
-        pictures = Pictures(process, evidence)
-        sections = make_sections(evidence.plan, evidence.transforms, evidence.rows, pictures)
-        if evidence.preview is not None:
-            scale = evidence.plan.thumbnail_scale
-            strips = make_strips(evidence.preview.worst, evidence.transforms, scale, pictures.picture)
+        worst = evidence.preview.worst if evidence.preview else ()
+        pictures = Pictures(process, evidence, slices_in_strips(worst, evidence.transforms))
+        sections = make_sections(evidence.plan, evidence.transforms, evidence.rows, pictures.pass_by)
+        scale = evidence.plan.thumbnail_scale
+        strips = make_strips(worst, evidence.transforms, scale, pictures.kept.get)
     run = summarise(evidence, status, volume, verification)
     process.write(PAGE_KEY, render(run, evidence, sections, strips).encode())
     logger.info("the report lies in %s/%s", process.uri, PAGE_KEY)

@@ -7,12 +7,14 @@ import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import jinja2
 
 from components.report.bad_slices import bad_slices, decision_line
 from components.report.check import STOPPED, way_on
 from components.report.evidence import Evidence
+from components.report.expense import cost_facts
 from components.report.figures import picture_uri
 from components.report.reslice import Section
 from components.report.sections import SectionPair
@@ -48,7 +50,7 @@ _COLUMNS = (
     _Column("rotation °", "rotation_deg", 3, "x towards y"),
     _Column("scale ppm", "scale_ppm", 0, "deviation from 1, in millionths"),
     _Column("step px", "step_px", 2, "movement against the slice before"),
-    _Column("edges", "n_edges", None, "accepted pairs of this slice"),
+    _Column("pairs", "n_edges", None, "accepted pairs of this slice"),
     _Column("sigma px", "sigma_px", 2, "1-sigma of the position against the middle of the stack"),
     _Column("residual px", "residual_px", 3, "disagreement of these pairs with the solution"),
     _Column("NCC before", "ncc_before", 3, "correlation with the neighbour, as they lie"),
@@ -71,12 +73,16 @@ def render(
     )
     environment.filters["picture"] = lambda section: picture_uri(section.values, section.known)
     environment.filters["aspect"] = _aspect
+    environment.filters["extent"] = partial(_extent, evidence.plan.config.resolution)
+    environment.filters["setting"] = _setting
     rows = [_cells(row) for row in worst_first(evidence.rows)]
     return environment.get_template("page.html.j2").render(
         run=run,
         verdict=verdict_of(run, evidence),
         facts=stack_facts(evidence),
         outputs=volume_facts(run, evidence),
+        cost=evidence.cost,
+        cost_facts=cost_facts(evidence.cost, run.outputs) if evidence.cost else {},
         evidence=evidence,
         config=run.config.model_dump(mode="json"),
         command=command_of(run.config),
@@ -105,6 +111,21 @@ def _aspect(section: Section) -> str:
     """Width / height of the picture: thin stacks are stretched along z, so that a jump can be seen."""
     n_rows, n_samples = section.values.shape
     return f"{n_samples} / {max(n_rows, n_samples // 3)}"
+
+
+def _extent(voxel_nm: tuple[float, float, float], section: Section, n_slices: int) -> str:
+    """What a section shows, in micrometres."""
+    side_nm = voxel_nm[0] if section.line.axis == "x" else voxel_nm[1]
+    wide_um = section.line.length_px * side_nm / 1000
+    deep_um = n_slices * voxel_nm[2] / 1000
+    return f"{wide_um:.3g} µm wide, {deep_um:.3g} µm deep"
+
+
+def _setting(value: object) -> str:
+    """The value of a setting as it is written in YAML, a dash where it is empty."""
+    if value in ("", []):
+        return "–"
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _cells(row: SliceRow) -> list[str | int | float | None]:

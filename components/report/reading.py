@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from components.report.evidence import Evidence
 from components.report.slice_table import read_rows
 from components.report.timings import STEPS, StepTime, raw_bytes, step_times
+from components.shared.cost import COST_KEY, CostEstimate
 from components.shared.documents import (
     PLAN_KEY,
     SLICES_KEY,
@@ -20,7 +21,8 @@ from components.shared.documents import (
 from components.shared.errors import UserError
 from components.shared.preview import PREVIEW_KEY, Preview
 from components.shared.reading import AnyDocument, read_document
-from components.shared.storage import Store
+from components.shared.records import read_record
+from components.shared.storage import ObjectChangedError, Store
 from components.shared.thumbnails import Thumbnail, Thumbnails
 from components.shared.units import chunks
 
@@ -50,13 +52,22 @@ def gather(process: Store, plan: Plan) -> Evidence:
     if evidence.transforms is not None:
         evidence.trends = _optional(process, TRENDS_KEY, Trends, evidence)
     evidence.preview = _preview(process, evidence)
+    evidence.cost = _optional(process, COST_KEY, CostEstimate, evidence)
     evidence.times = _times(process, plan)
     if evidence.transforms is not None and process.stat(SLICES_KEY) is not None:
         try:
-            evidence.rows = read_rows(process.read(SLICES_KEY).decode().splitlines(), plan)
-        except (ValueError, TypeError) as error:
+            rows = process.read(SLICES_KEY, _recorded_crc32c(process, SLICES_KEY))
+            evidence.rows = read_rows(rows.decode().splitlines(), plan)
+        except (ValueError, TypeError, ObjectChangedError) as error:
             evidence.unreadable.append(f"slices.jsonl cannot be read: {error}")
     return evidence
+
+
+def _recorded_crc32c(process: Store, key: str) -> str | None:
+    """What the record of `compose` says of a file; None where there is no record."""
+    record = read_record(process, "compose", "transforms")
+    outputs = record.outputs if record is not None else ()
+    return next((output.crc32c for output in outputs if output.key == key), None)
 
 
 def _transforms(process: Store, evidence: Evidence) -> Transforms | None:
@@ -81,21 +92,26 @@ def _preview(process: Store, evidence: Evidence) -> Preview | None:
 
 
 class Pictures:
-    """The thumbnails of a run; what cannot be read is told in the evidence and passed over."""
+    """The thumbnails of a run, in one pass; what cannot be read is told in the evidence and passed over."""
 
-    def __init__(self, process: Store, evidence: Evidence) -> None:
+    def __init__(self, process: Store, evidence: Evidence, to_keep: frozenset[int]) -> None:
         self._thumbnails = Thumbnails(evidence.plan, process)
         self._evidence = evidence
+        self._to_keep = to_keep
+        self.kept: dict[int, Thumbnail] = {}
+        """After the pass, the thumbnails that were to be kept, by z."""
 
-    def __iter__(self) -> Iterator[tuple[int, Thumbnail]]:
-        """Every thumbnail with its z, ascending."""
-        for source in self._evidence.plan.slices:
-            picture = self.picture(source.z)
-            if picture is not None:
-                yield source.z, picture
+    def pass_by(self, wanted: frozenset[int]) -> Iterator[tuple[int, Thumbnail]]:
+        """The wanted thumbnails that are there, and those to keep, with their z, ascending."""
+        for z in sorted(wanted | self._to_keep):
+            picture = self._picture(z)
+            if picture is None:
+                continue
+            if z in self._to_keep:
+                self.kept[z] = picture
+            yield z, picture
 
-    def picture(self, z: int) -> Thumbnail | None:
-        """The thumbnail of a slice; None where there is none."""
+    def _picture(self, z: int) -> Thumbnail | None:
         try:
             return self._thumbnails.picture(z)
         except UserError as error:

@@ -1,8 +1,8 @@
-"""Chooses the sections of the report and fills them from a stream of thumbnails."""
+"""Chooses the sections of the report and fills them in one pass over the thumbnails they need."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,8 @@ class SectionPair:
     """The same section before and after alignment."""
 
     title: str
+    n_slices: int
+    """From the first row to the last."""
     before: Section
     after: Section
 
@@ -35,7 +37,7 @@ def make_sections(
     plan: Plan,
     transforms: Transforms,
     rows: Sequence[SliceRow],
-    thumbnails: Iterable[tuple[int, NDArray[np.uint8]]],
+    thumbnails: Callable[[frozenset[int]], Iterable[tuple[int, Picture]]],
 ) -> list[SectionPair]:
     """XZ and YZ sections through the stack, and closer ones at its worst slice where these leave some out.
 
@@ -43,7 +45,8 @@ def make_sections(
         plan: the plan of the run.
         transforms: where the slices lie.
         rows: the slice table; may be empty.
-        thumbnails: every slice's z and picture `[y, x]` at the plan's thumbnail scale, in any order.
+        thumbnails: called once with the z of the slices that a row shows; gives the z and the picture
+            `[y, x]`, at the plan's thumbnail scale, of those that are there, in any order.
     """
     n_slices = len(transforms.slices)
     whole = rows_shown(n_slices)
@@ -53,7 +56,12 @@ def make_sections(
         closer = rows_around(_worst_index(rows), n_slices)
         first, last = transforms.slices[closer[0]].z, transforms.slices[closer[-1]].z
         views += [_view(plan, transforms, axis, closer, f", z {first} to {last}") for axis in ("x", "y")]
-    _fill(views, transforms, thumbnails)
+    needed = frozenset(
+        z
+        for index in {index for view in views for index in view.z_indices}
+        for z in (transforms.slices[index].z, transforms.slices[index].source_z)
+    )
+    _fill(views, transforms, thumbnails(needed))
     return [view.pair for view in views]
 
 
@@ -75,8 +83,9 @@ def _view(plan: Plan, transforms: Transforms, axis: Axis, z_indices: range, wher
         return Section.empty(line, len(z_indices))
 
     before = empty(center, (width, height))
+    n_slices = z_indices[-1] - z_indices[0] + 1 if z_indices else 0
     after = empty(center_in_volume, transforms.volume_size_xyz[:2])
-    return _View(z_indices, SectionPair(f"{axis.upper()}Z section{where}", before, after))
+    return _View(z_indices, SectionPair(f"{axis.upper()}Z section{where}", n_slices, before, after))
 
 
 def _worst_index(rows: Sequence[SliceRow]) -> int:
@@ -95,8 +104,7 @@ def _fill(
     index_of = {s.z: index for index, s in enumerate(transforms.slices)}
     shown_at: dict[int, list[int]] = {}
     for index, s in enumerate(transforms.slices):
-        source = s.z if s.replaced_from is None else s.replaced_from
-        shown_at.setdefault(source, []).append(index)
+        shown_at.setdefault(s.source_z, []).append(index)
     as_it_lies = np.eye(3)
     for z, thumbnail in thumbnails:
         for view in views:

@@ -40,7 +40,7 @@ def _stack_facts(evidence: Evidence) -> Iterator[tuple[str, str]]:
     yield "raw voxels", megabytes(raw_bytes(plan))
     if evidence.transforms is not None:
         black, white = evidence.transforms.intensity_range
-        yield "shown as black and white", f"{black:g} and {white:g}"
+        yield "grey levels shown as black and white", f"{black:g} and {white:g}"
 
 
 def _size(size_xy: tuple[int, int]) -> str:

@@ -38,6 +38,13 @@ class Strip:
     frames: tuple[Frame, ...]
 
 
+def slices_in_strips(worst: tuple[WorstSlice, ...], transforms: Transforms) -> frozenset[int]:
+    """The z of the slices whose thumbnails the strips show."""
+    of_z = {s.z: s.source_z for s in transforms.slices}
+    beside = {s.z + step for s in worst[:N_STRIPS] for step in (-1, 0, 1)}
+    return frozenset(of_z[z] for z in beside if z in of_z)
+
+
 def make_strips(
     worst: tuple[WorstSlice, ...],
     transforms: Transforms,
@@ -56,7 +63,7 @@ def make_strips(
     strips = []
     for slice_ in worst[:N_STRIPS]:
         middle = entries.get(slice_.z)
-        picture = None if middle is None else thumbnail(_source(middle))
+        picture = None if middle is None else thumbnail(middle.source_z)
         if middle is None or picture is None:
             continue
         view_from_volume, shape = _view(middle, entries, picture, scale)
@@ -69,10 +76,6 @@ def make_strips(
     return strips
 
 
-def _source(entry: SliceTransform) -> int:
-    return entry.z if entry.replaced_from is None else entry.replaced_from
-
-
 def _view(
     middle: SliceTransform, entries: dict[int, SliceTransform], picture: Picture, scale: float
 ) -> tuple[Matrix, tuple[int, int]]:
@@ -81,7 +84,7 @@ def _view(
     shrink = min(1.0, SIDE_PX / max(height, width))
     shape = max(1, round(height * shrink)), max(1, round(width * shrink))
     full_center = np.array([[(width / scale - 1) / 2, (height / scale - 1) / 2]])
-    center = transform_points(np.array(entries[_source(middle)].matrix), full_center)[0]
+    center = transform_points(np.array(entries[middle.source_z].matrix), full_center)[0]
     view_from_volume = scaled_from_full(scale * shrink)
     offset = (np.array(shape[::-1]) - 1) / 2 - transform_points(view_from_volume, center[None])[0]
     view_from_volume[:2, 2] += offset
@@ -96,7 +99,7 @@ def _frame(
     scale: float,
     thumbnail: Callable[[int], Picture | None],
 ) -> Frame:
-    source = _source(entry)
+    source = entry.source_z
     note = _note(entry)
     picture = None if entry.action == "blank" else thumbnail(source)
     if picture is None:

@@ -9,14 +9,17 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
+from pydantic import Field
+
 from components.report.bad_slices import bad_slices_sentence
 from components.report.check import STOPPED, stopped_the_run
 from components.report.evidence import Evidence
+from components.report.expense import images_used
 from components.report.slice_table import column, largest, median
 from components.report.status import RunStatus
 from components.shared.completeness import OutputSummary
 from components.shared.config import RunConfig
-from components.shared.documents import Document, Transforms
+from components.shared.documents import SealedDocument, Transforms
 from components.shared.verification import Verification
 from components.shared.volume import Volume
 
@@ -31,7 +34,7 @@ _PACKAGES = {
 _ALWAYS_GIVEN = ("source", "image", "minz", "maxz", "output")
 
 
-class RunDocument(Document):
+class RunDocument(SealedDocument):
     """`process/run.json`."""
 
     schema_version: Literal[1] = 1
@@ -56,6 +59,10 @@ class RunDocument(Document):
     volume_hash: str
     """Of all that the volume depends on; empty where there is none."""
     versions: dict[str, str]
+    images: dict[str, str] = Field(default_factory=dict)
+    """Container image of each step; empty where the steps ran in none, or nobody told."""
+    images_known: str = ""
+    """How surely these are known, as a sentence."""
     config: RunConfig
     summary: tuple[str, ...]
     """Sentences for the terminal."""
@@ -105,6 +112,7 @@ def summarise(
     """The run document; a run is complete when no step failed and the volume was found without a problem."""
     rows, transforms = evidence.rows, evidence.transforms
     stopped = stopped_the_run(evidence, status)
+    images, images_known = images_used(evidence.pods, as_processes=evidence.as_processes)
     clauses = evidence.preview.gate.failures if stopped and evidence.preview else ()
     document = RunDocument(
         state=status.state,
@@ -129,6 +137,8 @@ def summarise(
         outputs=verification.outputs,
         volume_hash=verification.volume_hash,
         versions=versions(),
+        images=images,
+        images_known=images_known,
         config=evidence.plan.config,
         summary=(),
     )
@@ -147,7 +157,7 @@ def sentences(run: RunDocument, evidence: Evidence) -> Iterator[str]:
         )
     n_pairs = run.n_pairs_accepted + run.n_pairs_refused
     if n_pairs:
-        reasons = ", ".join(f"{n:,} {reason}" for reason, n in run.refusal_reasons.items())
+        reasons = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in run.refusal_reasons.items())
         refused = f"{run.n_pairs_refused:,} refused ({reasons})" if run.n_pairs_refused else "none refused"
         yield f"{run.n_pairs_accepted:,} of {count(n_pairs, 'pair')} matched, {refused}."
     stand_out = bad_slices_sentence(evidence.rows)

@@ -15,7 +15,7 @@ from components.report.rereading import LevelCheck, Rereading
 from components.shared.command import StepCommand
 from components.shared.completeness import shards_of
 from components.shared.cores import available_cores
-from components.shared.documents import PLAN_KEY
+from components.shared.documents import PLAN_KEY, TRANSFORMS_KEY
 from components.shared.errors import UserError
 from components.shared.outputs import metadata_files, scale_at
 from components.shared.records import Output
@@ -78,8 +78,12 @@ def _read_finished(output: str) -> Written:
         UserError: there are none, or they are of a volume in another place.
     """
     process = open_store(part_uri(output, "process"))
-    if process.stat(PLAN_KEY) is None:
-        raise UserError(f"verify must be given the output of a run; got no process/plan.json in {output}.")
+    missing = next((key for key in (PLAN_KEY, TRANSFORMS_KEY) if process.stat(key) is None), None)
+    if missing is not None:
+        raise UserError(
+            f"verify must be given the output of a finished run; got no process/{missing} in {output}. "
+            f"Check the path, or let the run end."
+        )
     written = read_written(process)
     if open_store(written.plan.locations.process_uri).uri != process.uri:
         raise UserError(

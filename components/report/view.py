@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from components.report.published import PublishedVolume, find_volumes, read_transforms, worst_z
-from components.report.viewer import notes_of, slice_in_voxels, viewer_state
+from components.report.first_view import first_view
+from components.report.published import PublishedVolume, find_volumes
 from components.report.volume_server import LOOPBACK, serve_stores
 from components.shared.command import StepCommand
 
@@ -43,14 +43,7 @@ def serve(output: str, volumes: Sequence[PublishedVolume]) -> Any:  # noqa: ANN4
     url = serve_stores({volume.name: volume.store for volume in volumes})
     set_server_bind_address(LOOPBACK)
     viewer = Viewer()
-    finest_scale, transforms = volumes[0].info["scales"][0], read_transforms(output)
-    layers = [
-        volume.layer(f"{url}/{volume.name}", transforms, visible=volume is volumes[0]) for volume in volumes
-    ]
-    state = viewer_state(finest_scale, layers, notes_of(transforms, finest_scale) if transforms else [])
-    worst = worst_z(output)
-    if transforms is not None and worst is not None:
-        state.position[2] = slice_in_voxels(worst + 0.5, transforms, finest_scale)
+    state, _ = first_view(output, {volume.name: f"{url}/{volume.name}" for volume in volumes}, volumes)
     viewer.set_state(state)
     return viewer
 

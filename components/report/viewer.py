@@ -8,13 +8,15 @@ from typing import Any
 
 import neuroglancer
 
+from components.report.shifts import largest_shifts
 from components.shared.documents import Transforms
 from components.shared.grid import ceil_div
 
 PANEL_PX = 450
 """About the side of one of the four panels on a common screen: the volume fits into it at first."""
-NOTES_LAYER = "slices that stand out"
-_NOTES_COLOR = "#ff8a3d"
+BAD, STEPS, SHIFTS = "bad and replaced slices", "steps", "largest shifts"
+"""Layers of notes."""
+_COLORS = {BAD: "#ff8a3d", STEPS: "#ff4fa3", SHIFTS: "#4fc3f7"}
 _GREY_SHADER = "#uicontrol invlerp normalized\nvoid main() {\n  emitGrayscale(normalized());\n}\n"
 _CHANNELS_SHADER = """#uicontrol int channel slider(min=0, max=%d, default=0)
 #uicontrol invlerp normalized
@@ -65,6 +67,7 @@ class LayerSource:
 class Note:
     """What there is to say about a slice of the volume."""
 
+    layer: str
     slice_z: int
     z_range: tuple[float, float]
     """In voxels of the finest level that is there."""
@@ -72,19 +75,26 @@ class Note:
 
 
 def notes_of(transforms: Transforms, finest_scale: dict[str, Any]) -> list[Note]:
-    """A note on each slice that is not good, or of which something else is shown."""
-    return [
-        Note(
+    """Notes on the slices that are not good, or of which something else is shown; then the largest shifts."""
+
+    def note(layer: str, z: int, text: str) -> Note:
+        ends = (slice_in_voxels(end, transforms, finest_scale) for end in (z, z + 1))
+        return Note(layer, z, (next(ends), next(ends)), text)
+
+    stand_out = [
+        note(
+            STEPS if s.verdict == "step" else BAD,
             s.z,
-            (
-                slice_in_voxels(s.z, transforms, finest_scale),
-                slice_in_voxels(s.z + 1, transforms, finest_scale),
-            ),
             f"{s.description}{f' ({s.evidence})' if s.evidence else ''}",
         )
         for s in transforms.slices
         if s.verdict != "good" or s.action != "keep"
     ]
+    shifts = [
+        note(SHIFTS, shift.z, f"slice {shift.z}: shift {shift.px:.1f} px against {shift.against_z}")
+        for shift in largest_shifts(transforms)
+    ]
+    return stand_out + shifts
 
 
 def slice_in_voxels(z: float, transforms: Transforms, finest_scale: dict[str, Any]) -> float:
@@ -126,25 +136,36 @@ def viewer_state(
             ),
             visible=layer.visible,
         )
-    if notes:
-        state.layers.append(name=NOTES_LAYER, layer=_notes_layer(finest_scale, state.dimensions, notes))
+    for name, color in _COLORS.items():
+        of_layer = [note for note in notes if note.layer == name]
+        if of_layer:
+            layer = _notes_layer(finest_scale, state.dimensions, of_layer, color)
+            state.layers.append(name=name, layer=layer)
     return state
 
 
 def _notes_layer(
-    finest_scale: dict[str, Any], dimensions: neuroglancer.CoordinateSpace, notes: Sequence[Note]
+    finest_scale: dict[str, Any],
+    dimensions: neuroglancer.CoordinateSpace,
+    notes: Sequence[Note],
+    color: str,
 ) -> neuroglancer.LocalAnnotationLayer:
-    """A box around each slice that there is a note on."""
+    """A box around each slice that there is a note on; a point in its middle where it is a shift.
+
+    Boxes around most slices of a thin stack would hide what they frame.
+    """
     (left, top, _), (width, height, _) = finest_scale["voxel_offset"], finest_scale["size"]
-    boxes = [
-        neuroglancer.AxisAlignedBoundingBoxAnnotation(
-            id=f"slice-{note.slice_z}",
-            point_a=[left, top, note.z_range[0]],
-            point_b=[left + width, top + height, note.z_range[1]],
-            description=note.text,
+
+    def mark(note: Note) -> neuroglancer.AnnotationBase:
+        told = {"id": f"slice-{note.slice_z}", "description": note.text}
+        start, end = note.z_range
+        if note.layer == SHIFTS:
+            middle = [left + width / 2, top + height / 2, (start + end) / 2]
+            return neuroglancer.PointAnnotation(point=middle, **told)
+        return neuroglancer.AxisAlignedBoundingBoxAnnotation(
+            point_a=[left, top, start], point_b=[left + width, top + height, end], **told
         )
-        for note in notes
-    ]
+
     return neuroglancer.LocalAnnotationLayer(
-        dimensions=dimensions, annotations=boxes, annotation_color=_NOTES_COLOR
+        dimensions=dimensions, annotations=[mark(note) for note in notes], annotation_color=color
     )

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from components.shared.documents import Document, Matrix3
+from components.shared.documents import Document, Matrix3, SealedDocument
 from components.shared.geometry import Matrix, rotation_about, translation
 
 Defect = Literal["", "blank", "missing", "defocus", "half", "duplicate", "inverted", "slip"]
@@ -33,7 +33,7 @@ class TruthSlice(Document):
     defect: Defect
 
 
-class Truth(Document):
+class Truth(SealedDocument):
     """`truth.json`: how the slices of a sample lie in one common world."""
 
     schema_version: Literal[1] = 1

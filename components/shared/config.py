@@ -12,6 +12,7 @@ import difflib
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ ALIASES = {
     "rawPyramid": "raw_pyramid",
     "createRawPyramid": "raw_pyramid",
     "project_id": "project",
+    "mail": "email",
 }
 """Keys of the older workflow's configuration and what they are called here."""
 
@@ -110,9 +112,19 @@ class RunConfig(BaseModel):
     )
     keep_tiles: bool = Field(False, description="Keep the aligned tiles in tmp/ when the run has ended.")
 
+    @field_validator("email", mode="before")
+    @classmethod
+    def _addresses_in_a_row(cls, value: object) -> object:
+        if isinstance(value, list | tuple) and all(isinstance(address, str) for address in value):
+            return ", ".join(value)
+        return value
+
     @field_validator("resolution", mode="before")
     @classmethod
     def _one_number_is_isotropic(cls, value: object) -> object:
+        if isinstance(value, str):
+            with suppress(ValueError):
+                value = float(value)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return (value, value, value)
         if not isinstance(value, list | tuple) or len(value) != 3:
@@ -124,6 +136,13 @@ class RunConfig(BaseModel):
     def _voxel_is_positive(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
         if not all(math.isfinite(side) and 0 < side <= 1e6 for side in value):
             raise ValueError("must be between 0 and 1,000,000 nm")
+        return value
+
+    @field_validator("crop", mode="before")
+    @classmethod
+    def _crop_is_a_list(cls, value: object) -> object:
+        if not isinstance(value, list | tuple):
+            raise ValueError("must be [x, y, width, height] in px")
         return value
 
     @field_validator("crop")
@@ -213,7 +232,8 @@ def check_image_pattern(pattern: str) -> None:
     """
     if not _PATTERN.fullmatch(pattern):
         raise ValueError(
-            "must be a file name with exactly one %d or %05d; otherwise letters, digits, '._-+=@,' and blanks"
+            "must be a file name with exactly one %d or %05d, otherwise a to z, digits, '._-+=@,' and blanks "
+            "(fibstack data renumber makes such names)"
         )
     if pattern.startswith("/") or any(part in ("", ".", "..") for part in pattern.split("/")):
         raise ValueError("must stay inside the source folder, without '..', '.' or a leading '/'")

@@ -1,7 +1,7 @@
 """The documents that steps hand to each other: what is in `process/`.
 
-Each is JSON with a `schema_version`; unknown keys are refused. Sizes are `xyz`, transforms are
-`volume_from_slice` or `neighbour_from_slice` at full resolution (geometry.py).
+Each is JSON with a `schema_version` and its own checksum; unknown keys are refused. Sizes are `xyz`,
+transforms are `volume_from_slice` or `neighbour_from_slice` at full resolution (geometry.py).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from components.shared.config import RunConfig
 from components.shared.grid import SizeXyz
 from components.shared.locations import Locations
+from components.shared.storage import checksum
 
 PLAN_KEY = "plan.json"
 TRANSFORMS_KEY = "transforms.json"
@@ -29,15 +30,31 @@ Matrix3 = tuple[
 PixelType = Literal["uint8", "uint16"]
 Model = Literal["translation", "rigid", "rigid_stretch", "affine"]
 
+_HEAD = b'{\n "crc32c": "'
+"""What a sealed document begins with; eight hex digits follow."""
+
 
 class Document(BaseModel):
     """A frozen document whose keys are all known."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+
+class SealedDocument(Document):
+    """A document that is an object in storage, and carries the checksum of its own bytes."""
+
+    crc32c: str = ""
+    """Of the bytes that follow these digits in the file; empty: not checked, as after a change by hand."""
+
     def to_json(self) -> bytes:
-        """The document as indented JSON, the same bytes for the same content."""
-        return self.model_dump_json(indent=1).encode() + b"\n"
+        """The document as indented JSON with its checksum, the same bytes for the same content."""
+        unsealed = self.model_copy(update={"crc32c": ""}).model_dump_json(indent=1).encode() + b"\n"
+        rest = unsealed.removeprefix(_HEAD)
+        return _HEAD + checksum(rest).encode() + rest
+
+    def vouches_for(self, data: bytes) -> bool:
+        """Whether the bytes that this was read from have the checksum that it names, if it names one."""
+        return self.crc32c in ("", checksum(data[len(_HEAD) + len(self.crc32c) :]))
 
 
 class ChannelFile(Document):
@@ -118,7 +135,7 @@ class Reading(Document):
     """What becomes 0 and 65535, of each file of a slice; empty for integers of 8 and 16 bit."""
 
 
-class Plan(Document):
+class Plan(SealedDocument):
     """`process/plan.json`: the input, and how it is worked on."""
 
     schema_version: Literal[1] = 1
@@ -221,7 +238,7 @@ class PairRecord(Document):
     None where nothing can be compared."""
 
 
-class AlignRecord(Document):
+class AlignRecord(SealedDocument):
     """The evidence of one chunk, `process/align/<first>-<last>.json`."""
 
     schema_version: Literal[1] = 1
@@ -283,6 +300,11 @@ class SliceTransform(Document):
     """RMS disagreement of the believed ones with the solution, over the common area; 0 where none is."""
 
     @property
+    def source_z(self) -> int:
+        """The slice that is shown here, by its z; of a blend, the first of the two."""
+        return self.z if self.replaced_from is None else self.replaced_from
+
+    @property
     def description(self) -> str:
         """What became of the slice, in words: slice 512: blank, replaced by 511."""
         shown = action_text(self.action, self.replaced_from, self.blended_with)
@@ -303,7 +325,7 @@ def action_text(action: str, replaced_from: int | None, blended_with: int | None
     return {"keep": "kept", "invert": "turned round", "blank": "left black"}.get(action, action)
 
 
-class Transforms(Document):
+class Transforms(SealedDocument):
     """`process/transforms.json` (contract 4)."""
 
     schema_version: Literal[1] = 1
@@ -338,7 +360,7 @@ class Track(Document):
     written_highest: float
 
 
-class Trends(Document):
+class Trends(SealedDocument):
     """`process/trends.json`: the slow motions in a solution, and what was done about them."""
 
     schema_version: Literal[1] = 1

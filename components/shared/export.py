@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from components.shared.documents import Document, Plan, Transforms
+from components.shared.documents import Document, Plan, SealedDocument, Transforms
 from components.shared.records import input_hash
 from components.shared.storage import join_uri
 from components.shared.units import RESULT_VERSIONS
@@ -29,7 +29,7 @@ class LeftOut(Document):
     """The slice in its place."""
 
 
-class Export(Document):
+class Export(SealedDocument):
     """`process/export.json`: how a volume was made from the lossless one of another output."""
 
     schema_version: Literal[1] = 1
@@ -49,7 +49,8 @@ class Export(Document):
 
 def export_hash(export: Export, level: int, block: int) -> str:
     """Input hash of a block of the pass that starts at `level`."""
-    return input_hash(str(RESULT_VERSIONS["pyramid"]), export.model_dump_json(), f"{level}/{block}")
+    content = export.model_dump_json(exclude={"crc32c"})
+    return input_hash(str(RESULT_VERSIONS["pyramid"]), content, f"{level}/{block}")
 
 
 def exported_volume(export: Export, plan: Plan, transforms: Transforms) -> Volume:

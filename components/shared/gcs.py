@@ -53,6 +53,8 @@ _ENVIRONMENT = {
     # Telemetry would ask for storage.buckets.get, which no step needs.
     "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA": "true",
 }
+_UPLOAD_PART_BYTES = 16 * 2**20
+"""What is sent at a time of a large object, and held twice meanwhile; by default that would be 100 MiB."""
 _CONNECTIONS = 64
 """More than any program has threads that ask."""
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
@@ -325,7 +327,7 @@ def _client(emulator: str, project: str | None) -> Any:  # noqa: ANN401, ARG001 
 
 def new_blob(bucket: Any, name: str) -> Any:  # noqa: ANN401 - untyped library
     """An object that is to be written, with what browsers are told of it."""
-    blob = bucket.blob(name)
+    blob = bucket.blob(name, chunk_size=_UPLOAD_PART_BYTES)
     blob.content_type = _content_type(name)
     if blob.content_type != _UNKNOWN_TYPE:
         # Public objects are cached for an hour otherwise, and a viewer would go on showing the old run.

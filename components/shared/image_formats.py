@@ -1,6 +1,6 @@
 """The image formats of slices: what their headers tell, and decoders that refuse damaged files.
 
-Decoders that go on after an error are not used: libtiff's LZW, and JPEG without `strict`.
+Decoders that go on after an error are not used: libtiff's, and JPEG without `strict`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from components.shared import tiff
+from components.shared import janelia_dat, tiff
 from components.shared.image_header import (
     CONVERT,
     COPY,
@@ -28,6 +28,8 @@ from components.shared.image_header import (
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
+_MRC_STAMP, _MRC_STAMP_BYTE = b"MAP ", 208
+_START_BYTES = 212
 _PNG_CHANNELS = {0: 1, 2: 3, 6: 4}
 _PNG_REFUSED_TYPES = {3: "palette colours", 4: "grey with alpha"}
 _JPEG_FRAME_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
@@ -37,18 +39,25 @@ def header(file: BinaryIO) -> ImageHeader:
     """Read and judge the header of an image file.
 
     Raises:
-        RefusedImageError: the file is no PNG, TIFF or JPEG that can be read.
+        RefusedImageError: the file is no PNG, TIFF, JPEG or `.dat` that can be read.
     """
-    start = file.read(8)
+    start = file.read(_START_BYTES)
     file.seek(0)
-    if start == _PNG_SIGNATURE:
+    if start.startswith(_PNG_SIGNATURE):
         return _png_header(file)
     if start.startswith(tiff.TIFF_SIGNATURES):
         return tiff.tiff_header(file)
     if start.startswith(_JPEG_SIGNATURE):
         return _jpeg_header(file)
-    got = f"a file that starts with {start!r}" if start else "an empty file"
-    raise RefusedImageError("must be a PNG, TIFF or JPEG file", got, COPY)
+    if start.startswith(janelia_dat.DAT_SIGNATURE):
+        return janelia_dat.dat_header(file)
+    rule = "must be a PNG, TIFF, JPEG or Janelia .dat file"
+    if not start:
+        raise RefusedImageError(rule, "an empty file", COPY)
+    if start[_MRC_STAMP_BYTE:] == _MRC_STAMP:
+        raise RefusedImageError(rule, "an MRC file", "Make a TIFF of each slice with 'fibstack data split'")
+    remedy = "Export the slices as one of these, or copy this one again"
+    raise RefusedImageError(rule, f"a file that starts with {start[:8]!r}", remedy)
 
 
 def decode(data: bytes, image_format: ImageFormat) -> Numbers:
@@ -61,6 +70,7 @@ def decode(data: bytes, image_format: ImageFormat) -> Numbers:
         "png": _decode_png,
         "tiff": tiff.decode_tiff,
         "jpeg": _decode_jpeg,
+        "dat": janelia_dat.decode_dat,
     }
     return decoders[image_format](data)
 

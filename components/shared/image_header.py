@@ -13,7 +13,7 @@ from components.shared.sample_types import SampleType, pixel_type_of
 
 Numbers = NDArray[Any]
 """[y, x] of a `SampleType`, or [y, x, channel]: red, green, blue and alpha, or as many as there are."""
-ImageFormat = Literal["png", "tiff", "jpeg"]
+ImageFormat = Literal["png", "tiff", "jpeg", "dat"]
 
 CONVERT = "Convert the slices to grey or RGB PNG or TIFF of 8 or 16 bit"
 MAX_CHANNELS = 16

@@ -1,4 +1,4 @@
-"""Reading slices: PNG, TIFF and JPEG, grey or of several channels, as if from a stranger.
+"""Reading slices: PNG, TIFF, JPEG and Janelia's `.dat`, grey or of several channels, as if from a stranger.
 
 A header is checked before a decoder sees the file, and a decoded picture is checked against the plan. A
 truncated or damaged file is refused with its name: it never becomes black rows.
@@ -61,7 +61,7 @@ def read_header(store: Store, key: str, size_bytes: int) -> ImageHeader:
         size_bytes: Its size, as the listing tells.
 
     Raises:
-        UserError: the file is no PNG, TIFF or JPEG that can be read, or it is too large.
+        UserError: the file is no PNG, TIFF, JPEG or `.dat` that can be read, or it is too large.
     """
     for n_left in reversed(range(READS)):
         file = io.BufferedReader(RangedFile(store, key, size_bytes), _HEADER_BYTES)

@@ -7,6 +7,8 @@ from importlib.metadata import version
 REGISTRY = "fibstack"
 """Repository prefix of the images where no settings name another; it has no host."""
 TAG = version("fibstack")
+PROCESSES = "FIBSTACK_PROCESSES"
+"""Variable that is set where the steps run as processes of one machine, so in none of the images."""
 
 
 def image_name(step: str, registry: str = REGISTRY, tag: str = TAG) -> str:

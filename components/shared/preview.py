@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from components.shared.documents import Document
+from components.shared.documents import Document, SealedDocument
 
 PREVIEW_KEY = "preview.json"
 
@@ -36,7 +36,7 @@ class Gate(Document):
         return self.enforced and bool(self.failures)
 
 
-class Preview(Document):
+class Preview(SealedDocument):
     """The check on thumbnails. Correlations are normalised cross-correlations without slow shading.
 
     `before` is as the slices lie in their files, `after` as the volume will show them, replacements included.

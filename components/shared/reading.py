@@ -6,21 +6,22 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from components.shared.documents import Document
+from components.shared.documents import SealedDocument
 from components.shared.errors import UserError
 from components.shared.storage import Store, join_uri
 
-AnyDocument = TypeVar("AnyDocument", bound=Document)
+AnyDocument = TypeVar("AnyDocument", bound=SealedDocument)
 
 
 def read_document(store: Store, key: str, kind: type[AnyDocument]) -> AnyDocument:
     """Read a document, such as `read_document(process, "plan.json", Plan)`.
 
     Raises:
-        UserError: there is no such document, or it is not of this version.
+        UserError: there is no such document, it is not of this version, or it is damaged.
     """
+    data = store.read(key)
     try:
-        return kind.model_validate_json(store.read(key))
+        document = kind.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the document"
@@ -28,3 +29,10 @@ def read_document(store: Store, key: str, kind: type[AnyDocument]) -> AnyDocumen
             f"{join_uri(store.uri, key)} must be a {kind.__name__} document of this version of fibstack; "
             f"got a fault at {where}: {first['msg'].lower()}. Choose another output, or the right file."
         ) from None
+    if not document.vouches_for(data):
+        raise UserError(
+            f"a {kind.__name__} document must hold what was written; got other bytes than its crc32c says in "
+            f"{join_uri(store.uri, key)}. It was damaged, or changed by hand: remove it and run again, or "
+            "remove its key 'crc32c' if the change is yours."
+        )
+    return document

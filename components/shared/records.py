@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.shared.storage import LocalStore, ObjectMissingError, Stat, Store, checksum, open_store
+
+_IN_FLIGHT = 32
 
 
 class Output(BaseModel):
@@ -91,6 +94,18 @@ def read_record(process: Store, step: str, unit: str) -> Record | None:
         return Record.model_validate_json(body)
     except ValidationError:
         return None
+
+
+def unseal(process: Store, step: str) -> int:
+    """Remove the record of every unit of a step, so that it is made again; what it has written stays.
+
+    Returns:
+        The number of units.
+    """
+    keys = [found.key for found in process.list(f"records/{step}/")]
+    with ThreadPoolExecutor(_IN_FLIGHT) as pool:
+        list(pool.map(process.delete, keys))
+    return len(keys)
 
 
 def is_done(process: Store, step: str, unit: str, expected_hash: str) -> bool:

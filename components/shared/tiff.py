@@ -8,9 +8,10 @@ from __future__ import annotations
 import io
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, cast, get_args
 
+import imagecodecs
 import numpy as np
 import tifffile
 
@@ -26,14 +27,11 @@ from components.shared.image_header import (
 )
 from components.shared.sample_types import SampleType
 
+_Unpacked = bytes | bytearray
+
 MAX_TILE_PX = 2**22
 """Of a TIFF smaller than its tiles."""
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_TIFF_COMPRESSIONS = {
-    tifffile.COMPRESSION.NONE,
-    tifffile.COMPRESSION.ADOBE_DEFLATE,
-    tifffile.COMPRESSION.DEFLATE,
-}
 _TIFF_PHOTOMETRICS = {
     tifffile.PHOTOMETRIC.MINISWHITE,
     tifffile.PHOTOMETRIC.MINISBLACK,
@@ -54,7 +52,10 @@ def tiff_header(file: BinaryIO) -> ImageHeader:
     """
     page = _tiff_page(file)
     n_channels = page.samplesperpixel
-    if page.photometric not in _TIFF_PHOTOMETRICS or not 1 <= n_channels <= MAX_CHANNELS:
+    if (
+        not (page.photometric in _TIFF_PHOTOMETRICS or _has_grey_palette(page))
+        or not 1 <= n_channels <= MAX_CHANNELS
+    ):
         rule = f"must be RGB or grey, of at most {MAX_CHANNELS} channels"
         got = f"a TIFF of {n_channels} channels, {_tag_name(page.photometric)}"
         raise RefusedImageError(rule, got, CONVERT)
@@ -65,8 +66,8 @@ def tiff_header(file: BinaryIO) -> ImageHeader:
         raise RefusedImageError(rule, f"{kind} of {page.bitspersample} bit", CONVERT)
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and sample_type.startswith("float"):
         raise RefusedImageError("must have black as 0", f"a TIFF of {sample_type} with white as 0", CONVERT)
-    if page.compression not in _TIFF_COMPRESSIONS:
-        rule = "must be a TIFF without compression or with deflate"
+    if page.compression not in _UNPACK:
+        rule = "must be a TIFF without compression or with deflate, LZW or zstd"
         raise RefusedImageError(rule, _tag_name(page.compression), "Save the slices so, or as PNG")
     if page.is_tiled and _largest_part_px(page) > max(MAX_TILE_PX, page.imagewidth * page.imagelength):
         got = f"tiles of {page.tilewidth:,} x {page.tilelength:,} px"
@@ -78,6 +79,14 @@ def tiff_header(file: BinaryIO) -> ImageHeader:
         image_format="tiff",
         n_channels=n_channels,
     )
+
+
+def _has_grey_palette(page: tifffile.TiffPage) -> bool:
+    """Whether each number stands for the grey of that level, as microscopes and Java write grey pictures."""
+    if page.photometric != tifffile.PHOTOMETRIC.PALETTE or page.bitspersample != 8:
+        return False
+    levels = np.asarray(page.colormap) >> 8
+    return levels.shape == (3, 256) and bool((levels == np.arange(256)).all())
 
 
 def decode_tiff(data: bytes) -> Numbers:
@@ -115,16 +124,16 @@ def decode_tiff(data: bytes) -> Numbers:
 def _tiff_parts(page: tifffile.TiffPage) -> Iterator[Any]:
     """Each strip or tile with its place and shape.
 
-    tifffile would inflate without a bound, so it gets the parts inflated.
+    tifffile would unpack without a bound, so it gets the parts unpacked.
     """
-    is_deflated = page.compression != tifffile.COMPRESSION.NONE
+    unpack = _UNPACK[page.compression]
     page.compression = tifffile.COMPRESSION.NONE
     most_bytes = _largest_part_px(page) * page.samplesperpixel * page.bitspersample // 8
     n_parts = math.prod(page.chunked)
     file = page.parent.filehandle
     parts: Iterator[Any] = file.read_segments(page.dataoffsets, page.databytecounts, length=n_parts)
     for part, index in parts:
-        yield page.decode(_inflated(part, most_bytes) if is_deflated and part else part, index)
+        yield page.decode(unpack(part, most_bytes) if part else part, index)
 
 
 def _largest_part_px(page: tifffile.TiffPage) -> int:
@@ -133,15 +142,37 @@ def _largest_part_px(page: tifffile.TiffPage) -> int:
     return int(min(page.rowsperstrip, page.imagelength) * page.imagewidth)
 
 
-def _inflated(part: bytes, most_bytes: int) -> bytes:
+def _inflated(part: bytes, most_bytes: int) -> _Unpacked:
     """What is in a deflated part, never more than a byte too much."""
     stream = zlib.decompressobj()
     data = stream.decompress(part, most_bytes + 1)
+    if not stream.eof and len(data) <= most_bytes:
+        raise ValueError("a part is cut")
+    return _checked(data, most_bytes)
+
+
+def _unpacked_lzw(part: bytes, most_bytes: int) -> _Unpacked:
+    return _checked(imagecodecs.lzw_decode(part, out=most_bytes + 1), most_bytes)
+
+
+def _unpacked_zstd(part: bytes, most_bytes: int) -> _Unpacked:
+    return _checked(imagecodecs.zstd_decode(part, out=most_bytes + 1), most_bytes)
+
+
+def _checked(data: _Unpacked, most_bytes: int) -> _Unpacked:
+    """Data that are too few are found by their number of pixels."""
     if len(data) > most_bytes:
         raise ValueError("a part holds more than its pixels")
-    if not stream.eof:
-        raise ValueError("a part is cut")
     return data
+
+
+_UNPACK: dict[int, Callable[[bytes, int], _Unpacked]] = {
+    tifffile.COMPRESSION.NONE: lambda part, _: part,
+    tifffile.COMPRESSION.ADOBE_DEFLATE: _inflated,
+    tifffile.COMPRESSION.DEFLATE: _inflated,
+    tifffile.COMPRESSION.LZW: _unpacked_lzw,
+    tifffile.COMPRESSION.ZSTD: _unpacked_zstd,
+}
 
 
 def _tiff_page(file: BinaryIO) -> tifffile.TiffPage:

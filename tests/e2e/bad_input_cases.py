@@ -17,6 +17,7 @@ import bad_files as bad
 import cv2
 import numpy as np
 from bad_files import png, tiff
+from dat_file import dat
 from numpy.typing import NDArray
 
 WIDTH, HEIGHT, FIRST, LAST, BAD = 120, 96, 1, 5, 3
@@ -39,6 +40,7 @@ def slice_of(z: int) -> NDArray[np.uint8]:
 IMAGE = slice_of(BAD)
 ROWS = bad.rows_of(IMAGE)
 COLOURS = np.dstack([IMAGE] * 3)
+GREYS = np.tile(np.arange(256, dtype=np.uint16) * 257, (3, 1))
 
 
 def write_stack(folder: Path) -> None:
@@ -136,6 +138,11 @@ def _written_again(folder: Path) -> None:
     os.utime(path, ns=(1, 1))
 
 
+def _other_digit(folder: Path) -> None:
+    path = folder / "volume/process/plan.json"
+    path.write_text(path.read_text().replace(f'"width_px": {WIDTH}', f'"width_px": {WIDTH + 1}', 1))
+
+
 def _noise(image: NDArray[np.uint8]) -> bytes:
     seed = int(image.sum())  # another one for each slice
     return png(np.random.default_rng(seed).integers(0, 256, image.shape).astype(np.uint8))
@@ -175,7 +182,7 @@ FILES: dict[str, Content] = {
     "TIFF whose strip lies outside of the file": bad.with_tag(tiff(IMAGE), bad.STRIP_OFFSETS, 10**9),
     "TIFF with strips of no rows": bad.with_tag(tiff(IMAGE), bad.ROWS_PER_STRIP, 0),
     "TIFF that follows itself": bad.tiff_in_a_circle(IMAGE),
-    "TIFF in LZW": bad.tiff_by_pillow(IMAGE, "tiff_lzw"),
+    "TIFF in LZW, cut in the middle": bad.tiff_by_pillow(IMAGE, "tiff_lzw")[:5000],
     "TIFF in PackBits": bad.tiff_by_pillow(IMAGE, "packbits"),
     "TIFF in JPEG": bad.tiff_by_pillow(IMAGE, "jpeg"),
     "TIFF of several pages": tiff(np.stack([IMAGE] * 3), photometric="minisblack"),
@@ -189,6 +196,10 @@ FILES: dict[str, Content] = {
     "TIFF of 17 channels": tiff(
         np.zeros((4, 4, 17), np.uint8), photometric="minisblack", planarconfig="contig"
     ),
+    "a BMP file": cv2.imencode(".bmp", IMAGE)[1].tobytes(),
+    "an MRC file": bytes(208) + b"MAP " + bytes(812) + IMAGE.tobytes(),
+    "Janelia .dat cut in the middle": dat(IMAGE[:, :, None])[:5000],
+    "Janelia .dat of an unknown version": dat(IMAGE[:, :, None], version=10),
     "JPEG cut in the middle": bad.jpeg(IMAGE)[:3000],
     "JPEG without a picture": b"\xff\xd8\xff\xe0\x00\x10",
     "JPEG of 12 bit": bad.jpeg_with_frame(bad.jpeg(IMAGE), depth=12),
@@ -223,6 +234,8 @@ READ_AS_THEY_ARE: dict[str, Content] = {
     "TIFF in compressed tiles": tiff(IMAGE, tile=(32, 32), compression="zlib"),
     "TIFF with white as 0": tiff(255 - IMAGE, photometric="miniswhite"),
     "TIFF with a predictor": tiff(IMAGE, compression="zlib", predictor=2),
+    "TIFF with a palette of greys": tiff(IMAGE, photometric="palette", colormap=GREYS),
+    "Janelia .dat of 8 bit": dat(IMAGE[:, :, None]),
     "JPEG, progressive": bad.jpeg(IMAGE, PROGRESSIVE=1, QUALITY=100),
 }
 SOURCES: dict[str, Spoil] = {
@@ -265,6 +278,7 @@ CHANGES: dict[str, Spoil] = {
     "the source deleted during the run": lambda folder: shutil.rmtree(folder / "stack"),
     "a slice written again during the run": _written_again,
     "another picture during the run": content(png(slice_of(4))),
+    "a digit of the plan that has changed": _other_digit,
     "a damaged plan": lambda folder: (folder / "volume/process/plan.json").write_text("{}") and None,
 }
 GOOD = ("good",) * 5

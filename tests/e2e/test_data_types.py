@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorstore as ts
 from click.testing import CliRunner
+from dat_file import dat
 from steps import run_steps
 
 from components.pyramid.export import main as export
@@ -184,6 +185,26 @@ def test_colours_stay_together(coloured: Path, tmp_path: Path, encoding: str):
         np.testing.assert_array_equal(
             voxels[:, index, : len(bgr), : bgr.shape[1]], bgr[:, :, ::-1].transpose(2, 0, 1)
         )
+
+
+def test_raw_images_of_a_microscope_are_read_as_they_are(deep: Path, tmp_path: Path):
+    """Two detectors in one `.dat`: the first is aligned and shown, both are kept as they were recorded."""
+    grey, signed = {}, 32_768
+    for z in range(FIRST, LAST + 1):
+        grey[z] = cv2.imread(str(deep / f"img.{z:05d}.png"), cv2.IMREAD_UNCHANGED).astype(int)
+        recorded = np.dstack([grey[z] - signed, 65_535 - grey[z] - signed]).astype(np.int16)
+        (tmp_path / f"raw_{z}.dat").write_bytes(dat(recorded))
+    config = {**UNMOVED, "image": "raw_%d.dat"}
+    output = run_steps(tmp_path, tmp_path / "out", **config, keep_bits=True)
+    assert types_of(output) == {
+        "neuroglancer/jpeg": ("uint8", 1),
+        "neuroglancer/raw": ("uint16", 2),
+        "chunk": ("uint16", 2),
+    }
+    voxels = channels_by_tensorstore(output / "chunk", 0)
+    for index, picture in enumerate(grey.values()):
+        inside = voxels[:, index, : picture.shape[0], : picture.shape[1]]
+        np.testing.assert_array_equal(inside, [picture, 65_535 - picture])
 
 
 def test_four_channels_show_their_colours_as_jpeg(coloured: Path, tmp_path: Path):

@@ -1,7 +1,8 @@
-"""A run that is given a bucket of slices, a project and a name, and makes its own buckets."""
+"""A run of a configuration of the older workflow, which makes buckets of its own; the slices lie in `raw`."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,22 @@ def test_a_run_without_an_output_makes_its_buckets(
     source = open_store(f"gs://{bucket}/raw")
     for path in sorted(small_sample.source.glob("img.*.png")):
         source.write(path.name, path.read_bytes())
-    (run_folder / "own.yaml").write_text(
-        f"source: gs://{bucket}/raw\nimage: img.%05d.png\nminz: {small_sample.minz}\n"
-        f"maxz: {small_sample.maxz}\nid: cell_7\nproject: test\nskip_align: true\nraw_pyramid: true\n"
-    )
-    done = fibstack("run", "own.yaml", "--jobs", 2)
+    older = {
+        "id": "cell_7",
+        "image": "img.%05d.png",
+        "source": bucket,
+        "project": "test",
+        "mail": "a@b.org",
+        "minz": small_sample.minz,
+        "maxz": str(small_sample.maxz),
+        "downsample_factor": 1,
+        "rawPyramid": "true",
+        "skip_align": True,
+        "clip-limit": "0.02",
+        "resolution": 8,
+    }
+    (run_folder / "older.json").write_text(json.dumps(older, indent="\t"))
+    done = fibstack("run", "older.json", "--jobs", 2)
     made = [f"{bucket}_{kind}_cell_7" for kind in ("ng", "chunk", "tmp")] + [f"{bucket}_process"]
     assert [line.rpartition("/")[2] for line in done.stderr.splitlines() if "Made the bucket" in line] == made
     keys = {name: {found.key for found in open_store(f"gs://{name}").list()} for name in made}

@@ -1,6 +1,7 @@
 """The command line: what it prints, and with which code it ends. Programs are fakes in the real pipeline."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,7 @@ def test_a_good_run(call, tmp_path, fake_programs):
         f"Volume: {volume}/neuroglancer/jpeg",
         "  2 of 2 blocks",
         "  SUCCEEDED",
+        f"Report: {volume}/process/report/index.html",
         f"Look at it: fibstack view {volume}",
     ]
     for step in [*STEPS[:4], "pyramid-3"]:
@@ -124,7 +126,7 @@ def test_bad_configuration_is_one_sentence_and_writes_nothing(call, tmp_path, wo
 
 
 def test_run_json_may_be_missing_or_odd(call, tmp_path, fake_programs):
-    from pipeline.cli import _report_lines
+    from pipeline.run_here import _report_lines
 
     assert _report_lines(str(tmp_path)) == []
     (tmp_path / "process").mkdir()
@@ -222,6 +224,92 @@ def test_interrupt_says_how_to_go_on(call, fake_programs, monkeypatch):
         raise local.RunInterruptedError(signal.SIGINT)
 
     monkeypatch.setattr(local, "run_pipeline", interrupted)
-    result = call(*RUN)
+    result = call(*RUN, "--from", "align", "--set", "id=a", "--set", "email=a b@c")
     assert result.exit_code == 130
-    assert "Give the same command again" in result.stderr
+    assert result.stderr.splitlines()[-1] == (
+        "Stopped. Go on with: fibstack run --source in --image img.%05d.png --minz 0 --maxz 5 --output out "
+        "--set id=a --set 'email=a b@c'"
+    )
+
+
+def test_commands_to_copy_work_where_the_program_is_not_on_the_path(
+    call, fake_programs, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(sys, "argv", [".venv/bin/fibstack", "run"])
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert call(*RUN).stdout.splitlines()[-1] == f"Look at it: .venv/bin/fibstack view {tmp_path}/out"
+    way_on = call(*RUN, "--until", "plan").stdout.splitlines()[-1]
+    assert way_on.startswith("Go on with: .venv/bin/fibstack run --source in")
+    monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/fibstack")
+    assert call(*RUN).stdout.splitlines()[-1] == f"Look at it: fibstack view {tmp_path}/out"
+
+
+@pytest.mark.parametrize("last", STEPS[:-1])
+def test_until_stops_before_the_next_step_and_says_so(call, fake_programs, tmp_path, last):
+    result = call(*RUN, "--until", last, "--log-dir", "logs")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [
+        f"Stopped after {last}, as --until asks. The volume is NOT complete.",
+        f"Go on with: fibstack {' '.join(map(str, RUN))} --log-dir logs",
+    ]
+    (folder,) = (tmp_path / "logs").iterdir()
+    ran = {path.name.partition("-")[0] for path in folder.iterdir() if path.is_dir()}
+    assert ran == set(STEPS[: STEPS.index(last) + 1])
+    assert not (tmp_path / "out").exists(), "the report was made"
+
+
+def test_a_failure_before_the_end_of_a_part_is_reported(call, fake_programs, monkeypatch, tmp_path):
+    monkeypatch.setenv("FAIL", "align")
+    monkeypatch.setenv("FAIL_CODE", "65")
+    result = call(*RUN, "--until", "compose")
+    assert result.exit_code == 65
+    assert json.loads((tmp_path / "out/process/run.json").read_text())["summary"][1] == "FAILED"
+
+
+def test_from_after_until_is_one_sentence(call, tmp_path):
+    result = call(*RUN, "--from", "tile", "--until", "align")
+    assert result.exit_code == 78
+    assert result.stderr == (
+        "error: --from must not name a later step than --until; got --from tile --until align. "
+        "Change one of them.\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_from_makes_the_records_of_later_steps_absent(call, fake_programs, tmp_path):
+    process = tmp_path / "out/process"
+    kept, *gone = [process / f"records/{unit}.json" for unit in ("align/0-3", "tile/0", "pyramid/0/1")]
+    for record in (kept, *gone):
+        record.parent.mkdir(parents=True)
+        record.write_text("a record")
+    (process / "plan.json").write_text("the plan")
+    result = call(*RUN, "--from", "tile")
+    assert result.exit_code == 0, result.output
+    assert "2 units of tile and later steps are done again." in result.stderr
+    assert kept.exists()
+    assert not any(record.exists() for record in gone)
+
+
+def test_a_plan_that_is_refused_costs_no_record(call, fake_programs, monkeypatch, tmp_path):
+    monkeypatch.setenv("FAIL", "plan")
+    monkeypatch.setenv("FAIL_CODE", "65")
+    record = tmp_path / "out/process/records/tile/0.json"
+    record.parent.mkdir(parents=True)
+    record.write_text("a record")
+    result = call(*RUN, "--from", "align")
+    assert result.exit_code == 65
+    assert record.exists()
+    assert result.stderr.splitlines()[-1].startswith("Go on with: fibstack run --source in")
+
+
+def test_resolve_and_run_have_the_same_runners(call, fake_programs, monkeypatch):
+    from pipeline import run_cli
+
+    used = []
+    monkeypatch.setattr(run_cli, "run_here", lambda *given: used.append(type(given[3]).__name__))
+    monkeypatch.setattr(run_cli, "_containers", lambda *_: 0)
+    monkeypatch.setattr(run_cli, "resolved_config", lambda *_: None)
+    call(*RUN, "--runner", "docker")
+    call("resolve", "out", "--runner", "docker")
+    call("resolve", "out", "--until", "compose")
+    assert used == ["int", "int", "Processes"]

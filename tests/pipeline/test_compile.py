@@ -1,5 +1,6 @@
 """What is compiled: the golden manifest, the parameters, the settings."""
 
+import json
 import types
 import typing
 from pathlib import Path
@@ -58,9 +59,20 @@ def test_parameter_types_are_those_of_the_configuration(ir):
 
 def test_plan_documents_each_key_as_the_configuration_does(ir):
     described = ir["components"]["comp-plan"]["inputDefinitions"]["parameters"]
-    assert described.keys() - {"fan"} == RunConfig.model_fields.keys()
+    assert described.keys() - {"fan", "pods"} == RunConfig.model_fields.keys()
     for name in RunConfig.model_fields.keys() - {"resolution"}:  # where a pipeline takes no single number
         assert described[name]["description"] == RunConfig.model_fields[name].description
+
+
+def test_plan_and_report_are_told_of_the_pods():
+    settings = Settings(tag="1.2", digests={"tile": f"sha256:{'0a' * 32}"})
+    root = next(yaml.safe_load_all(compile_kfp(settings)))
+    tasks = {**root["root"]["dag"]["tasks"], **root["components"]["comp-exit-handler-1"]["dag"]["tasks"]}
+    for step in ("plan", "report"):
+        told = tasks[step]["inputs"]["parameters"]["pods"]["runtimeValue"]["constant"]
+        assert {name: pod["image"] for name, pod in json.loads(told).items()} == {
+            name: settings.image(name) for name in STEPS
+        }
 
 
 def test_steps_in_order():

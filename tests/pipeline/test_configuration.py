@@ -36,6 +36,32 @@ def test_keys_of_the_older_workflow(tmp_path):
     assert config.resolution == (4.0, 4.0, 4.0)
 
 
+OLDER_JSON = """\ufeff{
+\t"id": "slice2",
+\t"image": "iso.%05d.png",
+\t"minz": "3493",
+\t"maxz": 3494,
+\t"source": "em",
+\t"project": "lab",
+\t"mail": ["a@b.org", "c@d.org"],
+\t"downsample_factor": "4",
+\t"clip-limit": "0.01",
+\t"skip_align": "true",
+\t"resolution": "4",
+\t"rawPyramid": false
+}
+"""
+
+
+def test_json_with_tabs_and_texts_for_numbers(tmp_path):
+    config = config_of(tmp_path, OLDER_JSON)
+    assert (config.source, config.output) == ("gs://em", "gs://em_*_slice2")
+    assert (config.minz, config.maxz, config.resolution) == (3493, 3494, (4.0, 4.0, 4.0))
+    assert (config.downsample_factor, config.clip_limit) == (4.0, 0.01)
+    assert (config.skip_align, config.raw_pyramid) == (True, False)
+    assert config.email == "a@b.org, c@d.org"
+
+
 def test_flags_win_over_set_and_set_over_the_file(tmp_path):
     config = config_of(tmp_path, OLDER, {"minz": 5}, ["minz=4", "clip_limit=0.5", "rawPyramid=false"])
     assert (config.minz, config.clip_limit, config.raw_pyramid) == (5, 0.5, False)
@@ -57,6 +83,14 @@ def test_relative_folders_become_absolute(tmp_path, monkeypatch):
     config = read_config(None, FLAGS | {"source": "in", "output": "gs://b/o"}, [])
     assert config.source == str(tmp_path / "in")
     assert config.output == "gs://b/o"
+
+
+def test_one_folder_has_one_name(tmp_path, monkeypatch):
+    (tmp_path / "slices").mkdir()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for source in ("../slices", "./../slices/", f"{tmp_path}/here/../slices", str(tmp_path / "slices")):
+        assert read_config(None, FLAGS | {"source": source}, []).source == str(tmp_path / "slices"), source
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,21 @@ def test_after_a_failure_running_tasks_finish_and_queued_ones_do_not_start(tmp_p
     assert status_in(tmp_path / "out")["state"] == "FAILED"
 
 
+@dsl.pipeline(name="three")
+def three(folder: str):
+    with dsl.ExitHandler(uncached(remember(folder=folder))):
+        listed = uncached(items(n=2))
+        slow = uncached(note(folder=folder, name="slow", text="x", seconds=0.3))
+        with dsl.ParallelFor(listed.outputs["out"]) as item:
+            uncached(say(text=item)).after(slow)
+
+
+def test_iterations_are_expected_as_soon_as_they_are_listed(tmp_path):
+    _, memory = run(three, tmp_path, folder=str(tmp_path / "out"))
+    assert ("say", 2) in memory.expected
+    assert memory.events.index(("expect", "say")) < memory.events.index(("end", "note"))
+
+
 def test_missing_output_is_the_steps_failure(tmp_path):
     @dsl.container_component
     def forgetful(out: dsl.OutputPath(list)):

@@ -80,11 +80,13 @@ class Memory:
         self.failures: list[Failure] = []
         self.retries: list[tuple[str, float]] = []
         self.done: list[tuple[str, str]] = []
+        self.events: list[tuple[str, str]] = []
         self.n_running = 0
         self.most_running = 0
 
     def expect(self, step: str, n_tasks: int) -> None:
         self.expected.append((step, n_tasks))
+        self.events.append(("expect", step))
 
     def started(self, step: str, item: str) -> None:
         self.n_running += 1
@@ -93,12 +95,16 @@ class Memory:
     def ended(self, step: str, item: str, ended: Ended) -> None:
         self.n_running -= 1
         self.done.append((step, item))
+        self.events.append(("end", step))
 
     def retrying(self, failure: Failure, pause_s: float) -> None:
         self.retries.append((failure.step, pause_s))
 
     def failed(self, failure: Failure) -> None:
         self.failures.append(failure)
+
+    def stopping(self) -> None:
+        pass
 
 
 def compiled(pipeline) -> Pipeline:

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -94,10 +95,11 @@ def running_proxy(gcs_emulator, tmp_path_factory):
 
 
 @pytest.fixture
-def proxy(running_proxy):
-    """The proxy without any rules."""
+def proxy(running_proxy, tmp_path):
+    """The proxy without any rules; the log of the test's last requests stays in its folder."""
     running_proxy.set_rules()
-    return running_proxy
+    yield running_proxy
+    shutil.copy(running_proxy.log_file, tmp_path / "requests.jsonl")
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,14 @@ class Clean:
 
     place: Place
     state: dict[str, str]
-    n_programs: int
+
+    def check(self, state: dict[str, str], folder: Path) -> None:
+        """Compare what another run has left there; what differs is kept in a folder, beside what was said."""
+        differing = [uri for uri in sorted(state | self.state) if state.get(uri) != self.state.get(uri)]
+        for uri in filter(state.get, differing):
+            parent, _, name = uri.rpartition("/")
+            (folder / uri.replace("/", "_")).write_bytes(open_store(parent).read(name))
+        assert differing == [], f"these differ from the clean run's; see {folder}"
 
 
 @pytest.fixture(scope="session")
@@ -175,7 +184,7 @@ def new_bucket(name: str = "") -> str:
 
 @pytest.fixture(scope="session")
 def clean_gs(running_proxy, tmp_path_factory):
-    bucket = new_bucket()
+    bucket = new_bucket("run-among-faults")  # its name is part of what decides which request meets a fault
     place = Place(f"gs://{bucket}/source", f"gs://{bucket}/output", running_proxy.environment())
     running_proxy.set_rules()
     return _clean_run(place, tmp_path_factory.mktemp("gs") / "driver")
@@ -186,4 +195,4 @@ def _clean_run(place: Place, folder: Path) -> Clean:
     driver = place.driver(folder)
     state = place.run(driver)
     assert not driver.failed
-    return Clean(place, state, len(driver.ran))
+    return Clean(place, state)

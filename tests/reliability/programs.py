@@ -27,10 +27,12 @@ VOXEL_CHUNK = 32
 LEVELS_PER_PASS = 2
 """A stack of 8 slices of 96 x 96 px: 4 chunks, 2 slabs, 4 blocks, and 1 of the second pass."""
 
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
     [f"components.{step}.main" for step in STEPS]
     + ["components.shared.gcs", "matplotlib.figure", "matplotlib.backends.backend_svg", "PIL.PngImagePlugin"]
+    + [f"pipeline.{name}" for name in ("cli", "run_cli", "compile", "local", "prediction", "progress")]
+    + ["components.plan.estimate", "rich.live"]
 )
 
 
@@ -98,7 +100,7 @@ def start(
     run: Callable[[Call], None] = run_program,
 ) -> Any:
     """Start a program; returns its process. `run` is what the process does with the call."""
-    process = _FORKS.Process(target=_prepare_and_run, args=(run, call, environment, log, hurry))
+    process = FORKS.Process(target=_prepare_and_run, args=(run, call, environment, log, hurry))
     process.start()
     return process
 
@@ -142,8 +144,8 @@ def shorten_pauses() -> None:
 class Driver:
     """Runs the pipeline as its scheduler does: the units of a step side by side, what fails again.
 
-    `environment_of` tells the variables of a step's programs. Each program is killed a random time after its
-    start, and so is what is started anew, up to `kills_each` times, unless it ends before.
+    `environment_of` tells the variables of a step's programs. Each program is killed `kills_each` times, a
+    random time after its start; where it ends before, those that follow are killed more often.
     """
 
     folder: Path
@@ -162,6 +164,7 @@ class Driver:
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._random = random.Random(self.seed)
+        self._kills_left = 0
 
     @property
     def log(self) -> str:
@@ -182,9 +185,18 @@ class Driver:
         self.step([Call("report", {"output": output, "status": "Succeeded"})])
 
     def step(self, calls: Sequence[Call]) -> None:
-        """Run programs until each has ended well."""
-        waiting = [(call, 1) for call in calls]
+        """Run programs until each has ended well; when it ends otherwise, none is left."""
         running: dict[int, tuple[Call, int, Any, float]] = {}
+        try:
+            self._run_all([(call, 1) for call in calls], running)
+        finally:
+            for *_, process, _ in running.values():
+                process.kill()
+                process.join()
+
+    def _run_all(
+        self, waiting: list[tuple[Call, int]], running: dict[int, tuple[Call, int, Any, float]]
+    ) -> None:
         while waiting or running:
             while waiting and len(running) < self.n_at_once:
                 call, tries = waiting.pop(0)
@@ -202,13 +214,18 @@ class Driver:
                 if not process.is_alive():
                     del running[sentinel]
                     self._note(call, process.exitcode)
+                    if kill_at < math.inf and process.exitcode >= 0:
+                        self._kills_left += 1
                     if process.exitcode != 0:
                         waiting.append((call, tries + 1))
 
     def _when_to_kill(self, tries: int) -> float:
-        """Programs live for 0.05 to 0.5 s, longer among faults; each is killed at most `kills_each` times."""
-        if tries > self.kills_each:
+        """Programs live for 0.05 to 0.5 s, longer among faults."""
+        if tries == 1:
+            self._kills_left += self.kills_each
+        if self._kills_left == 0:
             return math.inf
+        self._kills_left -= 1
         return time.monotonic() + 0.02 * 30 ** self._random.random()
 
     def _note(self, call: Call, exit_code: int) -> None:

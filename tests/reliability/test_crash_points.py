@@ -1,4 +1,7 @@
-"""A unit is ended at every point where it changes storage: nothing partial is visible, a rerun mends it."""
+"""A unit is ended at every point where it changes storage: nothing partial is visible, a rerun mends it.
+
+And several workers do one at once, as after a pod that was thought dead.
+"""
 
 import json
 import time
@@ -8,7 +11,7 @@ import tiny_stack
 from conftest import Place, new_bucket
 from crash_points import exploration
 from extent import FULL
-from programs import LEVELS_PER_PASS, Call
+from programs import LEVELS_PER_PASS, Call, start
 
 from components.shared.storage import open_store
 
@@ -18,6 +21,7 @@ UNITS = {
     "tile": ("records/tile/1.json", {"slabs": "1-1"}),
     "pyramid": (f"records/pyramid/{LEVELS_PER_PASS}/0.json", {"level": LEVELS_PER_PASS, "blocks": "0-0"}),
 }
+N_WORKERS = 3
 if FULL:
     UNITS["pyramid, level 0"] = ("records/pyramid/0/3.json", {"level": 0, "blocks": "3-3"})
 
@@ -81,6 +85,27 @@ def test_every_crash_point_of_a_unit_is_safe(request, kind, unit, tmp_path, figu
         f"{kind}://, crash points of a unit of {unit}",
         f"{n_points}: 0 partial objects, 0 wrong end states; {time.monotonic() - started:.1f} s",
     )
+
+
+@pytest.mark.parametrize("unit", [unit for unit in UNITS if FULL or unit != "align"])  # it takes seconds
+@pytest.mark.parametrize("kind", ["file", "gs"])
+def test_workers_at_the_same_unit_leave_what_one_leaves(request, kind, unit, tmp_path):
+    """The tiles' metadata, which the units share, is gone as well: all find none."""
+    place, state = request.getfixturevalue(f"finished_{kind}")
+    record_key, flags = UNITS[unit]
+    call = Call(unit.split(",")[0], {"process_uri": f"{place.output}/process", **flags})
+    store = open_store(place.output)
+    record = f"process/{record_key}"
+    for key in [record, *keys_of_outputs(store, record), "tmp/aligned/zarr.json"]:
+        if call.step == "tile" or not key.endswith("zarr.json"):
+            store.delete(key)
+
+    workers = [start(call, place.environment, tmp_path / f"{n}.txt") for n in range(N_WORKERS)]
+    for worker in workers:
+        worker.join()
+
+    assert [worker.exitcode for worker in workers] == [0] * N_WORKERS
+    assert place.state() == state
 
 
 def keys_of_outputs(store, record):

@@ -18,7 +18,7 @@ def test_a_flipped_byte_never_reaches_an_output(clean_gs, proxy, tmp_path, figur
     n_reads = sum(entry["operation"] == "get" for entry in proxy.log())
     n_flipped = proxy.faults()["flipped"]
     assert n_flipped >= 10
-    assert state == clean_gs.state
+    clean_gs.check(state, tmp_path)
     figure(
         f"gs://, seed {seed}: bodies of reads with a flipped byte",
         f"{n_flipped} of {n_reads}; 0 wrong outputs; {len(driver.failed)} programs started again",

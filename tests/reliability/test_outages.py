@@ -1,15 +1,16 @@
 """What passes is waited for, what hangs is given up and asked for again, what is refused fails at once."""
 
+import random
 import time
 from collections import Counter
 from functools import partial
 
 import pytest
 import tiny_stack
-from extent import FULL
+from extent import FULL, SEEDS
 from programs import RECORDS_OF_UNITS, Call, call_of_unit, start
 
-from components.shared.storage import open_store
+from components.shared.storage import checksum, open_store
 
 LOW_SPEED_S = 30 if FULL else 4
 """The product's limit below which a body counts as stalled; shorter in the usual run of the tests."""
@@ -75,6 +76,22 @@ def test_an_answer_that_never_comes_is_asked_for_again(proxy, stored, tmp_path, 
     figure(
         f"two answers that never come, with a timeout of {TIMEOUT_S} s: recovered after", f"{took_s:.0f} s"
     )
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_large_object_is_whole_whatever_its_parts_meet(proxy, stored, monkeypatch, seed):
+    """No answer of a part is lost here: storage would go on after that, but the emulator forgets it all."""
+    from components.shared import gcs
+
+    for name, value in proxy.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(gcs, "RETRY", gcs.RETRY.with_delay(initial=0.025, maximum=1.5, multiplier=2))
+    data = random.Random(seed).randbytes(37 << 20)
+    proxy.set_rules(seed=seed, share=1.0, kinds=["408", "429", "500", "503", "reset"])
+    open_store(stored).write(f"large-{seed}", data)
+    assert proxy.faults().total() >= 4
+    proxy.set_rules()
+    assert open_store(stored).stat(f"large-{seed}").crc32c == checksum(data)
 
 
 def test_an_outage_is_ridden_out(clean_gs, proxy, tmp_path, figure):

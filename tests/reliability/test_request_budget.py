@@ -58,6 +58,18 @@ def test_every_object_of_a_run_is_written_once(logs):
     assert {key: n for key, n in written.items() if n > 1} == {}
 
 
+def test_the_plan_knows_every_slice_from_one_listing(clean_gs, logs):
+    """Size and checksum of all: whoever reads a slice later can tell whether it is still the same."""
+    source = open_store(clean_gs.place.source)
+    plan = read_document(open_store(f"{clean_gs.place.output}/process"), PLAN_KEY, Plan)
+    found = {(s.key, s.size_bytes, s.crc32c) for s in plan.slices}
+    assert found == {(s.key, s.size_bytes, s.crc32c) for s in source.list()}
+    assert len(found) == tiny_stack.N_SLICES
+    of_slices = [e["operation"] for e in logs[0] if e["who"] == "plan" and e["key"].startswith("source/")]
+    # Whether there is a source; the listing; the headers, of which each is read in part.
+    assert Counter(of_slices) == {"list": 2, "get": tiny_stack.N_SLICES}
+
+
 def test_a_second_run_reads_no_data(logs, figure):
     second = logs[1]
     assert {e["who"] for e in second} == {"plan", "compose", "report"}  # no unit is done again

@@ -201,6 +201,19 @@ def test_archive_adds_a_rule_once_and_keeps_others(cloud: type[FakeBuckets]) -> 
     assert call("archive", "/data").exit_code == 78
 
 
+def test_costs_of_nothing_are_not_told_as_zero_dollars(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert f"{tmp_path / 'empty'}: no objects" in call("costs", tmp_path / "empty").output
+    result = call("costs", tmp_path / "nothing")
+    assert (result.exit_code, "must be a folder or gs:// URI that exists" in result.output) == (65, True)
+
+
+@pytest.mark.parametrize("command", ["cors", "archive"])
+def test_what_buckets_alone_have_needs_a_bucket(command: str, tmp_path: Path) -> None:
+    result = call(command, tmp_path)
+    assert (result.exit_code, "the target must be a gs:// URI" in result.output) == (78, True)
+
+
 def test_cors_lets_pages_read_and_gives_no_rights(cloud: type[FakeBuckets]) -> None:
     assert call("cors", "gs://em-raw_*_run1", "--origin", "https://ng.org").exit_code == 0
     (rule,) = cloud.buckets["em-raw_ng_run1"]["cors"]

@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given
@@ -172,6 +173,26 @@ def test_a_missing_image_is_told() -> None:
     assert numbering.jumps == (("s098_x.tif", "s101_x.tif"),)
     assert find_jumps(["s0.png", "s10.png", "s20.png", "s40.png"]) == [("s20.png", "s40.png")]
     assert find_jumps(["a.png", "b.png", "c9.png"]) == []
+
+
+def test_a_jump_is_seen_where_two_numbers_grow_and_none_in_the_time_of_day() -> None:
+    heights = [f"Slice_{n:04d} - {n / 100:.2f}um.tif" for n in range(95, 120) if n != 102]
+    assert find_jumps(heights) == [("Slice_0101 - 1.01um.tif", "Slice_0103 - 1.03um.tif")]
+    seconds = np.cumsum(np.random.default_rng(1).integers(44, 48, 500))
+    times = [f"Merlin-6281_21-11-26_{s // 3600:02d}{s // 60 % 60:02d}{s % 60:02d}_0-0-0.dat" for s in seconds]
+    assert find_jumps(times) == []
+
+
+def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
+    result = call(tmp_path / "nothing", tmp_path / "new")
+    assert result.exit_code == 65
+    assert f"must be a folder or bucket that exists; got {tmp_path / 'nothing'}." in result.output
+
+
+def test_what_macos_leaves_beside_files_is_no_image() -> None:
+    numbering = number_images(["1.png", "._1.png", "a/2.png", "a/._2.png"], "img.%d", 0, "raw")
+    assert list(numbering.new_names) == ["1.png", "a/2.png"]
+    assert numbering.left_alone == ("._1.png", "a/._2.png")
 
 
 @given(st.sets(st.from_regex(r"[a-c]{0,2}[0-9]{1,3}_?[0-9]{0,2}", fullmatch=True), min_size=1))

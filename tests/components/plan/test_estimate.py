@@ -27,6 +27,7 @@ from components.shared.reading import read_document
 from components.shared.storage import open_store
 from components.shared.volume import volume_of
 from components.tile.main import main as tile
+from pipeline.settings import Settings
 
 FIRST, LAST = 8, 18
 MACHINES = {
@@ -92,7 +93,7 @@ def run_in_bucket(emulator: Emulator, folder: Path) -> Run:
     given |= {"minz": str(FIRST), "maxz": str(LAST)}
     flags = [text for key, value in given.items() for text in (f"--{key}", value)]
     at = ["--process-uri", process]
-    step("plan", plan, [flags], "process_uri", "chunks")
+    step("plan", plan, [[*flags, "--pods", Settings().pods]], "process_uri", "chunks")
     step("align", align, [[*at, "--chunk", chunk] for chunk in items["chunks"]])
     step("compose", compose, [at], "slabs", *PASSES.values())
     step("tile", tile, [[*at, "--slabs", slabs] for slabs in items["slabs"]])

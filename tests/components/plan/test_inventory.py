@@ -56,6 +56,11 @@ def test_present_and_missing_make_up_the_range(present: set[int]) -> None:
             missing_slices(present, minz, maxz, allow_gaps=False, uri="s")
 
 
+def test_numbers_that_count_no_slices_are_to_be_made_anew() -> None:
+    with pytest.raises(UserError, match=r"Number the slices anew with 'fibstack data renumber', change minz"):
+        missing_slices({0, 10, 20, 30}, 0, 30, allow_gaps=False, uri="s")
+
+
 @given(st.integers(1, 100_000), st.integers(1, 1000))
 def test_chunks_never_exceed_the_fan(n_slices: int, fan: int) -> None:
     assert len(spans(0, n_slices - 1, chunk_length(n_slices, fan))) <= fan

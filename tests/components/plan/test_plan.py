@@ -90,6 +90,17 @@ def test_a_sound_stack_is_planned(source: Path, tmp_path: Path) -> None:
     assert set(files_below(tmp_path / "out")) == {"process/plan.json"}
 
 
+def test_slices_may_lie_in_the_folder_raw_as_in_the_older_workflow(source: Path, tmp_path: Path) -> None:
+    bucket = tmp_path / "bucket"
+    bucket.mkdir()
+    source.rename(bucket / "raw")
+    assert run(bucket).exit_code == 0
+    plan = plan_of(tmp_path)
+    assert (plan.config.image, plan.slices[0].key) == ("raw/img.%05d.png", "raw/img.00008.png")
+    said = refusal(run(bucket, image="slice.%d.png", output=tmp_path / "other"), 65)
+    assert "must hold slices 'slice.%d.png'" in said
+
+
 def test_every_field_of_the_configuration_has_a_flag() -> None:
     flags = {option for parameter in main.params for option in parameter.opts}
     assert {f"--{name.replace('_', '-')}" for name in RunConfig.model_fields} < flags
@@ -171,10 +182,6 @@ def test_downsample_factor_decides_the_scale(source: Path, tmp_path: Path) -> No
 def test_16_bit_is_planned(tmp_path: Path) -> None:
     for z in range(3):
         write_slice(tmp_path / "raw" / f"{z}.tif", dtype="uint16")
-    # cv2 writes LZW, which is refused; these are written without compression.
-    for z in range(3):
-        image = cv2.imread(str(tmp_path / "raw" / f"{z}.tif"), cv2.IMREAD_UNCHANGED)
-        cv2.imwrite(str(tmp_path / "raw" / f"{z}.tif"), image, [cv2.IMWRITE_TIFF_COMPRESSION, 1])
     assert run(tmp_path / "raw", image="%d.tif", minz=0, maxz=2).exit_code == 0
     assert plan_of(tmp_path).pixel_type == "uint16"
 
@@ -247,7 +254,7 @@ def test_a_bad_configuration_is_refused_before_anything_is_written(
     ("spoil", "sentence"),
     [
         (rgb, "every slice must have the same channels; got 1 (img.00008.png) and 3 (img.00012.png)"),
-        (web_page, "must be a PNG, TIFF or JPEG file"),
+        (web_page, "must be a PNG, TIFF, JPEG or Janelia .dat file"),
         (deep, "got uint16 (img.00012.png) and uint8 (img.00008.png)"),
     ],
 )

@@ -170,7 +170,7 @@ def test_a_link_shows_the_middle_of_the_volume(bucket: str):
 def test_a_link_never_names_a_bucket_that_is_not_shared(bucket: str):
     output = f"gs://{bucket}/run"
     published(output)
-    state = parse_url(link.link_to(output)).to_json()
+    state = parse_url(link.link_to(output)[0]).to_json()
     assert [layer["name"] for layer in state["layers"]] == ["jpeg"]
 
 

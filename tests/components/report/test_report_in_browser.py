@@ -124,7 +124,7 @@ def long_page() -> str:
     plan = make_plan("out", N_SLICES)
     line = Line(axis="x", across_px=0, length_px=5120, scale=0.1)
     section = Section(line, noise(MAX_ROWS, 512), np.ones((MAX_ROWS, 512), bool))
-    sections = [SectionPair(f"section {n}", section, section) for n in range(4)]
+    sections = [SectionPair(f"section {n}", N_SLICES, section, section) for n in range(4)]
     worst = WorstSlice(z=9, ncc_previous=0.1, ncc_next=0.2, usual_ncc=0.9)
     frame = Frame(9, "", noise(SIDE_PX, SIDE_PX), np.ones((SIDE_PX, SIDE_PX), bool))
     strips = [Strip(worst, (frame, frame, frame))] * N_STRIPS

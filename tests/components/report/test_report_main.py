@@ -133,7 +133,7 @@ def test_the_page_is_self_contained_and_shows_the_run(run, drawn):
         "The volume is complete",
         "img.00007.png",
         "replaced by 6",
-        "few_inliers",
+        "few inliers",
         "fibstack run --source",
     ):
         assert part in text
@@ -348,7 +348,7 @@ def test_a_failed_run_tells_what_is_known(tmp_path, n_documents):
     assert not (output / "neuroglancer/jpeg/info").exists()
     text = read_page(output)
     assert "The run failed: tile: a slice &lt;b&gt; cannot be read." in text
-    assert ("few_inliers" in text) == (n_documents >= 1)
+    assert ("few inliers" in text) == (n_documents >= 1)
     assert ("1 of 3 chunks" in text) == (n_documents == 1)
     assert ("data:image/webp" in text) == (n_documents >= 3)
     assert ("<svg" in text) == (n_documents >= 3)

@@ -40,7 +40,7 @@ def test_a_tilted_plane_becomes_straight():
     matrices = [translation(30 - shift, 0) for shift in shift_px]
     transforms = make_transforms(plan, matrices, (SIDE + 60, SIDE, n))
     thumbnails = [(z, ramp(100 + shift)) for z, shift in enumerate(shift_px)]
-    xz, _ = make_sections(plan, transforms, [], thumbnails)
+    xz, _ = make_sections(plan, transforms, [], lambda _: thumbnails)
     inside = slice(30, 100)
     before = [crossing_px(row, np.ones(1)) for row in xz.before.values]
     np.testing.assert_allclose(before, [100 + shift for shift in shift_px], atol=0.5)
@@ -76,7 +76,7 @@ def test_a_replaced_slice_shows_its_neighbour_where_the_neighbour_lies():
     plan = make_plan("out", 3, (SIDE, SIDE), SCALE, missing=(1,))
     matrices = [translation(20, 0), translation(-90, 0), np.eye(3)]
     transforms = make_transforms(plan, matrices, (SIDE, SIDE, 3), replaced={1: 0})
-    xz, _ = make_sections(plan, transforms, [], [(2, ramp(60)), (0, ramp(100))])
+    xz, _ = make_sections(plan, transforms, [], lambda _: [(2, ramp(60)), (0, ramp(100))])
     np.testing.assert_array_equal(xz.after.values[1], xz.after.values[0])
     assert not (xz.after.values[1] == xz.after.values[2]).all()
     assert xz.before.known.any(axis=1).tolist() == [True, False, True]
@@ -88,9 +88,10 @@ def test_a_long_stack_is_thinned_out_and_shown_closer_at_its_worst_slice():
     transforms = make_transforms(plan, [np.eye(3)] * n, (8, 8, n))
     rows = [SliceRow(z=z, ncc_after=0.5 if z == 1500 else 0.9) for z in range(n)]
     thumbnails = ((z, np.full((4, 4), z % 251, np.uint8)) for z in range(n))
-    xz, _, closer, _ = make_sections(plan, transforms, rows, thumbnails)
+    xz, _, closer, _ = make_sections(plan, transforms, rows, lambda _: thumbnails)
     np.testing.assert_array_equal(xz.after.values[:, 0], np.arange(0, n, 3) % 251)
     assert closer.title == "XZ section, z 1436 to 1563"
+    assert (xz.n_slices, closer.n_slices) == (n - 2, 128)  # every third slice
     np.testing.assert_array_equal(closer.before.values[:, 2], np.arange(1436, 1564) % 251)
 
 

@@ -269,6 +269,17 @@ def test_what_is_no_run_is_one_sentence(tmp_path):
     assert "process/plan.json" in result.stderr
 
 
+def test_a_run_that_has_not_ended_is_one_sentence(tmp_path):
+    (tmp_path / "process").mkdir()
+    (tmp_path / "process/plan.json").write_text("{}")
+    result = CliRunner().invoke(main, ["verify", str(tmp_path)])
+    assert result.exit_code == 65
+    assert result.stderr == (
+        f"error: verify must be given the output of a finished run; got no process/transforms.json in "
+        f"{tmp_path}. Check the path, or let the run end.\n"
+    )
+
+
 def test_a_moved_run_is_refused(run, tmp_path):
     shutil.copytree(run.output, tmp_path / "moved")
     result = CliRunner().invoke(main, ["verify", str(tmp_path / "moved")])

@@ -7,10 +7,14 @@ import urllib.request
 import pytest
 from click.testing import CliRunner
 from finished_run import make_plan, make_transforms, np
+from test_report_check import preview_of
 
 from components.report import view
+from components.report.first_view import first_view
 from components.report.published import find_volumes
+from components.report.shifts import Shift, largest_shifts
 from components.report.viewer import LayerSource, notes_of, viewer_state
+from components.shared.geometry import rotation_about, translation
 from components.shared.precomputed import info
 from components.shared.storage import open_store
 from components.shared.volume import volume_of
@@ -140,6 +144,76 @@ def test_steps_and_decisions_are_noted_too(changes, text):
     assert (note.text, note.z_range) == (text, (75.0, 75.5))
 
 
+def moved(shifts_px, n_slices=200, **changes):
+    """Transforms where the slices from each z on lie so far along x."""
+    matrices = [translation(sum(px for at, px in shifts_px.items() if at <= z), 0) for z in range(n_slices)]
+    transforms = make_transforms(make_plan("out", n_slices), matrices, SIZE_XYZ)
+    slices = [s.model_copy(update=changes.get(f"z{s.z}", {})) for s in transforms.slices]
+    return transforms.model_copy(update={"slices": tuple(slices)})
+
+
+def test_the_largest_shifts_are_noted_with_how_far():
+    scale = {"size": [1100, 70, 200], "voxel_offset": [0, 0, 0], "resolution": [8, 8, 16]}
+    notes = notes_of(moved({30: 14.2, 90: -3.0, 120: 0.4}), scale)
+    assert [(n.layer, n.slice_z, n.text) for n in notes] == [
+        ("largest shifts", 30, "slice 30: shift 14.2 px against 29"),
+        ("largest shifts", 90, "slice 90: shift 3.0 px against 89"),
+    ]
+
+
+def test_a_shift_over_a_slice_that_is_not_shown_is_not_lost():
+    """Where the bad slice lies is not known: what counts is how the slice after it lies to the one before."""
+    shifted = moved({30: 500.0, 31: -493.0}, z30={"action": "replace", "replaced_from": 29})
+    assert largest_shifts(shifted) == [Shift(31, 29, pytest.approx(7))]
+
+
+def test_only_the_twenty_largest_shifts_are_noted():
+    shifts = largest_shifts(moved({z: 1.0 + z for z in range(1, 31)}))
+    assert [shift.z for shift in shifts] == list(range(11, 31))
+    assert [shift.px for shift in shifts] == pytest.approx([12.0 + n for n in range(20)])
+
+
+def test_a_rotation_shifts_nothing_in_the_middle():
+    about_middle = rotation_about(((SIZE_XYZ[0] - 1) / 2, (SIZE_XYZ[1] - 1) / 2), 0.2)
+    transforms = make_transforms(make_plan("out", 2), [np.eye(3), about_middle], SIZE_XYZ)
+    assert largest_shifts(transforms) == []
+    assert largest_shifts(make_transforms(make_plan("out", 1), [np.eye(3)], SIZE_XYZ)) == []
+
+
+def test_each_kind_of_note_has_a_layer_of_its_own_colour():
+    scale = {"size": [1100, 70, 200], "voxel_offset": [0, 0, 0], "resolution": [8, 8, 16]}
+    transforms = moved({30: 14.2}, z30={"verdict": "step"}, z50={"verdict": "blank", "action": "blank"})
+    layers = viewer_state(scale, [], notes_of(transforms, scale)).to_json()["layers"]
+    found = {layer["name"]: [note["id"] for note in layer["annotations"]] for layer in layers}
+    assert found == {
+        "bad and replaced slices": ["slice-50"],
+        "steps": ["slice-30"],
+        "largest shifts": ["slice-30"],
+    }
+    assert len({layer["annotationColor"] for layer in layers}) == 3
+    (point,) = layers[-1]["annotations"]  # boxes around many slices would hide a thin stack
+    assert (point["type"], point["point"]) == ("point", [550, 35, 30.5])
+
+
+def test_the_first_view_is_the_worst_slice_and_may_leave_out_notes(output):
+    blanks = {f"z{z}": {"verdict": "blank", "action": "blank"} for z in range(10, 70)}
+    transforms = moved({150: 9.0}, **blanks)
+    store = open_store(str(output))
+    store.write("process/transforms.json", transforms.to_json())
+    store.write("process/preview.json", preview_of(n=200).to_json())
+    volumes = find_volumes(str(output))
+    addresses = {volume.name: "http://here" for volume in volumes}
+    for most, n_marked in ((None, 60), (50, 50)):
+        state, n_left_out = first_view(str(output), addresses, volumes, most)
+        assert state.position[2] == preview_of().worst[0].z + 0.5
+        *_, bad, shifts = state.to_json()["layers"]
+        assert (len(bad["annotations"]), len(shifts["annotations"]), n_left_out) == (
+            n_marked,
+            1,
+            60 - n_marked,
+        )
+
+
 def test_a_good_volume_has_no_notes(output):
     good = make_transforms(make_plan(output, 200), [np.eye(3)] * 200, SIZE_XYZ)
     assert notes_of(good, {"size": [1100, 70, 200], "voxel_offset": [0, 0, 0]}) == []
@@ -165,7 +239,7 @@ def test_the_viewer_shows_the_notes_of_a_run(output):
     blank = noted(make_plan(output, 200), verdict="blank", action="blank")
     open_store(str(output)).write("process/transforms.json", blank.to_json())
     layers = view.serve(str(output), find_volumes(str(output))).state.to_json()["layers"]
-    assert [layer["name"] for layer in layers] == ["jpeg", "chunk", "slices that stand out"]
+    assert [layer["name"] for layer in layers] == ["jpeg", "chunk", "bad and replaced slices"]
 
 
 def test_channels_are_shown_in_colours_and_16_bit_in_the_range_of_the_slices(tmp_path):

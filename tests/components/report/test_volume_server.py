@@ -8,7 +8,7 @@ from finished_run import finished_run, join_uri, open_store, write_plan
 from test_view import SIZE_XYZ, info, json, make_plan, make_transforms, np, volume_of
 
 from components.report import view
-from components.report.published import find_volumes
+from components.report.published import find_volumes, read_transforms
 from components.report.volume_server import serve_stores
 from components.shared.storage import Store
 
@@ -82,8 +82,8 @@ def test_it_opens_at_the_worst_slice(tmp_path):
 
     plan, _, process = finished_run(tmp_path)
     write_plan(process, plan)
-    for written in volume_of(plan, view.read_transforms(plan.config.output)).outputs:
-        volume = volume_of(plan, view.read_transforms(plan.config.output))
+    for written in volume_of(plan, read_transforms(plan.config.output)).outputs:
+        volume = volume_of(plan, read_transforms(plan.config.output))
         open_store(written.uri).write("info", json.dumps(info(volume, written)).encode())
     preview = preview_of()
     open_store(join_uri(plan.config.output, "process")).write("preview.json", preview.to_json())

@@ -92,6 +92,8 @@ def config_of(run_id: str = "run1", **values: object) -> RunConfig:
 def test_the_buckets_of_a_run_are_private_and_labelled(cloud: type[Buckets]) -> None:
     made = create_buckets(config_of())
     assert made == ["em_ng_run1", "em_chunk_run1", "em_tmp_run1", "em_process"]
+    # Each is made as it stays: there is no moment in which it is open, and no right to change it is needed.
+    assert [method for method, _ in cloud.requests] == ["GET"] + 4 * ["POST"]
     for name in made:
         bucket = cloud.buckets[name]
         assert bucket["project"] == ["p"]
@@ -132,6 +134,8 @@ def test_the_temporary_bucket_goes_with_what_is_left_in_it(cloud: type[Buckets])
     assert cloud.objects == set()
     assert sorted(cloud.buckets) == ["em", "em_chunk_run1", "em_ng_run1", "em_process"]
     assert not remove_temporary_bucket(config_of())
+    removed = {path for method, path in cloud.requests if method == "DELETE"}
+    assert all("/b/em_tmp_run1" in path for path in removed)
 
 
 @pytest.mark.parametrize("labels", [{}, {RUN_LABEL: "run2"}], ids=str)

@@ -19,10 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import pytest
+import tensorstore as ts
 
 from components.shared import gcs
 from components.shared.errors import TransientError, UserError
 from components.shared.gcs import GcsStore
+from components.shared.parts import Parts
 from components.shared.storage import READS, ObjectChangedError, ObjectMissingError, checksum
 
 
@@ -52,14 +54,24 @@ def test_viewers_get_the_right_type_and_no_transcoding(bucket: str, key: str, co
     assert blob.cache_control == ("no-cache" if content_type != "application/octet-stream" else None)
 
 
-def test_a_shard_larger_than_one_request_is_whole(bucket: str) -> None:
-    data = os.urandom(1 << 20) * 9  # above 8 MiB the upload is resumable
+def test_a_shard_larger_than_one_request_is_whole(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is sent at a time is held twice, so it is little."""
+    sent_bytes = []
+    read = Parts.readinto
+
+    def note(parts: Parts, buffer: bytearray) -> int:
+        sent_bytes.append(len(buffer))
+        return read(parts, buffer)
+
+    monkeypatch.setattr(Parts, "readinto", note)
+    data = os.urandom(1 << 20) * 37  # above 8 MiB the upload is resumable
     store = GcsStore(f"gs://{bucket}")
-    store.write("0.shard", data)
+    store.write("0.shard", data[:5], data[5:])
     found = store.stat("0.shard")
     assert found is not None
     assert (found.size_bytes, found.crc32c) == (len(data), checksum(data))
     assert store.read_range("0.shard", len(data) - 5, len(data)) == data[-5:]
+    assert max(sent_bytes) == 16 << 20
 
 
 def test_the_root_is_the_prefix(bucket: str) -> None:
@@ -253,6 +265,43 @@ def test_many_threads_share_the_connections(
         list(pool.map(store.stat, [f"{n}" for n in range(200)]))
     assert len(faulty.requests) == 200
     assert "pool is full" not in caplog.text
+
+
+class SlowStorage(http.server.BaseHTTPRequestHandler):
+    """Answers each request after a tenth of a second, and counts those that wait for it."""
+
+    in_flight: ClassVar[set[str]]
+    most: ClassVar[int]
+
+    def do_GET(self) -> None:
+        self.in_flight.add(self.path)
+        SlowStorage.most = max(self.most, len(self.in_flight))
+        time.sleep(0.1)
+        self.in_flight.discard(self.path)
+        self.send_response(200)
+        self.send_header("Content-Length", "6")
+        self.end_headers()
+        self.wfile.write(b"stored")
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+def test_up_to_32_reads_are_in_flight_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    SlowStorage.in_flight, SlowStorage.most = set(), 0
+    monkeypatch.setattr(http.server.ThreadingHTTPServer, "request_queue_size", 64)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), SlowStorage) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("TENSORSTORE_GCS_HTTP_URL", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("GOOGLE_AUTH_TOKEN_FOR_TESTING", "emulator")
+        objects = ts.KvStore.open(GcsStore("gs://bucket").kvstore()).result()
+        reads = [objects.read(f"{n}", byte_range=slice(0, 6)) for n in range(200)]
+        assert {read.result().value for read in reads} == {b"stored"}
+        server.shutdown()
+        thread.join()
+    assert 24 < SlowStorage.most <= 32  # all 32, unless this machine is busy
 
 
 def test_no_answer_at_all_is_transient(faulty: type[FaultyStorage], monkeypatch: pytest.MonkeyPatch) -> None:

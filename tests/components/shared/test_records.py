@@ -20,6 +20,7 @@ from components.shared.records import (
     outputs_present,
     read_record,
     record_key,
+    unseal,
     write_output,
 )
 from components.shared.storage import LocalStore, Store, checksum, join_uri, open_store
@@ -44,6 +45,17 @@ def test_a_record_is_read_as_it_was_sealed(store: Store) -> None:
     assert not is_done(store, "align", "0-15", "abd")
     assert not is_done(store, "align", "16-31", "abc")
     assert read_record(store, "tile", "0-15") is None
+
+
+def test_the_units_of_a_step_are_unsealed_and_their_outputs_stay(store: Store) -> None:
+    outputs = committed(store).outputs
+    committed(store, "16-31")
+    commit(store, Record(step="aligned", unit="0", input_hash="abc", outputs=()))
+    assert unseal(store, "align") == 2
+    assert not is_done(store, "align", "0-15", "abc")
+    assert outputs_present(outputs)
+    assert is_done(store, "aligned", "0", "abc")
+    assert unseal(store, "align") == 0
 
 
 def test_the_same_work_seals_the_same_bytes(store: Store) -> None:

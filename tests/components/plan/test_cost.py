@@ -1,0 +1,102 @@
+"""What `plan` leaves of cost for the report: the estimate of `fibstack design`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from test_plan import FIRST, LAST, plan_of, refusal, run, source  # noqa: F401 - a fixture
+
+from components.shared.cost import COST_KEY, CostEstimate
+from components.shared.errors import UserError
+from components.shared.prices import read_prices
+from components.shared.storage import LocalStore
+from pipeline.design import design
+from pipeline.settings import STEPS, Settings
+
+DIGEST = f"sha256:{'0a' * 32}"
+
+
+def cost_of(folder: Path) -> CostEstimate:
+    return CostEstimate.model_validate_json((folder / "out/process/cost.json").read_bytes())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_estimate_is_that_of_design(source: Path, tmp_path: Path) -> None:  # noqa: F811
+    flags = {
+        "source": source,
+        "image": "img.%05d.png",
+        "minz": FIRST,
+        "maxz": LAST,
+        "output": tmp_path / "out",
+    }
+    words = [text for name, value in flags.items() for text in (f"--{name}", str(value))]
+    designed = CliRunner().invoke(design, [*words, "--json"])
+    assert designed.exit_code == 0, designed.output
+    expected = json.loads(designed.output)
+    assert run(source, pods=Settings().pods).exit_code == 0
+    cost = cost_of(tmp_path)
+    assert sum(cost.core_hours.values()) == pytest.approx(expected["core_hours"])
+    for name, dollars in cost.dollars:
+        assert dollars == pytest.approx(expected["dollars"][name])
+    assert cost.prices == read_prices()
+    assert cost.core_hours.keys() == cost.pods.keys() == set(STEPS)
+
+
+def test_pods_are_those_of_the_settings(source: Path, tmp_path: Path) -> None:  # noqa: F811
+    settings = Settings.model_validate(
+        {
+            "registry": "reg",
+            "tag": "1",
+            "digests": {"tile": DIGEST},
+            "tile": {"cpu": "500m", "memory": "4G", "spot": True},
+        }
+    )
+    run(source, pods=settings.pods)
+    pods = cost_of(tmp_path).pods
+    assert pods["align"].image == "reg/align:1"
+    tile = pods["tile"]
+    assert (tile.image, tile.cores, tile.memory_bytes, tile.spot) == (f"reg/tile:1@{DIGEST}", 0.5, 4e9, True)
+
+
+def test_the_same_estimate_is_not_written_again(source: Path, tmp_path: Path) -> None:  # noqa: F811
+    run(source, pods=Settings().pods)
+    written = tmp_path / "out/process/cost.json"
+    before = written.stat().st_mtime_ns
+    run(source, pods=Settings().pods)
+    assert written.stat().st_mtime_ns == before
+    run(source, pods=Settings(tag="other").pods)
+    assert cost_of(tmp_path).pods["plan"].image.endswith(":other")
+
+
+def test_without_pods_there_is_no_estimate(source: Path, tmp_path: Path) -> None:  # noqa: F811
+    run(source)
+    assert plan_of(tmp_path)
+    assert not (tmp_path / "out/process/cost.json").exists()
+
+
+def test_pods_that_cannot_be_read_are_refused(source: Path) -> None:  # noqa: F811
+    assert "--pods must be JSON" in refusal(run(source, pods='{"tile": 1}'), 78)
+
+
+def test_an_identity_that_may_not_replace_the_estimate_runs_all_the_same(
+    source: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run(source, pods=Settings().pods)
+    write = LocalStore.write
+
+    def refuse_cost(store: LocalStore, key: str, *parts: bytes) -> None:
+        if key == COST_KEY:
+            raise UserError("no right to replace")
+        write(store, key, *parts)
+
+    monkeypatch.setattr(LocalStore, "write", refuse_cost)
+    again = run(source, pods=Settings(tag="other").pods)
+    assert again.exit_code == 0
+    assert "estimated before: no right to replace" in caplog.text
+    assert not cost_of(tmp_path).pods["plan"].image.endswith(":other")
