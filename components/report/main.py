@@ -9,7 +9,7 @@ import click
 
 from components.report.artifacts import markdown_of, metrics_of, write_artifact, write_metrics
 from components.report.evidence import Evidence
-from components.report.notice import notice_of, notice_without_plan
+from components.report.notice import notice_of, notice_without_work
 from components.report.page import render
 from components.report.reading import Pictures, gather, read_plan
 from components.report.sections import SectionPair, make_sections
@@ -22,6 +22,7 @@ from components.shared.command import StepCommand
 from components.shared.completeness import Problem
 from components.shared.config import RunConfig
 from components.shared.cost import parse_pods
+from components.shared.documents import Plan
 from components.shared.errors import TransientError, UserError
 from components.shared.images import PROCESSES
 from components.shared.publication import publish, withdraw, withdraw_unwritten
@@ -64,17 +65,19 @@ def main(
     run_status = parse_status(status)
     if plan is None:
         logger.info("no plan in %s: the input was refused, so there is nothing to report", process.uri)
-        tell(notice_without_plan(output, run_status), email, webhook, os.environ)
+        tell(notice_without_work(output, run_status), email, webhook, os.environ)
         return
     evidence = gather(process, plan)
     evidence.pods, evidence.as_processes = parse_pods(pods) if pods else {}, PROCESSES in os.environ
     volume = volume_of(plan, evidence.transforms) if evidence.transforms else None
+    if run_status.state == "failed" and stands(evidence, volume, process):
+        logger.warning("nothing was changed in %s: the report there is of the run before", output)
+        tell(notice_without_work(output, run_status), email, webhook, os.environ)
+        return
     verification = look_at(evidence, volume, run_status, process)
     run = write_page(evidence, run_status, volume, verification, process)
     if run.complete and volume is not None:
-        publish(volume)
-        for uri in withdraw_unwritten(volume, plan.locations):
-            logger.warning("%s is of an earlier run and no longer shown; remove it if it is not needed", uri)
+        _publish(volume, plan)
     process.write(RUN_KEY, run.to_json())
     if page_out:
         write_artifact(page_out, process.read(PAGE_KEY).decode())
@@ -91,6 +94,12 @@ def main(
         raise incomplete(verification.problems, output)
 
 
+def _publish(volume: Volume, plan: Plan) -> None:
+    publish(volume)
+    for uri in withdraw_unwritten(volume, plan.locations):
+        logger.warning("%s is of an earlier run and no longer shown; remove it if it is not needed", uri)
+
+
 def look_at(evidence: Evidence, volume: Volume | None, status: RunStatus, process: Store) -> Verification:
     """Verify the volume if the run did not fail before, and withdraw an `info` that is no longer true.
 
@@ -101,7 +110,9 @@ def look_at(evidence: Evidence, volume: Volume | None, status: RunStatus, proces
         problem = Problem("the slices have no transforms, so there is no volume", cured_by_retry=True)
         return Verification((problem,) if status.state != "failed" else (), ())
     blocks = read_blocks(evidence.plan, evidence.transforms, volume, process)
-    verification = verify(volume, blocks, has_opened=hash_of(blocks) == published_hash(process))
+    earlier = earlier_run(process)
+    has_opened = earlier is not None and hash_of(blocks) == earlier.volume_hash
+    verification = verify(volume, blocks, has_opened=has_opened)
     if verification.problems and not is_untouched(blocks):
         for uri in withdraw(volume):
             logger.warning("withdrew the info of %s: it no longer holds one whole volume", uri)
@@ -110,13 +121,24 @@ def look_at(evidence: Evidence, volume: Volume | None, status: RunStatus, proces
     return verification
 
 
-def published_hash(process: Store) -> str | None:
-    """What the volume that an earlier run has proven and published depends on."""
+def earlier_run(process: Store) -> RunDocument | None:
+    """The document of the run that has proven and published what is there."""
     try:
         run = read_document(process, RUN_KEY, RunDocument)
     except UserError:  # there is none, or it is of another version
         return None
-    return run.volume_hash if run.complete else None
+    return run if run.complete else None
+
+
+def stands(evidence: Evidence, volume: Volume | None, process: Store) -> bool:
+    """Whether plan and volume are still those of an earlier run, so that its report is true."""
+    earlier = earlier_run(process)
+    if earlier is None or volume is None or evidence.transforms is None:
+        return False
+    if earlier.plan_crc32c != evidence.plan.crc32c:
+        return False
+    blocks = read_blocks(evidence.plan, evidence.transforms, volume, process)
+    return hash_of(blocks) == earlier.volume_hash and not verify(volume, blocks, has_opened=True).problems
 
 
 def write_page(

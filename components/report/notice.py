@@ -52,8 +52,8 @@ def notice_of(run: RunDocument) -> Notice:
     return Notice(_subject(run.config.id, output, run.complete), "\n".join(lines), figures)
 
 
-def notice_without_plan(output: str, status: RunStatus) -> Notice:
-    """What to say of a run that ended before anything was planned, so has no report."""
+def notice_without_work(output: str, status: RunStatus) -> Notice:
+    """What to say of a run that ended before it did anything, so has no report."""
     reason = status.error or "the log of the step 'plan' says why."
     text = f"The run failed before any work was done: {reason}\nOutput: {output}"
     return Notice(_subject("", output, is_complete=False), text, {"output": output, "state": "failed"})

@@ -58,6 +58,8 @@ class RunDocument(SealedDocument):
     outputs: tuple[OutputSummary, ...]
     volume_hash: str
     """Of all that the volume depends on; empty where there is none."""
+    plan_crc32c: str = ""
+    """Of the plan that was carried out."""
     versions: dict[str, str]
     images: dict[str, str] = Field(default_factory=dict)
     """Container image of each step; empty where the steps ran in none, or nobody told."""
@@ -136,6 +138,7 @@ def summarise(
         levels=tuple(volume.outputs[0].levels) if volume else (),
         outputs=verification.outputs,
         volume_hash=verification.volume_hash,
+        plan_crc32c=evidence.plan.crc32c,
         versions=versions(),
         images=images,
         images_known=images_known,

@@ -32,7 +32,7 @@ HERE = Path(__file__).parent
 def in_new_mounts(script: str, *arguments: object) -> str:
     """What a Python script prints that may mount file systems, which end with it."""
     command = ["unshare", "--map-root-user", "--mount", sys.executable, "-c", script, *map(str, arguments)]
-    environment = os.environ | {"PYTHONPATH": f"{HERE}:{HERE.parents[1]}"}
+    environment = os.environ | {"PYTHONPATH": f"{HERE}:{HERE.parent}:{HERE.parents[1]}"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=120)
     if "unshare" in done.stderr or "mount: " in done.stderr:
         pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
@@ -220,7 +220,7 @@ def test_a_bomb_needs_no_more_memory_than_a_sound_slice(tmp_path: Path, figure: 
     for i, bomb in enumerate(BOMBS.values()):
         cases.write_stack(tmp_path / "bombs" / str(i))
         content(bomb)(tmp_path / "bombs" / str(i))
-    environment = os.environ | {"PYTHONPATH": f"{HERE}:{HERE.parents[1]}"}
+    environment = os.environ | {"PYTHONPATH": f"{HERE}:{HERE.parent}:{HERE.parents[1]}"}
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, tmp_path], capture_output=True, text=True, check=True, env=environment
     )

@@ -107,7 +107,7 @@ def _tasks(run: subprocess.CompletedProcess[str]) -> dict[str, int]:
     """Tasks of each step, from the summary that the run prints."""
     lines = [line.split() for line in run.stderr.splitlines()]
     start = next(index for index, words in enumerate(lines) if words[:2] == ["step", "tasks"])
-    return {words[0]: int(words[1]) for words in lines[start + 1 :] if len(words) == 5 and words[1].isdigit()}
+    return {words[0]: int(words[1]) for words in lines[start + 1 :] if len(words) >= 5 and words[1].isdigit()}
 
 
 def test_sixteen_bit_slices(run_folder: Path):

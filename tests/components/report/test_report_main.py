@@ -403,6 +403,18 @@ def test_a_failure_before_anything_was_overwritten_leaves_the_earlier_volume_pub
     assert Path(plan.config.output, "neuroglancer/jpeg/info").exists()
 
 
+def test_a_failure_before_anything_was_changed_leaves_the_earlier_report(run):
+    output = Path(run[0].config.output)
+    assert report(output).exit_code == 0
+    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    result = report(output, FAILED)
+    assert result.exit_code == 0
+    assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == before
+    next(output.glob("neuroglancer/jpeg/*/*.shard")).unlink()
+    report(output, FAILED)
+    assert run_json(output)["state"] == "failed"
+
+
 def test_a_failure_half_way_withdraws_the_earlier_volume(run):
     output = run[0].config.output
     assert report(output).exit_code == 0
