@@ -11,11 +11,11 @@ from benchmarks.scale.objects import object_sizes
 from benchmarks.scale.planning import plan_in_bucket, plan_in_folder
 from benchmarks.scale.stacks import QUICK, STACKS, Stack
 from benchmarks.scale.table import Scaled, as_markdown, shortfalls
-from components.plan.bill import Machine
 from components.plan.estimate import estimate
 from components.plan.work import expected_volume
 from components.shared.prices import read_prices
-from pipeline.settings import STEPS, Settings, quantity
+from pipeline.design import machines_of
+from pipeline.settings import Settings
 
 MOST_BYTES_IN_MEMORY = 10**9
 """A larger stack is planned from a folder alone: the bucket would not fit."""
@@ -46,7 +46,7 @@ def scale(stack: Stack) -> Scaled:
             planned.append(plan_in_bucket(stack, bucket))
     plan = planned[-1].plan
     volume = expected_volume(plan)
-    predicted = estimate(plan, volume, machines(settings), read_prices())
+    predicted = estimate(plan, volume, machines_of(settings), read_prices())
     return Scaled(
         stack=stack,
         volume=volume,
@@ -54,14 +54,6 @@ def scale(stack: Stack) -> Scaled:
         sizes=object_sizes(plan.config, predicted.steps, settings),
         planned=planned,
     )
-
-
-def machines(settings: Settings) -> dict[str, Machine]:
-    """What a pod of each step asks for."""
-    asked = {step: settings.step(step) for step in STEPS}
-    return {
-        name: Machine(float(quantity(step.cpu)), float(quantity(step.memory))) for name, step in asked.items()
-    }
 
 
 if __name__ == "__main__":

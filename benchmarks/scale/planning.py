@@ -13,6 +13,7 @@ from components.shared.documents import PLAN_KEY, Plan
 from components.shared.reading import read_document
 from components.shared.storage import open_store
 from pipeline.processes import Ended, Processes
+from pipeline.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,7 @@ def plan_in_bucket(stack: Stack, scratch: Path) -> Planned:
 def _run(stack: Stack, source: str, output: str, scratch: Path) -> Ended:
     argv = [sys.executable, "-m", "components.plan.main", "--source", source, "--output", output]
     argv += ["--image", IMAGE, "--minz", "0", "--maxz", str(stack.n_slices - 1)]
+    argv += ["--pods", Settings().pods]
     argv += ["--process-uri-out", str(scratch / "process_uri"), "--chunks-out", str(scratch / "chunks")]
     log = scratch / "plan.log"
     ended = Processes().run(argv, Path.cwd(), log)

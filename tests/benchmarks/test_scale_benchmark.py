@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from benchmarks.scale.__main__ import machines, scale
+from benchmarks.scale.__main__ import scale
 from benchmarks.scale.objects import LARGEST_OBJECT_BYTES, ObjectSizes, object_sizes
 from benchmarks.scale.stacks import STACKS, Stack
 from benchmarks.scale.table import Scaled, as_markdown, shortfalls
@@ -17,6 +17,7 @@ from components.shared.config import RunConfig
 from components.shared.documents import Plan, SourceSlice
 from components.shared.locations import locations_of
 from components.shared.prices import read_prices
+from pipeline.design import machines_of
 from pipeline.settings import Settings
 
 
@@ -80,7 +81,7 @@ def test_limits_of_the_services_hold_for_the_largest_stacks(stack: Stack) -> Non
         fan=settings.fan,
     )
     volume = expected_volume(plan)
-    predicted = estimate(plan, volume, machines(settings), read_prices())
+    predicted = estimate(plan, volume, machines_of(settings), read_prices())
     assert max(step.n_pods for step in predicted.steps) <= settings.fan
     sizes: ObjectSizes = object_sizes(config, predicted.steps, settings)
     scaled = Scaled(stack=stack, volume=volume, estimate=predicted, sizes=sizes, planned=[])

@@ -70,7 +70,7 @@ def contents(output: Path) -> dict[str, str]:
 def compare_runners(stack: Stack, settings: tuple[str, Path], logs: Path, *options: object) -> int:
     """Run in processes and in containers, with the same output folder since records name it."""
     kept = stack.output.with_name(f"{stack.output.name}-in-processes")
-    stack.run(*OPTIONS, *options, "--log-dir", logs)
+    stack.run(*OPTIONS, *options, "--log-dir", logs, *settings)
     stack.output.rename(kept)
     stack.run(*OPTIONS, *options, "--log-dir", logs, "--runner", "docker", *settings)
     assert contents(stack.output) == contents(kept)

@@ -36,7 +36,7 @@ def test_tokens_and_keys_are_in_no_file_of_a_run(gcs_emulator: str, bucket: str,
         check=False,
     )
     assert done.returncode == 65, done.stderr.decode()
-    assert "Copy the slice again" in done.stderr.decode()
+    assert "or copy this one again" in done.stderr.decode()
     files = [path for root in ("logs", "volume") for path in (tmp_path / root).rglob("*") if path.is_file()]
     names = {path.name for path in files}
     assert {"argv.json", "log.txt", "config.json", "pipeline.yaml"} <= names

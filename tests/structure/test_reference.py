@@ -1,16 +1,16 @@
 """The generated pages of the guide are those of the code."""
 
-import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
-import pytest
-
 DOCS = Path(__file__).parents[2] / "docs"
-specification = importlib.util.spec_from_file_location("reference", DOCS / "reference.py")
-reference = importlib.util.module_from_spec(specification)
-specification.loader.exec_module(reference)
 
 
-@pytest.mark.parametrize("name", reference.PAGES)
-def test_a_page_is_what_make_manifests_writes(name):
-    assert (DOCS / name).read_text() == reference.PAGES[name](), "run make manifests"
+def test_the_pages_are_what_make_manifests_writes(tmp_path):
+    # A program of its own: click remembers the name of the help option from a command's first call.
+    subprocess.run([sys.executable, DOCS / "reference.py", tmp_path], check=True, cwd=DOCS.parent)
+    pages = sorted(path.name for path in tmp_path.iterdir())
+    assert pages == ["commands.md", "configuration.md"]
+    for name in pages:
+        assert (DOCS / name).read_text() == (tmp_path / name).read_text(), "run make manifests"
