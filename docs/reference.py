@@ -1,8 +1,9 @@
-"""Writes the pages that say what the code says: docs/configuration.md and docs/commands.md.
+"""Writes the pages that say what the code says: docs/configuration.md, docs/commands.md and docs/messages.md.
 
 Usage: python docs/reference.py docs
 """
 
+import ast
 import json
 import sys
 from collections.abc import Iterator
@@ -14,11 +15,14 @@ from click.testing import CliRunner
 from pydantic.fields import FieldInfo
 
 from components.shared.config import ALIASES, RunConfig
+from components.shared.errors import ConfigError, TransientError, UserError
 from pipeline.cli import main as fibstack
 from pipeline.command import LazyCommand
 
 GENERATED = "<!-- `make manifests` writes this page. -->"
 WIDTH = 100
+ROOT = Path(__file__).parents[1]
+ERRORS = {error.__name__: error.exit_code for error in (UserError, TransientError, ConfigError)}
 
 
 def configuration_page() -> str:
@@ -64,7 +68,60 @@ def commands_page() -> str:
     return "\n".join(parts)
 
 
-PAGES = {"configuration.md": configuration_page, "commands.md": commands_page}
+def messages_page() -> str:
+    """Every sentence that an error is told in, by the part of the code that says it."""
+    parts = [
+        "# Messages",
+        "",
+        GENERATED,
+        "",
+        "The sentences of all errors as they stand in the code, each with its remedy and its exit code:",
+        "65 bad input, 75 try again, 78 bad configuration. `…` stands for a name or a value.",
+        "[bad-input.md](bad-input.md) shows what usual mistakes are told, such as those in a slice's file.",
+        "",
+    ]
+    for part, folder in _parts_of_the_code():
+        found = sorted({row for path in folder.rglob("*.py") for row in _messages(path.read_text())})
+        rows = [f"| {code} | {text} |" for code, text in found]
+        parts += [f"## {part}", "", "| exit code | sentence |", "|---|---|", *rows, ""] if rows else []
+    return "\n".join(parts)
+
+
+PAGES = {
+    "configuration.md": configuration_page,
+    "commands.md": commands_page,
+    "messages.md": messages_page,
+}
+
+
+def _parts_of_the_code() -> Iterator[tuple[str, Path]]:
+    yield "The command line", ROOT / "pipeline"
+    yield "Every step", ROOT / "components" / "shared"
+    for folder in sorted((ROOT / "components").iterdir()):
+        if folder.name != "shared" and (folder / "__init__.py").exists():
+            yield f"`{folder.name}`", folder
+
+
+def _messages(code: str) -> Iterator[tuple[int, str]]:
+    """Exit code and sentence of each error that a module makes of a text."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS:
+            sentence = "".join(_texts(node.args[0])) if node.args else ""
+            if sentence.strip("…:. "):
+                yield ERRORS[node.func.id], sentence.replace("|", "\\|").replace("\n", " ")
+
+
+def _texts(node: ast.expr) -> Iterator[str]:
+    """The pieces of a text, with `…` for what is filled in."""
+    if isinstance(node, ast.Constant):
+        yield str(node.value)
+    elif isinstance(node, ast.JoinedStr):
+        for piece in node.values:
+            yield from _texts(piece)
+    elif isinstance(node, ast.BinOp):
+        yield from (*_texts(node.left), *_texts(node.right))
+    else:
+        yield "…"
 
 
 def _commands(words: tuple[str, ...], command: click.Command) -> Iterator[tuple[str, ...]]:
