@@ -20,7 +20,10 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
+from pipeline.settings import Settings
+
 STEPS = ("plan", "align", "compose", "tile", "pyramid", "report")
+PODS = Settings().pods
 SLICES_PER_CHUNK = 2
 SLICES_PER_SLAB = 4
 VOXEL_CHUNK = 32
@@ -68,12 +71,18 @@ def call_of_unit(step: str, source: str, output: str, process_uri: str, folder: 
 
     process = {"process_uri": process_uri}
     flags = {
-        "plan": {"source": source, "output": output, **config, **files("process_uri", "chunks")},
+        "plan": {
+            "source": source,
+            "output": output,
+            "pods": PODS,
+            **config,
+            **files("process_uri", "chunks"),
+        },
         "align": {**process, "chunk": "2-3"},
         "compose": {**process, **files("slabs", "blocks", "coarse_blocks", "top_blocks")},
         "tile": {**process, "slabs": "1-1"},
         "pyramid": {**process, "level": 0, "blocks": "3-3"},
-        "report": {"output": output, "status": "Succeeded"},
+        "report": {"output": output, "pods": PODS, "status": "Succeeded"},
     }
     return Call(step, flags[step])
 
@@ -173,7 +182,8 @@ class Driver:
 
     def run(self, output: str, **config: Any) -> None:
         """A run from `plan` to `report`."""
-        self.step([Call("plan", {"output": output, **config, **self._files("process_uri", "chunks")})])
+        files = self._files("process_uri", "chunks")
+        self.step([Call("plan", {"output": output, "pods": PODS, **config, **files})])
         process_uri = (self.folder / "process_uri").read_text()
         self.step([Call("align", {"process_uri": process_uri, "chunk": c}) for c in self._items("chunks")])
         levels = {"blocks": 0, "coarse_blocks": LEVELS_PER_PASS, "top_blocks": 2 * LEVELS_PER_PASS}
@@ -182,7 +192,7 @@ class Driver:
         for name, level in levels.items():
             flags = {"process_uri": process_uri, "level": level}
             self.step([Call("pyramid", {**flags, "blocks": blocks}) for blocks in self._items(name)])
-        self.step([Call("report", {"output": output, "status": "Succeeded"})])
+        self.step([Call("report", {"output": output, "pods": PODS, "status": "Succeeded"})])
 
     def step(self, calls: Sequence[Call]) -> None:
         """Run programs until each has ended well; when it ends otherwise, none is left."""
