@@ -66,7 +66,7 @@ reliability: $(VENV)/dev.stamp ## Run the tests among faults and kills with ever
 # make live BUCKET=gs://a-bucket-of-yours, with the credentials of 'gcloud auth application-default login'
 live: $(VENV)/dev.stamp ## Run the store's tests and a small run against the real service: BUCKET=gs://...
 	@test -n '$(BUCKET)' || { echo "error: a bucket must be given. Use make live BUCKET=gs://..."; exit 2; }
-	FIBSTACK_LIVE='$(BUCKET)' $(BIN)/pytest -k live tests/components/shared/test_storage.py tests/reliability/test_live.py
+	FIBSTACK_LIVE='$(BUCKET)' $(BIN)/pytest -k live tests/components/shared/storage/test_storage.py tests/reliability/test_live.py
 
 check: $(VENV)/dev.stamp ## Lint, types and import rules
 	$(BIN)/ruff format --check .
@@ -97,7 +97,7 @@ manifests: $(VENV)/dev.stamp ## Write anew what is generated: compiled pipelines
 	$(BIN)/fibstack compile --target argo
 	for overlay in spot on-demand; do $(BIN)/fibstack compile --target argo \
 	    --settings manifests/gke/$$overlay/settings.toml --output manifests/gke/$$overlay/align-stack.yaml || exit 1; done
-	$(BIN)/python -m components.shared.schemas manifests/schemas
+	$(BIN)/python -m docs.schemas manifests/schemas
 	$(BIN)/python docs/reference.py docs
 
 sbom: $(BIN)/uv ## List what the command and each image hold, as CycloneDX, in build/sbom

@@ -14,10 +14,10 @@ import click
 from click.testing import CliRunner
 from pydantic.fields import FieldInfo
 
-from components.shared.config import ALIASES, RunConfig
+from commands.main import main as fibstack
+from commands.program import LazyCommand
+from components.shared.documents.config import ALIASES, RunConfig
 from components.shared.errors import ConfigError, TransientError, UserError
-from pipeline.cli import main as fibstack
-from pipeline.command import LazyCommand
 
 GENERATED = "<!-- `make manifests` writes this page. -->"
 WIDTH = 100

@@ -8,8 +8,8 @@ from components.compose.component import compose
 from components.plan.component import plan
 from components.pyramid.component import pyramid
 from components.report.component import report
-from components.shared import notification
-from components.shared.config import RunConfig
+from components.shared.documents import notification
+from components.shared.documents.config import RunConfig
 from components.tile.component import tile
 from pipeline.settings import SPOT_LABEL, Settings, Step, StepSettings, pod_labels
 

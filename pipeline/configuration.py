@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from components.shared.config import ALIASES, RunConfig, parse_config
+from components.shared.documents.config import ALIASES, RunConfig, parse_config
 from components.shared.errors import ConfigError
 
 

@@ -2,7 +2,7 @@
 
 KFP takes none of these at run time (it refuses or miscompiles parameters there), so they are settings, read
 from a TOML file; `docs/settings.toml` shows them all. What decides the *result* of a run is
-`components.shared.config.RunConfig` instead.
+`components.shared.documents.config.RunConfig` instead.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from components.shared.container_images import REGISTRY, TAG, image_name
 from components.shared.errors import ConfigError
-from components.shared.images import REGISTRY, TAG, image_name
 
 Step = Literal["plan", "align", "compose", "tile", "pyramid", "report"]
 STEPS: tuple[Step, ...] = get_args(Step)

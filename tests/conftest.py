@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 from benchmarks.scale.emulator import running_emulator
-from components.shared.storage import Store, open_store
+from components.shared.storage.store import Store, open_store
 
 LIVE = os.environ.get("FIBSTACK_LIVE", "").rstrip("/")
 """A bucket of the real service, or a folder in one, that `make live` names."""

@@ -2,8 +2,8 @@
 
 `python tests/same_bytes.py FOLDER > before.txt` makes three samples below FOLDER (8 bit with defects, 16 bit
 with `keep_bits`, RGB), runs them with the command `fibstack` alone, and prints the SHA-256 of every file
-that came out, then of what is generated in the repository. After the change the same command, in the same FOLDER, prints
-the same list. Files that tell times are left out.
+that came out, then of what is generated in the repository. After the change the same command, in the same
+FOLDER, prints the same list. Files that tell times are left out.
 """
 
 from __future__ import annotations

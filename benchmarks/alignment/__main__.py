@@ -18,7 +18,7 @@ from benchmarks.alignment.method import METHODS, Found
 from benchmarks.alignment.scoring import Row, score
 from benchmarks.alignment.table import as_markdown, shortfalls
 from benchmarks.alignment.tissue import PhantomTissue, Tissue, real_tissue
-from components.sample.truth import Truth
+from commands.sample.truth import Truth
 
 ROOT = Path(__file__).parents[2]
 ROWS_FILE = "rows.jsonl"

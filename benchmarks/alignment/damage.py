@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 
 from benchmarks.alignment.tissue import Image
-from components.sample.microscope import Picture, digitise
-from components.sample.slices import DEFOCUS_SIGMA_PX, with_defect
-from components.sample.truth import Defect
+from commands.sample.microscope import Picture, digitise
+from commands.sample.slices import DEFOCUS_SIGMA_PX, with_defect
+from commands.sample.truth import Defect
 
 NARROW_16_BIT = (30_000.0, 4.0)
 """Raw level of grey 0 and raw levels for one grey: a 60th of the range of 16 bits."""

@@ -8,8 +8,8 @@ from pydantic import BaseModel
 from benchmarks.alignment.cases import Case
 from benchmarks.alignment.method import Found
 from benchmarks.alignment.tissue import source_index
-from components.sample.truth import Truth
-from components.shared.accuracy import compare, neighbour_errors
+from commands.sample.accuracy import compare, neighbour_errors
+from commands.sample.truth import Truth
 from components.shared.geometry import Matrix, grid_points
 
 RIGHT_VERDICT = {"defocus": "defocused", "half": "partial"}

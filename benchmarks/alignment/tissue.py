@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.sample.microscope import LEVELS_16_BIT, Microscope, microscope
+from commands.sample.microscope import LEVELS_16_BIT, Microscope, microscope
 from components.shared.geometry import Matrix
 
 Image = NDArray[np.float32]

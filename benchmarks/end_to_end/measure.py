@@ -9,14 +9,14 @@ from pathlib import Path
 import click
 from pydantic import BaseModel
 
-from components.shared.config import RunConfig
 from components.shared.cores import available_cores
-from pipeline.attempt import Failure
-from pipeline.compile import compile_kfp
-from pipeline.dataflow import steps
-from pipeline.ir import read_pipeline
-from pipeline.local import run_pipeline
-from pipeline.processes import Ended, Processes
+from components.shared.documents.config import RunConfig
+from pipeline.compiled.compile import compile_kfp
+from pipeline.compiled.dataflow import steps
+from pipeline.compiled.ir import read_pipeline
+from pipeline.here.attempt import Failure
+from pipeline.here.local import run_pipeline
+from pipeline.here.processes import Ended, Processes
 from pipeline.settings import Settings
 
 
@@ -60,7 +60,7 @@ class Measured(BaseModel):
 
 
 class Tally:
-    """Adds up what tasks use, tries that failed too (a `pipeline.local.Watcher`)."""
+    """Adds up what tasks use, tries that failed too (a `pipeline.here.local.Watcher`)."""
 
     def __init__(self, names: list[str]) -> None:
         self.steps = {_of(name): StepUse() for name in names}

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 
 from benchmarks.end_to_end.texture import microscope
-from components.sample.truth import Truth, make_truth
-from components.shared.accuracy import compare
-from components.shared.documents import Transforms
+from commands.sample.accuracy import compare
+from commands.sample.truth import Truth, make_truth
+from components.shared.documents.plan import Transforms
 
 IMAGE = "img.%05d.png"
 FASTEST_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)

@@ -17,8 +17,8 @@ import numpy as np
 
 from benchmarks.pyramid.program import run
 from benchmarks.pyramid.stack import Stack, Voxels
-from components.shared import precomputed
-from components.shared.volume import Volume, VolumeOutput
+from components.shared.volume import precomputed
+from components.shared.volume.volume import Volume, VolumeOutput
 
 Writer = Callable[[Stack, int], None]
 """From a stack and a number of threads to volumes below `stack.output`."""

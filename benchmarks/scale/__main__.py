@@ -11,10 +11,10 @@ from benchmarks.scale.objects import object_sizes
 from benchmarks.scale.planning import plan_in_bucket, plan_in_folder
 from benchmarks.scale.stacks import QUICK, STACKS, Stack
 from benchmarks.scale.table import Scaled, as_markdown, shortfalls
+from commands.design.main import machines_of
 from components.plan.estimate import estimate
 from components.plan.work import expected_volume
-from components.shared.prices import read_prices
-from pipeline.design import machines_of
+from components.shared.documents.prices import read_prices
 from pipeline.settings import Settings
 
 MOST_BYTES_IN_MEMORY = 10**9

@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 
 from components.plan.estimate import StepEstimate
-from components.shared.config import RunConfig
-from pipeline.compile import compile_argo
+from components.shared.documents.config import RunConfig
+from pipeline.compiled.compile import compile_argo
 from pipeline.settings import Settings
 
 LARGEST_PARAMETER_BYTES = 256 * 1024

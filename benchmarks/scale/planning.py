@@ -9,10 +9,10 @@ from pathlib import Path
 from benchmarks.scale.emulator import running_emulator
 from benchmarks.scale.stacks import IMAGE, Stack, write_headers
 from components.plan.storage_requests import Requests
-from components.shared.documents import PLAN_KEY, Plan
-from components.shared.reading import read_document
-from components.shared.storage import open_store
-from pipeline.processes import Ended, Processes
+from components.shared.documents.plan import PLAN_KEY, Plan
+from components.shared.documents.read_document import read_document
+from components.shared.storage.store import open_store
+from pipeline.here.processes import Ended, Processes
 from pipeline.settings import Settings
 
 

@@ -15,7 +15,7 @@ from benchmarks.scale.planning import Planned
 from benchmarks.scale.stacks import Stack
 from components.plan.estimate import Estimate
 from components.shared.byte_sizes import human_bytes
-from components.shared.volume import Volume
+from components.shared.volume.volume import Volume
 
 MARGIN = 4
 """Every limit is to hold this many times over."""

@@ -19,15 +19,14 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "components" / "compose"))
-import planted_stack as planting
-
-from components.compose.connectivity import connectivity
-from components.compose.pairs import Solution
-from components.compose.robust import normal_equations, solve
-from components.compose.steering import Steering
-from components.compose.trend import settle
-from components.compose.uncertainty import observed_spread, uncertainty
-from components.shared.config import RunConfig
+from components.compose.solve.connectivity import connectivity
+from components.compose.solve.pairs import Solution
+from components.compose.solve.robust import normal_equations, solve
+from components.compose.solve.steering import Steering
+from components.compose.solve.trend import settle
+from components.compose.solve.uncertainty import observed_spread, uncertainty
+from components.shared.documents.config import RunConfig
+from tests.components.compose import planted_stack as planting
 
 N, WIDTH, WRONG, N_BAD = 13_696, 5000.0, 0.05, 150
 CURTAIN = slice(6000, 6030)

@@ -16,15 +16,15 @@ from components.align.neighbourhood import Neighbourhood
 from components.align.normalise import Raw
 from components.align.prepare import PreparedSlice, prepare
 from components.align.statistics import thumbnail
-from components.shared import records, units
 from components.shared.command import StepCommand
-from components.shared.documents import PLAN_KEY, AlignRecord, PairRecord, Plan, SliceStatistics
+from components.shared.documents.plan import PLAN_KEY, AlignRecord, PairRecord, Plan, SliceStatistics
+from components.shared.documents.read_document import read_document
 from components.shared.errors import ConfigError
 from components.shared.grid import Span
-from components.shared.imageio import read_slice
-from components.shared.reading import read_document
-from components.shared.records import Record
-from components.shared.storage import Store, open_store
+from components.shared.pictures.reading import read_slice
+from components.shared.storage.store import Store, open_store
+from components.shared.work import records, units
+from components.shared.work.records import Record
 
 STEP = "align"
 log = logging.getLogger(__name__)

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 
 import click
 
-from components.compose.check import check_on_thumbnails, refusal
-from components.compose.place import Placement, place
-from components.compose.table import rows_of, transforms_of
-from components.shared import records, units
+from components.compose.documents import rows_of, transforms_of
+from components.compose.preview.write import check_on_thumbnails, refusal
+from components.compose.solve.place import Placement, place
 from components.shared.command import StepCommand, write_parameter
-from components.shared.documents import (
+from components.shared.documents.plan import (
     PLAN_KEY,
     SLICES_KEY,
     TRANSFORMS_KEY,
@@ -26,13 +25,14 @@ from components.shared.documents import (
     Transforms,
     Trends,
 )
+from components.shared.documents.preview import Preview
+from components.shared.documents.read_document import read_document
 from components.shared.errors import TransientError, UserError
 from components.shared.grid import Span, group
-from components.shared.preview import Preview
-from components.shared.reading import read_document
-from components.shared.storage import ObjectChangedError, ObjectMissingError, Store, open_store
-from components.shared.verification import files_in_the_way
-from components.shared.volume import volume_of
+from components.shared.storage.store import ObjectChangedError, ObjectMissingError, Store, open_store
+from components.shared.volume.volume import volume_of
+from components.shared.work import records, units
+from components.shared.work.verification import files_in_the_way
 
 _STEP = "compose"
 _UNIT = "transforms"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from components.plan.rates import BUSY
 from components.plan.storage_requests import Requests
-from components.shared.prices import MachinePrices, Prices
+from components.shared.documents.prices import MachinePrices, Prices
 
 GIB = 2**30
 

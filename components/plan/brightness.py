@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from components.shared.documents import SourceSlice
-from components.shared.imageio import Picture
+from components.shared.documents.plan import SourceSlice
+from components.shared.pictures.reading import Picture
 
 N_SAMPLES = 9
 _PERCENTILES = (0.1, 99.9)

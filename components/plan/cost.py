@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from components.plan.bill import Machine
 from components.plan.estimate import estimate
 from components.plan.work import expected_volume
-from components.shared.cost import CostEstimate, Dollars, Pod
-from components.shared.documents import Plan
-from components.shared.prices import Prices
+from components.shared.documents.cost import CostEstimate, Dollars, Pod
+from components.shared.documents.plan import Plan
+from components.shared.documents.prices import Prices
 
 
 def cost_estimate(plan: Plan, pods: Mapping[str, Pod], prices: Prices) -> CostEstimate:

@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 
 from components.plan.work import Work
-from components.shared.compression import EQUALIZED, PLAIN, Ratios
-from components.shared.config import RunConfig
+from components.shared.documents.config import RunConfig
 from components.shared.grid import PyramidPass
-from components.shared.outputs import scale_at
-from components.shared.volume import TileArray, Volume, VolumeOutput
+from components.shared.volume.compression import EQUALIZED, PLAIN, Ratios
+from components.shared.volume.formats import scale_at
+from components.shared.volume.volume import TileArray, Volume, VolumeOutput
 
 _THUMBNAIL_RATIO = 0.85
 """Of thumbnails, deflated."""

@@ -19,10 +19,10 @@ from components.plan.encoded_bytes import (
 )
 from components.plan.storage_requests import Requests
 from components.plan.work import Work
-from components.shared.documents import Plan
+from components.shared.documents.plan import Plan
+from components.shared.documents.prices import Prices
 from components.shared.grid import Span
-from components.shared.prices import Prices
-from components.shared.volume import Volume
+from components.shared.volume.volume import Volume
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

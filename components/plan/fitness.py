@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from statistics import median_low
 
-from components.shared.config import RunConfig
-from components.shared.documents import SourceSlice
+from components.shared.documents.config import RunConfig
+from components.shared.documents.plan import SourceSlice
 from components.shared.errors import ConfigError, UserError
-from components.shared.image_header import MAX_CHANNELS, ImageHeader
-from components.shared.sample_types import SampleType
+from components.shared.pictures.grey_levels import SampleType
+from components.shared.pictures.header import MAX_CHANNELS, ImageHeader
 
 _PNG_CHANNELS = 4
 _MOST_TIMES_LARGER = 16

@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from components.shared.config import RunConfig
-from components.shared.documents import ChannelFile, Reading, SourceSlice
+from components.shared.documents.config import RunConfig
+from components.shared.documents.plan import ChannelFile, Reading, SourceSlice
 from components.shared.errors import ConfigError, UserError
-from components.shared.image_header import ImageHeader
-from components.shared.imageio import used_size
-from components.shared.storage import Stat
+from components.shared.pictures.header import ImageHeader
+from components.shared.pictures.reading import used_size
+from components.shared.storage.store import Stat
 
 _SHOWN = 5
 """So many examples are shown in a sentence."""

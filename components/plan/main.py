@@ -15,21 +15,28 @@ import click
 
 from components.plan import brightness, fitness, inventory, partition, rates
 from components.plan.cost import cost_estimate
-from components.shared import units
+from components.plan.overrides import check_overrides, parse_overrides
 from components.shared.command import StepCommand, write_parameter
-from components.shared.config import RunConfig, parse_config
-from components.shared.cost import COST_KEY, CostEstimate, parse_pods
-from components.shared.documents import PLAN_KEY, Override, PixelType, Plan, Reading, SourceSlice
+from components.shared.documents.config import RunConfig, parse_config
+from components.shared.documents.cost import COST_KEY, CostEstimate, parse_pods
+from components.shared.documents.locations import Locations, locations_of
+from components.shared.documents.plan import PLAN_KEY, Override, PixelType, Plan, Reading, SourceSlice
+from components.shared.documents.prices import read_prices
+from components.shared.documents.read_document import read_document
 from components.shared.errors import ConfigError, UserError
-from components.shared.export import EXPORT_KEY
-from components.shared.imageio import ImageHeader, read_further_channel, read_header, read_numbers
-from components.shared.locations import Locations, locations_of
-from components.shared.overrides import check_overrides, parse_overrides
-from components.shared.prices import read_prices
-from components.shared.reading import read_document
-from components.shared.sample_types import WIDE, pixel_type_of, value_range
-from components.shared.storage import ObjectMissingError, Stat, Store, join_uri, open_store, remove_abandoned
-from components.shared.volume import jpeg_channels, tile_arrays
+from components.shared.pictures.grey_levels import WIDE, pixel_type_of, value_range
+from components.shared.pictures.reading import ImageHeader, read_further_channel, read_header, read_numbers
+from components.shared.storage.store import (
+    ObjectMissingError,
+    Stat,
+    Store,
+    join_uri,
+    open_store,
+    remove_abandoned,
+)
+from components.shared.volume.volume import jpeg_channels, tile_arrays
+from components.shared.work import units
+from components.shared.work.export import EXPORT_KEY
 
 _HEADERS_IN_FLIGHT = 32
 _LONGEST_SHOWN = 200

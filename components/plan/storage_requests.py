@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from components.plan.encoded_bytes import n_shards_at
 from components.plan.work import Work
 from components.shared.grid import ceil_div
-from components.shared.outputs import metadata_files
+from components.shared.volume.formats import metadata_files
 
 _PAGE = 1000
 """Objects in a page of a listing."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from components.shared import units
-from components.shared.documents import Plan, Transforms
+from components.shared.documents.plan import Plan, Transforms
 from components.shared.grid import PyramidPass, Span, ceil_div, group
-from components.shared.volume import TileArray, Volume, volume_of
+from components.shared.volume.volume import TileArray, Volume, volume_of
+from components.shared.work import units
 
 
 def expected_volume(plan: Plan) -> Volume:

@@ -10,15 +10,15 @@ import click
 
 from components.pyramid.sources import Source, TileSource
 from components.pyramid.writing import reuse_freed_memory, write_block
-from components.shared import records, units
 from components.shared.command import StepCommand
 from components.shared.cores import available_cores
-from components.shared.documents import PLAN_KEY, TRANSFORMS_KEY, Plan, Transforms
+from components.shared.documents.plan import PLAN_KEY, TRANSFORMS_KEY, Plan, Transforms
+from components.shared.documents.read_document import read_document
 from components.shared.errors import ConfigError, TransientError
 from components.shared.grid import PyramidPass, Span
-from components.shared.reading import read_document
-from components.shared.storage import Store, open_store
-from components.shared.volume import TileArray, Volume, volume_of
+from components.shared.storage.store import Store, open_store
+from components.shared.volume.volume import TileArray, Volume, volume_of
+from components.shared.work import records, units
 
 logger = logging.getLogger(__name__)
 

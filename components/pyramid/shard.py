@@ -20,7 +20,7 @@ import google_crc32c
 import numpy as np
 
 from components.pyramid.encode import gzip
-from components.shared.precomputed import Sharding
+from components.shared.volume.precomputed import Sharding
 
 
 def assemble_shard(chunks: Mapping[int, bytes], sharding: Sharding) -> list[bytes]:

@@ -13,13 +13,13 @@ import tensorstore as ts
 from numpy.typing import NDArray
 
 from components.pyramid.downsample import Voxels, halve, steps_of
-from components.shared import records
-from components.shared.arrays import finish
 from components.shared.errors import TransientError
 from components.shared.grid import PyramidPass, SizeXyz, ceil_div
-from components.shared.storage import ObjectChangedError, ObjectMissingError, Store, join_uri
-from components.shared.tiles import tile_array_spec
-from components.shared.volume import TileArray, Volume
+from components.shared.storage.store import ObjectChangedError, ObjectMissingError, Store, join_uri
+from components.shared.storage.tensorstore_retry import finish
+from components.shared.volume.tiles import tile_array_spec
+from components.shared.volume.volume import TileArray, Volume
+from components.shared.work import records
 
 READ_CONCURRENCY = 16
 """Exact blocks that are read at a time; each is small, so that latency decides."""
@@ -185,7 +185,7 @@ def exact_key(pyramid_pass: PyramidPass, tiles: TileArray, block: int, layer: in
     one layer where z was halved at each level of the pass, more where it was not.
 
     Example:
-        >>> from components.shared.volume import GREY_TILES
+        >>> from components.shared.volume.volume import GREY_TILES
         >>> exact_key(PyramidPass(0, (9, 9, 9), ((0, 0, 0),)), GREY_TILES, 7, 0)
         'pyramid/level-0/7.raw'
     """

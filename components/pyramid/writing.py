@@ -12,11 +12,11 @@ from typing import Protocol
 from components.pyramid.block import BlockEncoder, ShardFile
 from components.pyramid.downsample import cascade, steps_of
 from components.pyramid.sources import Box, ExactSource, Source, exact_key, last_level, read_slabs
-from components.shared import records
 from components.shared.grid import PyramidPass
-from components.shared.records import Output, Record
-from components.shared.storage import Store
-from components.shared.volume import TileArray, Volume
+from components.shared.storage.store import Store
+from components.shared.volume.volume import TileArray, Volume
+from components.shared.work import records
+from components.shared.work.records import Output, Record
 
 logger = logging.getLogger(__name__)
 

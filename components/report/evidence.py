@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from components.report.pairs import PairTally
+from components.report.page.timings import StepTime
+from components.report.pair_tally import PairTally
 from components.report.slice_table import SliceRow
-from components.report.timings import StepTime
-from components.shared.cost import CostEstimate, Pod
-from components.shared.documents import Plan, Transforms, Trends
-from components.shared.preview import Preview
+from components.shared.documents.cost import CostEstimate, Pod
+from components.shared.documents.plan import Plan, Transforms, Trends
+from components.shared.documents.preview import Preview
 
 
 @dataclass(slots=True)

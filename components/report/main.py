@@ -7,30 +7,30 @@ import os
 
 import click
 
-from components.report.artifacts import markdown_of, metrics_of, write_artifact, write_metrics
 from components.report.evidence import Evidence
-from components.report.notice import notice_of, notice_without_work
-from components.report.page import render
-from components.report.reading import Pictures, gather, read_plan
-from components.report.sections import SectionPair, make_sections
-from components.report.status import RunStatus, parse_status
-from components.report.strips import Strip, make_strips, slices_in_strips
-from components.report.summary import RUN_KEY, RunDocument, summarise
+from components.report.gather import Pictures, gather, read_plan
+from components.report.page.page import render
+from components.report.page.sections import SectionPair, make_sections
+from components.report.page.strips import Strip, make_strips, slices_in_strips
 from components.report.telling import tell
 from components.report.tiles_removal import remove_tiles
+from components.report.words.artifacts import markdown_of, metrics_of, write_artifact, write_metrics
+from components.report.words.notice import notice_of, notice_without_work
+from components.report.words.status import RunStatus, parse_status
+from components.report.words.summary import RUN_KEY, RunDocument, summarise
 from components.shared.command import StepCommand
-from components.shared.completeness import Problem
-from components.shared.config import RunConfig
-from components.shared.cost import parse_pods
-from components.shared.documents import Plan
+from components.shared.container_images import PROCESSES
+from components.shared.documents.config import RunConfig
+from components.shared.documents.cost import parse_pods
+from components.shared.documents.plan import Plan
+from components.shared.documents.read_document import read_document
 from components.shared.errors import TransientError, UserError
-from components.shared.images import PROCESSES
-from components.shared.publication import publish, withdraw, withdraw_unwritten
-from components.shared.reading import read_document
-from components.shared.run_buckets import part_uri
-from components.shared.storage import Store, join_uri, open_store
-from components.shared.verification import Verification, hash_of, is_untouched, read_blocks, verify
-from components.shared.volume import Volume, volume_of
+from components.shared.storage.run_buckets import part_uri
+from components.shared.storage.store import Store, join_uri, open_store
+from components.shared.volume.volume import Volume, volume_of
+from components.shared.work.completeness import Problem
+from components.shared.work.publication import publish, withdraw, withdraw_unwritten
+from components.shared.work.verification import Verification, hash_of, is_untouched, read_blocks, verify
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.documents import Plan, action_text
+from components.shared.documents.plan import Plan, action_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

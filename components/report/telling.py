@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import requests
 
-from components.report.notice import Notice
+from components.report.words.notice import Notice
+from components.shared.documents.notification import WEBHOOK_VARIABLE, MailServer, mail_server
 from components.shared.errors import ConfigError
-from components.shared.notification import WEBHOOK_VARIABLE, MailServer, mail_server
 
 TIMEOUT_S = 20
 """Longest wait for one answer of a server."""
@@ -38,7 +38,7 @@ def tell(notice: Notice, email: str, webhook: str, environment: Mapping[str, str
         notice: What to say.
         email: Address to write to; empty for none.
         webhook: Address to post to, besides the one that the environment may name; empty for none.
-        environment: Holds the variables of `components.shared.notification`.
+        environment: Holds the variables of `components.shared.documents.notification`.
     """
     if email:
         _try(f"mail to {email}", partial(_send_mail, notice, email, environment))

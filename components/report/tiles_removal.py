@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from components.shared.documents import Plan
-from components.shared.records import Output, read_record
-from components.shared.storage import Stat, Store, join_uri, open_store
-from components.shared.tiles import METADATA_KEY
-from components.shared.volume import RAW_TILES_KEY, TILES_KEY
+from components.shared.documents.plan import Plan
+from components.shared.storage.store import Stat, Store, join_uri, open_store
+from components.shared.volume.tiles import METADATA_KEY
+from components.shared.volume.volume import RAW_TILES_KEY, TILES_KEY
+from components.shared.work.records import Output, read_record
 
 _RECORDS = "records/tile/"
 _IN_FLIGHT = 16

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.imageio import Picture
+from components.shared.pictures.reading import Picture
 
 _REGIONS_PER_SIDE = 8
 """scikit-image's default kernel is an eighth of each side."""

@@ -10,17 +10,18 @@ import click
 import cv2
 import numpy as np
 
-from components.shared import records, tiles, units
 from components.shared.command import StepCommand
 from components.shared.cores import available_cores
-from components.shared.documents import PLAN_KEY, TRANSFORMS_KEY, Plan, SliceTransform, Transforms
+from components.shared.documents.plan import PLAN_KEY, TRANSFORMS_KEY, Plan, SliceTransform, Transforms
+from components.shared.documents.read_document import read_document
 from components.shared.errors import ConfigError, UserError
 from components.shared.geometry import Matrix
 from components.shared.grid import Span
-from components.shared.imageio import Picture, read_channels
-from components.shared.reading import read_document
-from components.shared.storage import Store, checksum, join_uri, open_store
-from components.shared.volume import TileArray, Volume, volume_of
+from components.shared.pictures.reading import Picture, read_channels
+from components.shared.storage.store import Store, checksum, join_uri, open_store
+from components.shared.volume import tiles
+from components.shared.volume.volume import TileArray, Volume, volume_of
+from components.shared.work import records, units
 from components.tile.channels import slice_channels
 from components.tile.contrast import blended
 from components.tile.planes import planes_of_slices

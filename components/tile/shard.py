@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tensorstore
 
-from components.shared.imageio import Picture
-from components.shared.tiles import shard_key, tile_array_spec
-from components.shared.volume import TileArray, Volume
+from components.shared.pictures.reading import Picture
+from components.shared.volume.tiles import shard_key, tile_array_spec
+from components.shared.volume.volume import TileArray, Volume
 
 
 def shard_bytes(volume: Volume, tiles: TileArray, slab: int, voxels: Picture) -> bytes:

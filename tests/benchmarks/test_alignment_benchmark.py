@@ -15,7 +15,7 @@ from benchmarks.alignment.peers import PEERS
 from benchmarks.alignment.scoring import score
 from benchmarks.alignment.table import as_markdown, shortfalls
 from benchmarks.alignment.tissue import PhantomTissue, real_tissue
-from components.sample.truth import Truth
+from commands.sample.truth import Truth
 from components.shared.geometry import corner_points, grid_points, transform_points, translation
 
 SIDE_PX, SLICES = 300, 20

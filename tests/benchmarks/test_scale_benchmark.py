@@ -10,14 +10,14 @@ from benchmarks.scale.__main__ import scale
 from benchmarks.scale.objects import LARGEST_OBJECT_BYTES, ObjectSizes, object_sizes
 from benchmarks.scale.stacks import STACKS, Stack
 from benchmarks.scale.table import Scaled, as_markdown, shortfalls
+from commands.design.main import machines_of
 from components.plan.estimate import estimate
 from components.plan.partition import chunk_length
 from components.plan.work import expected_volume
-from components.shared.config import RunConfig
-from components.shared.documents import Plan, SourceSlice
-from components.shared.locations import locations_of
-from components.shared.prices import read_prices
-from pipeline.design import machines_of
+from components.shared.documents.config import RunConfig
+from components.shared.documents.locations import locations_of
+from components.shared.documents.plan import Plan, SourceSlice
+from components.shared.documents.prices import read_prices
 from pipeline.settings import Settings
 
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import bad_files as bad
 import cv2
 import numpy as np
-from bad_files import png, tiff
-from dat_file import dat
 from numpy.typing import NDArray
+
+from tests.dat_file import dat
+from tests.e2e import bad_files as bad
+from tests.e2e.bad_files import png, tiff
 
 WIDTH, HEIGHT, FIRST, LAST, BAD = 120, 96, 1, 5, 3
 NAME = "img.%05d.png"

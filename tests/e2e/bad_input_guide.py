@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 
-from bad_input_cases import HANDLED, READ, REFUSED, Case
-from bad_input_run import Answer, answer_to
+from tests.e2e.bad_input_cases import HANDLED, READ, REFUSED, Case
+from tests.e2e.bad_input_run import Answer, answer_to
 
 GUIDE = Path(__file__).parents[2] / "docs/bad-input.md"
 TITLES = {

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import bad_input_cases as cases
-from bad_input_cases import Case
 from click.testing import CliRunner
 
 from components.align.main import main as align
 from components.compose.main import main as compose
 from components.plan.main import main as plan
+from tests.e2e import bad_input_cases as cases
+from tests.e2e.bad_input_cases import Case
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from threading import Thread
 from typing import Any
 
 import numpy as np
-from web_page import CHROMIUM, FLAGS
 
-from components.report.published import find_volumes
-from components.report.view import serve
+from commands.view.main import serve
+from commands.view.published import find_volumes
+from tests.web_page import CHROMIUM, FLAGS
 
 SIDE_PX = 256
 """Width and height of the pictures."""

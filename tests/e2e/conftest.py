@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from stack import Stack, fibstack
+
+from tests.e2e.stack import Stack, fibstack
 
 FIGURES: list[str] = []
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from components.sample.truth import Truth
-from components.shared.accuracy import Accuracy, compare
-from components.shared.documents import Transforms
+from commands.sample.accuracy import Accuracy, compare
+from commands.sample.truth import Truth
+from components.shared.documents.plan import Transforms
 
 FIBSTACK = Path(sys.executable).with_name("fibstack")
 

@@ -1,7 +1,8 @@
 """What a user's mistake gets: one sentence, the right exit code, and nothing written."""
 
 import pytest
-from stack import Stack, fibstack
+
+from tests.e2e.stack import Stack, fibstack
 
 
 @pytest.fixture

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import bad_input_cases as cases
-import bad_input_guide as guide
 import numpy as np
 import pytest
-from bad_input_cases import HANDLED, READ, REFUSED, Case
-from bad_input_run import answer_to
 
 from components.plan.main import make_plan
-from components.shared.config import RunConfig
-from components.shared.documents import Transforms
-from components.shared.imageio import read_slice
-from components.shared.storage import open_store
+from components.shared.documents.config import RunConfig
+from components.shared.documents.plan import Transforms
+from components.shared.pictures.reading import read_slice
+from components.shared.storage.store import open_store
+from tests.e2e import bad_input_cases as cases
+from tests.e2e import bad_input_guide as guide
+from tests.e2e.bad_input_cases import HANDLED, READ, REFUSED, Case
+from tests.e2e.bad_input_run import answer_to
 
 GUIDE = guide.GUIDE.read_text()
 

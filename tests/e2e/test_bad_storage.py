@@ -13,18 +13,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
-import bad_input_cases as cases
 import pytest
-from bad_input_cases import BOMBS, Case, config, content
-from bad_input_run import answer_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.shared.config import RunConfig, parse_config
-from components.shared.documents import SourceSlice
+from components.shared.documents.config import RunConfig, parse_config
+from components.shared.documents.plan import SourceSlice
 from components.shared.errors import ConfigError, UserError
-from components.shared.imageio import read_header, read_slice
-from components.shared.storage import LocalStore, open_store
+from components.shared.pictures.reading import read_header, read_slice
+from components.shared.storage.store import LocalStore, open_store
+from tests.e2e import bad_input_cases as cases
+from tests.e2e.bad_input_cases import BOMBS, Case, config, content
+from tests.e2e.bad_input_run import answer_to
 
 HERE = Path(__file__).parent
 

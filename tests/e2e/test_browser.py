@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import SIDE_PX, Browser, View
-from stack import Stack
-from volumes import through_tensorstore
-from web_page import CHROMIUM, NO_CHROMIUM
+
+from tests.e2e.browser import SIDE_PX, Browser, View
+from tests.e2e.stack import Stack
+from tests.e2e.volumes import through_tensorstore
+from tests.web_page import CHROMIUM, NO_CHROMIUM
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
 

@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from stack import FIBSTACK, Stack, fibstack
 
-from components.shared.storage import open_store
+from components.shared.storage.store import open_store
 from pipeline.settings import STEPS, Settings
+from tests.e2e.stack import FIBSTACK, Stack, fibstack
 
 ROOT = Path(__file__).parents[2]
 MEDULLA = ROOT.parent / "shared" / "data" / "fibsem_medulla"

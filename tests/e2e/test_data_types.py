@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import tensorstore as ts
 from click.testing import CliRunner
-from dat_file import dat
-from steps import run_steps
 
-from components.pyramid.export import main as export
-from components.report.verify import main as verify
-from components.sample.main import main as sample
+from commands.export.main import main as export
+from commands.sample.main import main as sample
+from commands.verify.main import main as verify
+from tests.dat_file import dat
+from tests.e2e.steps import run_steps
 
 FIRST, LAST = 8, 11
 RANGE = {"image": "img.%05d.png", "minz": FIRST, "maxz": LAST}

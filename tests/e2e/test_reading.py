@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import bad_input_cases as cases
 import cv2
 import numpy as np
 import pytest
-from bad_files import png, tiff
 from numpy.typing import NDArray
-from steps import run_steps
+
+from tests.e2e import bad_input_cases as cases
+from tests.e2e.bad_files import png, tiff
+from tests.e2e.steps import run_steps
 
 RANGE = {"minz": cases.FIRST, "maxz": cases.LAST}
 DEEP = 150

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
-from planted import plant
-from stack import Stack, said
+
+from tests.e2e.planted import plant
+from tests.e2e.stack import Stack, said
 
 MEDULLA = Path(__file__).parents[3] / "shared" / "data" / "fibsem_medulla"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Stack, fibstack
 
 from components.shared.geometry import corner_points, transform_points
+from tests.e2e.conftest import Stack, fibstack
 
 
 def _inner_z(stack: Stack) -> int:

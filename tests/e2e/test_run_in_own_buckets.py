@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from stack import Stack, fibstack
 
-from components.shared.storage import open_store
+from components.shared.storage.store import open_store
+from tests.e2e.stack import Stack, fibstack
 
 
 def test_a_run_without_an_output_makes_its_buckets(

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorstore as ts
-from stack import Stack, fibstack, said
-from volumes import mean_of_level, through_cloud_volume, through_tensorstore
+
+from tests.e2e.stack import Stack, fibstack, said
+from tests.e2e.volumes import mean_of_level, through_cloud_volume, through_tensorstore
 
 
 def _levels(folder: Path) -> list[dict]:

@@ -8,11 +8,10 @@ import re
 import subprocess
 from pathlib import Path
 
-import bad_input_cases as cases
-from stack import FIBSTACK
-
-from components.shared.config import RunConfig
-from components.shared.storage import open_store
+from components.shared.documents.config import RunConfig
+from components.shared.storage.store import open_store
+from tests.e2e import bad_input_cases as cases
+from tests.e2e.stack import FIBSTACK
 
 TOKEN = "ya29.token-that-nobody-may-see"
 KEY = "key-that-nobody-may-see"

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from stack import FIBSTACK, Stack
+from tests.e2e.stack import FIBSTACK, Stack
 
 MOST_S = 10
 """A spot machine is taken away 15 s after it is told."""

@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from steps import run_steps
 
-from components.sample.main import main as sample
-from components.sample.truth import Truth
-from components.shared.accuracy import compare
-from components.shared.documents import Transforms
+from commands.sample.accuracy import compare
+from commands.sample.main import main as sample
+from commands.sample.truth import Truth
+from components.shared.documents.plan import Transforms
+from tests.e2e.steps import run_steps
 
 SIZE = "256x240"
 

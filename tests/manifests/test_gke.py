@@ -10,8 +10,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from pipeline.argo_lint import problems
-from pipeline.compile import compile_argo
+from pipeline.argo.lint import problems
+from pipeline.compiled.compile import compile_argo
 from pipeline.settings import STEPS, Settings, read_settings
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -63,7 +63,7 @@ def test_network_policy_is_for_the_pods_of_the_steps():
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_kubernetes_knows_every_field(overlay):
     for each in objects(GKE / overlay):
-        if each["kind"] != "WorkflowTemplate":  # Argo's own: pipeline.argo_lint
+        if each["kind"] != "WorkflowTemplate":  # Argo's own: pipeline.argo.lint
             kubernetes_validate.validate(each, kubernetes_validate.latest_version(), strict=True)
 
 

@@ -7,11 +7,11 @@ import click
 import pytest
 import yaml
 
-from components.shared.config import RunConfig
-from pipeline.compile import compile_kfp
-from pipeline.ir import Container, read_pipeline
+from components.shared.documents.config import RunConfig
+from pipeline.compiled.compile import compile_kfp
+from pipeline.compiled.ir import Container, read_pipeline
+from pipeline.compiled.values import fill, to_text
 from pipeline.settings import STEPS, Settings
-from pipeline.values import fill, to_text
 
 VALUES = {
     "STRING": "0-3",

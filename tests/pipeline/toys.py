@@ -4,11 +4,11 @@ from pathlib import Path
 
 from kfp import dsl
 
-from pipeline.attempt import Failure
-from pipeline.compile import compile_pipeline
-from pipeline.ir import Pipeline, read_pipeline
-from pipeline.local import run_pipeline
-from pipeline.processes import Ended
+from pipeline.compiled.compile import compile_pipeline
+from pipeline.compiled.ir import Pipeline, read_pipeline
+from pipeline.here.attempt import Failure
+from pipeline.here.local import run_pipeline
+from pipeline.here.processes import Ended
 
 LIST = """
 import json, pathlib, sys

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import tiny_stack
-from extent import FULL
-from programs import STEPS, Driver
 
-from components.shared.run_buckets import part_uri, run_buckets_of
-from components.shared.storage import Store, checksum, open_store
+from components.shared.storage.run_buckets import part_uri, run_buckets_of
+from components.shared.storage.store import Store, checksum, open_store
+from tests.reliability import tiny_stack
+from tests.reliability.extent import FULL
+from tests.reliability.programs import STEPS, Driver
 
 FIGURES: list[tuple[str, str]] = []
 LOW_SPEED_S = 1

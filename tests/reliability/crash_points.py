@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from programs import Call, start
+from tests.reliability.programs import Call, start
 
 
 @dataclass

@@ -33,7 +33,12 @@ LEVELS_PER_PASS = 2
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     [f"components.{step}.main" for step in STEPS]
-    + ["components.shared.gcs", "matplotlib.figure", "matplotlib.backends.backend_svg", "PIL.PngImagePlugin"]
+    + [
+        "components.shared.storage.gcs",
+        "matplotlib.figure",
+        "matplotlib.backends.backend_svg",
+        "PIL.PngImagePlugin",
+    ]
     + [f"pipeline.{name}" for name in ("cli", "run_cli", "compile", "local", "prediction", "progress")]
     + ["components.plan.estimate", "rich.live"]
 )
@@ -130,7 +135,8 @@ def _prepare_and_run(
 def cut_smaller(assign: Callable[[Any, str, Any], None] = setattr) -> None:
     """Cut this process's volumes into small units."""
     from components.plan import partition
-    from components.shared import grid, volume
+    from components.shared import grid
+    from components.shared.volume import volume
 
     def passes(size: Any, nm: Any) -> Any:
         return grid.pyramid_passes(size, nm, VOXEL_CHUNK, LEVELS_PER_PASS)
@@ -143,7 +149,7 @@ def cut_smaller(assign: Callable[[Any, str, Any], None] = setattr) -> None:
 
 def shorten_pauses() -> None:
     """Wait a twentieth of the usual time before a request is repeated."""
-    from components.shared import gcs
+    from components.shared.storage import gcs
 
     gcs.RETRY = gcs.RETRY.with_delay(initial=0.025, maximum=1.5, multiplier=2)
     gcs._READ_RETRIES = gcs._READ_RETRIES | {"initial_delay": "25ms", "max_delay": "1500ms"}

@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
-from programs import FORKS
-
-from components.shared.storage import LocalStore
+from components.shared.storage.store import LocalStore
+from tests.reliability.programs import FORKS
 
 SLICES_PER_UNIT = 4
 """Two chunks and two slabs of a tiny stack."""
@@ -69,10 +68,10 @@ def _run(words: Sequence[str], terminal: str, held: str, reached: Path) -> None:
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ |= {"TERM": "xterm", "COLUMNS": "400"}
+    from commands.main import main
     from components.plan import partition
     from components.shared import grid
-    from pipeline import processes
-    from pipeline.cli import main
+    from pipeline.here import processes
 
     partition.SHORTEST_CHUNK = grid.MAX_SLAB_DEPTH = SLICES_PER_UNIT
 

@@ -3,8 +3,9 @@
 import time
 
 import pytest
-from conftest import volume_in
-from extent import FULL, SEEDS
+
+from tests.reliability.conftest import volume_in
+from tests.reliability.extent import FULL, SEEDS
 
 KINDS = ("408", "429", "500", "503", "reset", "truncated", "slow", "flipped", "lost 503", "lost reset")
 if FULL:

@@ -7,13 +7,13 @@ import json
 import time
 
 import pytest
-import tiny_stack
-from conftest import Place, new_bucket
-from crash_points import exploration
-from extent import FULL
-from programs import LEVELS_PER_PASS, Call, start
 
-from components.shared.storage import open_store
+from components.shared.storage.store import open_store
+from tests.reliability import tiny_stack
+from tests.reliability.conftest import Place, new_bucket
+from tests.reliability.crash_points import exploration
+from tests.reliability.extent import FULL
+from tests.reliability.programs import LEVELS_PER_PASS, Call, start
 
 CONFIG = tiny_stack.CONFIG | {"raw_pyramid": False, "keep_tiles": True}
 UNITS = {

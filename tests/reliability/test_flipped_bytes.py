@@ -1,7 +1,8 @@
 """A bit is flipped in 15% of the bodies that are read: nothing wrong is ever written."""
 
 import pytest
-from extent import FULL, SEEDS
+
+from tests.reliability.extent import FULL, SEEDS
 
 SHARE = 0.15
 

@@ -6,9 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from rights import PAGE, RIGHTS, ROLES
 
-from components.shared.run_buckets import part_uri
+from components.shared.storage.run_buckets import part_uri
+from tests.reliability.rights import PAGE, RIGHTS, ROLES
 
 ROOT = Path(__file__).parents[2]
 STEPS = RIGHTS.keys() - {"viewer"}

@@ -6,14 +6,14 @@ Only `report` may delete, and only the tiles and its own page.
 import secrets
 
 import pytest
-import tiny_stack
-from conftest import PARTS, Place, new_bucket
-from programs import RECORDS_OF_UNITS, STEPS, Call, Driver, call_of_unit, start
-from rights import PAGE, RIGHTS
 
 from components.shared.errors import UserError
-from components.shared.run_buckets import part_uri
-from components.shared.storage import open_store
+from components.shared.storage.run_buckets import part_uri
+from components.shared.storage.store import open_store
+from tests.reliability import tiny_stack
+from tests.reliability.conftest import PARTS, Place, new_bucket
+from tests.reliability.programs import RECORDS_OF_UNITS, STEPS, Call, Driver, call_of_unit, start
+from tests.reliability.rights import PAGE, RIGHTS
 
 RUN = "one"
 CROSS_USES = [

@@ -1,6 +1,6 @@
 """A small run against Google Cloud Storage itself: `make live BUCKET=gs://...`, with your own credentials."""
 
-from conftest import Place, volume_in
+from tests.reliability.conftest import Place, volume_in
 
 
 def test_a_live_run_writes_what_a_run_in_a_folder_writes(live_uri, clean_file, tmp_path, figure):

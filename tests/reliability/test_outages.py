@@ -6,11 +6,11 @@ from collections import Counter
 from functools import partial
 
 import pytest
-import tiny_stack
-from extent import FULL, SEEDS
-from programs import RECORDS_OF_UNITS, Call, call_of_unit, start
 
-from components.shared.storage import checksum, open_store
+from components.shared.storage.store import checksum, open_store
+from tests.reliability import tiny_stack
+from tests.reliability.extent import FULL, SEEDS
+from tests.reliability.programs import RECORDS_OF_UNITS, Call, call_of_unit, start
 
 LOW_SPEED_S = 30 if FULL else 4
 """The product's limit below which a body counts as stalled; shorter in the usual run of the tests."""
@@ -28,7 +28,7 @@ def read_objects(call, uri, keys, told):
 
 
 def look_at_objects(call, uri, keys, told):
-    from components.shared import gcs
+    from components.shared.storage import gcs
 
     gcs.TIMEOUT_S = TIMEOUT_S
     started = time.monotonic()
@@ -81,7 +81,7 @@ def test_an_answer_that_never_comes_is_asked_for_again(proxy, stored, tmp_path, 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_large_object_is_whole_whatever_its_parts_meet(proxy, stored, monkeypatch, seed):
     """No answer of a part is lost here: storage would go on after that, but the emulator forgets it all."""
-    from components.shared import gcs
+    from components.shared.storage import gcs
 
     for name, value in proxy.environment().items():
         monkeypatch.setenv(name, value)

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import tiny_stack
 import yaml
-from conftest import Place
-from programs import STEPS
-from terminal import fibstack
+
+from tests.reliability import tiny_stack
+from tests.reliability.conftest import Place
+from tests.reliability.programs import STEPS
+from tests.reliability.terminal import fibstack
 
 
 @dataclass(frozen=True)

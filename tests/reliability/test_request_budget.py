@@ -3,17 +3,17 @@
 from collections import Counter
 
 import pytest
-import tiny_stack
-from programs import STEPS, Driver, cut_smaller
 
 from components.plan import storage_requests
 from components.plan.work import Work, expected_volume
-from components.shared.config import RunConfig
-from components.shared.documents import PLAN_KEY, TRANSFORMS_KEY, Plan, SourceSlice, Transforms
-from components.shared.locations import locations_of
-from components.shared.reading import read_document
-from components.shared.storage import open_store
-from components.shared.volume import volume_of
+from components.shared.documents.config import RunConfig
+from components.shared.documents.locations import locations_of
+from components.shared.documents.plan import PLAN_KEY, TRANSFORMS_KEY, Plan, SourceSlice, Transforms
+from components.shared.documents.read_document import read_document
+from components.shared.storage.store import open_store
+from components.shared.volume.volume import volume_of
+from tests.reliability import tiny_stack
+from tests.reliability.programs import STEPS, Driver, cut_smaller
 
 LOOPED = ("align", "tile", "pyramid")
 TB_IN_SLICES = 40_000

@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from extent import FULL
 
-from components.shared.storage import open_store
+from components.shared.storage.store import open_store
+from tests.reliability.extent import FULL
 
 
 @pytest.fixture(params=["file", "gs"])

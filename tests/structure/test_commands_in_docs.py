@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from pipeline.cli import main
+from commands.main import main
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md")]

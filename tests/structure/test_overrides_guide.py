@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from components.shared.config import RunConfig
-from components.shared.documents import Override
-from components.shared.overrides import check_overrides, parse_overrides
+from components.plan.overrides import check_overrides, parse_overrides
+from components.shared.documents.config import RunConfig
+from components.shared.documents.plan import Override
 
 GUIDE = (Path(__file__).parents[2] / "docs/overrides.md").read_text()
 

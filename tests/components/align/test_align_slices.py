@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planted_pair import SIZE_PX, render, texture
 
 from components.align.features import (
     DESCRIPTOR_NORM,
@@ -21,6 +20,7 @@ from components.align.normalise import band_passed, matching_picture, resized, w
 from components.align.prepare import prepare
 from components.align.statistics import slice_statistics, streaks_along_y, thumbnail
 from components.shared.geometry import rotation_about, scaled_from_full, transform_points
+from tests.components.align.planted_pair import SIZE_PX, render, texture
 
 
 @settings(max_examples=40)

@@ -11,15 +11,15 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from planted_pair import error_px, render, texture
 
 from components.align.main import main
-from components.shared.config import RunConfig
-from components.shared.documents import AlignRecord, PairRecord, Plan, SourceSlice
+from components.shared.documents.config import RunConfig
+from components.shared.documents.locations import locations_of
+from components.shared.documents.plan import AlignRecord, PairRecord, Plan, SourceSlice
 from components.shared.geometry import translation
-from components.shared.locations import locations_of
-from components.shared.storage import LocalStore
-from components.shared.units import chunks, chunks_to_do
+from components.shared.storage.store import LocalStore
+from components.shared.work.units import chunks, chunks_to_do
+from tests.components.align.planted_pair import error_px, render, texture
 
 FIRST, LAST, MISSING = 10, 20, 14
 SIDE = 160

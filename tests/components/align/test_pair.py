@@ -11,12 +11,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from planted_pair import SIZE_PX, error_px, render, texture
 
 from components.align.pair import match_pair
 from components.align.prepare import PreparedSlice, prepare
-from components.shared.documents import PairRecord
+from components.shared.documents.plan import PairRecord
 from components.shared.geometry import Matrix, rotation_about, transform_points, translation
+from tests.components.align.planted_pair import SIZE_PX, error_px, render, texture
 
 CENTER = ((SIZE_PX - 1) / 2, (SIZE_PX - 1) / 2)
 DATA = Path(__file__).parents[4] / "shared" / "data"

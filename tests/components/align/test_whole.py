@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from planted_pair import SIZE_PX, error_px, render, texture
 
 from components.align.normalise import band_passed, detail_picture
 from components.align.whole import corrected
 from components.shared.geometry import Matrix, rotation_about, translation
+from tests.components.align.planted_pair import SIZE_PX, error_px, render, texture
 
 CENTER = ((SIZE_PX - 1) / 2, (SIZE_PX - 1) / 2)
 EVERYWHERE = np.ones((SIZE_PX, SIZE_PX), bool)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from components.compose.pairs import Pairs, Solution, Stack
-from components.compose.robust import solve
+from components.compose.solve.pairs import Pairs, Solution, Stack
+from components.compose.solve.robust import solve
 from components.shared.geometry import corner_points
 
 MATCHES, MATCH_SIGMA_PX = 300, 0.8

@@ -1,7 +1,7 @@
 import numpy as np
-from planted_stack import plant
 
-from components.compose import chain
+from components.compose.solve import chain
+from tests.components.compose.planted_stack import plant
 
 
 def test_compose_is_the_product_of_the_inverse_pairs():

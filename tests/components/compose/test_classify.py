@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from components.compose.classify import classify
-from components.compose.connectivity import connectivity
-from components.compose.pairs import Stack
-from components.compose.place import accepted_pairs
-from components.compose.robust import solve
-from components.compose.signs import excess, signs_of
-from components.shared.documents import PairRecord, SliceStatistics
+from components.compose.judge.classify import classify
+from components.compose.judge.figures import excess, signs_of
+from components.compose.solve.connectivity import connectivity
+from components.compose.solve.pairs import Stack
+from components.compose.solve.place import accepted_pairs
+from components.compose.solve.robust import solve
+from components.shared.documents.plan import PairRecord, SliceStatistics
 from components.shared.geometry import translation
 
 N, K, WIDTH = 40, 4, 500.0

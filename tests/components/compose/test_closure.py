@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from planted_stack import MATCH_SIGMA_PX, MATCHES, about_center, all_pairs, plant
 
-from components.compose.closure import LEAST_SIGMA_PX, sigmas_by_distance
-from components.compose.pairs import Pairs, Stack
+from components.compose.solve.closure import LEAST_SIGMA_PX, sigmas_by_distance
+from components.compose.solve.pairs import Pairs, Stack
+from tests.components.compose.planted_stack import MATCH_SIGMA_PX, MATCHES, about_center, all_pairs, plant
 
 WIDTH = 1000.0
 
@@ -85,7 +85,7 @@ def test_missing_slices_are_no_steps() -> None:
 
 def test_the_pairs_of_a_stack_are_weighed_so() -> None:
     """Where far pairs err most, good neighbours decide."""
-    from components.compose.robust import solve
+    from components.compose.solve.robust import solve
 
     pairs, stack = changing_tissue(100, 4)
     solved = solve(pairs, stack).volume_from_slice[:, :2, 2]

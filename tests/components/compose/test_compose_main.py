@@ -6,13 +6,12 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from planted_stack import errors_px, plant
 
 from components.compose.main import main
-from components.compose.robust import solve
-from components.shared import records, units
-from components.shared.config import RunConfig
-from components.shared.documents import (
+from components.compose.solve.robust import solve
+from components.shared.documents.config import RunConfig
+from components.shared.documents.locations import locations_of
+from components.shared.documents.plan import (
     AlignRecord,
     Override,
     PairRecord,
@@ -22,9 +21,10 @@ from components.shared.documents import (
     Transforms,
 )
 from components.shared.grid import Span
-from components.shared.locations import locations_of
-from components.shared.storage import open_store
-from components.shared.volume import volume_of
+from components.shared.storage.store import open_store
+from components.shared.volume.volume import volume_of
+from components.shared.work import records, units
+from tests.components.compose.planted_stack import errors_px, plant
 
 WIDTH = 500
 
@@ -390,7 +390,7 @@ def test_the_preview_is_made_once(tmp_path, monkeypatch):
     process = write_process(plan, plant(9, 4, width=float(WIDTH)))
     assert run(plan, tmp_path)[0].exit_code == 0
     first = process.read("preview.json")
-    monkeypatch.setattr("components.compose.check.make_preview", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr("components.compose.preview.write.make_preview", lambda *_: pytest.fail("made again"))
     assert run(plan, tmp_path)[0].exit_code == 0
     assert process.read("preview.json") == first
 

@@ -1,7 +1,7 @@
 import numpy as np
 
-from components.compose.connectivity import break_sentence, breaks, connectivity
-from components.compose.pairs import Pairs
+from components.compose.solve.connectivity import break_sentence, breaks, connectivity
+from components.compose.solve.pairs import Pairs
 
 
 def pairs_of(*slots):

@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import pytest
 from scipy import ndimage
-from test_compose_main import plan_of
 
-from components.compose.check import make_preview, refusal
-from components.compose.gate import failures_of, running_median
-from components.compose.preview import agreement, correlation, flattened
-from components.shared.documents import Override, SliceTransform, Transforms
+from components.compose.preview.correlate import agreement, correlation, flattened
+from components.compose.preview.limits import failures_of, running_median
+from components.compose.preview.write import make_preview, refusal
+from components.shared.documents.plan import Override, SliceTransform, Transforms
 from components.shared.geometry import rotation_about, translation
+from tests.components.compose.test_compose_main import plan_of
 
 SIDE, SCALE, N = 240, 0.5, 40
 FULL = int(SIDE / SCALE)

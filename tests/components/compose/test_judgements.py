@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
-from planted_stack import plant
 
-from components.compose.classify import Finding
-from components.compose.intensity import intensity_range
-from components.compose.replacement import judge
-from components.compose.verdicts import support
-from components.shared.config import RunConfig
-from components.shared.documents import Override
+from components.compose.judge.classify import Finding
+from components.compose.judge.intensity import intensity_range
+from components.compose.judge.replacement import judge
+from components.compose.judge.support import support
+from components.shared.documents.config import RunConfig
+from components.shared.documents.plan import Override
 from components.shared.errors import UserError
+from tests.components.compose.planted_stack import plant
 
 
 def judged(first, last, bad, overrides=(), not_held=(), **settings):

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from planted_stack import about_center, errors_px, plant, step_errors_px, wandering
 
-from components.compose import chain
-from components.compose.connectivity import connectivity
-from components.compose.pairs import Pairs, Stack
-from components.compose.robust import solve
+from components.compose.solve import chain
+from components.compose.solve.connectivity import connectivity
+from components.compose.solve.pairs import Pairs, Stack
+from components.compose.solve.robust import solve
 from components.shared.geometry import rotation_about, rotation_deg, transform_points
+from tests.components.compose.planted_stack import about_center, errors_px, plant, step_errors_px, wandering
 
 WIDTH = 5000.0
 

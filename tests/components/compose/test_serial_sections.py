@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from components.compose.pairs import Pairs, Stack
-from components.compose.robust import solve
-from components.shared.accuracy import neighbour_errors
+from commands.sample.accuracy import neighbour_errors
+from components.compose.solve.pairs import Pairs, Stack
+from components.compose.solve.robust import solve
 from components.shared.geometry import grid_points, translation
 
 

@@ -2,16 +2,16 @@
 
 import numpy as np
 import pytest
-from planted_stack import about_center, all_pairs, errors_px, plant
-from test_compose_main import WIDTH, pair_of, plan_of
 
-from components.compose.connectivity import connectivity
-from components.compose.place import place
-from components.compose.robust import smooth_bends
-from components.compose.steering import overridden, steering_of
-from components.shared.documents import Override, Plan
+from components.compose.solve.connectivity import connectivity
+from components.compose.solve.place import place
+from components.compose.solve.robust import smooth_bends
+from components.compose.solve.steering import overridden, steering_of
+from components.shared.documents.plan import Override, Plan
 from components.shared.errors import UserError
 from components.shared.geometry import rotation_about, transform_points
+from tests.components.compose.planted_stack import about_center, all_pairs, errors_px, plant
+from tests.components.compose.test_compose_main import WIDTH, pair_of, plan_of
 
 N, FIRST_Z = 40, 10
 

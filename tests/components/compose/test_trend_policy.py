@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
-from planted_stack import about_center, errors_px, plant, step_errors_px
 
-from components.compose.drift import trends_of
-from components.compose.steering import Steering
-from components.compose.ties import Frame
-from components.compose.tracks import LONG, linear_parts, linear_tracks, slow_trend, without_jumps
-from components.compose.trend import settle
-from components.shared.config import RunConfig
+from components.compose.solve.drift import trends_of
+from components.compose.solve.steering import Steering
+from components.compose.solve.ties import Frame
+from components.compose.solve.tracks import LONG, linear_parts, linear_tracks, slow_trend, without_jumps
+from components.compose.solve.trend import settle
+from components.shared.documents.config import RunConfig
 from components.shared.geometry import rotation_about, rotation_deg
+from tests.components.compose.planted_stack import about_center, errors_px, plant, step_errors_px
 
 N, WIDTH = 1200, 1000.0
 HALF = (WIDTH - 1) / 2

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from planted_stack import plant
 from scipy.linalg import cholesky_banded
 
-from components.compose.robust import normal_equations
-from components.compose.ties import Frame
-from components.compose.uncertainty import FORMS, covariances, observed_spread, uncertainty
+from components.compose.solve.robust import normal_equations
+from components.compose.solve.ties import Frame
+from components.compose.solve.uncertainty import FORMS, covariances, observed_spread, uncertainty
+from tests.components.compose.planted_stack import plant
 
 
 def dense(band):
@@ -69,7 +69,7 @@ def test_a_long_stack_stays_exact():
     n = 8000
     planted = plant(n, 2)
     planted_solution = planted.pairs
-    from components.compose.pairs import Solution
+    from components.compose.solve.pairs import Solution
 
     m = len(planted_solution)
     at_truth = Solution(volume_from_slice=planted.truth, weight=np.ones(m), residual_px=np.zeros(m))

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from test_plan import FIRST, LAST, plan_of, refusal, run, source  # noqa: F401 - a fixture
 
-from components.shared.cost import COST_KEY, CostEstimate
+from commands.design.main import design
+from components.shared.documents.cost import COST_KEY, CostEstimate
+from components.shared.documents.prices import read_prices
 from components.shared.errors import UserError
-from components.shared.prices import read_prices
-from components.shared.storage import LocalStore
-from pipeline.design import design
+from components.shared.storage.store import LocalStore
 from pipeline.settings import STEPS, Settings
+from tests.components.plan.test_plan import FIRST, LAST, plan_of, refusal, run, source  # noqa: F401 - a fixture
 
 DIGEST = f"sha256:{'0a' * 32}"
 

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.scale.emulator import Emulator, running_emulator
+from commands.sample.main import main as sample
 from components.align.main import main as align
 from components.compose.main import main as compose
 from components.plan.bill import Machine, bill
@@ -20,12 +21,11 @@ from components.plan.main import main as plan
 from components.plan.storage_requests import Requests
 from components.pyramid.main import main as pyramid
 from components.report.main import main as report
-from components.sample.main import main as sample
-from components.shared.documents import PLAN_KEY, TRANSFORMS_KEY, Plan, Transforms
-from components.shared.prices import MachinePrices, read_prices
-from components.shared.reading import read_document
-from components.shared.storage import open_store
-from components.shared.volume import volume_of
+from components.shared.documents.plan import PLAN_KEY, TRANSFORMS_KEY, Plan, Transforms
+from components.shared.documents.prices import MachinePrices, read_prices
+from components.shared.documents.read_document import read_document
+from components.shared.storage.store import open_store
+from components.shared.volume.volume import volume_of
 from components.tile.main import main as tile
 from pipeline.settings import Settings
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from components.plan.fitness import check_areas, check_sides
-from components.shared.documents import SourceSlice
+from components.shared.documents.plan import SourceSlice
 from components.shared.errors import UserError
-from components.shared.image_header import ImageHeader
+from components.shared.pictures.header import ImageHeader
 
 
 def headers_of(*sizes: tuple[int, int]) -> dict[str, ImageHeader]:

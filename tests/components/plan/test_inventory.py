@@ -11,10 +11,10 @@ from components.plan.inventory import (
     repeated_slices,
 )
 from components.plan.partition import chunk_length
-from components.shared.documents import SourceSlice
+from components.shared.documents.plan import SourceSlice
 from components.shared.errors import UserError
 from components.shared.grid import spans
-from components.shared.storage import Stat
+from components.shared.storage.store import Stat
 
 
 @given(st.sets(st.integers(0, 2_000_000)), st.sampled_from(["%d.png", "%05d.png", "a.b/s+%09d"]))

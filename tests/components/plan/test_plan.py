@@ -14,12 +14,12 @@ import tifffile
 from click.testing import CliRunner, Result
 
 from components.plan.main import main
-from components.shared import units
-from components.shared.config import RunConfig
-from components.shared.documents import Plan
+from components.shared.documents.config import RunConfig
+from components.shared.documents.plan import Plan
 from components.shared.grid import Span
-from components.shared.records import Record, commit
-from components.shared.storage import LocalStore
+from components.shared.storage.store import LocalStore
+from components.shared.work import units
+from components.shared.work.records import Record, commit
 
 FIRST, LAST = 8, 25
 

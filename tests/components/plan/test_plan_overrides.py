@@ -1,11 +1,11 @@
 """The overrides file through the plan step: read from any storage, checked, and kept in the plan."""
 
 import pytest
-from test_plan import FIRST, plan_of, refusal, run, source  # noqa: F401 - a fixture
 
-from components.shared import units
-from components.shared.documents import Override
-from components.shared.storage import open_store
+from components.shared.documents.plan import Override
+from components.shared.storage.store import open_store
+from components.shared.work import units
+from tests.components.plan.test_plan import FIRST, plan_of, refusal, run, source  # noqa: F401 - a fixture
 
 
 @pytest.fixture

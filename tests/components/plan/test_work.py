@@ -12,12 +12,12 @@ from components.plan.bill import Machine
 from components.plan.encoded_bytes import encoded_once, n_shards_at, output_estimate
 from components.plan.estimate import Estimate, estimate
 from components.plan.work import Work, expected_volume
-from components.shared.config import RunConfig
-from components.shared.documents import PixelType, Plan, SourceSlice
-from components.shared.locations import locations_of
-from components.shared.outputs import predicted_shards
-from components.shared.prices import read_prices
-from components.shared.units import chunk_slices, chunks
+from components.shared.documents.config import RunConfig
+from components.shared.documents.locations import locations_of
+from components.shared.documents.plan import PixelType, Plan, SourceSlice
+from components.shared.documents.prices import read_prices
+from components.shared.volume.formats import predicted_shards
+from components.shared.work.units import chunk_slices, chunks
 
 STEPS = ("plan", "align", "compose", "tile", "pyramid", "report")
 GIB = 2**30

@@ -10,13 +10,14 @@ import tensorstore as ts
 
 from components.pyramid.main import Run
 from components.pyramid.writing import write_block
-from components.shared import grid, records, units
-from components.shared.config import RunConfig
-from components.shared.documents import Plan, SliceTransform, SourceSlice, Transforms
-from components.shared.locations import locations_of
-from components.shared.publication import publish
-from components.shared.storage import open_store
-from components.shared.volume import TILES_KEY, volume_of
+from components.shared import grid
+from components.shared.documents.config import RunConfig
+from components.shared.documents.locations import locations_of
+from components.shared.documents.plan import Plan, SliceTransform, SourceSlice, Transforms
+from components.shared.storage.store import open_store
+from components.shared.volume.volume import TILES_KEY, volume_of
+from components.shared.work import records, units
+from components.shared.work.publication import publish
 
 IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 

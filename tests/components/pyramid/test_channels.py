@@ -4,12 +4,17 @@ import numpy as np
 import pytest
 import simplejpeg
 import tensorstore as ts
-from pyramid_builders import AlignedStack, halvings_of, read_tensorstore_zarr, textured
 
 from components.pyramid.encode import encode_jpeg
-from components.shared import records, units
-from components.shared.storage import open_store
-from components.shared.tiles import shard_key, tile_array_spec
+from components.shared.storage.store import open_store
+from components.shared.volume.tiles import shard_key, tile_array_spec
+from components.shared.work import records, units
+from tests.components.pyramid.pyramid_builders import (
+    AlignedStack,
+    halvings_of,
+    read_tensorstore_zarr,
+    textured,
+)
 
 quiet_cloudvolume = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::SyntaxWarning")
 

@@ -7,11 +7,17 @@ import numpy as np
 import pytest
 import tensorstore as ts
 import zarr
-from pyramid_builders import AlignedStack, halvings_of, read_zarr, reference_levels, textured
 
 from components.pyramid.shard import assemble_zarr_shard
-from components.shared.outputs import metadata_files, predicted_shards
-from components.shared.verification import Block, check_listing, verify
+from components.shared.volume.formats import metadata_files, predicted_shards
+from components.shared.work.verification import Block, check_listing, verify
+from tests.components.pyramid.pyramid_builders import (
+    AlignedStack,
+    halvings_of,
+    read_zarr,
+    reference_levels,
+    textured,
+)
 
 
 def ome_zarr_stack(tmp_path, voxels, **settings):

@@ -7,7 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from pyramid_builders import (
+
+from components.pyramid.main import main
+from components.pyramid.writing import write_block
+from components.shared.errors import TransientError
+from components.shared.volume.formats import predicted_shards, shards_of_block
+from components.shared.work import records
+from tests.components.pyramid.pyramid_builders import (
     AlignedStack,
     halvings_of,
     read_cloudvolume,
@@ -17,12 +23,6 @@ from pyramid_builders import (
     reference_levels,
     textured,
 )
-
-from components.pyramid.main import main
-from components.pyramid.writing import write_block
-from components.shared import records
-from components.shared.errors import TransientError
-from components.shared.outputs import predicted_shards, shards_of_block
 
 # cloud-volume 12.15 warns of its own dependencies when it is imported and when it opens a volume.
 quiet_cloudvolume = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::SyntaxWarning")

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from components.pyramid.encode import encode_jpeg, encode_png, encode_raw
 from components.pyramid.shard import assemble_shard
-from components.shared.precomputed import Sharding
+from components.shared.volume.precomputed import Sharding
 
 
 def read_with_tensorstore(shard, sharding, numbers):

@@ -10,8 +10,9 @@ import math
 import numpy as np
 import tensorstore as ts
 
-from components.shared.config import RunConfig
-from components.shared.documents import (
+from components.shared.documents.config import RunConfig
+from components.shared.documents.locations import locations_of
+from components.shared.documents.plan import (
     AlignRecord,
     PairRecord,
     Plan,
@@ -21,13 +22,12 @@ from components.shared.documents import (
     Transforms,
 )
 from components.shared.geometry import rotation_deg
-from components.shared.locations import locations_of
-from components.shared.outputs import shards_of_block
-from components.shared.precomputed import info
-from components.shared.records import Output, Record, commit, write_output
-from components.shared.storage import checksum, join_uri, open_store
-from components.shared.units import block_hash, chunks, slab_hashes
-from components.shared.volume import volume_of
+from components.shared.storage.store import checksum, join_uri, open_store
+from components.shared.volume.formats import shards_of_block
+from components.shared.volume.precomputed import info
+from components.shared.volume.volume import volume_of
+from components.shared.work.records import Output, Record, commit, write_output
+from components.shared.work.units import block_hash, chunks, slab_hashes
 
 SIZE_XYZ = (1100, 70, 20)
 """Two blocks in the first pass, one in the second."""

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from finished_run import finished_run
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
-from test_report_check import preview_of
 
 from components.report.main import main
+from tests.components.report.finished_run import finished_run
+from tests.components.report.test_report_check import preview_of
 
 
 @pytest.fixture
 def collected(tmp_path, monkeypatch):
     """The files that KFP collects, with the run's output folder."""
-    monkeypatch.setattr("components.report.tracks.curves_svg", lambda z, panels: "<svg></svg>")
+    monkeypatch.setattr("components.report.page.curves.curves_svg", lambda z, panels: "<svg></svg>")
     plan, _, process = finished_run(tmp_path)
     process.write("preview.json", preview_of().to_json())
     kfp = tmp_path / "kfp"

@@ -1,10 +1,10 @@
 """The report on documents that were damaged where they lie."""
 
 import pytest
-from finished_run import finished_run
 
-from components.report.reading import gather
-from components.shared.records import Record, commit, write_output
+from components.report.gather import gather
+from components.shared.work.records import Record, commit, write_output
+from tests.components.report.finished_run import finished_run
 
 
 @pytest.fixture

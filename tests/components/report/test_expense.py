@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from finished_run import finished_run
-from test_report_main import drawn, read_page, run_json, undrawn  # noqa: F401 - fixtures
 
-from components.report.expense import cost_facts, images_used
 from components.report.main import main
-from components.shared.completeness import OutputSummary
-from components.shared.cost import COST_KEY, CostEstimate, Dollars, Pod
-from components.shared.images import PROCESSES
-from components.shared.prices import read_prices
+from components.report.page.cost import cost_facts, images_used
+from components.shared.container_images import PROCESSES
+from components.shared.documents.cost import COST_KEY, CostEstimate, Dollars, Pod
+from components.shared.documents.prices import read_prices
+from components.shared.work.completeness import OutputSummary
+from tests.components.report.finished_run import finished_run
+from tests.components.report.test_report_main import drawn, read_page, run_json, undrawn  # noqa: F401 - fixtures
 
 DIGEST = f"sha256:{'0a' * 32}"
 

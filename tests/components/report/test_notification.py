@@ -14,16 +14,16 @@ from typing import Any, ClassVar
 
 import pytest
 from click.testing import CliRunner
-from finished_run import finished_run
-from loopback_mail import PASSWORD, USER, MailServer, write_certificate
 
 from components.report import telling
 from components.report.main import main
-from components.report.notice import Notice
 from components.report.telling import tell
-from components.shared.config import parse_config
+from components.report.words.notice import Notice
+from components.shared.documents.config import parse_config
+from components.shared.documents.notification import VARIABLES, WEBHOOK_VARIABLE, mail_server
 from components.shared.errors import ConfigError
-from components.shared.notification import VARIABLES, WEBHOOK_VARIABLE, mail_server
+from tests.components.report.finished_run import finished_run
+from tests.components.report.loopback_mail import PASSWORD, USER, MailServer, write_certificate
 
 NOTICE = Notice("fibstack: run1 is complete", "The volume is complete.\nWärme: 3 µm", {"state": "complete"})
 
@@ -37,7 +37,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _nothing_set(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("components.report.tracks.curves_svg", lambda *_: "<svg></svg>", raising=False)
+    monkeypatch.setattr("components.report.page.curves.curves_svg", lambda *_: "<svg></svg>", raising=False)
     caplog.set_level(logging.INFO)
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from finished_run import finished_run
-from test_report_main import FAILED, drawn, read_page, report, run_json, undrawn  # noqa: F401 - fixtures
 
-from components.report.strips import make_strips
+from components.report.page.strips import make_strips
+from components.shared.documents.preview import Gate, Preview, WorstSlice
 from components.shared.geometry import translation
-from components.shared.preview import Gate, Preview, WorstSlice
+from tests.components.report.finished_run import finished_run
+from tests.components.report.test_report_main import FAILED, drawn, read_page, report, run_json, undrawn  # noqa: F401 - fixtures
 
 N = 20
 

@@ -3,21 +3,21 @@
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from finished_run import finished_run, make_plan, make_transforms
-from test_report_check import preview_of
-from web_page import CHROMIUM, NO_CHROMIUM, WebPage, web_page
 
 from components.report.evidence import Evidence
 from components.report.main import main
-from components.report.page import ROWS_AT_FIRST, render
-from components.report.reslice import MAX_ROWS, Line, Section
-from components.report.sections import SectionPair
+from components.report.page.page import ROWS_AT_FIRST, render
+from components.report.page.reslice import MAX_ROWS, Line, Section
+from components.report.page.sections import SectionPair
+from components.report.page.strips import N_STRIPS, SIDE_PX, Frame, Strip
 from components.report.slice_table import SliceRow
-from components.report.status import parse_status
-from components.report.strips import N_STRIPS, SIDE_PX, Frame, Strip
-from components.report.summary import summarise
-from components.shared.preview import WorstSlice
-from components.shared.verification import Verification
+from components.report.words.status import parse_status
+from components.report.words.summary import summarise
+from components.shared.documents.preview import WorstSlice
+from components.shared.work.verification import Verification
+from tests.components.report.finished_run import finished_run, make_plan, make_transforms
+from tests.components.report.test_report_check import preview_of
+from tests.web_page import CHROMIUM, NO_CHROMIUM, WebPage, web_page
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
 N_SLICES = 13_696

@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 import tensorstore as ts
 from click.testing import CliRunner
-from finished_run import (
+
+from components.report.main import main
+from components.shared.storage.store import open_store
+from components.shared.work import verification
+from components.shared.work.records import record_key
+from tests.components.report.finished_run import (
     SIZE_XYZ,
     finished_run,
     make_plan,
@@ -21,11 +26,6 @@ from finished_run import (
     write_volume,
 )
 
-from components.report.main import main
-from components.shared import verification
-from components.shared.records import record_key
-from components.shared.storage import open_store
-
 FAILED = '{"state": "FAILED", "error": {"code": 9, "message": "tile: a slice <b> cannot be read."}}'
 
 
@@ -33,7 +33,7 @@ FAILED = '{"state": "FAILED", "error": {"code": 9, "message": "tile: a slice <b>
 def undrawn(request, monkeypatch):
     """Figures take most of the time; only the tests that ask for them draw them."""
     if "drawn" not in request.fixturenames:
-        monkeypatch.setattr("components.report.tracks.curves_svg", lambda z, panels: "<svg></svg>")
+        monkeypatch.setattr("components.report.page.curves.curves_svg", lambda z, panels: "<svg></svg>")
 
 
 @pytest.fixture
@@ -279,7 +279,7 @@ def test_only_recorded_tiles_are_removed(run):
 def test_a_record_cannot_remove_anything_outside_the_tiles(run):
     plan, _, process = run
     output = Path(plan.config.output)
-    from components.shared.records import Output, Record, commit
+    from components.shared.work.records import Output, Record, commit
 
     outputs = tuple(
         Output(uri=str(output / folder), key="plan.json", size_bytes=1, crc32c="0")

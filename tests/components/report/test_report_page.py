@@ -7,31 +7,31 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
-from finished_run import make_plan, pair_record, slice_statistics
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.report.bad_slices import bad_slices_sentence, decision_line
+from components.plan.overrides import parse_overrides
 from components.report.evidence import Evidence
-from components.report.figures import MOST_POINTS, Curve, Panel, curves_svg, envelope, picture_uri
-from components.report.page import ROWS_AT_FIRST, render
-from components.report.pairs import PairTally
+from components.report.page.curves import shown_sigma, tracks_svg
+from components.report.page.figures import MOST_POINTS, Curve, Panel, curves_svg, envelope, picture_uri
+from components.report.page.page import ROWS_AT_FIRST, render
+from components.report.page.timings import step_times
+from components.report.pair_tally import PairTally
 from components.report.slice_table import SliceRow, read_rows, worst_first
-from components.report.status import parse_status
-from components.report.summary import command_of, summarise
-from components.report.timings import step_times
-from components.report.tracks import shown_sigma, tracks_svg
-from components.report.verdict import verdict_of
-from components.shared.completeness import OutputSummary
-from components.shared.config import RunConfig, parse_config
-from components.shared.documents import AlignRecord
-from components.shared.overrides import parse_overrides
-from components.shared.verification import Verification
+from components.report.words.bad_slices import bad_slices_sentence, decision_line
+from components.report.words.status import parse_status
+from components.report.words.summary import command_of, summarise
+from components.report.words.verdict import verdict_of
+from components.shared.documents.config import RunConfig, parse_config
+from components.shared.documents.plan import AlignRecord
+from components.shared.work.completeness import OutputSummary
+from components.shared.work.verification import Verification
+from tests.components.report.finished_run import make_plan, pair_record, slice_statistics
 
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    monkeypatch.setattr("components.report.tracks.curves_svg", lambda z, panels: "<svg></svg>")
+    monkeypatch.setattr("components.report.page.curves.curves_svg", lambda z, panels: "<svg></svg>")
 
 
 def page_of(rows, **settings):

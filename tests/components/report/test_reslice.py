@@ -4,14 +4,14 @@ import math
 
 import numpy as np
 import pytest
-from finished_run import make_plan, make_transforms
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.report.reslice import MAX_ROWS, Line, Section, rows_around, rows_shown
-from components.report.sections import make_sections
+from components.report.page.reslice import MAX_ROWS, Line, Section, rows_around, rows_shown
+from components.report.page.sections import make_sections
 from components.report.slice_table import SliceRow
 from components.shared.geometry import rotation_about, translation
+from tests.components.report.finished_run import make_plan, make_transforms
 
 SIDE = 200
 SCALE = 0.5

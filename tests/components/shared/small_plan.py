@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from components.shared.config import RunConfig
-from components.shared.documents import Plan, SliceTransform, SourceSlice, Transforms
-from components.shared.locations import locations_of
+from components.shared.documents.config import RunConfig
+from components.shared.documents.locations import locations_of
+from components.shared.documents.plan import Plan, SliceTransform, SourceSlice, Transforms
 
 IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage import exposure
 
-from components.shared.volume import TileArray
+from components.shared.volume.volume import TileArray
 from components.tile.channels import channels_of
 from components.tile.contrast import equalized, to_uint8
 

@@ -14,14 +14,14 @@ import tensorstore
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
-from components.shared.config import RunConfig
-from components.shared.documents import ChannelFile, Plan, SliceTransform, SourceSlice, Transforms
-from components.shared.imageio import read_channels
-from components.shared.locations import locations_of
-from components.shared.records import read_record
-from components.shared.storage import LocalStore
-from components.shared.tiles import array_metadata, shard_key, tile_array_spec
-from components.shared.volume import GREY_TILES, TILES_KEY, TileArray, Volume, volume_of
+from components.shared.documents.config import RunConfig
+from components.shared.documents.locations import locations_of
+from components.shared.documents.plan import ChannelFile, Plan, SliceTransform, SourceSlice, Transforms
+from components.shared.pictures.reading import read_channels
+from components.shared.storage.store import LocalStore
+from components.shared.volume.tiles import array_metadata, shard_key, tile_array_spec
+from components.shared.volume.volume import GREY_TILES, TILES_KEY, TileArray, Volume, volume_of
+from components.shared.work.records import read_record
 from components.tile.contrast import equalized, to_uint8
 from components.tile.main import main, make_slab
 from components.tile.shard import shard_bytes

@@ -1,0 +1,128 @@
+"""Makes the buckets of a run, and clears its temporary one away.
+
+This takes rights that no step has, so it is done by the command that starts a run, as the user who calls it.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from google.api_core.exceptions import Conflict, Forbidden
+
+from components.shared.documents.config import RunConfig
+from components.shared.documents.locations import locations_of
+from components.shared.errors import UserError
+from components.shared.storage import gcs
+from components.shared.storage.run_buckets import run_buckets_of
+
+RUN_LABEL = "fibstack-run"
+"""Says which run a bucket belongs to; `_SHARED` where it belongs to all runs on a source."""
+TMP_DAYS = 14
+"""Objects of the temporary bucket live so long, if nobody deletes them before."""
+_SHARED = "any"
+log = logging.getLogger(__name__)
+
+
+def create_buckets(config: RunConfig) -> list[str]:
+    """Make the buckets that a run's output names and that are not there; returns the names of the new ones.
+
+    They lie where the source lies, since reading across regions costs more than computing. They are private:
+    access is uniform, and nothing in them can be made public by mistake.
+
+    Raises:
+        UserError: a bucket is there and not this run's, or a right is missing.
+        TransientError: storage fails in a way that may pass.
+    """
+    named = run_buckets_of(config.output)
+    if named is None:
+        return []
+    source, run_id = named
+    client = gcs.client_of(config.project or None)
+    grant = f"storage.buckets.get on the bucket '{source}'"
+    with gcs.failures(f"cannot look at gs://{source}", source, grant):
+        location = client.get_bucket(source, timeout=gcs.TIMEOUT_S, retry=gcs.RETRY).location
+    return [
+        name
+        for name, label in _labels(config, run_id).items()
+        if _create(client, name, label, location, is_temporary=name == _temporary(config))
+    ]
+
+
+def remove_temporary_bucket(config: RunConfig) -> bool:
+    """Remove the temporary bucket of a run with what is left in it; whether there was one.
+
+    A bucket without the run's label is left alone.
+
+    Raises:
+        UserError: a right is missing.
+        TransientError: storage fails in a way that may pass.
+    """
+    named = run_buckets_of(config.output)
+    if named is None:
+        return False
+    name = _temporary(config)
+    grant = f"storage.buckets.delete and storage.objects.delete on the bucket '{name}'"
+    with gcs.failures(f"cannot remove gs://{name}", name, grant):
+        client = gcs.client_of(config.project or None)
+        bucket = client.lookup_bucket(name, timeout=gcs.TIMEOUT_S, retry=gcs.RETRY)
+        if bucket is None:
+            return False
+        if bucket.labels.get(RUN_LABEL) != named[1]:
+            log.warning("gs://%s is left alone: it has no label %s=%s", name, RUN_LABEL, named[1])
+            return False
+        for blob in bucket.list_blobs(timeout=gcs.TIMEOUT_S, retry=gcs.RETRY):
+            blob.delete(timeout=gcs.TIMEOUT_S, retry=gcs.RETRY)
+        bucket.delete(timeout=gcs.TIMEOUT_S, retry=gcs.RETRY)
+    return True
+
+
+def _labels(config: RunConfig, run_id: str) -> dict[str, str]:
+    """The buckets of a run, each with its label."""
+    locations = locations_of(config)
+    return {
+        _bucket_of(locations.neuroglancer_uri): run_id,
+        _bucket_of(locations.chunk_uri): run_id,
+        _bucket_of(locations.tmp_uri): run_id,
+        _bucket_of(locations.process_uri): _SHARED,
+    }
+
+
+def _temporary(config: RunConfig) -> str:
+    return _bucket_of(locations_of(config).tmp_uri)
+
+
+def _bucket_of(uri: str) -> str:
+    return uri.removeprefix("gs://").partition("/")[0]
+
+
+def _create(client: Any, name: str, label: str, location: str, *, is_temporary: bool) -> bool:  # noqa: ANN401
+    """Make a bucket; False where it is there already, with its label."""
+    bucket = client.bucket(name)
+    bucket.labels = {RUN_LABEL: label}
+    bucket.iam_configuration.uniform_bucket_level_access_enabled = True
+    bucket.iam_configuration.public_access_prevention = "enforced"
+    if is_temporary:
+        bucket.add_lifecycle_delete_rule(age=TMP_DAYS)
+        # By default deleted objects are kept, and paid for, for a week.
+        bucket.soft_delete_policy.retention_duration_seconds = 0
+    with gcs.failures(f"cannot make gs://{name}", name, "storage.buckets.create in the project"):
+        try:
+            client.create_bucket(bucket, location=location, timeout=gcs.TIMEOUT_S, retry=gcs.RETRY)
+        except Conflict:
+            _check_own(client, name, label)
+            return False
+    return True
+
+
+def _check_own(client: Any, name: str, label: str) -> None:  # noqa: ANN401 - untyped library
+    """Refuse a bucket of somebody else, or of another run."""
+    try:
+        labels = client.get_bucket(name, timeout=gcs.TIMEOUT_S, retry=gcs.RETRY).labels
+    except Forbidden:  # names of buckets are shared by all the world
+        labels = {}
+    if labels.get(RUN_LABEL) != label:
+        raise UserError(
+            f"a bucket of the run must carry the label {RUN_LABEL}={label}; got gs://{name}, which is there "
+            f"without it. Change 'id', or give the bucket that label if it is yours."
+        )

@@ -1,0 +1,155 @@
+"""`fibstack clio`: the record by which Clio finds a volume, printed, or posted to a clio-store.
+
+clio-store keeps one record for each dataset, by its name. Its API documents `description`, `location`,
+`public` and `layers`; Clio's pages read `dimensions` and `position` too.
+
+Source: github.com/clio-janelia/clio-store (README and `dependencies.py`), clio_website (layers of a dataset).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+import requests
+
+from commands.view.published import PublishedVolume, find_volumes
+from components.shared.command import StepCommand
+from components.shared.documents.plan import PLAN_KEY, Plan
+from components.shared.documents.read_document import read_document
+from components.shared.errors import ConfigError, FibstackError, TransientError, UserError
+from components.shared.storage.run_buckets import part_uri
+from components.shared.storage.store import join_uri, open_store
+
+TOKEN_VARIABLE = "FIBSTACK_CLIO_TOKEN"  # noqa: S105 - its name
+TIMEOUT_S = 60
+_NM = 1e-9
+
+
+@click.command(cls=StepCommand)
+@click.argument("output")
+@click.option("--name", default="", help="Name of the dataset.  [default: the id of the run]")
+@click.option("--public", is_flag=True, help="Let all who use Clio see it.")
+@click.option(
+    "--post", "store_url", default="", metavar="URL", help="clio-store to post to, without '/datasets'."
+)
+def main(output: str, name: str, public: bool, store_url: str) -> None:
+    """Print the clio-store record of the volume in OUTPUT, a gs:// URI, or post it.
+
+    Posting takes the rights of an administrator there, and FIBSTACK_CLIO_TOKEN in the environment, from
+    'gcloud auth print-identity-token'. A dataset that is there already is never replaced. Clio's users see
+    the volume where they may read the bucket.
+    """
+    volumes = find_volumes(output)
+    shown = volumes[0]
+    if not shown.store.uri.startswith("gs://"):
+        raise UserError(
+            f"clio must be given a volume in a bucket, which Clio can read; got {output}. "
+            "Upload it with 'fibstack data upload'."
+        )
+    records = {name or name_of(output): record_of(volumes, public=public)}
+    click.echo(json.dumps(records, indent=2))
+    if store_url:
+        post(records, store_url, os.environ.get(TOKEN_VARIABLE, "").strip())
+        click.echo(f"Posted to {store_url}.", err=True)
+
+
+def name_of(output: str) -> str:
+    """The id of the run, or the last part of its output's name.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    process = open_store(part_uri(output, "process"))
+    run_id = read_document(process, PLAN_KEY, Plan).config.id if process.stat(PLAN_KEY) else ""
+    name = run_id or output.rstrip("/").rpartition("/")[2]
+    if not name:
+        raise ConfigError("the dataset must have a name; the run has no id. Give --name.")
+    return name
+
+
+def record_of(volumes: Sequence[PublishedVolume], *, public: bool) -> dict[str, Any]:
+    """The record of a dataset.
+
+    Args:
+        volumes: The one to show first.
+        public: Whether all who use Clio may see it.
+    """
+    shown, *others = volumes
+    finest = shown.info["scales"][0]
+    size, offset, resolution = finest["size"], finest["voxel_offset"], finest["resolution"]
+    # The lossless volume is left out where it has a bucket of its own, which is never public.
+    root = shown.store.uri.rpartition("/")[0]
+    return {
+        "description": f"{' x '.join(f'{n:,}' for n in size)} voxels of "
+        f"{' x '.join(f'{side:g}' for side in resolution)} nm, aligned by fibstack",
+        # As a layer too, Clio's pages would look for its source in vain.
+        "location": shown.store.uri,
+        "public": public,
+        "layers": [
+            {"name": other.name, "location": other.store.uri}
+            for other in others
+            if other.store.uri.startswith(f"{root}/")
+        ],
+        "dimensions": {
+            axis: [float(f"{side * _NM:.9g}"), "m"] for axis, side in zip("xyz", resolution, strict=True)
+        },
+        "position": [start + n // 2 for start, n in zip(offset, size, strict=True)],
+    }
+
+
+def post(records: dict[str, dict[str, Any]], store_url: str, token: str) -> None:
+    """Add datasets to a clio-store.
+
+    Raises:
+        ConfigError: there is no token, or it would go unencrypted.
+        UserError: the store refuses, or has such a dataset already.
+        TransientError: the store cannot be reached, or fails.
+    """
+    parts = urlsplit(store_url)
+    if not token:
+        raise ConfigError(f"--post must be given a token; there is none in {TOKEN_VARIABLE}. Set it.")
+    if not (
+        parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost"))
+    ):
+        raise ConfigError(f"--post must be an https:// address, since a token goes there; got '{store_url}'.")
+    address = join_uri(store_url, "datasets")
+    there = _ask("GET", address, token).json()
+    taken = sorted(records.keys() & there.keys()) if isinstance(there, dict) else []
+    if taken:
+        raise UserError(
+            f"a dataset must be new to clio-store; got '{taken[0]}', which is there, in {address}. "
+            "Choose another --name, or delete it there."
+        )
+    _ask("POST", address, token, records)
+
+
+def _ask(method: str, address: str, token: str, body: Any = None) -> requests.Response:  # noqa: ANN401 - JSON
+    headers = {"Authorization": f"Bearer {token}"}
+    try:
+        answer = requests.request(
+            method, address, json=body, headers=headers, timeout=TIMEOUT_S, allow_redirects=False
+        )
+    except requests.RequestException as error:
+        raise TransientError(f"cannot reach {address}: {type(error).__name__}. Check --post.") from None
+    if answer.status_code != 200:
+        raise _refusal(address, answer.status_code)
+    return answer
+
+
+def _refusal(address: str, status: int) -> FibstackError:
+    if status in (401, 403):
+        return UserError(
+            f"clio-store must accept the token; got HTTP {status} from {address}. Ask an administrator to "
+            f"post, or renew {TOKEN_VARIABLE} with 'gcloud auth print-identity-token'."
+        )
+    kind = TransientError if status >= 500 or status == 429 else UserError
+    return kind(f"clio-store must take the record; got HTTP {status} from {address}. Check --post.")
+
+
+if __name__ == "__main__":
+    main()

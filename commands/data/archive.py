@@ -1,0 +1,52 @@
+"""Lets a bucket move what is seldom read to a colder, cheaper storage class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from components.shared.storage import gcs
+
+MINIMUM_DAYS = {"nearline": 30, "coldline": 90, "archive": 365}
+"""Storage classes, and for how many days Google bills an object of theirs at least.
+
+Source: Google Cloud documentation, "Storage classes".
+"""
+
+
+def archive(uri: str, storage_class: str, after_days: int) -> bool:
+    """Add a lifecycle rule for the objects below a URI; whether there was none like it.
+
+    Other rules of the bucket stay. Google applies rules within about a day, also to what is written later.
+
+    Raises:
+        UserError: there is no such bucket, or a right is missing.
+        TransientError: storage fails in a way that may pass.
+    """
+    name, prefix = gcs.bucket_and_prefix(uri)
+    rule = rule_of(prefix, storage_class, after_days)
+    grant = f"storage.buckets.get and storage.buckets.update on the bucket '{name}'"
+    with gcs.failures(f"cannot change the lifecycle of gs://{name}", name, grant):
+        bucket = gcs.client_of().get_bucket(name, timeout=gcs.TIMEOUT_S, retry=gcs.RETRY)
+        rules = [dict(known) for known in bucket.lifecycle_rules]
+        if rule in rules:
+            return False
+        bucket.lifecycle_rules = [*rules, rule]
+        # Only what was read may be changed, so that a rule that somebody adds meanwhile is not lost.
+        bucket.patch(if_metageneration_match=bucket.metageneration, timeout=gcs.TIMEOUT_S, retry=gcs.RETRY)
+    return True
+
+
+def rule_of(prefix: str, storage_class: str, after_days: int) -> dict[str, Any]:
+    """The rule as the storage API knows it.
+
+    Example:
+        >>> rule_of("run/", "coldline", 30)["condition"]
+        {'age': 30, 'matchesPrefix': ['run/']}
+    """
+    condition: dict[str, Any] = {"age": after_days}
+    if prefix:
+        condition["matchesPrefix"] = [prefix]
+    return {
+        "action": {"type": "SetStorageClass", "storageClass": storage_class.upper()},
+        "condition": condition,
+    }

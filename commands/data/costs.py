@@ -1,0 +1,118 @@
+"""What stored data cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from components.shared.documents.prices import Prices
+from components.shared.errors import UserError
+from components.shared.storage import gcs
+from components.shared.storage.run_buckets import part_uri, run_buckets_of
+from components.shared.storage.store import open_store
+
+GIB = 2**30
+STANDARD = "STANDARD"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject:
+    """An object with what its price depends on."""
+
+    place: str
+    """What it is counted with: the folder at the top, or the bucket."""
+    storage_class: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What the objects of one place and class cost."""
+
+    place: str
+    storage_class: str
+    n_objects: int
+    n_bytes: int
+    dollars_a_month: float | None
+    """None where the table has no price for the class."""
+
+
+def stored_objects(uri: str) -> Iterator[StoredObject]:
+    """All objects below a URI or in the buckets of a run.
+
+    Raises:
+        UserError: the place is not there, or a right is missing.
+    """
+    if run_buckets_of(uri):
+        parts = (part_uri(uri, part) for part in ("neuroglancer", "chunk", "process", "tmp"))
+        for part in parts:
+            if open_store(part).exists():
+                yield from (
+                    StoredObject(place=part, storage_class=o.storage_class, size_bytes=o.size_bytes)
+                    for o in stored_objects(part)
+                )
+    elif uri.startswith("gs://"):
+        yield from _in_bucket(uri)
+    else:
+        folder = open_store(uri)
+        if not folder.exists():
+            raise UserError(f"a place must be a folder or gs:// URI that exists; got {uri}. Check the path.")
+        for stat in folder.list():
+            yield StoredObject(place=_top(stat.key), storage_class=STANDARD, size_bytes=stat.size_bytes)
+
+
+def costs_of(objects: Iterable[StoredObject], prices: Prices) -> list[Cost]:
+    """The costs by place and class, the dearest place's name not first but in alphabetical order."""
+    n_objects: Counter[tuple[str, str]] = Counter()
+    n_bytes: Counter[tuple[str, str]] = Counter()
+    for o in objects:
+        n_objects[o.place, o.storage_class] += 1
+        n_bytes[o.place, o.storage_class] += o.size_bytes
+    return [
+        Cost(
+            place=place,
+            storage_class=storage_class,
+            n_objects=n_objects[place, storage_class],
+            n_bytes=size,
+            dollars_a_month=_dollars(storage_class, size, prices),
+        )
+        for (place, storage_class), size in sorted(n_bytes.items())
+    ]
+
+
+def _dollars(storage_class: str, n_bytes: int, prices: Prices) -> float | None:
+    by_class = {STANDARD: prices.storage_gib_month} | {
+        k.upper(): v for k, v in prices.colder_gib_month.items()
+    }
+    price = by_class.get(storage_class)
+    return None if price is None else n_bytes / GIB * price
+
+
+def _in_bucket(uri: str) -> Iterator[StoredObject]:
+    bucket, prefix = gcs.bucket_and_prefix(uri)
+    with gcs.failures(f"cannot list {uri}", bucket, f"storage.objects.list on the bucket '{bucket}'"):
+        blobs = gcs.client_of().list_blobs(
+            bucket,
+            prefix=prefix or None,
+            fields="items(name,size,storageClass),nextPageToken",
+            timeout=gcs.TIMEOUT_S,
+            retry=gcs.RETRY,
+        )
+        for blob in blobs:
+            yield StoredObject(
+                place=_top(blob.name.removeprefix(prefix)),
+                storage_class=blob.storage_class or STANDARD,
+                size_bytes=blob.size,
+            )
+
+
+def _top(key: str) -> str:
+    """The folder at the top that a key lies in.
+
+    Example:
+        >>> _top("process/align/0-15.json"), _top("img.00000.png")
+        ('process/', '(files)')
+    """
+    folder, slash, _ = key.partition("/")
+    return f"{folder}/" if slash else "(files)"

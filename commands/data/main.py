@@ -1,0 +1,283 @@
+"""`fibstack data`: bring slices to where a run finds them, and look after what it leaves."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from components.shared.command import StepCommand
+from components.shared.documents.config import check_image_pattern
+from components.shared.errors import ConfigError, UserError
+from components.shared.storage.store import open_store
+
+_SHOWN = 3
+_YES = click.option("--yes", is_flag=True, help="Do not ask.")
+_JOBS = click.option(
+    "--jobs", type=click.IntRange(1, 64), default=8, show_default=True, help="Files at a time."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Bring slices to where a run finds them, and look after what it leaves."""
+
+
+@main.command(cls=StepCommand, short_help="Number images anew, in the order of their names.")
+@click.argument("source")
+@click.argument("target")
+@click.option("--image", default="img.%05d", show_default=True, help="Name pattern of the new names.")
+@click.option(
+    "--first", type=click.IntRange(0), default=0, show_default=True, help="Number of the first image."
+)
+@click.option("--yes", is_flag=True, help="Do it; else only say what would be done.")
+def renumber(source: str, target: str, image: str, first: int, yes: bool) -> None:
+    """Give the images in SOURCE consecutive numbers in TARGET, in the order of the numbers in their names.
+
+    Both are folders, or both gs:// URIs. SOURCE stays as it is: the new names are links to the same data (on
+    another file system, and in buckets, copies). No file is ever replaced. TARGET/renumbered.csv tells which
+    slice was which image. Give the same command again to go on after a stop.
+    """
+    from commands.data import renumber as renumbering
+    from commands.data.progress import counted
+
+    stores = open_store(source), open_store(target)
+    numbering, left = renumbering.plan_renumbering(*stores, image, first)
+    new_names = numbering.new_names
+    shown = list(new_names.items())
+    for old, new in shown if len(shown) <= 2 * _SHOWN else [*shown[:_SHOWN], ("...", ""), *shown[-_SHOWN:]]:
+        click.echo(f"{old} -> {new}" if new else old)
+    there = len(new_names) - len(left)
+    click.echo(f"{len(new_names):,} images{f', {there:,} of them there already' if there else ''}.")
+    if numbering.left_alone:
+        examples = ", ".join(numbering.left_alone[:_SHOWN])
+        click.echo(f"Left alone: {len(numbering.left_alone):,} other files, such as {examples}.")
+    for before, after in numbering.jumps[:_SHOWN]:
+        click.echo(f"WARNING: the numbers jump between {before} and {after}. Is an image missing?")
+    if len(numbering.jumps) > _SHOWN:
+        click.echo(f"WARNING: they jump at {len(numbering.jumps) - _SHOWN:,} more places.")
+    if not yes:
+        click.echo("Nothing was changed. Add --yes to do it.")
+        return
+    with counted("images", len(left)) as done:
+        renumbering.renumber(*stores, numbering, left, done)
+    names = list(new_names.values())
+    pattern = image if image.endswith(Path(names[0]).suffix) else image + Path(names[0]).suffix
+    click.echo(
+        f"Run it with: --source {shlex.quote(stores[1].uri)} --image {shlex.quote(pattern)} ", nl=False
+    )
+    click.echo(f"--minz {first} --maxz {first + len(names) - 1}")
+
+
+@main.command(cls=StepCommand, short_help="Make a file of each slice of a stack.")
+@click.argument("file")
+@click.argument("target")
+@click.option("--image", default="slice.%05d.tif", show_default=True, help="Name pattern of the slices.")
+@click.option(
+    "--first", type=click.IntRange(0), default=0, show_default=True, help="Number of the first slice."
+)
+def split(file: str, target: str, image: str, first: int) -> None:
+    """Write each slice of FILE, a TIFF of several pages or MRC, as a TIFF of its own to TARGET.
+
+    Both are on this machine or gs:// URIs. The numbers stay as they are, of whatever type. The rows of MRC,
+    which run from the bottom up, are turned over. No file is ever replaced; give the same command again to go
+    on after a stop.
+    """
+    from commands.data.progress import counted
+    from commands.data.split import open_stack, write_slices
+
+    try:
+        check_image_pattern(image)
+    except ValueError as error:
+        raise ConfigError(f"--image: {error}; got '{image}'. Change it.") from None
+    store = open_store(target)
+    with open_stack(file) as stack, counted("slices", stack.n_slices) as done:
+        write_slices(stack, store, image, first, done)
+    click.echo(f"Run it with: --source {shlex.quote(store.uri)} --image {shlex.quote(image)} ", nl=False)
+    click.echo(f"--minz {first} --maxz {first + stack.n_slices - 1}")
+
+
+@main.command(cls=StepCommand, short_help="Copy a folder to a bucket.")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("target", metavar="gs://BUCKET[/PREFIX]")
+@_JOBS
+def upload(folder: Path, target: str, jobs: int) -> None:
+    """Copy all files of FOLDER to a bucket, each with a checksum that the server verifies.
+
+    What is there already with the same size and checksum is left out, so that an upload that was stopped goes
+    on where it was. An object with another content is never replaced: it stops the upload before it begins.
+    """
+    from commands.data import upload as uploading
+    from commands.data.progress import measured
+    from components.shared.byte_sizes import human_bytes
+
+    _check_in_bucket(target)
+    if not folder.is_dir():
+        raise UserError(f"FOLDER must be a folder; got {folder}. Check the path.")
+    target = open_store(target).uri
+    plan = uploading.plan_uploads(folder, target, jobs)
+    if plan.n_there:
+        click.echo(f"There already: {plan.n_there:,} files, {human_bytes(plan.bytes_there)}.", err=True)
+    with measured(plan.n_bytes) as arrived:
+        uploading.upload(plan.items, target, jobs, lambda item: arrived(item.size_bytes))
+    click.echo(f"Uploaded {len(plan.items):,} files, {human_bytes(plan.n_bytes)}, to {target}.")
+
+
+def _check_in_bucket(uri: str) -> None:
+    if not uri.startswith("gs://"):
+        raise ConfigError(f"the target must be a gs:// URI; got '{uri}'. Write gs://BUCKET.")
+
+
+@main.command("new-id", cls=StepCommand, short_help="Print an id that nobody can guess.")
+@click.argument("name")
+def new_id(name: str) -> None:
+    """Print an id for a run that starts with NAME and that nobody can guess.
+
+    Give it as 'id': buckets named after it are found only by those who know it.
+    """
+    from commands.data.run_ids import new_run_id
+
+    click.echo(new_run_id(name))
+
+
+@main.command(cls=StepCommand, short_help="Let everybody look at a volume.")
+@click.argument("output")
+@_YES
+@click.pass_context
+def public(ctx: click.Context, output: str, yes: bool) -> None:
+    """Let everybody look at the volume in OUTPUT; the same as 'fibstack share'."""
+    _share(ctx, output, yes=yes, undo=False)
+
+
+@main.command(cls=StepCommand, short_help="Take back what 'public' gave.")
+@click.argument("output")
+@_YES
+@click.pass_context
+def private(ctx: click.Context, output: str, yes: bool) -> None:
+    """Take back what 'public' gave; the same as 'fibstack share --undo'."""
+    _share(ctx, output, yes=yes, undo=True)
+
+
+def _share(ctx: click.Context, output: str, *, yes: bool, undo: bool) -> None:
+    from commands.view.share import main as share
+
+    ctx.invoke(share, output=output, undo=undo, yes=yes)
+
+
+@main.command(cls=StepCommand, short_help="Let web pages read from a bucket.")
+@click.argument("uri", metavar="gs://BUCKET")
+@click.option(
+    "--origin", "origins", multiple=True, metavar="URL", help="A page's origin; repeatable.  [default: any]"
+)
+@click.option("--off", is_flag=True, help="Let no pages of other origins read.")
+def cors(uri: str, origins: tuple[str, ...], off: bool) -> None:
+    """Let pages of other origins, such as a neuroglancer, read from a bucket over https, with ranges.
+
+    It gives nobody rights. Neuroglancer needs it for https://storage.googleapis.com/... and not for gs://...
+    """
+    from commands.data.cors import set_cors
+
+    _check_in_bucket(uri)
+    bucket = set_cors(uri, () if off else origins or ("*",))
+    click.echo(
+        f"gs://{bucket}: {'no pages' if off else 'pages of ' + ', '.join(origins or ('any origin',))}."
+    )
+
+
+@main.command(cls=StepCommand, short_help="Move what is seldom read to cheaper storage.")
+@click.argument("uri", metavar="gs://BUCKET[/PREFIX]")
+@click.option(
+    "--class",
+    "storage_class",
+    type=click.Choice(["nearline", "coldline", "archive"]),
+    default="coldline",
+    show_default=True,
+    help="Storage class: the colder, the cheaper to keep and the dearer to read.",
+)
+@click.option(
+    "--after", "days", type=click.IntRange(0), default=30, show_default=True, help="Age in days of an object."
+)
+def archive(uri: str, storage_class: str, days: int) -> None:
+    """Move what is seldom read to a colder, cheaper storage class, by a rule of the bucket."""
+    from commands.data.archive import MINIMUM_DAYS
+    from commands.data.archive import archive as add_rule
+
+    _check_in_bucket(uri)
+    is_new = add_rule(uri, storage_class, days)
+    click.echo(
+        f"{'Set' if is_new else 'There already'}: objects below {uri} go to {storage_class} when they are "
+        f"{days} days old. Google does it within about a day, bills each for at least "
+        f"{MINIMUM_DAYS[storage_class]} days, and bills each reading."
+    )
+
+
+@main.command(cls=StepCommand, short_help="Remove what a run has left.")
+@click.argument("output")
+@_YES
+def delete(output: str, yes: bool) -> None:
+    """Remove the volumes, tiles and records of the run in OUTPUT, and the run's own buckets.
+
+    It lists what goes, and asks. A place without the record of a run, a bucket without its label, and slices
+    are never removed. Start it again after a stop.
+    """
+    from commands.data.progress import counted
+    from commands.data.removal import holdings_of, remove
+    from components.shared.byte_sizes import human_bytes
+
+    holdings = holdings_of(output)
+    for h in holdings:
+        bucket = " and the bucket itself" if h.whole_bucket else ""
+        click.echo(f"{h.n_objects:>10,} objects {human_bytes(h.n_bytes):>9}  {h.uri}{bucket}")
+    n_objects, n_bytes = sum(h.n_objects for h in holdings), sum(h.n_bytes for h in holdings)
+    click.echo(f"{n_objects:>10,} objects {human_bytes(n_bytes):>9}  in all")
+    if not holdings:
+        click.echo("There is nothing to remove.")
+        return
+    if not yes and not click.confirm("Remove all this for ever?"):
+        click.echo("Nothing was removed.")
+        return
+    with counted("objects", n_objects) as done:
+        for h in holdings:
+            remove(h, done)
+    click.echo(f"Removed {n_objects:,} objects, {human_bytes(n_bytes)}.")
+    if output.startswith("gs://"):
+        click.echo("Where a bucket has soft delete, Google keeps and bills them for some days more.")
+
+
+@main.command(cls=StepCommand, short_help="Say what stored data cost a month.")
+@click.argument("uris", nargs=-1, required=True, metavar="URI...")
+@click.option(
+    "--prices",
+    "prices_path",
+    type=click.Path(path_type=Path),
+    help="YAML table of prices.  [default: Google's list prices of one region, with their date]",
+)
+def costs(uris: tuple[str, ...], prices_path: Path | None) -> None:
+    """Say how much lies at each URI, and what a month of it costs.
+
+    A URI is a bucket, a folder in one, or the output of a run; of a folder on this machine, it says what that
+    would cost in a bucket.
+    """
+    from commands.data.costs import costs_of, stored_objects
+    from components.shared.byte_sizes import human_bytes
+    from components.shared.documents.prices import read_prices
+
+    prices = read_prices(prices_path) if prices_path else read_prices()
+    total = 0.0
+    for uri in uris:
+        found = costs_of(stored_objects(uri), prices)
+        click.echo(uri if found else f"{uri}: no objects")
+        for cost in found:
+            total += cost.dollars_a_month or 0
+            dollars = "no price" if cost.dollars_a_month is None else f"${cost.dollars_a_month:,.2f}"
+            click.echo(
+                f"{cost.n_objects:>10,} objects {human_bytes(cost.n_bytes):>9} {dollars:>12}  "
+                f"{cost.storage_class.lower():9} {cost.place}"
+            )
+    click.echo(f"A month of all: ${total:,.2f}, at prices of {prices.region}, {prices.date}.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""Copies a folder into a bucket, leaving out what is there already."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import google_crc32c
+from google.api_core.exceptions import PreconditionFailed
+
+from commands.data.many import for_each
+from components.shared.errors import TransientError, UserError
+from components.shared.storage import gcs
+from components.shared.storage.store import Stat, check_key, join_uri, open_store
+
+_READ_BYTES = 1 << 20
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A file to upload."""
+
+    key: str
+    path: Path
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Uploads:
+    """What there is to do."""
+
+    items: tuple[Item, ...]
+    n_there: int
+    """Files that are in the bucket already, with the same content."""
+    bytes_there: int
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(item.size_bytes for item in self.items)
+
+
+def plan_uploads(folder: Path, target: str, jobs: int) -> Uploads:
+    """Compare a folder with what is in the bucket, by size and crc32c. Writes nothing.
+
+    Raises:
+        UserError: the folder is not there or holds no files, or an object is there with another content.
+    """
+    there = {stat.key: stat for stat in open_store(target).list()}
+    items = list(list_files(folder))
+    if not items:
+        raise UserError(f"the folder must hold files; got none in {folder}. Check the path.")
+    with ThreadPoolExecutor(jobs) as threads:
+        states = list(threads.map(lambda item: _state(item, there.get(item.key)), items))
+    others = [item.key for item, state in zip(items, states, strict=True) if state == "other"]
+    if others:
+        shown = ", ".join(others[:_SHOWN]) + (", ..." if len(others) > _SHOWN else "")
+        raise UserError(
+            f"what is in the bucket must be the same as in the folder; got {len(others):,} that differ "
+            f"({shown}) in {target}. Choose another target, or delete these objects first."
+        )
+    done = [item for item, state in zip(items, states, strict=True) if state == "same"]
+    missing = (item for item, state in zip(items, states, strict=True) if state == "missing")
+    return Uploads(tuple(missing), len(done), sum(item.size_bytes for item in done))
+
+
+def upload(items: Sequence[Item], target: str, jobs: int, done: Callable[[Item], None]) -> None:
+    """Upload files, several at a time; calls `done` after each.
+
+    An object appears when all of it has arrived with the checksum that the file has here.
+
+    Raises:
+        UserError: a right is missing, a file cannot be read, or an object has appeared meanwhile.
+        TransientError: storage fails in a way that may pass; what has arrived stays.
+    """
+    bucket, prefix = gcs.bucket_and_prefix(target)
+    client = gcs.client_of()
+    for_each(items, lambda item: _upload(item, client.bucket(bucket), prefix, target), jobs, done)
+
+
+def list_files(folder: Path) -> Iterator[Item]:
+    """The files below a folder, in an order that stays; links to files are followed.
+
+    Raises:
+        UserError: the folder cannot be read, a link leads nowhere, or a name cannot be a key.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"cannot list {error.filename}: {error.strerror}. Check the path.") from error
+
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(parent, name)
+            key = path.relative_to(folder).as_posix()
+            check_key(key)
+            try:
+                size = path.stat().st_size
+            except OSError as error:
+                raise UserError(f"cannot read {path}: {error.strerror}. Remove or mend it.") from None
+            if path.is_file() and not name.startswith(".fibstack-tmp-"):
+                yield Item(key, path, size)
+
+
+def _state(item: Item, there: Stat | None) -> str:
+    if there is None:
+        return "missing"
+    same = there.size_bytes == item.size_bytes and there.crc32c == file_checksum(item.path)
+    return "same" if same else "other"
+
+
+def file_checksum(path: Path) -> str:
+    """The crc32c of a file as eight hex digits.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    crc = 0
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_READ_BYTES):
+                crc = google_crc32c.extend(crc, block)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}. Check who may read it.") from None
+    return f"{crc:08x}"
+
+
+def _upload(item: Item, bucket: object, prefix: str, target: str) -> None:
+    blob = gcs.new_blob(bucket, prefix + item.key)
+    uri = join_uri(target, item.key)
+    crc32c = file_checksum(item.path)
+    name = target.removeprefix("gs://").partition("/")[0]
+    with gcs.failures(f"cannot write {uri}", name, f"storage.objects.create on the bucket '{name}'"):
+        try:
+            blob.upload_from_filename(
+                str(item.path),
+                if_generation_match=0,
+                checksum="crc32c",
+                timeout=gcs.TIMEOUT_S,
+                retry=gcs.RETRY,
+            )
+        except PreconditionFailed:  # it has appeared meanwhile, or the answer to the first try was lost
+            blob.reload(timeout=gcs.TIMEOUT_S, retry=gcs.RETRY)
+    arrived = base64.b64decode(blob.crc32c or "").hex()
+    if arrived != crc32c:
+        raise TransientError(
+            f"an object must arrive as the file is; got crc32c {arrived} for {crc32c} in {uri}. "
+            "Delete it and start again, with the file at rest."
+        )

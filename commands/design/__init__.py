@@ -1,0 +1,1 @@
+"""`fibstack design`: what a run would do and cost."""

@@ -1,0 +1,118 @@
+"""What looks wrong with a stack, or with what a run would do with it, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from statistics import median
+
+from components.plan.bill import Machine
+from components.plan.estimate import StepEstimate
+from components.plan.inventory import Listing, repeated_slices
+from components.shared.documents.plan import Plan, SourceSlice
+
+_SHOWN = 5
+_SMALL = 0.25
+"""A file of less than this part of the usual bytes is likely to be blank or cut off."""
+
+
+def concerns(
+    plan: Plan,
+    listings: Mapping[str, Listing],
+    steps: Sequence[StepEstimate],
+    machines: Mapping[str, Machine],
+) -> list[str]:
+    """What a user should look at before the run is paid for; most grave first.
+
+    Args:
+        plan: The plan.
+        listings: What the source holds, by name pattern.
+        steps: What the steps will need.
+        machines: What a pod of each step gets.
+    """
+    return [
+        *_missing(plan),
+        *_repeated(plan),
+        *_small_files(plan.slices),
+        *_sizes(plan.slices),
+        *_left_out(plan, listings),
+        *_settings(plan),
+        *_memory(steps, machines),
+    ]
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Ascending numbers in words.
+
+    Example:
+        >>> ranges([3, 4, 5, 9]), ranges(range(0, 20, 2))
+        ('3 to 5, 9', '0, 2, 4, 6, 8, ... (10 in all)')
+    """
+    ordered = sorted(numbers)
+    starts = [ordered[0], *(b for a, b in pairwise(ordered) if b != a + 1)]
+    ends = [*(a for a, b in pairwise(ordered) if b != a + 1), ordered[-1]]
+    shown = [str(a) if a == b else f"{a} to {b}" for a, b in zip(starts, ends, strict=True)]
+    rest = f", ... ({len(ordered)} in all)" if len(shown) > _SHOWN else ""
+    return ", ".join(shown[:_SHOWN]) + rest
+
+
+def _missing(plan: Plan) -> list[str]:
+    if not plan.missing_z:
+        return []
+    return [f"missing: slices {ranges(plan.missing_z)}; each is replaced as replace_with says"]
+
+
+def _repeated(plan: Plan) -> list[str]:
+    repeated = repeated_slices(plan.slices)
+    if not repeated:
+        return []
+    return [f"the same file twice: slices {ranges(second for _, second in repeated)} equal the one before"]
+
+
+def _small_files(slices: Sequence[SourceSlice]) -> list[str]:
+    usual = median(entry.size_bytes / (entry.width_px * entry.height_px) for entry in slices)
+    small = [e.z for e in slices if e.size_bytes < _SMALL * usual * e.width_px * e.height_px]
+    if not small:
+        return []
+    return [f"less than a quarter of the usual bytes, so blank or cut off: slices {ranges(small)}"]
+
+
+def _sizes(slices: Sequence[SourceSlice]) -> list[str]:
+    numbers: dict[tuple[int, int], list[int]] = {}
+    for entry in slices:
+        numbers.setdefault((entry.width_px, entry.height_px), []).append(entry.z)
+    if len(numbers) == 1:
+        return []
+    by_count = sorted(numbers.items(), key=lambda item: -len(item[1]))
+    shown = "; ".join(f"{w} x {h} px: slices {ranges(z)}" for (w, h), z in by_count[:_SHOWN])
+    more = f"; and {len(by_count) - _SHOWN} more" if len(by_count) > _SHOWN else ""
+    return [f"{len(numbers)} different sizes: {shown}{more}"]
+
+
+def _left_out(plan: Plan, listings: Mapping[str, Listing]) -> list[str]:
+    """Files that are like the pattern and take no part."""
+    sentences = []
+    for pattern, listing in listings.items():
+        outside = [z for z in listing.slices if not plan.config.minz <= z <= plan.config.maxz]
+        if outside:
+            sentences.append(f"outside of minz to maxz: '{pattern}' {ranges(outside)}")
+        if listing.otherwise_padded:
+            names = ", ".join(listing.otherwise_padded[:_SHOWN])
+            sentences.append(f"otherwise padded than '{pattern}', so not read: {names}")
+    return sentences
+
+
+def _settings(plan: Plan) -> list[str]:
+    if plan.config.keep_bits and plan.pixel_type == "uint8":
+        return ["keep_bits changes nothing: the slices have 8 bit"]
+    return []
+
+
+def _memory(steps: Sequence[StepEstimate], machines: Mapping[str, Machine]) -> list[str]:
+    """Steps whose workers need more than a pod gets."""
+    return [
+        f"{step.title} needs about {step.memory_bytes / 1e9:.1f} GB and its pods get "
+        f"{machines[step.step].memory_bytes / 1e9:.1f} GB: raise 'memory' of [{step.step}] in --settings"
+        for step in steps
+        if step.memory_bytes > machines[step.step].memory_bytes
+    ]

@@ -1,0 +1,92 @@
+"""What a run would do: the plan, the estimate and what looks wrong, without writing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from commands.design.concerns import concerns
+from components.plan import inventory
+from components.plan.bill import Machine
+from components.plan.estimate import Estimate, estimate
+from components.plan.main import check_same_stack, make_plan
+from components.plan.work import expected_volume
+from components.shared.documents.config import RunConfig
+from components.shared.documents.plan import PLAN_KEY, Plan
+from components.shared.documents.prices import Prices
+from components.shared.errors import UserError
+from components.shared.storage.store import open_store
+from components.shared.volume.volume import Volume
+from components.shared.work import units
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Design:
+    """A run before it starts."""
+
+    plan: Plan
+    volume: Volume
+    """If no slice moves."""
+    estimate: Estimate
+    """Of a run that starts from nothing."""
+    prices: Prices
+    concerns: tuple[str, ...]
+    refusal: str
+    """Why the run would stop at once; empty where it would not."""
+    n_chunks_done: int
+    """By an earlier run into the same output."""
+
+
+def design(config: RunConfig, fan: int, machines: Mapping[str, Machine], prices: Prices) -> Design:
+    """Read the listing and the headers, and say what a run would do. Writes nothing.
+
+    Args:
+        config: The configuration of the run.
+        fan: Most items in a loop.
+        machines: What a pod of each step gets.
+        prices: Of machines and storage.
+
+    Raises:
+        UserError: the stack is not fit, for more than missing slices.
+        ConfigError: the configuration does not fit.
+    """
+    plan, refusal = _plan_in_spite_of_gaps(config, fan)
+    volume = expected_volume(plan)
+    predicted = estimate(plan, volume, machines, prices)
+    source = open_store(plan.locations.source_uri)
+    listings = {
+        pattern: inventory.number_slices(pattern, source.list(inventory.name_prefix(pattern)))
+        for pattern in (plan.config.image, *plan.config.more_channels)
+    }
+    n_done = 0
+    process = open_store(plan.locations.process_uri)
+    if process.stat(PLAN_KEY) is not None:
+        try:
+            check_same_stack(process, plan)
+        except UserError as error:
+            refusal = refusal or str(error)
+        else:
+            n_done = len(units.chunks(plan)) - len(units.chunks_to_do(plan, process))
+    return Design(
+        plan=plan,
+        volume=volume,
+        estimate=predicted,
+        prices=prices,
+        concerns=tuple(concerns(plan, listings, predicted.steps, machines)),
+        refusal=refusal,
+        n_chunks_done=n_done,
+    )
+
+
+def _plan_in_spite_of_gaps(config: RunConfig, fan: int) -> tuple[Plan, str]:
+    """The plan; where missing slices alone speak against it, the plan with gaps, and the refusal."""
+    try:
+        return make_plan(config, fan), ""
+    except UserError as refusal:
+        if config.allow_gaps:
+            raise
+        try:
+            plan = make_plan(config.model_copy(update={"allow_gaps": True}), fan)
+        except UserError:
+            raise refusal from None
+        return plan, str(refusal)

@@ -1,0 +1,71 @@
+"""`fibstack design`: what a run would do and cost."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from commands.options import SETTINGS, config_options, given_config, settings_of
+from components.shared.errors import UserError
+from pipeline.settings import STEPS, Settings, quantity
+
+_PIPED_WIDTH = 160
+"""Columns of a page that goes to a file or a pipe."""
+
+
+@click.command()
+@config_options
+@SETTINGS
+@click.option(
+    "--prices",
+    "prices_path",
+    type=click.Path(path_type=Path),
+    help="YAML table of prices.  [default: Google's list prices of one region, with their date]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def design(
+    config_path: Path | None,
+    changes: tuple[str, ...],
+    settings_path: Path | None,
+    prices_path: Path | None,
+    as_json: bool,
+    **flags: str | None,
+) -> None:
+    """Say what a run would do and cost, and what looks wrong with the input.
+
+    Takes what `fibstack run` takes, reads the listing of the slices and their headers, and writes nothing.
+    Hours and dollars are estimates from measured rates, for the machines of --settings.
+
+    Exit code: 65 where the run would refuse the input.
+    """
+    config = given_config(config_path, flags, changes)
+    settings = settings_of(settings_path)
+    # Imported by name: a laptop that only submits has no storage libraries.
+    designs, pages, prices = (
+        importlib.import_module(f"components.{name}")
+        for name in ("plan.design", "plan.design_table", "shared.prices")
+    )
+    table = prices.read_prices(prices_path) if prices_path else prices.read_prices()
+    found = designs.design(config, settings.fan, machines_of(settings), table)
+    if as_json:
+        click.echo(pages.as_json(found))
+    else:
+        width = None if sys.stdout.isatty() else _PIPED_WIDTH
+        pages.print_design(Console(width=width, highlight=False), found)
+    if found.refusal:
+        raise UserError(found.refusal)
+
+
+def machines_of(settings: Settings) -> dict[str, Any]:
+    """What a pod of each step asks for, as `components.plan.bill.Machine`."""
+    machine = importlib.import_module("components.plan.bill").Machine
+    wanted = {step: settings.step(step) for step in STEPS}
+    return {
+        step: machine(float(quantity(asked.cpu)), float(quantity(asked.memory)))
+        for step, asked in wanted.items()
+    }

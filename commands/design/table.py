@@ -1,0 +1,160 @@
+"""A design as a page to read, and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from commands.design.concerns import ranges
+from commands.design.estimates import Design
+from components.plan.estimate import StepEstimate
+from components.shared.byte_sizes import human_bytes
+
+
+def print_design(console: Console, design: Design) -> None:
+    """Print what a run would do and cost, and what looks wrong."""
+    console.print(Group(_facts(design), "", _steps(design), "", _bytes(design), "", _dollars(design)))
+    if design.concerns:
+        console.print("\nLook at:")
+        for sentence in design.concerns:
+            console.print(Text(f"- {sentence}"), soft_wrap=True)
+    else:
+        console.print("\nNothing looks wrong with the input.")
+
+
+def as_json(design: Design) -> str:
+    """The same for programs: bytes, hours, dollars."""
+    predicted = design.estimate
+    values: dict[str, Any] = {
+        "config": design.plan.config.model_dump(mode="json"),
+        "n_slices": len(design.plan.slices),
+        "missing_z": design.plan.missing_z,
+        "largest_xy_px": design.plan.largest_xy,
+        "pixel_type": design.plan.pixel_type,
+        "match_scale": design.plan.match_scale,
+        "volume_size_xyz": design.volume.size_xyz,
+        "levels": len(design.volume.outputs[0].levels),
+        "n_pods": predicted.n_pods,
+        "core_hours": predicted.core_hours,
+        "steps": [dataclasses.asdict(step) | {"n_pods": step.n_pods} for step in predicted.steps],
+        "outputs": [dataclasses.asdict(output) for output in predicted.outputs],
+        "tiles_bytes": predicted.tiles_bytes,
+        "process_bytes": predicted.process_bytes,
+        "dollars": dataclasses.asdict(predicted.bill)
+        | {"on_demand": predicted.bill.on_demand, "spot": predicted.bill.spot},
+        "prices": design.prices.model_dump(mode="json"),
+        "concerns": design.concerns,
+        "refusal": design.refusal,
+        "n_chunks_done": design.n_chunks_done,
+    }
+    return json.dumps(values, indent=1)
+
+
+def _facts(design: Design) -> Table:
+    plan, volume = design.plan, design.volume
+    width_px, height_px = plan.largest_xy
+    n_files = len(plan.slices) * len(plan.file_channels)
+    stored = sum(s.size_bytes + sum(file.size_bytes for file in s.more_channels) for s in plan.slices)
+    n_channels = sum(plan.file_channels)
+    gaps = f"{len(plan.missing_z)} missing ({ranges(plan.missing_z)})" if plan.missing_z else "no gap"
+    channels = f", {n_channels} channels" if n_channels > 1 else ""
+    levels = volume.outputs[0].levels
+    table = _table("", "")
+    table.show_header = False
+    for name, text in (
+        ("source", f"{plan.config.source}/{plan.config.image}"),
+        (
+            "slices",
+            f"{len(plan.slices):,} of at most {width_px:,} x {height_px:,} px, "
+            f"{'8' if plan.pixel_type == 'uint8' else '16'} bit{channels}; {gaps}; "
+            f"{human_bytes(stored)} in {n_files:,} files",
+        ),
+        (
+            "volume",
+            f"{_product(volume.size_xyz)} voxels of {_product(volume.resolution_nm)} nm, "
+            f"levels {levels[0]} to {levels[-1]}; larger by what the stack drifts",
+        ),
+        ("matching", f"at {plan.match_scale:.3g} of full resolution, {plan.config.neighbours} neighbours"),
+        ("output", plan.config.output),
+    ):
+        table.add_row(name, Text(text))
+    if design.n_chunks_done:
+        table.add_row(
+            "done", f"{design.n_chunks_done} chunks are matched already; figures are of a whole run"
+        )
+    return table
+
+
+def _steps(design: Design) -> Table:
+    table = _table("step", "work", "pods", "a pod", "memory", "core-hours", "writes", "reads")
+    for step in design.estimate.steps:
+        table.add_row(
+            step.title,
+            step.work,
+            f"{step.n_pods:,}",
+            f"{math.ceil(step.n_units / step.n_pods):,}" if step.unit else "",
+            human_bytes(step.memory_bytes),
+            _hours(step.core_hours),
+            f"{step.requests.class_a:,}",
+            f"{step.requests.class_b:,}",
+        )
+    whole = design.estimate
+    requests = whole.requests
+    table.add_section()
+    table.add_row(
+        "all", "", f"{whole.n_pods:,}", "", human_bytes(_largest(whole.steps)), _hours(whole.core_hours),
+        f"{requests.class_a:,}", f"{requests.class_b:,}",
+    )  # fmt: skip
+    return table
+
+
+def _bytes(design: Design) -> Table:
+    table = _table("bytes", "", "files", "size")
+    whole = design.estimate
+    for output in whole.outputs:
+        table.add_row(
+            Text(output.uri), output.encoding, f"{output.n_files:,}", human_bytes(output.size_bytes)
+        )
+    locations = design.plan.locations
+    table.add_row(Text(locations.process_uri), "records", "", human_bytes(whole.process_bytes))
+    table.add_row(Text(locations.tmp_uri), "until the end", "", human_bytes(whole.tiles_bytes))
+    return table
+
+
+def _dollars(design: Design) -> Table:
+    bill, prices = design.estimate.bill, design.prices
+    table = _table(f"dollars in Google Cloud, {prices.region}, {prices.date}", "on demand", "spot")
+    table.add_row("machines", f"{bill.machines_on_demand:,.2f}", f"{bill.machines_spot:,.2f}")
+    for name, amount in (("requests", bill.requests), ("tiles, for a day", bill.tiles_for_a_day)):
+        table.add_row(name, *[f"{amount:,.2f}"] * 2)
+    table.add_section()
+    table.add_row("the run", f"{bill.on_demand:,.2f}", f"{bill.spot:,.2f}")
+    table.add_row("results, a month", *[f"{bill.results_a_month:,.2f}"] * 2)
+    return table
+
+
+def _table(first: str, *columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(first, overflow="fold")
+    for column in columns:
+        table.add_column(column, justify="right" if column else "left", overflow="fold")
+    return table
+
+
+def _largest(steps: tuple[StepEstimate, ...]) -> int:
+    return max(step.memory_bytes for step in steps)
+
+
+def _product(numbers: tuple[float, ...]) -> str:
+    """Such as 8 x 8 x 40."""
+    return " x ".join(f"{n:,.12g}" for n in numbers)
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.1f}" if hours >= 10 else f"{hours:.2f}"

@@ -1,0 +1,1 @@
+"""`fibstack doctor`: what stands in the way of a run."""

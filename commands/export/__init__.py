@@ -1,0 +1,1 @@
+"""`fibstack export`: a volume written anew with other contrast, quality or crop."""

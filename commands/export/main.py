@@ -1,0 +1,243 @@
+"""`fibstack export`: another volume from the lossless one of a run, without aligning again."""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+
+import click
+
+from commands.export.exported import left_out, plan_of_export, shown_z_indices, transforms_of_export
+from commands.export.lossless import LosslessSource
+from commands.export.options import parse_contrast, parse_crop, parse_slices
+from components.pyramid.sources import Source
+from components.pyramid.writing import reuse_freed_memory, write_block
+from components.shared.command import StepCommand
+from components.shared.cores import available_cores
+from components.shared.documents.plan import PLAN_KEY, TRANSFORMS_KEY
+from components.shared.documents.read_document import read_document
+from components.shared.errors import ConfigError, TransientError, UserError
+from components.shared.storage.run_buckets import part_uri, run_buckets_of
+from components.shared.storage.store import Store, join_uri, open_store
+from components.shared.volume.precomputed import INFO_KEY
+from components.shared.volume.volume import TileArray, Volume, VolumeOutput
+from components.shared.work.completeness import check_blocks
+from components.shared.work.export import EXPORT_KEY, Export, export_hash
+from components.shared.work.publication import publish
+from components.shared.work.records import input_hash, is_done
+from components.shared.work.verification import Written, check_listing, read_written, verify
+
+
+@click.command(cls=StepCommand)
+@click.argument("output")
+@click.argument("new_output")
+@click.option(
+    "--contrast",
+    metavar="LOW-HIGH",
+    help="Grey levels of the lossless volume that become 0 and 255.  [default: as they are; of 16 bit, "
+    "the range that the run has shown]",
+)
+@click.option("--jpeg-quality", type=click.IntRange(1, 100), help="JPEG quality.  [default: as in the run]")
+@click.option(
+    "--crop",
+    default=":,:,:",
+    metavar="X0:X1,Y0:Y1,Z0:Z1",
+    help="Part of the volume, in voxels as neuroglancer counts them, ends excluded; ':' is a whole side.",
+)
+@click.option(
+    "--without-slices",
+    metavar="Z,Z-Z",
+    help="Slices to leave out, such as 17,30-32; the nearest good one is shown in their place.",
+)
+@click.option("--lossless", is_flag=True, help="Write chunk, the lossless volume, too.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), help="Most processes at a time.  [default: number of cores]"
+)
+def main(
+    output: str,
+    new_output: str,
+    contrast: str | None,
+    jpeg_quality: int | None,
+    crop: str,
+    without_slices: str | None,
+    lossless: bool,
+    jobs: int | None,
+) -> None:
+    """Write the volume in OUTPUT anew to NEW_OUTPUT, without aligning again.
+
+    The source is OUTPUT/chunk, the lossless volume. The result is at 8 bit. An export that was stopped goes
+    on where it was: give the same command again.
+
+    CLAHE is part of the lossless volume, since it comes before the warp. For another clip limit, run
+    'fibstack resolve OUTPUT --set clip_limit=...': it reads the raw slices again, but matches nothing.
+    """
+    written = _read_source(output)
+    found = _lossless_output(written, output)
+    export = Export(
+        source=_whole_uri(output),
+        source_hash=input_hash(*(block.expected_hash for block in written.blocks)),
+        contrast=_contrast(contrast, written, found),
+        crop_xyz=parse_crop(crop, written.volume.voxel_offset_xyz, written.volume.size_xyz),
+        left_out=left_out(written.transforms, parse_slices(without_slices) if without_slices else ()),
+        jpeg_quality=jpeg_quality or written.plan.config.jpeg_quality,
+        lossless=lossless,
+    )
+    plan = plan_of_export(written.plan, _whole_uri(new_output), export.jpeg_quality)
+    process = open_store(plan.locations.process_uri)
+    _claim(process, export, new_output)
+    process.write(EXPORT_KEY, export.to_json())
+    process.write(PLAN_KEY, plan.to_json())
+    process.write(TRANSFORMS_KEY, transforms_of_export(written.transforms, export).to_json())
+    write_blocks(process, jobs or available_cores())
+    _publish(process, new_output)
+    click.echo(f"Volume: {join_uri(plan.locations.neuroglancer_uri, 'jpeg')}")
+
+
+def _whole_uri(output: str) -> str:
+    """An output as records name it: a folder from the root of the file system."""
+    return output if run_buckets_of(output) else open_store(output).uri
+
+
+def _read_source(output: str) -> Written:
+    """The finished volume that is exported.
+
+    Raises:
+        UserError: it is not finished, not where it was written, or files of its lossless volume are missing.
+    """
+    process = open_store(part_uri(output, "process"))
+    written = read_written(process)
+    if open_store(written.plan.locations.process_uri).uri != process.uri:
+        raise UserError(
+            f"a volume must be exported from where it was written, since its records name the place; got "
+            f"{output}, written as {written.plan.config.output}. Move it back."
+        )
+    if written.plan.config.output_level > 0:
+        raise UserError(
+            f"a volume to export must have level 0; got output_level {written.plan.config.output_level} in "
+            f"{output}. Run it with output_level 0."
+        )
+    return written
+
+
+def _lossless_output(written: Written, output: str) -> VolumeOutput:
+    chunk_uri = written.plan.locations.chunk_uri
+    found = next((o for o in written.volume.outputs if o.uri == chunk_uri), None)
+    if found is None or open_store(chunk_uri).stat(INFO_KEY) is None:
+        raise UserError(
+            f"an export must have a finished lossless volume to read; got none in {chunk_uri}. "
+            f"Finish the run, or export from the output that {output} was made from."
+        )
+    problems = check_blocks(written.blocks) + check_listing(written.volume, found, written.blocks)
+    if problems:
+        raise UserError(
+            f"the lossless volume must be whole; {problems[0].sentence}. Run 'fibstack verify {output}'."
+        )
+    return found
+
+
+def _claim(process: Store, export: Export, new_output: str) -> None:
+    """Refuse an output that holds something else.
+
+    Raises:
+        UserError: it does.
+    """
+    others = process.stat(PLAN_KEY) is not None or next(process.list("records/"), None) is not None
+    if process.stat(EXPORT_KEY) is not None:
+        others = process.read(EXPORT_KEY) != export.to_json()
+    if others:
+        raise UserError(
+            f"an export must go where nothing is, or where the same export was stopped; got {new_output}, "
+            f"which holds another volume. Choose another NEW_OUTPUT."
+        )
+
+
+def _contrast(text: str | None, written: Written, source: VolumeOutput) -> tuple[float, float] | None:
+    """The grey levels to show as 0 and 255; None where those of the source are shown as they are."""
+    data_type = source.array.data_type
+    if text is not None:
+        return parse_contrast(text, data_type)
+    if written.plan.more_intensity_ranges and data_type == "uint16":
+        raise ConfigError("--contrast must be given where channels have ranges of their own. Add --contrast.")
+    return written.transforms.intensity_range if data_type == "uint16" else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportJob:
+    """What every block of an export needs to know."""
+
+    process: Store
+    volume: Volume
+    stores: dict[str, Store]
+    export: Export
+    shown_z_indices: list[int]
+    """The plane of the source that each plane shows."""
+
+    @classmethod
+    def of(cls, process: Store) -> ExportJob:
+        """The export whose documents these are."""
+        export = read_document(process, EXPORT_KEY, Export)
+        written = read_written(process)
+        first_z = written.transforms.volume_origin_xyz_px[2] - export.crop_xyz[2][0]
+        return cls(
+            process=process,
+            volume=written.volume,
+            stores={output.uri: open_store(output.uri) for output in written.volume.outputs},
+            export=export,
+            shown_z_indices=shown_z_indices(export, first_z),
+        )
+
+    def block_hash(self, level: int, block: int) -> str:
+        """Input hash of a block of the pass that starts at `level`."""
+        return export_hash(self.export, level, block)
+
+    def finest(self, tiles: TileArray, block: int, n_threads: int) -> Source:  # noqa: ARG002 - one for all
+        """The lossless volume of the source, as the export shows it."""
+        store = open_store(part_uri(self.export.source, "chunk"))
+        return LosslessSource(store, self.export, self.shown_z_indices, n_threads)
+
+
+def write_blocks(process: Store, jobs: int) -> None:
+    """Write every block that is not done, pass by pass."""
+    job = ExportJob.of(process)
+    for pyramid_pass in job.volume.passes:
+        level = pyramid_pass.base_level
+        to_do = [
+            block
+            for block in range(pyramid_pass.n_blocks)
+            if not is_done(process, f"pyramid/{level}", str(block), job.block_hash(level, block))
+        ]
+        n_processes = min(jobs, len(to_do))
+        if n_processes <= 1:
+            for block in to_do:
+                _write_block(process.uri, level, block)
+            continue
+        # A fork would take over the threads' locks of tensorstore.
+        with ProcessPoolExecutor(n_processes, get_context("spawn")) as pool:
+            for _ in pool.map(partial(_write_block, process.uri, level, n_processes=n_processes), to_do):
+                pass
+
+
+def _write_block(process_uri: str, level: int, block: int, n_processes: int = 1) -> None:
+    """Write a block, with this process's share of the cores."""
+    reuse_freed_memory()
+    n_threads = max(1, available_cores() // n_processes)
+    with ThreadPoolExecutor(n_threads) as pool:
+        write_block(ExportJob.of(open_store(process_uri)), level, block, pool, n_threads)
+
+
+def _publish(process: Store, new_output: str) -> None:
+    """Write `info`, when every shard is there and opens."""
+    written = read_written(process)
+    problems = verify(written.volume, written.blocks).problems
+    if problems:
+        raise TransientError(
+            f"the export must be complete; {problems[0].sentence}. Give the same command again, or remove "
+            f"{new_output} first."
+        )
+    publish(written.volume)
+
+
+if __name__ == "__main__":
+    main()

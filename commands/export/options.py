@@ -1,0 +1,81 @@
+"""Reads the options of `fibstack export`."""
+
+from __future__ import annotations
+
+import re
+
+from components.shared.documents.plan import PixelType
+from components.shared.errors import ConfigError
+from components.shared.grid import SizeXyz, Span
+from components.shared.work.export import Range
+
+
+def parse_contrast(text: str, data_type: PixelType) -> tuple[float, float]:
+    """The grey levels of `LOW-HIGH`.
+
+    Raises:
+        ConfigError: they are not two levels of the type, the lower first.
+
+    Example:
+        >>> parse_contrast("30-220", "uint8")
+        (30.0, 220.0)
+    """
+    found = re.fullmatch(r"(\d+)-(\d+)", text)
+    low, high = map(int, found.groups()) if found else (0, 0)
+    greatest = 255 if data_type == "uint8" else 65535
+    if not low < high <= greatest:
+        raise ConfigError(
+            f"--contrast must be two grey levels from 0 to {greatest}, the lower first; got {text}. "
+            f"Write --contrast 30-220."
+        )
+    return float(low), float(high)
+
+
+def parse_crop(text: str, first: SizeXyz, size_xyz: SizeXyz) -> tuple[Range, Range, Range]:
+    """The box of `X0:X1,Y0:Y1,Z0:Z1`, counted from the volume's first voxel.
+
+    Args:
+        text: counts as neuroglancer does; what is left out is the side's end.
+        first: the volume's first voxel, `info`'s voxel_offset.
+        size_xyz: its size.
+
+    Raises:
+        ConfigError: the box is not so, is empty or leaves the volume.
+
+    Example:
+        >>> parse_crop("10:20,:,105:", first=(0, 0, 100), size_xyz=(50, 60, 70))
+        ((10, 20), (0, 60), (5, 70))
+    """
+    sides = text.split(",")
+    ranges: list[Range] = []
+    for side, low, size in zip(sides, first, size_xyz, strict=len(sides) == 3):
+        found = re.fullmatch(r"(\d*):(\d*)", side.strip())
+        start = int(found[1] or low) if found else -1
+        stop = int(found[2] or low + size) if found else -1
+        if not low <= start < stop <= low + size:
+            break
+        ranges.append((start - low, stop - low))
+    if len(sides) != 3 or len(ranges) != 3:
+        whole = ",".join(f"{a}:{a + n}" for a, n in zip(first, size_xyz, strict=True))
+        raise ConfigError(f"--crop must be X0:X1,Y0:Y1,Z0:Z1 inside {whole}; got {text}. Change --crop.")
+    x, y, z = ranges
+    return x, y, z
+
+
+def parse_slices(text: str) -> frozenset[int]:
+    """The numbers of `17,30-32`.
+
+    Raises:
+        ConfigError: the text is not so.
+
+    Example:
+        >>> sorted(parse_slices("17,30-32"))
+        [17, 30, 31, 32]
+    """
+    try:
+        spans = [Span.parse(part if "-" in part else f"{part}-{part}") for part in text.split(",")]
+        return frozenset(z for span in spans for z in span)
+    except ValueError as error:
+        raise ConfigError(
+            f"--without-slices: {error}; got {text}. Write --without-slices 17,30-32."
+        ) from None

@@ -1,0 +1,92 @@
+"""`fibstack resolve`: the configuration of a run that goes on from the matching of an earlier one."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from components.shared.documents.config import RunConfig, parse_config
+from components.shared.errors import ConfigError, UserError
+from components.shared.storage.run_buckets import part_uri
+from pipeline.configuration import absolute, parse_settings, with_absolute_locations
+
+MATCHING_KEYS = frozenset(
+    {
+        "source",
+        "image",
+        "minz",
+        "maxz",
+        "crop",
+        "invert",
+        "output",
+        "downsample_factor",
+        "match_size",
+        "neighbours",
+        "skip_align",
+    }
+)
+"""Keys that say which slices are matched, and how: with others the stored matching is of no use."""
+
+
+def resolved_config(output: str, overrides: str | None, settings: Sequence[str]) -> RunConfig:
+    """The configuration of the run below `output`, with another overrides file or other settings.
+
+    Args:
+        output: Folder or URI of the run.
+        overrides: The overrides file, "" for none, None to leave it as it was.
+        settings: `key=value` texts; values are YAML.
+
+    Raises:
+        UserError: there is no run in `output`, or it was written elsewhere.
+        ConfigError: a key would change the matching, or a value is refused.
+    """
+    changes = parse_settings(settings)
+    for key in changes:
+        if key in MATCHING_KEYS:
+            raise ConfigError(
+                f"'{key}' must stay as it is, since resolve matches nothing again; got --set {key}. "
+                f"Use 'fibstack run' with another output."
+            )
+    if overrides is not None:
+        if "overrides" in changes:
+            raise ConfigError("the overrides must be given once; got --overrides and --set. Remove one.")
+        changes["overrides"] = overrides
+    location = absolute(output)
+    config = parse_config({**_config_of(location), **changes})
+    if _uri(config.output) != _uri(location):
+        raise UserError(
+            f"a run must be resolved where it was written, since its records name the place; got {output}, "
+            f"written as {config.output}. Move it back, or run anew with another output."
+        )
+    return with_absolute_locations(config)
+
+
+def _config_of(output: str) -> dict[str, Any]:
+    """The configuration in the plan of a run."""
+    plan_uri = f"{part_uri(output, 'process')}/plan.json"
+    store = _storage().open_store(part_uri(output, "process"))
+    if store.stat("export.json") is not None:
+        source = json.loads(store.read("export.json")).get("source")
+        raise UserError(
+            f"a run must be resolved, not an export of its volume; got {output}, made from {source}. "
+            f"Resolve {source} and export it again."
+        )
+    text = store.read("plan.json")
+    try:
+        config = json.loads(text)["config"]
+    except (ValueError, KeyError, TypeError):
+        config = None
+    if not isinstance(config, dict):
+        raise UserError(f"{plan_uri} must be the plan of a run; got something else. Name a run's output.")
+    return config
+
+
+def _uri(location: str) -> str:
+    return str(_storage().open_store(part_uri(location, "process")).uri)
+
+
+def _storage() -> Any:  # noqa: ANN401 - a module
+    # Imported by name: a laptop that only compiles and submits has no storage libraries.
+    return importlib.import_module("components.shared.storage.store")

@@ -1,0 +1,1 @@
+"""`fibstack explain-shards`: levels, shards and bytes of a volume."""

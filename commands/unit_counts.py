@@ -1,0 +1,153 @@
+"""How many units of each step are done: what `fibstack status OUTPUT` says, while a run works too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from components.shared.documents.plan import PLAN_KEY, TRANSFORMS_KEY, Plan, Transforms
+from components.shared.documents.read_document import read_document
+from components.shared.errors import UserError
+from components.shared.grid import Span
+from components.shared.storage.run_buckets import part_uri
+from components.shared.storage.store import Store, open_store
+from components.shared.volume.formats import metadata_files
+from components.shared.volume.volume import Volume, VolumeOutput, volume_of
+from components.shared.work.export import EXPORT_KEY, Export, export_hash, exported_volume
+from components.shared.work.records import read_record, record_key
+from components.shared.work.units import block_hash, chunk_hash, chunks, slab_hashes
+
+_SAMPLED = 8
+"""Records of a step, at most, that are read to see whether they are of this run."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitCount:
+    """The units of one step that have a record."""
+
+    step: str
+    n_done: int
+    n_total: int | None
+    """None where that depends on a step that is not done yet."""
+    has_earlier: bool = False
+    """Whether some records were found to be of an earlier run with other settings; they are counted."""
+
+    def __str__(self) -> str:
+        if self.n_total is None:
+            return f"{self.step:8}{'':>9} not known before compose"
+        percent = 100 * self.n_done // self.n_total if self.n_total else 100
+        earlier = "  some by an earlier run with other settings" if self.has_earlier else ""
+        return f"{self.step:8}{self.n_done:>9,} of {self.n_total:<9,}{percent:>3}%{earlier}"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputStatus:
+    """How far the volume of an output is."""
+
+    counts: tuple[UnitCount, ...]
+    published: tuple[str, ...] = ()
+    """URIs of the volumes that viewers find."""
+    unpublished: tuple[str, ...] = ()
+
+
+def status_lines(output: str) -> Iterator[str]:
+    """What to tell a user about an output.
+
+    Raises:
+        UserError: no run has begun there.
+    """
+    status = read_status(output)
+    yield from map(str, status.counts)
+    for uri in status.published:
+        yield f"published: {uri}"
+    for uri in status.unpublished:
+        yield f"not published: {uri}"
+
+
+def read_status(output: str) -> OutputStatus:
+    """Count the units that have a record, from listings and a few reads, so that it costs little at any time.
+
+    Args:
+        output: Folder or URI of a run or an export.
+
+    Raises:
+        UserError: no run has begun there.
+    """
+    process = open_store(part_uri(output, "process"))
+    if process.stat(PLAN_KEY) is None:
+        raise UserError(
+            f"status must be given the output of a run that has begun; got no process/plan.json in {output}. "
+            "Check the name, or wait until the plan is made."
+        )
+    plan = read_document(process, PLAN_KEY, Plan)
+    transforms: Transforms | None = None
+    if process.stat(TRANSFORMS_KEY) is not None:
+        transforms = read_document(process, TRANSFORMS_KEY, Transforms)
+    volume = volume_of(plan, transforms) if transforms else None
+    if transforms and process.stat(EXPORT_KEY) is not None:
+        export = read_document(process, EXPORT_KEY, Export)
+        volume = exported_volume(export, plan, transforms)
+        counts: tuple[UnitCount, ...] = (_pyramid_count(process, volume, partial(export_hash, export)),)
+    else:
+        counts = tuple(_run_counts(process, plan, transforms))
+    published = {found.uri: _is_published(volume, found) for found in volume.outputs} if volume else {}
+    return OutputStatus(
+        counts,
+        published=tuple(uri for uri, is_there in published.items() if is_there),
+        unpublished=tuple(uri for uri, is_there in published.items() if not is_there),
+    )
+
+
+def _run_counts(process: Store, plan: Plan, transforms: Transforms | None) -> Iterator[UnitCount]:
+    """The counts of each step of a run."""
+    yield UnitCount("plan", 1, 1)
+    names = map(str, chunks(plan))
+    yield _count(process, "align", names, lambda name: chunk_hash(plan, Span.parse(name)))
+    yield UnitCount("compose", int(transforms is not None), 1)
+    if transforms is None:
+        yield UnitCount("tile", 0, None)
+        yield UnitCount("pyramid", 0, None)
+        return
+    volume = volume_of(plan, transforms)
+    slabs = slab_hashes(plan, transforms, volume)
+    yield _count(process, "tile", map(str, range(len(slabs))), lambda name: slabs[int(name)])
+    yield _pyramid_count(process, volume, lambda level, block: block_hash(plan, volume, level, block, slabs))
+
+
+def _pyramid_count(process: Store, volume: Volume, expected_hash: Callable[[int, int], str]) -> UnitCount:
+    """The blocks of all passes.
+
+    Args:
+        process: Where the records lie.
+        volume: What the blocks are of.
+        expected_hash: The input hash of a block, given its base level and number.
+    """
+
+    def of_pass(level: int, n_blocks: int) -> UnitCount:
+        names = map(str, range(n_blocks))
+        return _count(process, f"pyramid/{level}", names, lambda name: expected_hash(level, int(name)))
+
+    passes = [of_pass(one_pass.base_level, one_pass.n_blocks) for one_pass in volume.passes]
+    return UnitCount(
+        "pyramid",
+        sum(count.n_done for count in passes),
+        sum(count.n_total or 0 for count in passes),
+        any(count.has_earlier for count in passes),
+    )
+
+
+def _count(process: Store, step: str, units: Iterable[str], expected_hash: Callable[[str], str]) -> UnitCount:
+    names = list(units)
+    found = {stat.key for stat in process.list(record_key(step, "").removesuffix(".json"))}
+    done = [name for name in names if record_key(step, name) in found]
+    sample = done[:: -(-len(done) // _SAMPLED) or 1]
+    records = [(read_record(process, step, name), expected_hash(name)) for name in sample]
+    is_earlier = any(record is not None and record.input_hash != expected for record, expected in records)
+    return UnitCount(step, len(done), len(names), is_earlier)
+
+
+def _is_published(volume: Volume, output: VolumeOutput) -> bool:
+    """Whether viewers find a volume: the file that they find it by is written last."""
+    *_, last = metadata_files(volume, output)
+    return open_store(output.uri).stat(last) is not None

@@ -1,0 +1,1 @@
+"""`fibstack verify`: a finished volume read again."""

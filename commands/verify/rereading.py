@@ -1,0 +1,232 @@
+"""Reads a volume with tensorstore, as any other program would, and compares it with what it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorstore as ts
+from numpy.typing import NDArray
+
+from commands.verify.comparison import psnr_db, sampled, squared_error, worst_jpeg_error
+from components.shared.grid import SizeXyz, ceil_div
+from components.shared.storage.store import READS, join_uri, open_store
+from components.shared.volume.formats import Scale, scale_at
+from components.shared.volume.open_level import open_level
+from components.shared.volume.tiles import tile_array_spec
+from components.shared.volume.volume import TileArray, Volume, VolumeOutput
+
+READ_SIDE = 256
+"""Of a coarse JPEG chunk, a part is compared that is made from so many voxels a side: 16 MiB."""
+MIN_JUDGED_VOXELS = 512
+"""Of fewer voxels, a few can be further off than a whole JPEG can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What a level must be equal to, or close to."""
+
+    name: str
+    array: Any
+    """tensorstore [z, y, x] or [channel, z, y, x], a view: halved when it is read."""
+    halvings_xyz: SizeXyz
+    """How often each axis is halved when it is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class LevelCheck:
+    """One level of an output, read again."""
+
+    output: VolumeOutput
+    level: int
+    n_chunks: int
+    n_read: int
+    compared_with: str
+    """Empty where there is nothing to compare with."""
+    result: str
+    problems: tuple[str, ...]
+
+
+class Rereading:
+    """A finished volume, open for reading."""
+
+    def __init__(self, volume: Volume, tmp_uri: str | None) -> None:
+        """Read every output of `volume`.
+
+        Args:
+            volume: what was written.
+            tmp_uri: where its tiles lie; None where they are gone.
+        """
+        self._volume = volume
+        self._tmp_uri = tmp_uri
+
+    def check(self, n_sampled: int | None, pool: Executor) -> Iterator[LevelCheck]:
+        """Compare some chunks of every level of every output.
+
+        Args:
+            n_sampled: chunks of each level; None for all.
+            pool: threads that read.
+        """
+        for output in self._volume.outputs:
+            for level in output.levels:
+                yield self._check_level(output, level, n_sampled, pool)
+
+    def _check_level(
+        self, output: VolumeOutput, level: int, n_sampled: int | None, pool: Executor
+    ) -> LevelCheck:
+        scale = scale_at(self._volume, output, level)
+        x, y, z = (ceil_div(n, scale.chunk) for n in scale.size_xyz)
+        positions = sampled((x, y, z), n_sampled, seed=level)
+        reference = self._reference(output, level)
+        array = self._open(output, level)
+        chunks = [_Chunk(output, scale, position) for position in positions]
+        compared = list(pool.map(lambda chunk: chunk.compare_again_if_bad(array, reference), chunks))
+        problems = tuple(one.problem for one in compared if one.problem)
+        n_voxels = sum(one.n_voxels for one in compared)
+        if problems:
+            result = f"{len(problems)} bad"
+        elif reference is None or n_voxels == 0:
+            result = "decoded"
+        elif output.encoding == "jpeg":
+            result = f"{psnr_db(sum(one.squared_error for one in compared) / n_voxels):.1f} dB"
+        else:
+            result = "equal"
+        name = reference.name if reference else ""
+        return LevelCheck(output, level, x * y * z, len(chunks), name, result, problems)
+
+    def _reference(self, output: VolumeOutput, level: int) -> Reference | None:
+        """What a level is compared with: the level below, the tiles, or another lossless volume."""
+        is_lossless = output.encoding != "jpeg"
+        if is_lossless and level - 1 in output.levels:
+            return self._halved(self._open(output, level - 1), f"level {level - 1}", level - 1, level)
+        others = [o for o in self._volume.outputs if o.encoding != "jpeg" and o.array == output.array]
+        finer = [
+            (other_level, -index, other)
+            for index, other in enumerate(others)
+            for other_level in other.levels
+            if other_level <= level and other != output
+        ]
+        # Lossless volumes vouch for JPEG. Among themselves the first is compared with the tiles alone.
+        if is_lossless:
+            finer = [entry for entry in finer if others.index(entry[2]) < others.index(output)]
+        if finer:
+            other_level, _, other = max(finer, key=lambda entry: entry[:2])
+            name = f"{other.uri.rpartition('/')[2]}, level {other_level}"
+            return self._halved(self._open(other, other_level), name, other_level, level)
+        if self._tmp_uri is not None:
+            return self._halved(self._open_tiles(output.array), "tiles", 0, level)
+        return None
+
+    def _halved(self, array: Any, name: str, from_level: int, level: int) -> Reference:  # noqa: ANN401 - untyped
+        """A view of a level, halved from a finer one, each level rounded as it is when it is written."""
+        for coarser in range(from_level + 1, level + 1):
+            factors = [2**k for k in self._halvings(coarser - 1, coarser)]
+            array = ts.downsample(array, [1] * (array.rank - 3) + factors[::-1], "mean")
+        return Reference(name, array, self._halvings(from_level, level))
+
+    def _halvings(self, finer: int, coarser: int) -> SizeXyz:
+        a, b = (self._volume.halvings_at_level(level) for level in (finer, coarser))
+        return b[0] - a[0], b[1] - a[1], b[2] - a[2]
+
+    def _open(self, output: VolumeOutput, level: int) -> Any:  # noqa: ANN401 - untyped
+        return open_level(self._volume, output, level, _uncached())
+
+    def _open_tiles(self, tiles: TileArray) -> Any:  # noqa: ANN401 - untyped
+        assert self._tmp_uri is not None
+        spec = tile_array_spec(self._volume, tiles, open_store(self._tmp_uri).kvstore(tiles.key))
+        return ts.open(spec, open=True, read=True, context=_uncached()).result()
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    n_voxels: int = 0
+    squared_error: float = 0.0
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """A chunk of a level."""
+
+    output: VolumeOutput
+    scale: Scale
+    position_xyz: SizeXyz
+
+    @property
+    def _start(self) -> SizeXyz:
+        x, y, z = (n * self.scale.chunk for n in self.position_xyz)
+        return x, y, z
+
+    @property
+    def _file(self) -> str:
+        x, y, z = (n // side for n, side in zip(self._start, self.scale.shard_sides, strict=True))
+        return join_uri(self.output.uri, self.scale.shard_key((x, y, z)))
+
+    def compare_again_if_bad(self, array: Any, reference: Reference | None) -> _Compared:  # noqa: ANN401
+        """Compare; a problem counts when it shows each time, since bytes may be damaged on their way."""
+        compared = self.compare(array, reference)
+        for _ in range(READS - 1):
+            if not compared.problem:
+                break
+            compared = self.compare(array, reference)
+        return compared
+
+    def compare(self, array: Any, reference: Reference | None) -> _Compared:  # noqa: ANN401 - untyped
+        """Read the chunk, and what it must be equal to; None where nothing is known of it."""
+        sides = [self.scale.chunk] * 3
+        if reference is not None and self.output.encoding == "jpeg":
+            sides = [min(n, READ_SIDE >> k) for n, k in zip(sides, reference.halvings_xyz, strict=True)]
+        if 0 in sides:
+            reference, sides = None, [self.scale.chunk] * 3
+        stop = [min(a + n, size) for a, n, size in zip(self._start, sides, self.scale.size_xyz, strict=True)]
+        box = (..., *(slice(a, b) for a, b in zip(self._start[::-1], stop[::-1], strict=True)))
+        try:
+            voxels = array[box].read().result()
+        except (ValueError, OSError) as error:
+            return _Compared(problem=self._sentence(f"must be readable; got {_reason(error)}"))
+        if reference is None:
+            return _Compared()
+        try:
+            wanted = self._channels(reference.array)[box].read().result()
+        except (ValueError, OSError) as error:
+            return _Compared(problem=f"{reference.name} must be readable; got {_reason(error)}.")
+        return self._judged(voxels, wanted, reference.name)
+
+    def _channels(self, array: Any) -> Any:  # noqa: ANN401 - untyped
+        """The channels of an array that the output has: the first ones."""
+        if array.rank == 3:
+            return array
+        return array[0] if self.output.n_channels == 1 else array[: self.output.n_channels]
+
+    def _judged(self, voxels: NDArray[Any], wanted: NDArray[Any], name: str) -> _Compared:
+        error = squared_error(voxels, wanted)
+        if self.output.encoding != "jpeg":
+            n_different = int(np.count_nonzero(voxels != wanted))
+            if n_different:
+                problem = self._sentence(f"must be equal to {name}; got {n_different} other voxels")
+                return _Compared(voxels.size, error, problem)
+        elif self.output.n_channels == 1 and voxels.size >= MIN_JUDGED_VOXELS:
+            mean = error / voxels.size
+            if mean > worst_jpeg_error(self.output.jpeg_quality):
+                return _Compared(
+                    voxels.size, error, self._sentence(f"must look like {name}; got {psnr_db(mean):.1f} dB")
+                )
+        return _Compared(voxels.size, error)
+
+    def _sentence(self, rule_and_value: str) -> str:
+        x, y, z = self._start
+        return (
+            f"the chunk at x {x}, y {y}, z {z} of level {self.scale.level} {rule_and_value} in {self._file}."
+        )
+
+
+def _uncached() -> ts.Context:
+    return ts.Context({"cache_pool": {"total_bytes_limit": 0}})
+
+
+def _reason(error: Exception) -> str:
+    """What tensorstore says, without the specification that it appends."""
+    return str(error).partition(" [tensorstore_spec=")[0].rstrip(".")

@@ -1,0 +1,1 @@
+"""`fibstack view`, `link` and `share`: a volume in the browser."""

@@ -1,0 +1,63 @@
+"""`fibstack link`: an address that opens a volume in a bucket in neuroglancer on the web."""
+
+from __future__ import annotations
+
+import shlex
+
+import click
+
+from commands.view.first_view import first_view
+from commands.view.published import find_volumes
+from components.shared.command import StepCommand
+from components.shared.errors import UserError
+
+MOST_MARKS = 50
+"""In each layer: so that the address still fits where addresses are pasted."""
+
+
+@click.command(cls=StepCommand)
+@click.argument("output")
+def main(output: str) -> None:
+    """Print the address that shows the volume in OUTPUT, the gs:// URI of a finished run, in neuroglancer.
+
+    It opens at the slice that agrees least with its neighbours, for everybody who may read the bucket without
+    logging in.
+    """
+    address, n_left_out = link_to(output)
+    click.echo(address)
+    if n_left_out:
+        click.echo(
+            f"{n_left_out:,} slices that stand out are not marked in it, since an address must not be too "
+            f"long; fibstack view marks all.",
+            err=True,
+        )
+    click.echo(
+        f"It opens where the bucket is public: {shlex.join(['fibstack', 'share', output])}. "
+        f"To look at a private one: {shlex.join(['fibstack', 'view', output])}",
+        err=True,
+    )
+
+
+def link_to(output: str) -> tuple[str, int]:
+    """The address of a neuroglancer on the web that shows a volume, and how many marks it leaves out.
+
+    Raises:
+        UserError: the output lies in a folder, or there is no finished volume.
+    """
+    if not output.startswith("gs://"):
+        raise UserError(
+            f"link must be given a gs:// URI, since nobody else can read a folder here; got {output}. "
+            f"Look at it with: {shlex.join(['fibstack', 'view', output])}"
+        )
+    from neuroglancer.url_state import to_url
+
+    shown, *others = find_volumes(output)
+    # The lossless volume is left out where it has a bucket of its own, which is never public.
+    root = shown.store.uri.rpartition("/")[0]
+    volumes = [shown, *(other for other in others if other.store.uri.startswith(f"{root}/"))]
+    state, n_left_out = first_view(output, {v.name: v.store.uri for v in volumes}, volumes, MOST_MARKS)
+    return str(to_url(state)), n_left_out
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""`fibstack share`: let everybody look at a volume in its bucket, and take that back."""
+
+from __future__ import annotations
+
+import shlex
+
+import click
+
+from commands.view.public_access import make_private, make_public
+from components.shared.command import StepCommand
+from components.shared.errors import UserError
+from components.shared.storage.run_buckets import part_uri, run_buckets_of
+
+
+@click.command(cls=StepCommand)
+@click.argument("output")
+@click.option("--undo", is_flag=True, help="Make the bucket private again.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def main(output: str, undo: bool, yes: bool) -> None:
+    """Let everybody in the world look at the volume in OUTPUT, 'gs://SOURCE_*_ID', without logging in.
+
+    Only the bucket of the volumes to browse, SOURCE_ng_ID, becomes public: never those of the slices, of the
+    chunks, of the records and of the tiles. Objects can be read by their names, and not listed.
+    """
+    bucket = viewing_bucket(output)
+    if undo:
+        click.echo(
+            f"This makes gs://{bucket} private: nobody without rights of their own can read it, links stop "
+            f"working, and pages of other origins are refused."
+        )
+    else:
+        click.echo(
+            f"This makes gs://{bucket} public: everybody in the world can read each object in it "
+            f"(allUsers get roles/storage.legacyObjectReader), and pages of any origin may do so (CORS).\n"
+            f"You pay for what they read. Nothing else becomes public. "
+            f"Take it back with: {shlex.join(['fibstack', 'share', '--undo', output])}"
+        )
+    if not yes and not click.confirm("Go on?"):
+        click.echo("Nothing was changed.")
+        return
+    if undo:
+        make_private(bucket)
+        click.echo(f"gs://{bucket} is private. What others have copied or cached stays with them.")
+        return
+    make_public(bucket)
+    click.echo(f"gs://{bucket} is public. The link: {shlex.join(['fibstack', 'link', output])}")
+
+
+def viewing_bucket(output: str) -> str:
+    """The bucket that holds the volumes to browse and nothing else.
+
+    Raises:
+        UserError: the output has no such bucket.
+
+    Example:
+        >>> viewing_bucket("gs://em_*_run1")
+        'em_ng_run1'
+    """
+    if run_buckets_of(output) is None:
+        raise UserError(
+            f"share must be given an output with a bucket of its own for the volume, 'gs://SOURCE_*_ID'; got "
+            f"{output}. There, the records, the tiles and maybe the slices lie in the same bucket and would "
+            f"become public too. Copy the neuroglancer folder to a bucket of its own, or run with 'id' and "
+            f"without 'output'."
+        )
+    return part_uri(output, "neuroglancer").removeprefix("gs://")
+
+
+if __name__ == "__main__":
+    main()

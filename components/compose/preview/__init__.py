@@ -1,0 +1,1 @@
+"""The check of the solution on thumbnails, which gates the costly part."""

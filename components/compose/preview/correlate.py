@@ -1,0 +1,177 @@
+"""Correlates the slices as the volume will show them, on thumbnails."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from components.shared.documents.plan import SliceTransform, Transforms
+from components.shared.geometry import Matrix, scaled_from_full
+
+_GRAIN_SIGMA_PX = 1.0
+"""Noise below this differs between slices, however well they lie."""
+_SHADING_FRACTION = 1 / 16
+"""Structures wider than this part of the picture are taken away: shading, borders of resin and charging look
+alike in slices that have nothing to do with each other."""
+_MIN_OVERLAP_FRACTION = 1 / 16
+_DISTANCES = (1, 2)
+_DIGITS = 4
+_SLICES_KEPT = 8
+
+Flat = NDArray[np.float32]
+Figures = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """Correlation of each z index with the next and the next but one, `[n]` each; NaN where unknown."""
+
+    next_before: Figures
+    next_after: Figures
+    second_before: Figures
+    second_after: Figures
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A picture and its place, both at the scale of thumbnails."""
+
+    sources: tuple[int, ...]
+    """z of what it is made of."""
+    picture: Flat
+    frame_from_picture: Matrix
+
+
+def agreement(
+    transforms: Transforms, scale: float, thumbnail: Callable[[int], NDArray[np.uint8] | None]
+) -> Agreement:
+    """Correlate every slice with the two that follow, as they lie and as they are shown.
+
+    Memory holds a few thumbnails, whatever the length of the stack.
+
+    Args:
+        transforms: Where the slices lie and what is shown.
+        scale: Scale of the thumbnails.
+        thumbnail: The thumbnail `[y, x]` of a slice by its z; None where there is none.
+    """
+
+    @lru_cache(_SLICES_KEPT)
+    def flat(z: int) -> Flat | None:
+        picture = thumbnail(z)
+        return None if picture is None else flattened(picture)
+
+    stage = _Stage(transforms, scale, flat)
+    figures = {
+        name: np.full(len(transforms.slices), np.nan)
+        for name in ("next_before", "next_after", "second_before", "second_after")
+    }
+    before: deque[_Placed | None] = deque(maxlen=len(_DISTANCES))
+    after: deque[_Placed | None] = deque(maxlen=len(_DISTANCES))
+    for index, entry in enumerate(transforms.slices):
+        for when, earlier, placed in (
+            ("before", before, stage.as_it_lies(entry)),
+            ("after", after, stage.as_shown(entry)),
+        ):
+            for distance, name in zip(_DISTANCES, ("next", "second"), strict=True):
+                if index >= distance:
+                    found = _compare(earlier[-distance], placed)
+                    figures[f"{name}_{when}"][index - distance] = found
+            earlier.append(placed)
+    return Agreement(**figures)
+
+
+class _Stage:
+    """Puts slices in their places."""
+
+    def __init__(self, transforms: Transforms, scale: float, flat: Callable[[int], Flat | None]) -> None:
+        thumbnail_from_full = scaled_from_full(scale)
+        full_from_thumbnail = np.linalg.inv(thumbnail_from_full)
+        self._matrices: dict[int, Matrix] = {
+            s.z: thumbnail_from_full @ np.array(s.matrix) @ full_from_thumbnail for s in transforms.slices
+        }
+        self._flat = flat
+
+    def as_it_lies(self, entry: SliceTransform) -> _Placed | None:
+        picture = self._flat(entry.z)
+        return None if picture is None else _Placed((entry.z,), picture, np.eye(3))
+
+    def as_shown(self, entry: SliceTransform) -> _Placed | None:
+        if entry.action == "blank":
+            return None
+        source = entry.z if entry.replaced_from is None else entry.replaced_from
+        picture, matrix = self._flat(source), self._matrices[source]
+        if picture is None:
+            return None
+        if entry.action == "invert":
+            picture = -picture
+        if entry.blended_with is None:
+            return _Placed((source,), picture, matrix)
+        other = self._flat(entry.blended_with)
+        if other is None:
+            return None
+        other_from_picture = np.linalg.inv(self._matrices[entry.blended_with]) @ matrix
+        mean = (picture + _warped(other, other_from_picture, picture.shape)) / np.float32(2)
+        return _Placed((source, entry.blended_with), np.asarray(mean, np.float32), matrix)
+
+
+def flattened(thumbnail: NDArray[np.uint8]) -> Flat:
+    """A picture without grain and without slow shading, `[y, x]`."""
+    smooth = cv2.GaussianBlur(thumbnail.astype(np.float32), (0, 0), _GRAIN_SIGMA_PX)
+    side = 2 * max(1, round(_SHADING_FRACTION * max(thumbnail.shape) / 2)) + 1
+    shading = cv2.blur(smooth, (side, side), borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(smooth - shading, np.float32)
+
+
+def _compare(a: _Placed | None, b: _Placed | None) -> float:
+    """The correlation of two placed pictures; NaN where there is nothing to compare."""
+    if a is None or b is None or set(a.sources) & set(b.sources):
+        return np.nan
+    return correlation(a.picture, b.picture, np.linalg.inv(b.frame_from_picture) @ a.frame_from_picture)
+
+
+def correlation(a: Flat, b: Flat, b_from_a: Matrix) -> float:
+    """Normalised cross-correlation over the area that both cover.
+
+    0 where they hardly overlap: slices that lie next to each other do. NaN where a picture has no texture.
+
+    Args:
+        a: `[y, x]`.
+        b: `[y, x]`.
+        b_from_a: from pixels of a to pixels of b.
+    """
+    if not (a.any() and b.any()):
+        return np.nan
+    moved = _warped(b, b_from_a, a.shape)
+    inside = np.isfinite(moved)
+    if np.count_nonzero(inside) < _MIN_OVERLAP_FRACTION * a.size:
+        return 0.0
+    p, q = (a, moved) if inside.all() else (a[inside], moved[inside])
+    p, q = p - np.mean(p), q - np.mean(q)
+    norm = np.sqrt(_total(p * p) * _total(q * q))
+    return round(float(_total(p * q) / norm), _DIGITS) if norm > 0 else np.nan
+
+
+def _total(values: Flat) -> np.float64:
+    """A sum without BLAS, whose last bits depend on the number of threads."""
+    return np.sum(values, dtype=np.float64)
+
+
+def _warped(picture: Flat, picture_from_frame: Matrix, shape: tuple[int, ...]) -> Flat:
+    """A picture in another frame; NaN outside of it."""
+    if np.array_equal(picture_from_frame, np.eye(3)) and picture.shape == shape:
+        return picture
+    moved = cv2.warpAffine(
+        picture,
+        picture_from_frame[:2],
+        (shape[1], shape[0]),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=np.nan,
+    )
+    return np.asarray(moved, np.float32)

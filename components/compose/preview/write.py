@@ -1,0 +1,87 @@
+"""The check on thumbnails before the costly steps: reads them, writes `preview.json`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from components.compose.preview.correlate import Figures, agreement
+from components.compose.preview.limits import failures_of, worst_slices
+from components.shared.documents.plan import Plan, Transforms
+from components.shared.documents.preview import PREVIEW_KEY, Correlations, Gate, Preview
+from components.shared.documents.read_document import read_document
+from components.shared.errors import TransientError, UserError
+from components.shared.storage.store import Store, join_uri
+from components.shared.work import records
+from components.shared.work.thumbnails import Thumbnail, Thumbnails
+
+_STEP, _UNIT = "compose", "preview"
+
+
+def check_on_thumbnails(plan: Plan, transforms: Transforms, evidence_hash: str, process: Store) -> Preview:
+    """Write the preview, or read it where it is of these transforms.
+
+    Args:
+        plan: The plan of the run.
+        transforms: What the volume is to show.
+        evidence_hash: Hash of the evidence that the thumbnails belong to.
+        process: Where the records of the run lie.
+    """
+    input_hash = records.input_hash(evidence_hash, plan.to_json(), transforms.to_json())
+    if records.is_done(process, _STEP, _UNIT, input_hash):
+        return read_document(process, PREVIEW_KEY, Preview)
+    preview = make_preview(plan, transforms, Thumbnails(plan, process))
+    output = records.write_output(process, PREVIEW_KEY, preview.to_json())
+    records.commit(process, records.Record(step=_STEP, unit=_UNIT, input_hash=input_hash, outputs=(output,)))
+    return preview
+
+
+def make_preview(plan: Plan, transforms: Transforms, thumbnails: Thumbnails) -> Preview:
+    """Correlate the slices that are shown, and judge whether the volume is worth writing."""
+    config, present = plan.config, {s.z for s in plan.slices}
+
+    def thumbnail(z: int) -> Thumbnail | None:
+        picture = thumbnails.picture(z)
+        if picture is None and z in present:
+            raise TransientError(
+                f"the thumbnail of slice {z} must lie in {plan.locations.process_uri}/align; it is missing. "
+                f"Run align again."
+            )
+        return picture
+
+    found = agreement(transforms, plan.thumbnail_scale, thumbnail)
+    return Preview(
+        thumbnail_scale=plan.thumbnail_scale,
+        first_z=config.minz,
+        ncc_next_before=_correlations(found.next_before),
+        ncc_next_after=_correlations(found.next_after),
+        ncc_second_before=_correlations(found.second_before),
+        ncc_second_after=_correlations(found.second_after),
+        median_before=_median(found.next_before),
+        median_after=_median(found.next_after),
+        worst=worst_slices(config.minz, found),
+        gate=Gate(
+            failures=failures_of(plan, transforms, found),
+            enforced=not (config.force or config.skip_align),
+        ),
+    )
+
+
+def refusal(plan: Plan, preview: Preview) -> UserError:
+    """The error of a run that stops before the costly steps."""
+    output = plan.config.output
+    found = "; ".join(preview.gate.failures)
+    page = join_uri(plan.locations.process_uri, "report", "index.html")
+    return UserError(
+        f"the check on thumbnails must pass before the volume is written; got: {found}. "
+        f"Look at these slices in {page}, decide on them with 'fibstack resolve {output} --overrides FILE', "
+        f"or write the volume as it is with 'fibstack resolve {output} --set force=true'."
+    )
+
+
+def _correlations(values: Figures) -> Correlations:
+    return tuple(float(value) if np.isfinite(value) else None for value in values)
+
+
+def _median(values: Figures) -> float | None:
+    known = values[np.isfinite(values)]
+    return round(float(np.median(known)), 4) if len(known) else None

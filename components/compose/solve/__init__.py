@@ -1,0 +1,1 @@
+"""The global solve: where each slice lies."""

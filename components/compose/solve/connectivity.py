@@ -1,0 +1,111 @@
+"""Which slices hang together, by the pairs that are believed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from components.compose.solve.pairs import Integers, Pairs
+
+_MOST_NAMED = 4
+CONTRADICTED = "contradicted by the other pairs"
+"""What stands for a refusal's reason where the solve, not the matching, has refused the pair."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connectivity:
+    """How the pairs divide the slots."""
+
+    parts: tuple[Integers, ...]
+    """Ascending slots of each connected part, by first slot."""
+    isolated: NDArray[np.bool_]
+    """[n] slots that no pair holds, and which another slice can stand in for."""
+    cuts: tuple[int, ...] = ()
+    """Slots before which no connection is asked for."""
+
+    @property
+    def longest_isolated_run(self) -> int:
+        """Most isolated slots in a row."""
+        isolated = np.insert(self.isolated.astype(np.int8), self.cuts, 0)
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], isolated, [0]])))
+        return int((edges[1::2] - edges[::2]).max(initial=0))
+
+    def is_whole(self, bridge: int) -> bool:
+        """Whether one part (between cuts) holds most slices, with at most `bridge` isolated ones in a row."""
+        most = 2 * int(self.isolated.sum()) < len(self.isolated)
+        return len(self.parts) == 1 + len(self.cuts) and most and self.longest_isolated_run <= bridge
+
+
+def connectivity(pairs: Pairs, n_slices: int, cuts: tuple[int, ...] = ()) -> Connectivity:
+    """Divide the slots into parts of two or more that the pairs connect, and isolated ones.
+
+    Where no two slices (between two cuts) are connected, each is a part of its own and none is isolated.
+    No pair may cross a cut.
+
+    Example:
+        >>> chain = Pairs(slot=np.array([0]), neighbour=np.array([2]),
+        ...               neighbour_from_slice=np.eye(3)[None], sigma_px=np.zeros(1))
+        >>> found = connectivity(chain, 3)
+        >>> [part.tolist() for part in found.parts], found.isolated.tolist()
+        ([[0, 2]], [False, True, False])
+    """
+    graph = coo_array((np.ones(len(pairs)), (pairs.slot, pairs.neighbour)), shape=(n_slices, n_slices))
+    n_parts, label = connected_components(graph, directed=False)
+    size = np.bincount(label, minlength=n_parts)
+    between = np.searchsorted(cuts, np.arange(n_slices), side="right")
+    largest = np.zeros(len(cuts) + 1, np.int64)
+    np.maximum.at(largest, between, size[label])
+    alone = (size[label] == 1) & (largest[between] > 1)
+    parts = [np.flatnonzero(label == part) for part in np.unique(label[~alone])]
+    return Connectivity(parts=tuple(sorted(parts, key=lambda part: int(part[0]))), isolated=alone, cuts=cuts)
+
+
+def breaks(found: Connectivity, z: Integers) -> list[tuple[int, int]]:
+    """The z before and after each place, cuts apart, where a part or a run of isolated slices ends."""
+    owner = np.full(len(z), -1)
+    for index, part in enumerate(found.parts):
+        owner[part] = index
+    ends = [(i, j) for i, j in pairwise(range(len(z))) if owner[i] != owner[j] and j not in found.cuts]
+    return [(int(z[i]), int(z[j])) for i, j in ends]
+
+
+def break_sentence(found: Connectivity, z: Integers, refusals: Mapping[tuple[int, int], str]) -> str:
+    """What is wrong with a stack that is not whole: `<what> must <rule>; got <value>` and where.
+
+    Args:
+        found: The division.
+        z: `[n]` z of each slot.
+        refusals: Why each pair (z, neighbour z) was refused, by the matching or by the solve.
+    """
+    parts = "; ".join([f"slices {_ranges(z[part])}" for part in found.parts[:_MOST_NAMED]])
+    more = f"; and {len(found.parts) - _MOST_NAMED} more" if len(found.parts) > _MOST_NAMED else ""
+    got = f"{len(found.parts)} parts ({parts}{more})" if len(found.parts) > 1 else f"the connected {parts}"
+    if found.isolated.any():
+        got += f" and the isolated slices {_ranges(z[found.isolated])}"
+    places = _listed([f"between {a} and {b} ({_reasons(refusals, a, b)})" for a, b in breaks(found, z)])
+    return f"matched pairs must connect the slices; got {got}. The stack breaks {places}"
+
+
+def _reasons(refusals: Mapping[tuple[int, int], str], before: int, after: int) -> str:
+    """The reasons of the refused pairs that would have joined the two sides, most frequent first."""
+    across = Counter(reason for (a, b), reason in refusals.items() if a <= before and b >= after)
+    named = [f"{reason} in {count}" for reason, count in sorted(across.items(), key=lambda i: (-i[1], i[0]))]
+    return f"refused pairs: {', '.join(named)}" if named else "no refused pairs"
+
+
+def _ranges(z: Integers) -> str:
+    """Numbers as ranges: 0-4, 7, 9-12."""
+    cuts = np.flatnonzero(np.diff(z) > 1) + 1
+    return _listed([f"{r[0]}-{r[-1]}" if len(r) > 1 else f"{r[0]}" for r in np.split(z, cuts)])
+
+
+def _listed(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - _MOST_NAMED} more" if len(texts) > _MOST_NAMED else ""
+    return ", ".join(texts[:_MOST_NAMED]) + more

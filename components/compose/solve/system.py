@@ -1,0 +1,97 @@
+"""The least-squares problem: ties between poses, and priors, as banded normal equations.
+
+A pair (i, j) says that the points u of slice i lie at v in slice j. Its misfit is the difference of the two
+positions in the volume, `e = P_i u - P_j v`, linear in the poses. Minimising |e|^2 as it stands would shrink
+the stack, since a smaller volume has smaller misfits. So the misfit is meant in the frame of slice j and
+brought to the volume by the present P_j, which makes the step (Gauss-Newton)::
+
+    e + dP_i u - dP_j q = 0,     q = P_j^-1 P_i u,  where the present solution puts u in slice j
+
+and a common change of scale or rotation leaves every pair alone. Each slice meets few others, so the normal
+matrix is banded and a Cholesky factorisation of 10,000 slices takes a fraction of a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.linalg import solveh_banded
+
+from components.compose.solve.pairs import Floats, Integers
+from components.compose.solve.ties import POINT_WEIGHTS, Ties
+
+POSE_SIZE = 6
+_FROZEN = 1e12
+"""Weight per px^2 of what must not move; Cholesky does not mind the scale of the diagonal."""
+Stencil = Sequence[tuple[int, int, float]]
+"""A linear form of the poses around a slot: (slots ahead, number of the pose, coefficient), ascending."""
+
+
+class NormalEquations:
+    """Weighted squares of linear forms, gathered into a banded matrix and a gradient at the present poses."""
+
+    def __init__(self, poses: Floats, reach: int) -> None:
+        self._poses = poses
+        self._numbers = poses.reshape(len(poses), POSE_SIZE)
+        self._band = np.zeros((POSE_SIZE * (reach + 1), poses.size))
+        self._gradient = np.zeros_like(self._numbers)
+
+    def add_ties(self, ties: Ties, weights: Floats) -> None:
+        """Add the misfits of all ties, each with its weight."""
+        misfits, theirs = ties.misfits(self._poses), -ties.predicted(self._poses)
+        point_weights = weights[:, None] * POINT_WEIGHTS
+        for distance in np.unique(ties.neighbour - ties.slot):
+            # Slots are distinct within one distance, so that each entry of the band is hit once.
+            at = np.flatnonzero(ties.neighbour - ties.slot == distance)
+            slot, e, ahead = ties.slot[at], misfits[at], int(distance)
+            own, other = ties.own_points[at], theirs[at]
+            own_weighted = (own * point_weights[at, :, None]).transpose(0, 2, 1)
+            other_weighted = (other * point_weights[at, :, None]).transpose(0, 2, 1)
+            self._gradient[slot] += (own_weighted @ e).transpose(0, 2, 1).reshape(-1, POSE_SIZE)
+            self._gradient[slot + ahead] += (other_weighted @ e).transpose(0, 2, 1).reshape(-1, POSE_SIZE)
+            self._add_blocks(slot, 0, own_weighted @ own)
+            self._add_blocks(slot + ahead, 0, other_weighted @ other)
+            self._add_blocks(slot, ahead, own_weighted @ other)
+
+    def _add_blocks(self, slot: Integers, ahead: int, blocks: Floats) -> None:
+        """Add [m, 3, 3] blocks between poses `ahead` slots apart, to their x rows and their y rows."""
+        for row in (0, 3):
+            for i in range(3):
+                for j in range(3) if ahead else range(i, 3):
+                    self._add(slot, row + i, ahead, row + j, blocks[:, i, j])
+
+    def _add(self, slot: Integers, own: int, ahead: int, other: int, values: Floats) -> None:
+        # The lower band: OpenBLAS's threads make the upper one a hundred times slower on a busy machine.
+        self._band[POSE_SIZE * ahead + other - own, POSE_SIZE * slot + own] += values
+
+    @property
+    def band(self) -> Floats:
+        """The normal matrix, its lower band as LAPACK stores it: `band[i - j, j]`."""
+        return self._band
+
+    def add_prior(self, stencil: Stencil, weights: ArrayLike, target: float = 0.0) -> None:
+        """Draw the stencil's value toward `target`, at every slot where it fits, weights `[n - span]`."""
+        slots = np.arange(len(self._numbers) - max(ahead for ahead, _, _ in stencil))
+        w = np.broadcast_to(np.asarray(weights, np.float64), slots.shape)
+        value = sum((c * self._numbers[slots + ahead, number] for ahead, number, c in stencil), -target)
+        for index, (ahead, number, c) in enumerate(stencil):
+            self._gradient[slots + ahead, number] += w * c * value
+            for other_ahead, other_number, other_c in stencil[index:]:
+                self._add(slots + ahead, number, other_ahead - ahead, other_number, w * c * other_c)
+
+    def hold(self, slot: int, number: int, weight: float, target: float) -> None:
+        """Draw one number of one pose toward `target`."""
+        self._gradient[slot, number] += weight * (self._numbers[slot, number] - target)
+        self._band[0, POSE_SIZE * slot + number] += weight
+
+    def freeze(self, number: int) -> None:
+        """Leave one number of every pose as it is."""
+        self._band[0, number::POSE_SIZE] += _FROZEN
+
+    def solve(self) -> Floats:
+        """The poses at the minimum, by banded Cholesky."""
+        step = solveh_banded(self._band, -self._gradient.ravel(), lower=True, check_finite=False)
+        moved: Floats = self._poses + step.reshape(self._poses.shape)
+        return moved

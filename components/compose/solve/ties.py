@@ -1,0 +1,167 @@
+"""Pairs as corresponding points, in coordinates that make every number of a pose a pixel.
+
+A *pose* is a `volume_from_slice` map for u = (p_slice - centre) / half, the same centre and half for all::
+
+    p_volume = [[a, b, s],  [u_x]          a, b, c, d: px at the corner
+                [c, d, t]]  [u_y]          s, t:       px at the centre
+                            [ 1 ]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from components.compose.solve.closure import sigmas_by_distance
+from components.compose.solve.pairs import Floats, Integers, Pairs, Stack
+from components.shared.geometry import Matrix
+
+POINT_WEIGHTS: Floats = np.array([1 / 12, 1 / 12, 1 / 12, 1 / 12, 2 / 3])
+"""Weights of the four corners and the centre: they have the second moments of matches spread evenly over the
+area, so a pair binds a pose as its matches would."""
+CENTER_POINT = 4
+"""Which of the five points is the centre."""
+CORNERS: Floats = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+MODEL_SIGMA_PX = 0.15
+"""What no model of a pair explains, for neighbours; grows with the square root of the distance."""
+STILL_PX, STILL_SHARE = 1.0, 0.1
+"""A pair is still below this motion, and below this share of the usual one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """The coordinates of poses: the centre and half the longer side of the largest slice."""
+
+    center_xy: tuple[float, float]
+    half_px: float
+
+    @classmethod
+    def of(cls, sizes_xy: ArrayLike) -> Frame:
+        """The frame of slices with these widths and heights, `[n, 2]`."""
+        width, height = np.asarray(sizes_xy, np.float64).max(axis=0)
+        center = (float(width - 1) / 2, float(height - 1) / 2)
+        return cls(center_xy=center, half_px=max(*center, 1.0))
+
+    @property
+    def from_slice(self) -> Matrix:
+        """Normalised coordinates from pixels of a slice."""
+        (x, y), h = self.center_xy, self.half_px
+        return np.array([[1 / h, 0.0, -x / h], [0.0, 1 / h, -y / h], [0.0, 0.0, 1.0]])
+
+    def identities(self, n: int) -> Floats:
+        """`n` poses that leave each pixel where it is."""
+        return np.tile(np.linalg.inv(self.from_slice)[:2], (n, 1, 1))
+
+    def poses(self, matrices: Floats) -> Floats:
+        """[n, 2, 3] poses of [n, 3, 3] volume_from_slice."""
+        poses: Floats = matrices[:, :2] @ np.linalg.inv(self.from_slice)
+        return poses
+
+    def matrices(self, poses: Floats) -> Floats:
+        """[n, 3, 3] volume_from_slice of [n, 2, 3] poses."""
+        full = np.zeros((len(poses), 3, 3))
+        full[:, :2] = poses @ self.from_slice
+        full[:, 2, 2] = 1.0
+        return full
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ties:
+    """The pairs as corresponding points in the frame's coordinates, `[m, 5, 3]` homogeneous."""
+
+    slot: Integers
+    neighbour: Integers
+    own_points: Floats
+    neighbour_points: Floats
+    vote_sigma_px: Floats
+    """[m] expected before the stack has been looked at, with the share of what no model explains."""
+    sigma_px: Floats
+    """[m] as the closures of the stack tell (closure.py): the weights of pairs that are believed."""
+
+    @property
+    def reach(self) -> int:
+        """Slots between the farthest pair's slices."""
+        return int((self.neighbour - self.slot).max(initial=0))
+
+    @classmethod
+    def of(cls, pairs: Pairs, stack: Stack, frame: Frame) -> Ties:
+        """Put each pair's transform on the corners and the centre of what its slices share."""
+        own = common_points(pairs, stack.sizes_xy)
+        shift = pairs.neighbour_from_slice[:, :2, 2]
+        moved = own @ pairs.neighbour_from_slice[:, :2, :2].transpose(0, 2, 1) + shift[:, None]
+        distance = stack.z[pairs.neighbour] - stack.z[pairs.slot]
+        expected_px = np.hypot(pairs.sigma_px, MODEL_SIGMA_PX * np.sqrt(distance))
+        return cls(
+            slot=pairs.slot,
+            neighbour=pairs.neighbour,
+            own_points=_normalised(own, frame),
+            neighbour_points=_normalised(moved, frame),
+            vote_sigma_px=expected_px,
+            sigma_px=_as_closures_tell(expected_px, distance, sigmas_by_distance(pairs, stack)),
+        )
+
+    def still(self, frame: Frame) -> NDArray[np.bool_]:
+        """[m] pairs that hardly move, in a stack where the others do: the mark of a static pattern."""
+        moved = (self.own_points - self.neighbour_points) * frame.half_px
+        motion_px = np.sqrt((moved**2).sum(axis=2) @ POINT_WEIGHTS)
+        usual_px = float(np.median(motion_px)) if len(motion_px) else 0.0
+        return np.asarray(motion_px < min(STILL_PX, STILL_SHARE * usual_px))
+
+    def misfits(self, poses: Floats) -> Floats:
+        """[m, 5, 2] in px of the volume: where slice i puts a point, less where slice j does."""
+        there = self.neighbour_points @ poses[self.neighbour].transpose(0, 2, 1)
+        difference: Floats = self._in_volume(poses) - there
+        return difference
+
+    def residuals_px(self, poses: Floats) -> Floats:
+        """[m] RMS of the misfit over the common area."""
+        squares = (self.misfits(poses) ** 2).sum(axis=2)
+        residuals: Floats = np.sqrt(squares @ POINT_WEIGHTS)
+        return residuals
+
+    def predicted(self, poses: Floats) -> Floats:
+        """[m, 5, 3] where these poses put the points of slice i in slice j."""
+        inverse = np.linalg.inv(poses[self.neighbour][:, :, :2])
+        offset = self._in_volume(poses) - poses[self.neighbour][:, None, :, 2]
+        points = np.ones_like(self.own_points)
+        points[:, :, :2] = offset @ inverse.transpose(0, 2, 1)
+        return points
+
+    def _in_volume(self, poses: Floats) -> Floats:
+        positions: Floats = self.own_points @ poses[self.slot].transpose(0, 2, 1)
+        return positions
+
+
+def _as_closures_tell(expected_px: Floats, distance: Integers, by_distance: dict[int, float]) -> Floats:
+    """The expected sigmas, scaled at each distance to what the closures say of it."""
+    sigma_px = expected_px.copy()
+    for d, told_px in by_distance.items():
+        at = distance == d
+        if at.any():
+            sigma_px[at] *= told_px / np.median(expected_px[at])
+    return sigma_px
+
+
+def common_points(pairs: Pairs, sizes_xy: Floats) -> Floats:
+    """[m, 5, 2] corners and centre, in pixels of slice i, of the rectangle that a pair's slices share.
+
+    Where they share less than a tenth of a side, the whole of slice i stands in.
+    """
+    inverse = np.linalg.inv(pairs.neighbour_from_slice)
+    last, neighbour_last = sizes_xy[pairs.slot] - 1, sizes_xy[pairs.neighbour] - 1
+    seen = (CORNERS * neighbour_last[:, None]) @ inverse[:, :2, :2].transpose(0, 2, 1) + inverse[
+        :, None, :2, 2
+    ]
+    low, high = np.maximum(seen.min(axis=1), 0.0), np.minimum(seen.max(axis=1), last)
+    apart = np.any(high - low < 0.1 * last, axis=1)
+    low[apart], high[apart] = 0.0, last[apart]
+    corners = low[:, None] + CORNERS * (high - low)[:, None]
+    return np.concatenate([corners, (low + high)[:, None] / 2], axis=1)
+
+
+def _normalised(points: Floats, frame: Frame) -> Floats:
+    homogeneous = np.ones((*points.shape[:2], 3))
+    homogeneous[:, :, :2] = (points - frame.center_xy) / frame.half_px
+    return homogeneous

@@ -1,0 +1,144 @@
+"""How well the solve knows where each slice lies: 1-sigma of positions, rotations, scales and steps.
+
+The covariance of a least-squares solution is the inverse of its normal matrix H. That inverse is full, but
+only the blocks near its diagonal and one column are asked for. With `H = L L'`, the blocks within the band
+follow from the last slice to the first (Takahashi, Fagan and Chin 1973), for slice i and the slices S that it
+meets::
+
+    G = L_Si L_ii^-1,      Z_Si = -Z_SS G,      Z_ii = (L_ii L_ii')^-1 - G' Z_Si
+
+The result is scaled by the observed misfits. It knows nothing of errors that all pairs share, such as slanted
+tissue (drift.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import cho_solve_banded, cholesky_banded
+
+from components.compose.solve.pairs import Floats, Integers, Pairs, Solution, Stack
+from components.compose.solve.robust import CENTER
+from components.compose.solve.system import POSE_SIZE, NormalEquations
+from components.compose.solve.ties import CENTER_POINT, Frame, Ties
+
+_HALF = 0.5
+FORMS: Floats = np.array(
+    [
+        np.eye(POSE_SIZE)[CENTER[0]],
+        np.eye(POSE_SIZE)[CENTER[1]],
+        [0, -_HALF, 0, _HALF, 0, 0],
+        [_HALF, 0, 0, 0, _HALF, 0],
+    ]
+)
+"""x and y of the centre, rotation and scale as linear forms of a pose near upright, all in px."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uncertainty:
+    """1-sigma, against the middle slice of the part."""
+
+    sigma_px: Floats
+    """[n] per axis, of the centre."""
+    step_sigma_px: Floats
+    """[n] per axis, of the centre's step from the slot before; 0 for the first."""
+    rotation_sigma_px: Floats
+    """[n] of the rotation, as it moves a point at half the longer side of the slice."""
+    scale_sigma_px: Floats
+    """[n] of the scale, as it moves that point."""
+
+
+def unknown(n_slices: int) -> Uncertainty:
+    """No statement on any slice, written as 0."""
+    zero = np.zeros(n_slices)
+    return Uncertainty(sigma_px=zero, step_sigma_px=zero, rotation_sigma_px=zero, scale_sigma_px=zero)
+
+
+def uncertainty(
+    equations: NormalEquations, spread: float, parts: Sequence[Integers], n_slices: int
+) -> Uncertainty:
+    """The 1-sigma of every slice of a solution.
+
+    Args:
+        equations: At the solution.
+        spread: Observed over expected misfit, see `observed_spread`.
+        parts: Ascending slots of each part of the stack; slots of none are held against the first part.
+        n_slices: Number of slots.
+    """
+    factor = cholesky_banded(equations.band, lower=True, check_finite=False)
+    own, ahead = covariances(factor, n_slices)
+    middle_of = np.full(n_slices, parts[0][len(parts[0]) // 2])
+    for part in parts:
+        middle_of[part] = part[len(part) // 2]
+    variance = np.empty((n_slices, len(FORMS)))
+    for middle in np.unique(middle_of):
+        at = np.flatnonzero(middle_of == middle)
+        for number, form in enumerate(FORMS):
+            unit = np.zeros(factor.shape[1])
+            unit[POSE_SIZE * middle : POSE_SIZE * (middle + 1)] = form
+            column = cho_solve_banded((factor, True), unit, check_finite=False).reshape(-1, POSE_SIZE) @ form
+            variance[at, number] = own[at, number] + own[middle, number] - 2 * column[at]
+    step = np.zeros((n_slices, 2))
+    step[1:] = (own[1:] + own[:-1] - 2 * ahead)[:, :2]
+    return Uncertainty(
+        sigma_px=_sigma(variance[:, :2], spread),
+        step_sigma_px=_sigma(step, spread),
+        rotation_sigma_px=_sigma(variance[:, 2:3], spread),
+        scale_sigma_px=_sigma(variance[:, 3:], spread),
+    )
+
+
+def covariances(factor: Floats, n_slices: int) -> tuple[Floats, Floats]:
+    """Blocks of the inverse of a banded matrix, from its lower Cholesky factor.
+
+    Returns:
+        `[n, 4]` variances of each slice's `FORMS`, and `[n - 1, 4]` covariances with the next slice's.
+    """
+    size = POSE_SIZE
+    reach = factor.shape[0] // size - 1
+    own_inverse, gain = _gains(factor, n_slices)
+    own, ahead = np.empty((n_slices, len(FORMS))), np.empty((n_slices, len(FORMS)))
+    window = np.zeros((reach * size, reach * size))
+    moved = np.zeros(((reach + 1) * size, (reach + 1) * size))
+    for slot in range(n_slices - 1, -1, -1):
+        cross = -window @ gain[slot]
+        block = own_inverse[slot] - gain[slot].T @ cross
+        # Round-off that is not symmetric would grow, in 10,000 slices beyond the result.
+        block = (block + block.T) / 2
+        own[slot] = ((FORMS @ block) * FORMS).sum(axis=1)
+        ahead[slot] = ((FORMS @ cross[:size]) * FORMS).sum(axis=1)
+        moved[:size, :size], moved[size:, :size], moved[:size, size:] = block, cross, cross.T
+        moved[size:, size:] = window
+        window = moved[:-size, :-size].copy()
+    return own, ahead[:-1]
+
+
+def _gains(factor: Floats, n_slices: int) -> tuple[Floats, Floats]:
+    """`[n, 6, 6]` (L_ii L_ii')^-1 and `[n, 6 reach, 6]` L_Si L_ii^-1."""
+    size, height = POSE_SIZE, len(factor)
+    columns = np.zeros((n_slices, height, size))
+    for j in range(size):
+        # Column j of a block begins at its diagonal, j rows further down.
+        columns[:, j:, j] = factor[: height - j, j::size].T
+    inverse = np.linalg.inv(columns[:, :size])
+    return inverse.transpose(0, 2, 1) @ inverse, columns[:, size:] @ inverse
+
+
+def observed_spread(pairs: Pairs, stack: Stack, solution: Solution) -> float:
+    """Observed over expected misfit of the believed pairs at the centre: 1 where their sigmas are right.
+
+    The pairs beyond a chain are what is left over to tell.
+    """
+    frame = Frame.of(stack.sizes_xy)
+    ties = Ties.of(pairs, stack, frame)
+    misfits = ties.misfits(frame.poses(solution.volume_from_slice))[:, CENTER_POINT]
+    squares = float((solution.weight * (misfits**2).sum(axis=1) / ties.sigma_px**2).sum())
+    left_over = 2 * (float(solution.weight.sum()) - (len(stack) - 1))
+    return (squares / left_over) ** 0.5 if left_over >= 2 else 1.0
+
+
+def _sigma(variance_xy: Floats, spread: float) -> Floats:
+    sigma: Floats = spread * np.sqrt(np.maximum(variance_xy.mean(axis=1), 0.0))
+    return sigma

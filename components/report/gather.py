@@ -1,0 +1,141 @@
+"""Reads the documents that a run has left, as many as there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from components.report.evidence import Evidence
+from components.report.page.timings import STEPS, StepTime, raw_bytes, step_times
+from components.report.slice_table import read_rows
+from components.shared.documents.cost import COST_KEY, CostEstimate
+from components.shared.documents.plan import (
+    PLAN_KEY,
+    SLICES_KEY,
+    TRANSFORMS_KEY,
+    TRENDS_KEY,
+    AlignRecord,
+    Plan,
+    Transforms,
+    Trends,
+)
+from components.shared.documents.preview import PREVIEW_KEY, Preview
+from components.shared.documents.read_document import AnyDocument, read_document
+from components.shared.errors import UserError
+from components.shared.storage.store import ObjectChangedError, Store
+from components.shared.work.records import read_record
+from components.shared.work.thumbnails import Thumbnail, Thumbnails
+from components.shared.work.units import chunks
+
+RECORDS_PREFIX = "records/"
+
+
+def read_plan(process: Store) -> Plan | None:
+    """The plan, or None where the run stopped before there was one.
+
+    Raises:
+        UserError: there is a plan that this version cannot read.
+    """
+    if process.stat(PLAN_KEY) is None:
+        return None
+    return read_document(process, PLAN_KEY, Plan)
+
+
+def gather(process: Store, plan: Plan) -> Evidence:
+    """Read every document of the run, one align record at a time."""
+    evidence = Evidence(plan, n_chunks=len(chunks(plan)))
+    for chunk in chunks(plan):
+        record = _optional(process, f"align/{chunk}.json", AlignRecord, evidence)
+        if record is not None:
+            evidence.pairs.add(record)
+            evidence.n_chunks_matched += 1
+    evidence.transforms = _transforms(process, evidence)
+    if evidence.transforms is not None:
+        evidence.trends = _optional(process, TRENDS_KEY, Trends, evidence)
+    evidence.preview = _preview(process, evidence)
+    evidence.cost = _optional(process, COST_KEY, CostEstimate, evidence)
+    evidence.times = _times(process, plan)
+    if evidence.transforms is not None and process.stat(SLICES_KEY) is not None:
+        try:
+            rows = process.read(SLICES_KEY, _recorded_crc32c(process, SLICES_KEY))
+            evidence.rows = read_rows(rows.decode().splitlines(), plan)
+        except (ValueError, TypeError, ObjectChangedError) as error:
+            evidence.unreadable.append(f"slices.jsonl cannot be read: {error}")
+    return evidence
+
+
+def _recorded_crc32c(process: Store, key: str) -> str | None:
+    """What the record of `compose` says of a file; None where there is no record."""
+    record = read_record(process, "compose", "transforms")
+    outputs = record.outputs if record is not None else ()
+    return next((output.crc32c for output in outputs if output.key == key), None)
+
+
+def _transforms(process: Store, evidence: Evidence) -> Transforms | None:
+    """The transforms, if they are of this plan's slices: a run that fails early leaves an earlier run's."""
+    transforms = _optional(process, TRANSFORMS_KEY, Transforms, evidence)
+    config = evidence.plan.config
+    if transforms is None or [s.z for s in transforms.slices] == list(range(config.minz, config.maxz + 1)):
+        return transforms
+    evidence.unreadable.append("transforms.json is of an earlier run with other slices")
+    return None
+
+
+def _preview(process: Store, evidence: Evidence) -> Preview | None:
+    """The check on thumbnails, if it is of this plan's slices."""
+    preview = _optional(process, PREVIEW_KEY, Preview, evidence)
+    config = evidence.plan.config
+    n_slices = config.maxz - config.minz + 1
+    if preview is None or (preview.first_z, len(preview.ncc_next_after)) == (config.minz, n_slices):
+        return preview
+    evidence.unreadable.append("preview.json is of an earlier run with other slices")
+    return None
+
+
+class Pictures:
+    """The thumbnails of a run, in one pass; what cannot be read is told in the evidence and passed over."""
+
+    def __init__(self, process: Store, evidence: Evidence, to_keep: frozenset[int]) -> None:
+        self._thumbnails = Thumbnails(evidence.plan, process)
+        self._evidence = evidence
+        self._to_keep = to_keep
+        self.kept: dict[int, Thumbnail] = {}
+        """After the pass, the thumbnails that were to be kept, by z."""
+
+    def pass_by(self, wanted: frozenset[int]) -> Iterator[tuple[int, Thumbnail]]:
+        """The wanted thumbnails that are there, and those to keep, with their z, ascending."""
+        for z in sorted(wanted | self._to_keep):
+            picture = self._picture(z)
+            if picture is None:
+                continue
+            if z in self._to_keep:
+                self.kept[z] = picture
+            yield z, picture
+
+    def _picture(self, z: int) -> Thumbnail | None:
+        try:
+            return self._thumbnails.picture(z)
+        except UserError as error:
+            if str(error) not in self._evidence.unreadable:
+                self._evidence.unreadable.append(str(error))
+            return None
+
+
+def _times(process: Store, plan: Plan) -> tuple[StepTime, ...]:
+    planned = process.stat(PLAN_KEY)
+    records_s: dict[str, list[float]] = {step: [] for step in STEPS}
+    for stat in process.list(RECORDS_PREFIX):
+        step = stat.key.removeprefix(RECORDS_PREFIX).partition("/")[0]
+        if step in records_s:
+            records_s[step].append(stat.written_s or 0.0)
+    planned_s = planned.written_s or 0.0 if planned else 0.0
+    return step_times(planned_s, records_s, raw_bytes(plan))
+
+
+def _optional(process: Store, key: str, kind: type[AnyDocument], evidence: Evidence) -> AnyDocument | None:
+    if process.stat(key) is None:
+        return None
+    try:
+        return read_document(process, key, kind)
+    except UserError as error:
+        evidence.unreadable.append(str(error))
+        return None

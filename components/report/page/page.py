@@ -1,0 +1,145 @@
+"""The report as one self-contained page."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import jinja2
+
+from components.report.evidence import Evidence
+from components.report.page.cost import cost_facts
+from components.report.page.curves import correlation_svg, tracks_svg
+from components.report.page.figures import picture_uri
+from components.report.page.reslice import Section
+from components.report.page.sections import SectionPair
+from components.report.page.stack_facts import stack_facts, volume_facts
+from components.report.page.strips import Strip
+from components.report.page.timings import time_text
+from components.report.slice_table import SliceRow, worst_first
+from components.report.words.bad_slices import bad_slices, decision_line
+from components.report.words.preview_words import STOPPED, way_on
+from components.report.words.summary import RunDocument, command_of, count, megabytes
+from components.report.words.verdict import verdict_of
+
+ROWS_AT_FIRST = 200
+"""The table shows this many slices, worst first, until more are asked for."""
+MOST_REFUSED = 500
+MOST_BAD = 500
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    title: str
+    name: str
+    digits: int | None
+    help: str
+
+
+_COLUMNS = (
+    _Column("z", "z", None, "slice number of the file name"),
+    _Column("file", "file", None, ""),
+    _Column("verdict", "verdict", None, ""),
+    _Column("action", "action", None, "what became of the slice"),
+    _Column("dx px", "dx_px", 2, "shift along x"),
+    _Column("dy px", "dy_px", 2, "shift along y"),
+    _Column("rotation °", "rotation_deg", 3, "x towards y"),
+    _Column("scale ppm", "scale_ppm", 0, "deviation from 1, in millionths"),
+    _Column("step px", "step_px", 2, "movement against the slice before"),
+    _Column("pairs", "n_edges", None, "accepted pairs of this slice"),
+    _Column("sigma px", "sigma_px", 2, "1-sigma of the position against the middle of the stack"),
+    _Column("residual px", "residual_px", 3, "disagreement of these pairs with the solution"),
+    _Column("NCC before", "ncc_before", 3, "correlation with the neighbour, as they lie"),
+    _Column("NCC after", "ncc_after", 3, "correlation with the neighbour, aligned"),
+    _Column("evidence", "evidence", None, "what speaks for the verdict"),
+    _Column("override", "override", None, "the decision of the overrides file"),
+)
+
+
+def render(
+    run: RunDocument, evidence: Evidence, sections: Sequence[SectionPair], strips: Sequence[Strip] = ()
+) -> str:
+    """The page's HTML, which loads nothing from elsewhere."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("components.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["picture"] = lambda section: picture_uri(section.values, section.known)
+    environment.filters["aspect"] = _aspect
+    environment.filters["extent"] = partial(_extent, evidence.plan.config.resolution)
+    environment.filters["setting"] = _setting
+    rows = [_cells(row) for row in worst_first(evidence.rows)]
+    return environment.get_template("page.html.j2").render(
+        run=run,
+        verdict=verdict_of(run, evidence),
+        facts=stack_facts(evidence),
+        outputs=volume_facts(run, evidence),
+        cost=evidence.cost,
+        cost_facts=cost_facts(evidence.cost, run.outputs) if evidence.cost else {},
+        evidence=evidence,
+        config=run.config.model_dump(mode="json"),
+        command=command_of(run.config),
+        view_command=shlex.join(["fibstack", "view", run.config.output]),
+        sections=sections,
+        strips=strips,
+        preview=evidence.preview,
+        way_on=way_on(evidence),
+        stopped=run.error == STOPPED,
+        correlation=correlation_svg(evidence),
+        tracks=tracks_svg(evidence.rows),
+        columns=_COLUMNS,
+        bad_slices=bad_slices(evidence.rows)[:MOST_BAD],
+        n_bad=len(bad_slices(evidence.rows)),
+        decision_line=decision_line,
+        first_rows=rows[:ROWS_AT_FIRST],
+        table_json=_script_json({"rows": rows, "shown": ROWS_AT_FIRST}) if rows else "",
+        refused=evidence.pairs.refused[:MOST_REFUSED],
+        count=count,
+        megabytes=megabytes,
+        time_text=time_text,
+    )
+
+
+def _aspect(section: Section) -> str:
+    """Width / height of the picture: thin stacks are stretched along z, so that a jump can be seen."""
+    n_rows, n_samples = section.values.shape
+    return f"{n_samples} / {max(n_rows, n_samples // 3)}"
+
+
+def _extent(voxel_nm: tuple[float, float, float], section: Section, n_slices: int) -> str:
+    """What a section shows, in micrometres."""
+    side_nm = voxel_nm[0] if section.line.axis == "x" else voxel_nm[1]
+    wide_um = section.line.length_px * side_nm / 1000
+    deep_um = n_slices * voxel_nm[2] / 1000
+    return f"{wide_um:.3g} µm wide, {deep_um:.3g} µm deep"
+
+
+def _setting(value: object) -> str:
+    """The value of a setting as it is written in YAML, a dash where it is empty."""
+    if value in ("", []):
+        return "–"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _cells(row: SliceRow) -> list[str | int | float | None]:
+    return [_cell(getattr(row, column.name), column, row) for column in _COLUMNS]
+
+
+def _cell(value: str | float, column: _Column, row: SliceRow) -> str | int | float | None:
+    if column.name == "action" and row.action not in ("", "keep"):
+        return row.shown
+    if isinstance(value, float):
+        return round(value, column.digits) + 0.0 if math.isfinite(value) else None
+    return value
+
+
+def _script_json(value: object) -> str:
+    """JSON that cannot end the script element that holds it."""
+    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")

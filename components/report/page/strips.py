@@ -1,0 +1,126 @@
+"""Pictures of the slices that agree least with their neighbours, each between the two shown beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from components.report.page.reslice import Picture
+from components.shared.documents.plan import SliceTransform, Transforms
+from components.shared.documents.preview import WorstSlice
+from components.shared.geometry import Matrix, scaled_from_full, transform_points
+
+N_STRIPS = 20
+SIDE_PX = 200
+"""Longest side of a picture in a strip."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A slice as the volume shows it; transparent where `known` is false."""
+
+    z: int
+    note: str
+    """What became of the slice, if anything."""
+    values: Picture
+    known: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """A slice between its neighbours, all three in the place of the one in the middle."""
+
+    worst: WorstSlice
+    frames: tuple[Frame, ...]
+
+
+def slices_in_strips(worst: tuple[WorstSlice, ...], transforms: Transforms) -> frozenset[int]:
+    """The z of the slices whose thumbnails the strips show."""
+    of_z = {s.z: s.source_z for s in transforms.slices}
+    beside = {s.z + step for s in worst[:N_STRIPS] for step in (-1, 0, 1)}
+    return frozenset(of_z[z] for z in beside if z in of_z)
+
+
+def make_strips(
+    worst: tuple[WorstSlice, ...],
+    transforms: Transforms,
+    scale: float,
+    thumbnail: Callable[[int], Picture | None],
+) -> list[Strip]:
+    """The strips of the first few slices.
+
+    Args:
+        worst: Worst first.
+        transforms: Where the slices lie and what is shown.
+        scale: Scale of the thumbnails.
+        thumbnail: The thumbnail `[y, x]` of a slice by its z; None where there is none.
+    """
+    entries = {s.z: s for s in transforms.slices}
+    strips = []
+    for slice_ in worst[:N_STRIPS]:
+        middle = entries.get(slice_.z)
+        picture = None if middle is None else thumbnail(middle.source_z)
+        if middle is None or picture is None:
+            continue
+        view_from_volume, shape = _view(middle, entries, picture, scale)
+        frames = [
+            _frame(entries[z], entries, view_from_volume, shape, scale, thumbnail)
+            for z in (slice_.z - 1, slice_.z, slice_.z + 1)
+            if z in entries
+        ]
+        strips.append(Strip(slice_, tuple(frames)))
+    return strips
+
+
+def _view(
+    middle: SliceTransform, entries: dict[int, SliceTransform], picture: Picture, scale: float
+) -> tuple[Matrix, tuple[int, int]]:
+    """From the volume, at full resolution, to a small picture of the middle slice; and its shape."""
+    height, width = picture.shape
+    shrink = min(1.0, SIDE_PX / max(height, width))
+    shape = max(1, round(height * shrink)), max(1, round(width * shrink))
+    full_center = np.array([[(width / scale - 1) / 2, (height / scale - 1) / 2]])
+    center = transform_points(np.array(entries[middle.source_z].matrix), full_center)[0]
+    view_from_volume = scaled_from_full(scale * shrink)
+    offset = (np.array(shape[::-1]) - 1) / 2 - transform_points(view_from_volume, center[None])[0]
+    view_from_volume[:2, 2] += offset
+    return view_from_volume, shape
+
+
+def _frame(
+    entry: SliceTransform,
+    entries: dict[int, SliceTransform],
+    view_from_volume: Matrix,
+    shape: tuple[int, int],
+    scale: float,
+    thumbnail: Callable[[int], Picture | None],
+) -> Frame:
+    source = entry.source_z
+    note = _note(entry)
+    picture = None if entry.action == "blank" else thumbnail(source)
+    if picture is None:
+        return Frame(entry.z, note or "missing", np.zeros(shape, np.uint8), np.zeros(shape, np.bool_))
+    view_from_thumbnail = (
+        view_from_volume @ np.array(entries[source].matrix) @ np.linalg.inv(scaled_from_full(scale))
+    )
+    shrink = float(np.sqrt(abs(np.linalg.det(view_from_thumbnail[:2, :2]))))
+    blurred = cv2.GaussianBlur(picture, (0, 0), 0.5 / shrink) if shrink < 1 else picture
+    smooth = np.asarray(blurred, np.uint8)
+    values = _warped(255 - smooth if entry.action == "invert" else smooth, view_from_thumbnail, shape)
+    known = _warped(np.full_like(picture, 255), view_from_thumbnail, shape) > 127
+    return Frame(entry.z, note, values, known)
+
+
+def _note(entry: SliceTransform) -> str:
+    if entry.replaced_from is not None:
+        return f"shows {entry.replaced_from}"
+    return "" if entry.action == "keep" else entry.action
+
+
+def _warped(picture: Picture, view_from_thumbnail: Matrix, shape: tuple[int, int]) -> Picture:
+    moved = cv2.warpAffine(picture, view_from_thumbnail[:2], (shape[1], shape[0]), flags=cv2.INTER_LINEAR)
+    return np.asarray(moved, np.uint8)

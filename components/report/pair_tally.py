@@ -1,0 +1,59 @@
+"""What the pairs of slices tell, kept small: a long stack has tens of thousands of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from components.shared.documents.plan import AlignRecord, PairRecord
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedPair:
+    """A pair that could not be matched."""
+
+    z: int
+    neighbour_z: int
+    reason: str
+    n_matches: int
+    n_inliers: int
+
+
+@dataclass(slots=True)
+class PairTally:
+    """Counts over pairs, filled one align record at a time."""
+
+    n_accepted: int = 0
+    refused: list[RefusedPair] = field(default_factory=list)
+    ncc_of_next: dict[int, tuple[float, float]] = field(default_factory=dict)
+    """For each z, the correlation with the next slice before and after their pair's own transform."""
+    models: Counter[str] = field(default_factory=Counter)
+    _next_z: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def n_refused(self) -> int:
+        return len(self.refused)
+
+    @property
+    def reasons(self) -> Mapping[str, int]:
+        """Number of refused pairs by reason, most frequent first."""
+        counted = Counter(pair.reason for pair in self.refused)
+        return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
+
+    def add(self, record: AlignRecord) -> None:
+        """Take in the pairs of one chunk."""
+        for pair in record.pairs:
+            self._add_pair(pair)
+
+    def _add_pair(self, pair: PairRecord) -> None:
+        if pair.accepted:
+            self.n_accepted += 1
+            self.models[pair.model or "unknown"] += 1
+        else:
+            self.refused.append(
+                RefusedPair(pair.z, pair.neighbour_z, pair.reason, pair.n_matches, pair.n_inliers)
+            )
+        if pair.neighbour_z <= self._next_z.get(pair.z, pair.neighbour_z):
+            self._next_z[pair.z] = pair.neighbour_z
+            self.ncc_of_next[pair.z] = (pair.ncc_before, pair.ncc_after)

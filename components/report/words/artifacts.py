@@ -1,0 +1,73 @@
+"""What the console of KFP and Vertex AI shows of a run: a page, a few lines, and figures to compare runs by.
+
+The figures have no file: a program hands them over as metadata of their artifact, in the executor's output, a
+JSON document whose place the executor's input names. The console shows a page without its links, so these
+stand in the lines.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from components.report.evidence import Evidence
+from components.report.words.summary import RunDocument
+from components.report.words.verdict import verdict_of
+
+METRICS = "metrics"
+"""Name of the output artifact that holds the figures."""
+
+
+def metrics_of(run: RunDocument, evidence: Evidence) -> dict[str, float]:
+    """The figures of a run, those that are known."""
+    known = {
+        "complete": float(run.complete),
+        "slices": run.n_slices,
+        "slices missing": run.n_missing,
+        "slices replaced": run.n_replaced,
+        "pairs matched": run.n_pairs_accepted,
+        "pairs refused": run.n_pairs_refused,
+        "median NCC before": run.median_ncc_before,
+        "median NCC after": run.median_ncc_after,
+        "largest step px": run.largest_step_px,
+        "written GB": sum(output.size_bytes for output in run.outputs) / 1e9 if run.outputs else None,
+        "hours": sum(max(0.0, time.wall_s) for time in evidence.times) / 3600 if evidence.times else None,
+    }
+    return {name: round(float(value), 6) for name, value in known.items() if value is not None}
+
+
+def markdown_of(run: RunDocument, evidence: Evidence, report_uri: str) -> str:
+    """The verdict, and where to find the rest, as Markdown."""
+    verdict = verdict_of(run, evidence)
+    lines = [f"# {verdict.headline}", ""]
+    lines += [f"- {text}" for text in (*run.summary, *verdict.look_at) if text != verdict.headline]
+    output = run.config.output
+    lines += ["", f"Report: `{report_uri}`"]
+    if run.complete:
+        lines += ["", f"Look at it: `{shlex.join(['fibstack', 'view', output])}`"]
+    return "\n".join(lines) + "\n"
+
+
+def executor_output(metrics: dict[str, float]) -> dict[str, Any]:
+    """The document that hands figures over, as KFP reads it."""
+    return {"artifacts": {METRICS: {"artifacts": [{"metadata": metrics}]}}}
+
+
+def write_artifact(path: str, text: str) -> None:
+    """Write an artifact where KFP collects it; the path is local to the container, not a data path."""
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+def write_metrics(executor_input: str, metrics: dict[str, float]) -> None:
+    """Hand figures over.
+
+    Args:
+        executor_input: JSON that KFP puts into the arguments.
+        metrics: by name.
+    """
+    path = json.loads(executor_input)["outputs"]["outputFile"]
+    write_artifact(path, json.dumps(executor_output(metrics)))

@@ -1,0 +1,305 @@
+"""The configuration of a run: what a user writes, and what the pipeline takes as parameters.
+
+`RunConfig` is the one definition. `fibstack run CONFIG.yaml` reads it, the pipeline's parameters are its
+fields, and the `plan` step checks it again, since a pipeline can be submitted without the command line.
+
+No field may be absent (a container's argument cannot be), so "not given" is `""` or `0`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from components.shared.errors import ConfigError
+from components.shared.storage.run_buckets import run_buckets_output
+
+ALIASES = {
+    "clip-limit": "clip_limit",
+    "rawPyramid": "raw_pyramid",
+    "createRawPyramid": "raw_pyramid",
+    "project_id": "project",
+    "mail": "email",
+}
+"""Keys of the older workflow's configuration and what they are called here."""
+
+MAX_SLICES = 1_000_000
+"""A hundred times the longest stacks; what is kept for each slice still fits."""
+_SHOWN_LENGTH = 100
+"""Characters of a refused value that are shown."""
+
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class RunConfig(BaseModel):
+    """Everything that decides what a run computes.
+
+    Example:
+        >>> config = RunConfig(source="stack", image="img.%05d.png", minz=0, maxz=59, output="out")
+        >>> config.resolution
+        (8.0, 8.0, 8.0)
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field("", pattern=r"^[A-Za-z0-9._-]*$", max_length=100, description="Name of the run.")
+    source: str = Field(min_length=1, description="Bucket, gs:// URI or folder that holds the slices.")
+    image: str = Field(min_length=1, description="Name pattern of a slice, such as img.%05d.png.")
+    minz: int = Field(ge=0, lt=10**9, description="Number of the first slice.")
+    maxz: int = Field(ge=0, lt=10**9, description="Number of the last slice, included.")
+    output: str = Field(min_length=1, description="gs:// URI or folder that receives the results.")
+    project: str = Field("", description="Google Cloud project that pays for requests.")
+    email: str = Field("", description="Address that is told when the run ends.")
+    webhook: str = Field("", description="http(s) address that gets a JSON message when the run ends.")
+    more_channels: tuple[str, ...] = Field(
+        (),
+        max_length=15,
+        description="Name patterns of further channels; each is warped as the slices of image are.",
+    )
+    crop: tuple[int, ...] = Field(
+        (), description="Part of each picture that is used: [x, y, width, height] in px; empty: all of it."
+    )
+    invert: bool = Field(False, description="Turn the grey levels of image round: tissue dark on bright.")
+    resolution: tuple[_Finite, _Finite, _Finite] = Field(
+        (8.0, 8.0, 8.0), description="Size of a voxel in nm: one number, or [x, y, z]."
+    )
+    downsample_factor: _Finite = Field(
+        0.0, ge=0, le=64, description="Slices are matched at 1 / this scale; 0 chooses it from match_size."
+    )
+    match_size: int = Field(
+        1280, ge=64, le=8192, description="Longest side in px at which slices are matched."
+    )
+    neighbours: int = Field(4, ge=1, le=8, description="Each slice is matched with this many that follow it.")
+    solver: Literal["robust", "compose"] = Field(
+        "robust", description="robust: one global solve. compose: product of neighbouring transforms."
+    )
+    skip_align: bool = Field(False, description="Take the slices as they lie, without alignment.")
+    allow_gaps: bool = Field(
+        False, description="Accept missing slices and stacks that fall into unconnected parts."
+    )
+    overrides: str = Field("", description="YAML file of decisions about single slices.")
+    trend: Literal["keep", "hybrid", "detrend", "straighten", "anchor"] = Field(
+        "hybrid", description="What becomes of slow trends along z in position, rotation, scale and shear."
+    )
+    replace_with: Literal["nearest", "previous", "next", "blend", "blank"] = Field(
+        "nearest", description="What is shown in place of a bad or missing slice."
+    )
+    max_replaced: int = Field(
+        3, ge=0, le=1000, description="Longest run of slices that is replaced; a longer one stops the run."
+    )
+    force: bool = Field(False, description="Write the volume even where the check on thumbnails fails.")
+    clip_limit: _Finite = Field(
+        0.02, ge=0, le=1, description="CLAHE clip limit in scikit-image's meaning; 0 switches CLAHE off."
+    )
+    jpeg_quality: int = Field(80, ge=1, le=100, description="JPEG quality of the volume to browse.")
+    raw_pyramid: bool = Field(False, description="Write every level lossless too, under neuroglancer/raw.")
+    keep_bits: bool = Field(
+        False, description="Write the raw grey levels of 16-bit slices to the lossless volumes, as uint16."
+    )
+    lossless_encoding: Literal["raw", "png"] = Field(
+        "raw", description="Lossless volumes as gzip, or as PNG: a fifth smaller, slower to write and read."
+    )
+    ome_zarr: bool = Field(False, description="Write every level lossless as OME-Zarr too, under ome-zarr.")
+    output_level: int = Field(
+        0, ge=0, le=4, description="Finest level that is written; 0 is full resolution."
+    )
+    keep_tiles: bool = Field(False, description="Keep the aligned tiles in tmp/ when the run has ended.")
+
+    @field_validator("email", mode="before")
+    @classmethod
+    def _addresses_in_a_row(cls, value: object) -> object:
+        if isinstance(value, list | tuple) and all(isinstance(address, str) for address in value):
+            return ", ".join(value)
+        return value
+
+    @field_validator("resolution", mode="before")
+    @classmethod
+    def _one_number_is_isotropic(cls, value: object) -> object:
+        if isinstance(value, str):
+            with suppress(ValueError):
+                value = float(value)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return (value, value, value)
+        if not isinstance(value, list | tuple) or len(value) != 3:
+            raise ValueError("must be one number or [x, y, z]")
+        return value
+
+    @field_validator("resolution")
+    @classmethod
+    def _voxel_is_positive(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if not all(math.isfinite(side) and 0 < side <= 1e6 for side in value):
+            raise ValueError("must be between 0 and 1,000,000 nm")
+        return value
+
+    @field_validator("crop", mode="before")
+    @classmethod
+    def _crop_is_a_list(cls, value: object) -> object:
+        if not isinstance(value, list | tuple):
+            raise ValueError("must be [x, y, width, height] in px")
+        return value
+
+    @field_validator("crop")
+    @classmethod
+    def _crop_is_a_rectangle(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if value and not (len(value) == 4 and min(value[:2]) >= 0 and min(value[2:]) >= 1):
+            raise ValueError(
+                "must be [x, y, width, height] in px, x and y 0 or more, width and height 1 or more"
+            )
+        return value
+
+    @field_validator("webhook")
+    @classmethod
+    def _webhook_holds_no_secret(cls, value: str) -> str:
+        if value:
+            check_webhook(value)
+        return value
+
+    @field_validator("image")
+    @classmethod
+    def _pattern_names_one_number(cls, value: str) -> str:
+        check_image_pattern(value)
+        return value
+
+    @field_validator("more_channels", mode="before")
+    @classmethod
+    def _one_pattern_is_one_channel(cls, value: object) -> object:
+        if isinstance(value, str):
+            return (value,)
+        if not isinstance(value, list | tuple):
+            raise ValueError("must be a list of name patterns")
+        return value
+
+    @field_validator("more_channels")
+    @classmethod
+    def _patterns_name_one_number(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in value:
+            check_image_pattern(pattern)
+        return value
+
+    @model_validator(mode="after")
+    def _channels_differ(self) -> RunConfig:
+        patterns = (self.image, *self.more_channels)
+        if len(set(patterns)) < len(patterns):
+            raise ValueError(f"each channel must have its own name pattern; got {', '.join(patterns)}")
+        return self
+
+    @model_validator(mode="after")
+    def _range_is_not_empty(self) -> RunConfig:
+        if self.minz > self.maxz:
+            raise ValueError(f"minz must not exceed maxz; got minz {self.minz} and maxz {self.maxz}")
+        if self.maxz - self.minz >= MAX_SLICES:
+            got = f"got minz {self.minz} and maxz {self.maxz}"
+            raise ValueError(f"minz to maxz must be at most {MAX_SLICES:,} slices; {got}")
+        return self
+
+
+_SECRET_WEBHOOKS = ("slack.com", "discord.com", "office.com", "powerplatform.com", "googleapis.com")
+"""Where whoever knows the address may post."""
+
+
+def check_webhook(address: str) -> None:
+    """Refuse what is no address on the web, or one that is itself a secret: parameters are shown to many.
+
+    Raises:
+        ValueError: it must not be in a configuration.
+    """
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname or not address.isprintable():
+        raise ValueError("must be an address such as https://host/path")
+    is_secret = any(f".{parts.hostname}".endswith(f".{host}") for host in _SECRET_WEBHOOKS)
+    if is_secret or "@" in parts.netloc:
+        raise ValueError("must hold no secret, since parameters are shown; give it as FIBSTACK_WEBHOOK_URL")
+
+
+_PATTERN = re.compile(r"[A-Za-z0-9._/ +=@,-]*%(0[1-9])?d[A-Za-z0-9._/ +=@,-]*")
+
+
+def check_image_pattern(pattern: str) -> None:
+    """Refuse a name pattern that is not a plain relative name with exactly one `%d` or `%0Nd`.
+
+    Raises:
+        ValueError: the pattern could name something outside the source, or no single number.
+    """
+    if not _PATTERN.fullmatch(pattern):
+        raise ValueError(
+            "must be a file name with exactly one %d or %05d, otherwise a to z, digits, '._-+=@,' and blanks "
+            "(fibstack data renumber makes such names)"
+        )
+    if pattern.startswith("/") or any(part in ("", ".", "..") for part in pattern.split("/")):
+        raise ValueError("must stay inside the source folder, without '..', '.' or a leading '/'")
+
+
+def parse_config(values: Mapping[str, Any]) -> RunConfig:
+    """Make a `RunConfig` of what a user wrote, reading the older workflow's keys too.
+
+    Raises:
+        ConfigError: a key is unknown, missing or given twice, or a value is refused; the sentence names the
+            key, the value and the rule.
+
+    Example:
+        >>> given = {"source": "s", "image": "%d.png", "minz": 0, "maxz": 1, "output": "o"}
+        >>> parse_config({**given, "clip-limit": 0}).clip_limit
+        0.0
+        >>> own = {**given, "source": "em", "id": "run1", "project": "p", "output": ""}
+        >>> parse_config(own).output
+        'gs://em_*_run1'
+    """
+    named: dict[str, Any] = {}
+    for key, value in values.items():
+        name = ALIASES.get(key, key)
+        if name in named:
+            raise ConfigError(
+                f"'{name}' must be given once; got it twice, also as '{key}'. Remove one of them."
+            )
+        named[name] = value
+    if not named.get("output"):
+        named |= _own_buckets(named)
+    for key in named:
+        if key not in RunConfig.model_fields:
+            close = difflib.get_close_matches(key, RunConfig.model_fields, n=1)
+            remedy = (
+                f"Did you mean '{close[0]}'?"
+                if close
+                else f"Known keys: {', '.join(RunConfig.model_fields)}."
+            )
+            raise ConfigError(f"the configuration has the unknown key '{key}'. {remedy}")
+    try:
+        return RunConfig(**named)
+    except ValidationError as error:
+        raise ConfigError(_sentence(error)) from None
+
+
+def _own_buckets(values: Mapping[str, Any]) -> dict[str, str]:
+    """Source and output of a run that has no output but names itself, its project and the slices' bucket."""
+    source, run_id = str(values.get("source", "")), str(values.get("id", ""))
+    if not (run_id and values.get("project")):
+        return {}
+    output = run_buckets_output(source, run_id)
+    if output is None:
+        return {}
+    return {"source": source if "://" in source else f"gs://{source}", "output": output}
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first complaint of pydantic as one sentence with the key and the value."""
+    first = error.errors(include_url=False)[0]
+    key = str(first["loc"][0]) if first["loc"] else ""
+    rule = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "missing":
+        return f"'{key}' must be given. Add '{key}: ...' to the configuration or --{key} to the command."
+    if not key:
+        return f"{rule}. Change the configuration."
+    got = "one that may be a secret" if key == "webhook" else repr(first["input"])
+    if len(got) > _SHOWN_LENGTH:
+        got = f"{got[:_SHOWN_LENGTH]}..."
+    return f"'{key}': {rule[0].lower()}{rule[1:]}; got {got}. Change '{key}' in the configuration."

@@ -1,0 +1,39 @@
+"""Where a run keeps what."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from components.shared.documents.config import RunConfig
+from components.shared.storage.run_buckets import part_uri
+
+
+class Locations(BaseModel):
+    """The roots of a run: folders below one output URI, or separate buckets."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source_uri: str
+    neuroglancer_uri: str
+    chunk_uri: str
+    ome_zarr_uri: str
+    process_uri: str
+    tmp_uri: str
+
+
+def locations_of(config: RunConfig) -> Locations:
+    """Where a run reads and writes.
+
+    Example:
+        >>> config = RunConfig(source="gs://em/raw", image="%d.png", minz=0, maxz=1, output="gs://em/out")
+        >>> locations_of(config).tmp_uri
+        'gs://em/out/tmp'
+    """
+    return Locations(
+        source_uri=config.source,
+        neuroglancer_uri=part_uri(config.output, "neuroglancer"),
+        chunk_uri=part_uri(config.output, "chunk"),
+        ome_zarr_uri=part_uri(config.output, "ome-zarr"),
+        process_uri=part_uri(config.output, "process"),
+        tmp_uri=part_uri(config.output, "tmp"),
+    )

@@ -1,0 +1,38 @@
+"""Reads the documents of a run from storage."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from components.shared.documents.plan import SealedDocument
+from components.shared.errors import UserError
+from components.shared.storage.store import Store, join_uri
+
+AnyDocument = TypeVar("AnyDocument", bound=SealedDocument)
+
+
+def read_document(store: Store, key: str, kind: type[AnyDocument]) -> AnyDocument:
+    """Read a document, such as `read_document(process, "plan.json", Plan)`.
+
+    Raises:
+        UserError: there is no such document, it is not of this version, or it is damaged.
+    """
+    data = store.read(key)
+    try:
+        document = kind.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the document"
+        raise UserError(
+            f"{join_uri(store.uri, key)} must be a {kind.__name__} document of this version of fibstack; "
+            f"got a fault at {where}: {first['msg'].lower()}. Choose another output, or the right file."
+        ) from None
+    if not document.vouches_for(data):
+        raise UserError(
+            f"a {kind.__name__} document must hold what was written; got other bytes than its crc32c says in "
+            f"{join_uri(store.uri, key)}. It was damaged, or changed by hand: remove it and run again, or "
+            "remove its key 'crc32c' if the change is yours."
+        )
+    return document

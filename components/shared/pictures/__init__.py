@@ -1,0 +1,1 @@
+"""Slices as files: formats, headers, numbers to grey levels."""

@@ -1,0 +1,32 @@
+"""Reads of arrays through tensorstore, which compares an array's own checksums but does not ask again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from components.shared.storage.store import READS
+
+_NO_DAMAGE = (
+    *("NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED", "CANCELLED"),
+    *("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "ABORTED"),  # tried again by tensorstore
+)
+"""tensorstore's codes for what another look would not change."""
+
+
+def finish(operation: Any, start: Callable[[], Any]) -> Any:  # noqa: ANN401 - tensorstore has no types
+    """The result of an operation, which is started anew a few times where bytes arrive damaged.
+
+    Args:
+        operation: what `start` has returned: a future of tensorstore.
+        start: starts the same operation.
+
+    Raises:
+        ValueError: what tensorstore says; likewise IndexError.
+    """
+    for _ in range(READS - 1):
+        error = operation.exception()
+        if error is None or str(error).startswith(_NO_DAMAGE):
+            break
+        operation = start()
+    return operation.result()

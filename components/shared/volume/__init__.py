@@ -1,0 +1,1 @@
+"""The volume that is written: levels, formats, shards and tiles."""

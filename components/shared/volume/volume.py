@@ -1,0 +1,229 @@
+"""What is written for a volume: its levels, its outputs, and where each block's work lies.
+
+Follows from the plan and the transforms alone, so every step derives the same answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from components.shared import grid
+from components.shared.documents.plan import PixelType, Plan, Transforms
+from components.shared.errors import ConfigError
+from components.shared.storage.store import join_uri
+
+Encoding = Literal["jpeg", "raw", "png"]
+"""Of a chunk; `raw` is its voxels as they are, in gzip."""
+Format = Literal["precomputed", "ome-zarr"]
+TILES_KEY = "aligned"
+"""Folder of the Zarr v3 tile array below the tmp URI."""
+RAW_TILES_KEY = "aligned-uint16"
+"""The same for the array of raw grey levels, where they are kept."""
+LOSSLESS_SHARD = 512
+"""Greatest side in voxels of a lossless shard: a worker holds four, not a block."""
+WIDE_LOSSLESS_SHARD = 256
+"""The same where a voxel has more than one byte, so that a worker holds no more."""
+OME_ZARR_SHARD_DEPTH = 2 * grid.VOXEL_CHUNK
+"""Depth in voxels of a shard of the OME-Zarr volume, half of it where a voxel has more than one byte; a shard
+is as wide and as high as its block."""
+MAX_PASSES = 3
+"""The pipeline has a loop for each pass."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileArray:
+    """One array of aligned tiles, between `tile` and `pyramid`."""
+
+    key: str
+    """Its folder below the tmp URI."""
+    data_type: PixelType
+    n_channels: int
+
+    @property
+    def bytes_per_voxel(self) -> int:
+        """Of all channels."""
+        return self.n_channels * (1 if self.data_type == "uint8" else 2)
+
+
+GREY_TILES = TileArray(key=TILES_KEY, data_type="uint8", n_channels=1)
+"""The one array of a run on grey slices, unless bits are kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeOutput:
+    """One volume that a run writes."""
+
+    uri: str
+    """Root of the volume, where its `info` or its group's `zarr.json` lies."""
+    format: Format = "precomputed"
+    encoding: Encoding
+    levels: range
+    """Levels that are written, finest first."""
+    shard_side: int
+    """Greatest side of a shard in voxels, in OME-Zarr its depth; a shard never leaves its block."""
+    jpeg_quality: int = 0
+    array: TileArray = GREY_TILES
+    """What it is made from."""
+    n_channels: int = 1
+    """The first so many of the array's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """The volume of a run."""
+
+    size_xyz: grid.SizeXyz
+    voxel_offset_xyz: grid.SizeXyz
+    """`info`'s voxel_offset at level 0: the slice numbers where every level can hold them, else 0."""
+    resolution_nm: tuple[float, float, float]
+    slab_depth: int
+    passes: tuple[grid.PyramidPass, ...]
+    outputs: tuple[VolumeOutput, ...]
+    arrays: tuple[TileArray, ...] = (GREY_TILES,)
+    """The first is at 8 bit, to look at; a second has the raw grey levels at 16 bit, where they are kept."""
+
+    @property
+    def n_slabs(self) -> int:
+        return grid.ceil_div(self.size_xyz[2], self.slab_depth)
+
+    def slab_z_indices(self, slab: int) -> grid.Span:
+        """The z indices of a slab, clipped to the volume."""
+        first = slab * self.slab_depth
+        return grid.Span(first, min(first + self.slab_depth, self.size_xyz[2]) - 1)
+
+    def slabs_of_block(self, block: int) -> grid.Span:
+        """The slabs that a block of the first pass reads."""
+        side = self.passes[0].block
+        first = self.passes[0].block_position(block)[2] * side
+        last = min(first + side, self.size_xyz[2]) - 1
+        return grid.Span(first // self.slab_depth, last // self.slab_depth)
+
+    def pass_at_level(self, level: int) -> grid.PyramidPass:
+        """The pass that writes a level."""
+        return next(p for p in self.passes if level in p.levels)
+
+    def halvings_at_level(self, level: int) -> grid.SizeXyz:
+        """How often each axis is halved from level 0 to a level."""
+        pyramid_pass = self.pass_at_level(level)
+        return pyramid_pass.halvings[level - pyramid_pass.base_level]
+
+    def size_at_level(self, level: int) -> grid.SizeXyz:
+        return grid.halved(self.size_xyz, self.halvings_at_level(level))
+
+    def resolution_at_level(self, level: int) -> tuple[float, float, float]:
+        """Voxel size in nm at a level."""
+        halvings = self.halvings_at_level(level)
+        x, y, z = (side * 2**k for side, k in zip(self.resolution_nm, halvings, strict=True))
+        return x, y, z
+
+    def voxel_offset_at_level(self, level: int) -> grid.SizeXyz:
+        """`info`'s voxel_offset at a level, exact at each."""
+        halvings = self.halvings_at_level(level)
+        x, y, z = (offset >> k for offset, k in zip(self.voxel_offset_xyz, halvings, strict=True))
+        return x, y, z
+
+
+def tile_arrays(plan: Plan) -> tuple[TileArray, ...]:
+    """The arrays of aligned tiles that a plan asks for: one at 8 bit, and one at 16 where bits are kept."""
+    n_channels = sum(plan.file_channels)
+    arrays = [TileArray(key=TILES_KEY, data_type="uint8", n_channels=n_channels)]
+    if plan.config.keep_bits and plan.pixel_type == "uint16":
+        arrays.append(TileArray(key=RAW_TILES_KEY, data_type="uint16", n_channels=n_channels))
+    return tuple(arrays)
+
+
+def jpeg_channels(file_channels: tuple[int, ...]) -> int:
+    """How many channels a JPEG volume has, the first ones: JPEG holds one or three.
+
+    All of them where that fits, else the colours of the first file without alpha, else its first channel.
+
+    Example:
+        >>> [jpeg_channels(files) for files in [(1,), (3,), (4,), (1, 1), (1, 1, 1), (3, 1)]]
+        [1, 3, 3, 1, 3, 3]
+    """
+    n_channels = sum(file_channels)
+    if n_channels in (1, 3):
+        return n_channels
+    return 3 if file_channels[0] in (3, 4) else 1
+
+
+def volume_of(plan: Plan, transforms: Transforms) -> Volume:
+    """The volume that a plan and its transforms ask for.
+
+    Raises:
+        ConfigError: it would have too many levels.
+    """
+    config = plan.config
+    size = transforms.volume_size_xyz
+    passes = _passes(size, config.resolution)
+    n_levels = passes[-1].levels.stop
+    first = min(config.output_level, n_levels - 1)
+    z_origin = transforms.volume_origin_xyz_px[2]
+    keeps_numbers = z_origin % 2 ** passes[-1].halvings[-1][2] == 0
+    every_level = range(first, n_levels)
+    arrays = tile_arrays(plan)
+    shown, exact = arrays[0], arrays[-1]
+    is_wide = exact.bytes_per_voxel > 1
+    lossless_shard = WIDE_LOSSLESS_SHARD if is_wide else LOSSLESS_SHARD
+    outputs = [
+        VolumeOutput(
+            uri=join_uri(plan.locations.neuroglancer_uri, "jpeg"),
+            encoding="jpeg",
+            levels=every_level,
+            shard_side=grid.BLOCK,
+            jpeg_quality=config.jpeg_quality,
+            array=shown,
+            n_channels=jpeg_channels(plan.file_channels),
+        ),
+        VolumeOutput(
+            uri=plan.locations.chunk_uri,
+            encoding=config.lossless_encoding,
+            levels=range(first, first + 1),
+            shard_side=lossless_shard,
+            array=exact,
+            n_channels=exact.n_channels,
+        ),
+    ]
+    if config.raw_pyramid:
+        outputs.append(
+            VolumeOutput(
+                uri=join_uri(plan.locations.neuroglancer_uri, "raw"),
+                encoding=config.lossless_encoding,
+                levels=every_level,
+                shard_side=lossless_shard,
+                array=exact,
+                n_channels=exact.n_channels,
+            )
+        )
+    if config.ome_zarr:
+        outputs.append(
+            VolumeOutput(
+                uri=plan.locations.ome_zarr_uri,
+                format="ome-zarr",
+                encoding="raw",
+                levels=every_level,
+                shard_side=OME_ZARR_SHARD_DEPTH // (1 + is_wide),
+                array=exact,
+                n_channels=exact.n_channels,
+            )
+        )
+    return Volume(
+        size_xyz=size,
+        voxel_offset_xyz=(0, 0, z_origin if keeps_numbers else 0),
+        resolution_nm=config.resolution,
+        slab_depth=grid.slab_depth(size[0], size[1], sum(array.bytes_per_voxel for array in arrays)),
+        passes=passes,
+        outputs=tuple(outputs),
+        arrays=arrays,
+    )
+
+
+def _passes(size_xyz: grid.SizeXyz, resolution_nm: grid.VoxelXyz) -> tuple[grid.PyramidPass, ...]:
+    passes = grid.pyramid_passes(size_xyz, resolution_nm)
+    if len(passes) > MAX_PASSES:
+        raise ConfigError(
+            f"a volume must have at most {MAX_PASSES * grid.LEVELS_PER_PASS} levels; got "
+            f"{passes[-1].levels.stop} for {size_xyz} voxels of {resolution_nm} nm. Change resolution."
+        )
+    return passes

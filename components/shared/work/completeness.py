@@ -1,0 +1,146 @@
+"""Compares what a volume must consist of with the records of its blocks and the listing of its folders.
+
+A shard that no record names although its block is sealed holds nothing but black; such shards are not
+written. So the rule is, for every output:
+
+1. every block of every pass has a sealed record with the hash that the plan and the transforms give;
+2. every shard that a record names lies there with the recorded size (and checksum, where the store knows it);
+3. nothing else lies in the folders of the scales.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from components.shared.documents.plan import Document
+from components.shared.storage.store import Stat
+from components.shared.volume.formats import predicted_shards
+from components.shared.volume.volume import Volume, VolumeOutput
+from components.shared.work.records import Output, Record
+
+_NAMED = 3
+"""A sentence names this many of the shards or blocks that it is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block of a pass, and its record if there is a sealed one."""
+
+    level: int
+    index: int
+    record: Record | None
+    expected_hash: str
+    overwritten: tuple[Output, ...] = ()
+    """Its files that hold something else since the block was sealed."""
+
+    @property
+    def is_done(self) -> bool:
+        return self.record is not None and self.record.input_hash == self.expected_hash
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is missing from a volume or wrong with it."""
+
+    sentence: str
+    cured_by_retry: bool
+    """Whether the same run, started again, puts it right."""
+
+
+class OutputSummary(Document):
+    """One volume that the run wrote."""
+
+    uri: str
+    encoding: str
+    n_shards: int
+    n_black_shards: int
+    """Shards that hold nothing but black, which are not written."""
+    size_bytes: int
+
+
+def check_blocks(blocks: Sequence[Block]) -> list[Problem]:
+    """The complaint about blocks that are not done, if there are any."""
+    undone = [f"{block.index} of level {block.level}" for block in blocks if not block.is_done]
+    if not undone:
+        return []
+    return [Problem(f"{len(undone)} of {len(blocks)} blocks have no valid record: {_first(undone)}", True)]
+
+
+def check_overwritten(blocks: Sequence[Block]) -> list[Problem]:
+    """The complaint about files that hold something else than was written, if there are any."""
+    files = [f"{output.uri}/{output.key}" for block in blocks for output in block.overwritten]
+    if not files:
+        return []
+    return [Problem(f"{len(files)} files were written over since their record: {_first(files)}", True)]
+
+
+def shards_of(blocks: Sequence[Block], root: str) -> dict[str, Output]:
+    """What the records say lies below an output's root, by key."""
+    outputs = [output for block in blocks if block.record for output in block.record.outputs]
+    return {output.key: output for output in outputs if output.uri == root}
+
+
+def check_predicted(volume: Volume, output: VolumeOutput, listed: Collection[str]) -> list[Problem]:
+    """The complaint about files in the folders of an output's shards that are none of its shards."""
+    scales = predicted_shards(volume, output)
+    predicted = {f"{scale}/{name}" for scale, names in scales.items() for name in names}
+    return _complaints(output, sorted(set(listed) - predicted), "files belong to no block of this run", False)
+
+
+def check_output(
+    volume: Volume,
+    output: VolumeOutput,
+    recorded: Mapping[str, Output],
+    listed: Mapping[str, Stat],
+) -> list[Problem]:
+    """Complaints about the shards of one output.
+
+    Args:
+        volume: the volume of the run.
+        output: one of its outputs.
+        recorded: what the blocks' records name below the output, by key.
+        listed: what lies in the folders of its scales, by key.
+    """
+    scales = predicted_shards(volume, output)
+    predicted = {f"{scale}/{name}" for scale, names in scales.items() for name in names}
+    missing = [key for key in recorded if key not in listed]
+    wrong = [key for key in recorded if key in listed and _differs(recorded[key], listed[key])]
+    unexpected = [key for key in listed if key not in recorded or key not in predicted]
+    unforeseen = [key for key in recorded if key not in predicted]
+    return [
+        *_complaints(output, missing, "shards are missing", True),
+        *_complaints(output, wrong, "shards differ from their record in size or checksum", True),
+        *_complaints(output, unexpected, "files belong to no block of this run", False),
+        *_complaints(output, unforeseen, "recorded shards are not part of the volume", False),
+    ]
+
+
+def summary_of(volume: Volume, output: VolumeOutput, recorded: Mapping[str, Output]) -> OutputSummary:
+    """Counts and size of one output."""
+    n_predicted = sum(len(names) for names in predicted_shards(volume, output).values())
+    return OutputSummary(
+        uri=output.uri,
+        encoding=output.encoding,
+        n_shards=len(recorded),
+        n_black_shards=n_predicted - len(recorded),
+        size_bytes=sum(shard.size_bytes for shard in recorded.values()),
+    )
+
+
+def _complaints(output: VolumeOutput, keys: Sequence[str], rule: str, cured_by_retry: bool) -> list[Problem]:
+    """One about these keys; none where there are none."""
+    if not keys:
+        return []
+    return [Problem(f"{len(keys)} {rule} in {output.uri}: {_first(sorted(keys))}", cured_by_retry)]
+
+
+def _differs(output: Output, found: Stat) -> bool:
+    if found.size_bytes != output.size_bytes:
+        return True
+    return found.crc32c is not None and found.crc32c != output.crc32c
+
+
+def _first(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

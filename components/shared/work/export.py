@@ -1,0 +1,62 @@
+"""A volume that is made from the lossless one of another output: what is shown of it, and how.
+
+`plan.json` and `transforms.json` of an export are those of its source, as they hold for the new volume: they
+give its size, its levels and where each slice lies in it. `export.json` says what was done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from components.shared.documents.plan import Document, Plan, SealedDocument, Transforms
+from components.shared.storage.store import join_uri
+from components.shared.volume.volume import Volume, volume_of
+from components.shared.work.records import input_hash
+from components.shared.work.units import RESULT_VERSIONS
+
+EXPORT_KEY = "export.json"
+"""Key below the process URI."""
+Range = tuple[int, int]
+"""First and end."""
+
+
+class LeftOut(Document):
+    """A slice that is not shown."""
+
+    z: int
+    shown_z: int
+    """The slice in its place."""
+
+
+class Export(SealedDocument):
+    """`process/export.json`: how a volume was made from the lossless one of another output."""
+
+    schema_version: Literal[1] = 1
+    source: str
+    """URI of that output."""
+    source_hash: str
+    """Of the records of its blocks."""
+    contrast: tuple[float, float] | None
+    """Grey levels that are shown as 0 and 255; None where they stay as they are."""
+    crop_xyz: tuple[Range, Range, Range]
+    """In voxels of the source, counted from its first."""
+    left_out: tuple[LeftOut, ...]
+    jpeg_quality: int
+    lossless: bool
+    """Whether `chunk` is written too."""
+
+
+def export_hash(export: Export, level: int, block: int) -> str:
+    """Input hash of a block of the pass that starts at `level`."""
+    content = export.model_dump_json(exclude={"crc32c"})
+    return input_hash(str(RESULT_VERSIONS["pyramid"]), content, f"{level}/{block}")
+
+
+def exported_volume(export: Export, plan: Plan, transforms: Transforms) -> Volume:
+    """The volume of an export, given the documents that it has written."""
+    volume = volume_of(plan, transforms)
+    wanted = {join_uri(plan.locations.neuroglancer_uri, "jpeg")}
+    if export.lossless:
+        wanted.add(plan.locations.chunk_uri)
+    return dataclasses.replace(volume, outputs=tuple(o for o in volume.outputs if o.uri in wanted))

@@ -1,0 +1,46 @@
+"""Makes a verified volume visible, and withdraws one that is not whole."""
+
+from __future__ import annotations
+
+from components.shared.documents.locations import Locations
+from components.shared.storage.store import join_uri, open_store
+from components.shared.volume import ome_zarr, precomputed
+from components.shared.volume.formats import metadata_files
+from components.shared.volume.volume import Volume
+
+
+def publish(volume: Volume) -> None:
+    """Write the metadata of every output: from now on viewers find the volume."""
+    for output in volume.outputs:
+        store = open_store(output.uri)
+        for key, content in metadata_files(volume, output).items():
+            store.write(key, content)
+
+
+def withdraw(volume: Volume) -> list[str]:
+    """Remove what viewers find each volume of an earlier run by; returns the URIs of those that had it."""
+    withdrawn = []
+    for output in volume.outputs:
+        store, (*_, last) = open_store(output.uri), metadata_files(volume, output)
+        if store.stat(last) is not None:
+            store.delete(last)
+            withdrawn.append(output.uri)
+    return withdrawn
+
+
+def withdraw_unwritten(volume: Volume, locations: Locations) -> list[str]:
+    """Withdraw the volumes that only an earlier run with other options wrote; returns their URIs.
+
+    Beside a volume of this run, they would show the slices where they lay before. Their shards stay.
+    """
+    published_by = {
+        join_uri(locations.neuroglancer_uri, "raw"): precomputed.INFO_KEY,
+        locations.ome_zarr_uri: ome_zarr.METADATA_KEY,
+    }
+    withdrawn = []
+    for uri in published_by.keys() - {output.uri for output in volume.outputs}:
+        store = open_store(uri)
+        if store.stat(published_by[uri]) is not None:
+            store.delete(published_by[uri])
+            withdrawn.append(uri)
+    return sorted(withdrawn)

@@ -1,0 +1,148 @@
+"""The commit protocol: outputs first, the sealed record of the unit last.
+
+A record names the hash of everything that the unit's result depends on and the size and checksum of each
+output. A unit whose record has the same input hash and whose outputs are there is done. A record that
+does not verify counts as absent, so the work is repeated, never trusted.
+
+A bucket tells the checksum of what it holds. A folder tells size and time only: there, a file that is newer
+than its record, which was written after it, is read and compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from components.shared.storage.store import LocalStore, ObjectMissingError, Stat, Store, checksum, open_store
+
+_IN_FLIGHT = 32
+
+
+class Output(BaseModel):
+    """An object that a unit has written."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    uri: str
+    """URI of the store that holds it."""
+    key: str
+    size_bytes: int
+    crc32c: str
+
+
+class Record(BaseModel):
+    """A unit of a step that is done."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    step: str
+    unit: str
+    input_hash: str
+    outputs: tuple[Output, ...]
+
+
+def input_hash(*parts: str | bytes) -> str:
+    """A hash of all that a result depends on; parts are kept apart.
+
+    Example:
+        >>> input_hash("ab", "c") == input_hash("a", "bc")
+        False
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()[:32]
+
+
+def write_output(store: Store, key: str, *parts: bytes | memoryview) -> Output:
+    """Write an object, its parts one behind the other, and say what was written, for the record."""
+    store.write(key, *parts)
+    n_bytes = sum(memoryview(part).nbytes for part in parts)
+    return Output(uri=store.uri, key=key, size_bytes=n_bytes, crc32c=checksum(*parts))
+
+
+def record_key(step: str, unit: str) -> str:
+    """Key of a unit's record below the process URI.
+
+    Example:
+        >>> record_key("align", "0-15")
+        'records/align/0-15.json'
+    """
+    return f"records/{step}/{unit}.json"
+
+
+def commit(process: Store, record: Record) -> None:
+    """Seal a unit: call it when every output is written."""
+    body = record.model_dump_json().encode()
+    process.write(record_key(record.step, record.unit), body + b"\n" + checksum(body).encode() + b"\n")
+
+
+def read_record(process: Store, step: str, unit: str) -> Record | None:
+    """The record of a unit, or None where it is absent or does not verify."""
+    try:
+        sealed = process.read(record_key(step, unit))
+    except ObjectMissingError:
+        return None
+    body, _, seal = sealed.strip().rpartition(b"\n")
+    if checksum(body) != seal.decode(errors="replace"):
+        return None
+    try:
+        return Record.model_validate_json(body)
+    except ValidationError:
+        return None
+
+
+def unseal(process: Store, step: str) -> int:
+    """Remove the record of every unit of a step, so that it is made again; what it has written stays.
+
+    Returns:
+        The number of units.
+    """
+    keys = [found.key for found in process.list(f"records/{step}/")]
+    with ThreadPoolExecutor(_IN_FLIGHT) as pool:
+        list(pool.map(process.delete, keys))
+    return len(keys)
+
+
+def is_done(process: Store, step: str, unit: str, expected_hash: str) -> bool:
+    """Whether a unit's record has this input hash and all its outputs are in place, untouched.
+
+    Reads no data, but for files that were written after the record.
+    """
+    record = read_record(process, step, unit)
+    if record is None or record.input_hash != expected_hash or not outputs_present(record.outputs):
+        return False
+    return not overwritten(process, record)
+
+
+def outputs_present(outputs: Collection[Output]) -> bool:
+    """Whether each output exists with the recorded size, and checksum where the store knows it."""
+    stores = {uri: open_store(uri) for uri in {output.uri for output in outputs}}
+    return all(_is_present(stores[output.uri], output) for output in outputs)
+
+
+def _is_present(store: Store, output: Output) -> bool:
+    found = store.stat(output.key)
+    return (
+        found is not None and found.size_bytes == output.size_bytes and found.crc32c in (None, output.crc32c)
+    )
+
+
+def overwritten(process: Store, record: Record) -> list[Output]:
+    """The files of a unit that hold something else since the unit was sealed; in buckets, none."""
+    if not isinstance(process, LocalStore):
+        return []
+    sealed = process.stat(record_key(record.step, record.unit))
+    return [output for output in record.outputs if sealed and _is_other_since(output, sealed)]
+
+
+def _is_other_since(output: Output, sealed: Stat) -> bool:
+    store = open_store(output.uri)
+    found = store.stat(output.key)
+    if found is None or (found.modified_ns or 0) <= (sealed.modified_ns or 0):
+        return False
+    return checksum(store.read(output.key)) != output.crc32c

@@ -1,0 +1,146 @@
+"""What each unit of work depends on, and which units are left to do.
+
+The input hash of a unit is a pure function of the plan and the transforms, so it is known before the unit
+runs: `plan` and `compose` list only what is missing, and tiles that are gone are made again only where a
+block still needs them.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from components.shared.documents.plan import Plan, SliceTransform, SourceSlice, Transforms
+from components.shared.grid import PyramidPass, Span, spans
+from components.shared.storage.store import Store
+from components.shared.volume.volume import Volume, volume_of
+from components.shared.work.records import input_hash, is_done
+
+RESULT_VERSIONS = {"align": 1, "compose": 1, "tile": 1, "pyramid": 1}
+"""Part of each hash: raise a step's number when a change of the code changes the bytes that the step writes.
+
+So a release that changes nothing in a step leaves the work of earlier releases valid.
+"""
+_KEYS = {
+    "align": {"downsample_factor", "match_size", "neighbours", "skip_align"},
+    "tile": {"clip_limit"},
+    "pyramid": {
+        *("jpeg_quality", "raw_pyramid", "lossless_encoding", "ome_zarr", "output_level", "resolution"),
+    },
+}
+"""Keys of the configuration that a step's result depends on."""
+_RECORDS_IN_FLIGHT = 32
+
+_Unit = TypeVar("_Unit", Span, int)
+_Slice = TypeVar("_Slice", SourceSlice, SliceTransform)
+
+
+def _settings(step: str, plan: Plan) -> str:
+    return f"{RESULT_VERSIONS[step]} {plan.config.model_dump_json(include=_KEYS[step])}"
+
+
+def chunks(plan: Plan) -> list[Span]:
+    """Every chunk of the plan that holds slices, as ranges of z."""
+    every = spans(plan.config.minz, plan.config.maxz, plan.chunk_length)
+    present = {(s.z - plan.config.minz) // plan.chunk_length for s in plan.slices}
+    return [chunk for index, chunk in enumerate(every) if index in present]
+
+
+def chunk_slices(plan: Plan, chunk: Span) -> tuple[list[SourceSlice], list[SourceSlice]]:
+    """The slices of a chunk, and its halo: the present slices that follow, twice as many as `neighbours`.
+
+    The further half is looked at where a slice does not match the nearer ones.
+    """
+    own = [s for s in plan.slices if s.z in chunk]
+    after = [s for s in plan.slices if s.z > chunk.last]
+    return own, after[: 2 * plan.config.neighbours]
+
+
+def chunk_hash(plan: Plan, chunk: Span) -> str:
+    """Input hash of a chunk: the matching settings and its slices with their halo."""
+    own, halo = chunk_slices(plan, chunk)
+    sources = [s.model_dump_json(exclude={"more_channels"}) for s in own + halo]
+    scales = json.dumps([plan.match_scale, plan.thumbnail_scale, plan.pixel_type, plan.reading.model_dump()])
+    return input_hash(plan.config.source, _settings("align", plan), scales, *sources)
+
+
+def slab_hash(plan: Plan, transforms: Transforms, volume: Volume, slab: int) -> str:
+    """Input hash of a slab: the tile settings, the volume's frame, its slices and what is shown of them."""
+    z_indices = volume.slab_z_indices(slab)
+    shown = [transforms.slices[index] for index in z_indices]
+    wanted = sorted({z for s in shown for z in (s.z, s.replaced_from, s.blended_with) if z is not None})
+    sources = [s.model_dump_json() for s in _of_numbers(plan.slices, wanted)]
+    matrices = [
+        json.dumps([s.z, s.matrix, s.action, s.replaced_from, s.blended_with])
+        for s in _of_numbers(transforms.slices, wanted)
+    ]
+    grey_levels = [transforms.intensity_range, plan.more_intensity_ranges, plan.pixel_type]
+    arrays = [(array.key, array.n_channels) for array in volume.arrays]
+    reading = plan.reading.model_dump()
+    frame = json.dumps([plan.config.source, volume.size_xyz, volume.slab_depth, arrays, grey_levels, reading])
+    return input_hash(_settings("tile", plan), frame, *sources, *matrices)
+
+
+def _of_numbers(slices: Sequence[_Slice], numbers: Sequence[int]) -> Iterator[_Slice]:
+    """The slices with these z, of slices with ascending z; without a look at the others."""
+    for z in numbers:
+        index = bisect_left(slices, z, key=lambda s: s.z)
+        if index < len(slices) and slices[index].z == z:
+            yield slices[index]
+
+
+def block_hash(plan: Plan, volume: Volume, level: int, block: int, slab_hashes: list[str]) -> str:
+    """Input hash of a block of the pass that starts at `level`: its settings and the slabs below it.
+
+    A block of a coarse pass depends on every slab: it is one of few, and cheap to make again.
+    """
+    below = slab_hashes
+    if level == 0:
+        covered = volume.slabs_of_block(block)
+        below = slab_hashes[covered.first : covered.last + 1]
+    return input_hash(_settings("pyramid", plan), f"{level}/{block}", *below)
+
+
+def slab_hashes(plan: Plan, transforms: Transforms, volume: Volume) -> list[str]:
+    """The input hash of every slab."""
+    return [slab_hash(plan, transforms, volume, slab) for slab in range(volume.n_slabs)]
+
+
+def chunks_to_do(plan: Plan, process: Store) -> list[Span]:
+    """The chunks without a valid record."""
+    return not_done(process, "align", chunks(plan), lambda chunk: chunk_hash(plan, chunk))
+
+
+def blocks_to_do(plan: Plan, transforms: Transforms, pyramid_pass: PyramidPass, process: Store) -> list[int]:
+    """The blocks of a pass without a valid record."""
+    volume = volume_of(plan, transforms)
+    hashes = slab_hashes(plan, transforms, volume)
+    level = pyramid_pass.base_level
+    return not_done(
+        process,
+        f"pyramid/{level}",
+        range(pyramid_pass.n_blocks),
+        lambda block: block_hash(plan, volume, level, block, hashes),
+    )
+
+
+def slabs_to_do(plan: Plan, transforms: Transforms, blocks: list[int], process: Store) -> list[int]:
+    """The slabs that these blocks of the first pass need and that are not in place."""
+    volume = volume_of(plan, transforms)
+    needed = sorted({slab for block in blocks for slab in volume.slabs_of_block(block)})
+    return not_done(process, "tile", needed, lambda slab: slab_hash(plan, transforms, volume, slab))
+
+
+def not_done(
+    process: Store, step: str, units: Iterable[_Unit], expected_hash: Callable[[_Unit], str]
+) -> list[_Unit]:
+    """The units without a valid record; many are looked at side by side, since a bucket takes its time."""
+
+    def left(unit: _Unit) -> list[_Unit]:
+        return [] if is_done(process, step, str(unit), expected_hash(unit)) else [unit]
+
+    with ThreadPoolExecutor(_RECORDS_IN_FLIGHT) as readers:
+        return [unit for some in readers.map(left, units) for unit in some]

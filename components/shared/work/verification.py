@@ -1,0 +1,222 @@
+"""Looks at a written volume: its blocks' records, its folders, and each of its shards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from typing import Any
+
+import tensorstore as ts
+
+from components.shared.documents.plan import PLAN_KEY, TRANSFORMS_KEY, Plan, Transforms
+from components.shared.documents.read_document import read_document
+from components.shared.storage.store import Stat, Store, open_store
+from components.shared.storage.tensorstore_retry import finish
+from components.shared.volume.formats import Scale, scale_at
+from components.shared.volume.open_level import open_level
+from components.shared.volume.volume import Volume, VolumeOutput, volume_of
+from components.shared.work.completeness import (
+    Block,
+    OutputSummary,
+    Problem,
+    check_blocks,
+    check_output,
+    check_overwritten,
+    check_predicted,
+    shards_of,
+    summary_of,
+)
+from components.shared.work.export import EXPORT_KEY, Export, export_hash, exported_volume
+from components.shared.work.records import input_hash, outputs_present, overwritten, read_record
+from components.shared.work.units import block_hash, slab_hashes
+
+_IN_FLIGHT = 64
+_RECORDS_IN_FLIGHT = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What looking at the volume brought to light."""
+
+    problems: tuple[Problem, ...]
+    outputs: tuple[OutputSummary, ...]
+    volume_hash: str = ""
+    """Of all that the volume depends on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What the records of an output say that it is."""
+
+    plan: Plan
+    transforms: Transforms
+    volume: Volume
+    blocks: list[Block]
+
+
+def read_written(process: Store) -> Written:
+    """The volume that a run or an export has written, with the records of its blocks.
+
+    Raises:
+        UserError: a document of it is missing or not of this version.
+    """
+    plan = read_document(process, PLAN_KEY, Plan)
+    transforms = read_document(process, TRANSFORMS_KEY, Transforms)
+    volume = volume_of(plan, transforms)
+    if process.stat(EXPORT_KEY) is None:
+        return Written(plan, transforms, volume, read_blocks(plan, transforms, volume, process))
+    export = read_document(process, EXPORT_KEY, Export)
+    volume = exported_volume(export, plan, transforms)
+    return Written(plan, transforms, volume, blocks_with(volume, process, partial(export_hash, export)))
+
+
+def read_blocks(plan: Plan, transforms: Transforms, volume: Volume, process: Store) -> list[Block]:
+    """Every block of every pass of a run with its record."""
+    hashes = slab_hashes(plan, transforms, volume)
+    return blocks_with(volume, process, lambda level, block: block_hash(plan, volume, level, block, hashes))
+
+
+def blocks_with(volume: Volume, process: Store, expected: Callable[[int, int], str]) -> list[Block]:
+    """Every block of every pass with its record.
+
+    Args:
+        volume: what the blocks are of.
+        process: where the records lie.
+        expected: the input hash of a block, given its base level and number.
+    """
+
+    def block(level: int, index: int) -> Block:
+        record = read_record(process, f"pyramid/{level}", str(index))
+        return Block(
+            level=level,
+            index=index,
+            record=record,
+            expected_hash=expected(level, index),
+            overwritten=tuple(overwritten(process, record)) if record is not None else (),
+        )
+
+    every = [(p.base_level, index) for p in volume.passes for index in range(p.n_blocks)]
+    with ThreadPoolExecutor(_RECORDS_IN_FLIGHT) as readers:
+        return list(readers.map(block, *zip(*every, strict=True)))
+
+
+def verify(volume: Volume, blocks: list[Block], *, has_opened: bool = False) -> Verification:
+    """Check records and folders, and, where these agree, that every shard opens.
+
+    Args:
+        volume: what must be there.
+        blocks: its blocks with their records.
+        has_opened: whether the shards have been seen to open, so that no data need be read.
+    """
+    problems = check_blocks(blocks) + check_overwritten(blocks)
+    shards = {output.uri: shards_of(blocks, open_store(output.uri).uri) for output in volume.outputs}
+    if not problems:
+        problems += _check_other_outputs(volume, blocks)
+        for output in volume.outputs:
+            problems += check_listing(volume, output, blocks)
+    if not problems and not has_opened:
+        for output in volume.outputs:
+            problems += open_shards(volume, output, shards[output.uri].keys())
+    summaries = (summary_of(volume, output, shards[output.uri]) for output in volume.outputs)
+    return Verification(tuple(problems), tuple(summaries), hash_of(blocks))
+
+
+def check_listing(volume: Volume, output: VolumeOutput, blocks: list[Block]) -> list[Problem]:
+    """Compare the folders of an output with the records of all blocks."""
+    store = open_store(output.uri)
+    listed = list_scales(volume, output, store)
+    return check_output(volume, output, shards_of(blocks, store.uri), listed)
+
+
+def files_in_the_way(volume: Volume) -> list[Problem]:
+    """Complaints about files in the folders of shards that no block of this volume will write over.
+
+    An earlier, larger volume leaves them behind; found before the work begins, they cost nothing.
+    """
+    problems = []
+    for output in volume.outputs:
+        problems += check_predicted(volume, output, list_scales(volume, output, open_store(output.uri)))
+    return problems
+
+
+def _check_other_outputs(volume: Volume, blocks: list[Block]) -> list[Problem]:
+    """The complaint about what blocks leave behind for the next pass."""
+    roots = {open_store(output.uri).uri for output in volume.outputs}
+    others = [
+        output
+        for block in blocks
+        if block.record
+        for output in block.record.outputs
+        if output.uri not in roots
+    ]
+    if outputs_present(others):
+        return []
+    return [Problem(f"intermediate blocks are missing or differ from their record in {others[0].uri}", True)]
+
+
+def list_scales(volume: Volume, output: VolumeOutput, store: Store) -> dict[str, Stat]:
+    """Everything in the folders of an output's shards, by key."""
+    scales = [scale_at(volume, output, level) for level in output.levels]
+    return {found.key: found for scale in scales for found in store.list(scale.shards_prefix)}
+
+
+def open_shards(volume: Volume, output: VolumeOutput, keys: Iterable[str]) -> list[Problem]:
+    """Read one voxel of every shard through tensorstore, with the metadata that are about to be published.
+
+    This proves, with two or three small reads a shard, that the metadata are valid, that the shard lies under
+    the name a reader looks for, that its index decodes, and that its middle chunk (if it is not black)
+    decodes. It does not decode the other chunks: their bytes are vouched for by the recorded size, and by
+    the checksum where the store keeps one.
+    """
+    context = ts.Context({"cache_pool": {"total_bytes_limit": 0}})
+    wanted = set(keys)
+    broken: list[str] = []
+    for level in output.levels:
+        scale = scale_at(volume, output, level)
+        array = open_level(volume, output, level, context)
+        shards = [(key, at) for key, at in _middles(scale) if key in wanted]
+        for start in range(0, len(shards), _IN_FLIGHT):
+            wanted_now = [(key, array[..., *at].read) for key, at in shards[start : start + _IN_FLIGHT]]
+            reads = [(key, read(), read) for key, read in wanted_now]
+            broken += [key for key, started, read in reads if not _finishes(started, read)]
+    if not broken:
+        return []
+    sentence = f"{len(broken)} shards cannot be opened in {output.uri}: {', '.join(broken[:3])}"
+    return [Problem(sentence, False)]
+
+
+def _finishes(started: Any, read: Callable[[], Any]) -> bool:  # noqa: ANN401 - tensorstore has no types
+    try:
+        finish(started, read)
+    except (ValueError, IndexError, OSError):
+        return False
+    return True
+
+
+def _middles(scale: Scale) -> Iterator[tuple[str, tuple[int, int, int]]]:
+    """The key of every shard with the voxel in its middle, z, y, x, counted from the volume's first voxel."""
+    for shard in product(*(range(n) for n in scale.shard_grid_xyz)):
+        x, y, z = (
+            (position * side + min((position + 1) * side, size)) // 2
+            for position, side, size in zip(shard, scale.shard_sides, scale.size_xyz, strict=True)
+        )
+        sx, sy, sz = shard
+        yield scale.shard_key((sx, sy, sz)), (z, y, x)
+
+
+def hash_of(blocks: Sequence[Block]) -> str:
+    """A hash of all that a volume depends on."""
+    return input_hash(*(block.expected_hash for block in blocks))
+
+
+def is_untouched(blocks: list[Block]) -> bool:
+    """Whether everything that the blocks' records name is in place, and no block is of this run's making.
+
+    True means that an earlier volume has not been touched.
+    """
+    records = [block.record for block in blocks if block.record is not None]
+    begun = any(block.is_done for block in blocks)
+    return not begun and all(outputs_present(record.outputs) for record in records)

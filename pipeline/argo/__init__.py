@@ -1,0 +1,1 @@
+"""The compiled pipeline as an Argo WorkflowTemplate."""

@@ -1,0 +1,1 @@
+"""The compiled pipeline: made, checked, and read again."""

@@ -1,0 +1,279 @@
+"""The compiled pipeline (KFP's IR, schema 2.1.0) as typed values: the part of it that fibstack uses.
+
+A pipeline is a tree of *components*. A `Container` runs a program; a `Dag` holds *tasks*, each of which
+applies a component to inputs. A loop is a task whose component runs once for each item of a list. Whatever
+the IR says beyond this subset (artifacts as inputs, conditions, collected outputs) is refused. Artifacts that
+a program writes are for the console of KFP and Vertex AI alone: here, it does not get the arguments that ask
+for them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Any
+
+import yaml
+
+from components.shared.errors import ConfigError
+
+Value = str | int | float | bool | list[Any] | dict[str, Any]
+"""A parameter's value, as JSON knows it."""
+
+PLACEHOLDER = re.compile(
+    r"\{\{\$\.(?P<way>inputs|outputs)\.parameters\[(?P<quote>['\"])(?P<name>.+?)(?P=quote)\](?P<file>\.output_file)?\}\}"
+)
+"""`{{$.inputs.parameters['x']}}` and `{{$.outputs.parameters['x'].output_file}}`."""
+
+ARTIFACT = re.compile(r"\{\{\$(?:\.outputs\.artifacts\[(?P<quote>['\"])(?P<name>.+?)(?P=quote)\]\.path)?\}\}")
+"""`{{$.outputs.artifacts['x'].path}}`, and `{{$}}`, which tells where metadata go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A value known when the pipeline was compiled; text may hold placeholders of the task's other inputs."""
+
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class ParentInput:
+    """An input of the DAG that the task is in."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOutput:
+    """An output of another task of the same DAG."""
+
+    task: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class FinalStatus:
+    """How another task of the same DAG ended."""
+
+    task: str
+
+
+Source = Constant | ParentInput | TaskOutput | FinalStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A declared input of a component."""
+
+    type: str
+    default: Value | None = None
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often a failed task is tried again, and after which pauses."""
+
+    count: int = 0
+    pause_s: float = 0.0
+    factor: float = 2.0
+    longest_s: float = 3600.0
+
+    def pause_before(self, retry: int) -> float:
+        """Seconds to wait before retry number `retry`, which counts from 1.
+
+        Example:
+            >>> [Retry(3, 10, 2, 30).pause_before(n) for n in (1, 2, 3)]
+            [10, 20, 30]
+        """
+        return min(self.pause_s * self.factor ** (retry - 1), self.longest_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """The task's component runs for each item of a list."""
+
+    item_name: str
+    """Input of the component that receives the item."""
+    items: list[Value] | str
+    """The items, or the name of the task's input that holds them."""
+    parallelism: int
+    """Most items at a time; 0 is no limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A component applied to inputs."""
+
+    name: str
+    component: str
+    inputs: dict[str, Source]
+    after: frozenset[str]
+    """Tasks of the same DAG that must have ended."""
+    always: bool
+    """Runs even where the tasks before it failed."""
+    retry: Retry
+    loop: Loop | None
+    only_after_failure: bool = False
+    """Runs only where the tasks before it failed, as the report of a part of the pipeline does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A component that runs a program."""
+
+    inputs: dict[str, Input]
+    outputs: dict[str, str]
+    """Type of each output."""
+    image: str
+    argv: tuple[str, ...]
+    """Command and arguments, with placeholders."""
+    cpu_limit: str = ""
+    """Most cores, such as `2` or `500m`; empty where there is no limit."""
+    memory_limit: str = ""
+    """Most memory, such as `4G`; empty where there is no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dag:
+    """A component made of tasks."""
+
+    inputs: dict[str, Input]
+    tasks: dict[str, Task] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A compiled pipeline."""
+
+    name: str
+    root: Dag
+    components: dict[str, Container | Dag]
+    description: str = ""
+
+
+def read_pipeline(text: str) -> Pipeline:
+    """Read a compiled pipeline.
+
+    Raises:
+        ConfigError: the pipeline uses a part of the IR that fibstack does not.
+    """
+    document = next(yaml.safe_load_all(text))  # a second document would hold platform settings
+    executors = document.get("deploymentSpec", {}).get("executors", {})
+    components = {
+        name: _component(name, component, executors) for name, component in document["components"].items()
+    }
+    root = _component("root", document["root"], executors)
+    if not isinstance(root, Dag):
+        raise _unsupported("root", "a program as the whole pipeline")
+    info = document["pipelineInfo"]
+    return Pipeline(info["name"], root, components, info.get("description", ""))
+
+
+def _unsupported(where: str, what: str) -> ConfigError:
+    return ConfigError(
+        f"the compiled pipeline must not use {what}; got it in '{where}'. See pipeline/compiled/lint.py."
+    )
+
+
+def _component(name: str, spec: Mapping[str, Any], executors: Mapping[str, Any]) -> Container | Dag:
+    if "artifacts" in spec.get("inputDefinitions", {}):
+        raise _unsupported(name, "artifacts as inputs")
+    inputs = {
+        key: Input(
+            definition["parameterType"], definition.get("defaultValue"), definition.get("description", "")
+        )
+        for key, definition in spec.get("inputDefinitions", {}).get("parameters", {}).items()
+    }
+    outputs = spec.get("outputDefinitions", {}).get("parameters", {})
+    if "dag" in spec:
+        if spec.get("outputDefinitions"):
+            raise _unsupported(name, "outputs of a group of tasks")
+        return Dag(inputs, {key: _task(key, task) for key, task in spec["dag"]["tasks"].items()})
+    container = executors.get(spec["executorLabel"], {}).get("container")
+    if container is None:
+        raise _unsupported(name, "executors other than containers")
+    if container.get("env"):
+        raise _unsupported(name, "environment variables")
+    argv = (*container.get("command", ()), *_without_artifacts(container.get("args", ())))
+    types = {key: definition["parameterType"] for key, definition in outputs.items()}
+    limits = container.get("resources", {})
+    return Container(
+        inputs,
+        types,
+        container["image"],
+        argv,
+        cpu_limit=limits.get("resourceCpuLimit", ""),
+        memory_limit=limits.get("resourceMemoryLimit", ""),
+    )
+
+
+def _without_artifacts(words: Sequence[str]) -> Iterator[str]:
+    """The arguments without the flags that ask for artifacts."""
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
+        if not ARTIFACT.fullmatch(word) and not ARTIFACT.fullmatch(following):
+            yield word
+
+
+def _task(name: str, spec: Mapping[str, Any]) -> Task:
+    trigger = spec.get("triggerPolicy", {})
+    if "condition" in trigger:
+        raise _unsupported(name, "conditions")
+    if "artifactIterator" in spec or "artifacts" in spec.get("inputs", {}):
+        raise _unsupported(name, "artifacts")
+    return Task(
+        name=name,
+        component=spec["componentRef"]["name"],
+        inputs={
+            key: _source(f"{name}.{key}", source)
+            for key, source in spec.get("inputs", {}).get("parameters", {}).items()
+        },
+        after=frozenset(spec.get("dependentTasks", ())),
+        always=trigger.get("strategy") == "ALL_UPSTREAM_TASKS_COMPLETED",
+        retry=_retry(spec.get("retryPolicy", {})),
+        loop=_loop(spec),
+    )
+
+
+def _source(where: str, spec: Mapping[str, Any]) -> Source:
+    match spec:
+        case {"parameterExpressionSelector": _}:
+            raise _unsupported(where, "a field of a structured loop item")
+        case {"runtimeValue": {"constant": value}}:
+            return Constant(value)
+        case {"componentInputParameter": name}:
+            return ParentInput(name)
+        case {"taskOutputParameter": {"producerTask": task, "outputParameterKey": name}}:
+            return TaskOutput(task, name)
+        case {"taskFinalStatus": {"producerTask": task}}:
+            return FinalStatus(task)
+    raise _unsupported(where, f"the input {dict(spec)}")
+
+
+def _retry(spec: Mapping[str, Any]) -> Retry:
+    return Retry(
+        count=int(spec.get("maxRetryCount", 0)),
+        pause_s=_seconds(spec.get("backoffDuration", "0s")),
+        factor=float(spec.get("backoffFactor", 2.0)),
+        longest_s=_seconds(spec.get("backoffMaxDuration", "3600s")),
+    )
+
+
+def _seconds(duration: str) -> float:
+    """A protobuf duration, such as `1.5s`."""
+    return float(duration.removesuffix("s"))
+
+
+def _loop(spec: Mapping[str, Any]) -> Loop | None:
+    if "parameterIterator" not in spec:
+        return None
+    iterator = spec["parameterIterator"]
+    items = iterator["items"]
+    return Loop(
+        item_name=iterator["itemInput"],
+        items=json.loads(items["raw"]) if "raw" in items else items["inputParameter"],
+        parallelism=int(spec.get("iteratorPolicy", {}).get("parallelismLimit", 0)),
+    )

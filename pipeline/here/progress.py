@@ -1,0 +1,236 @@
+"""Shows how a local run goes: bars on a terminal, plain lines elsewhere, and a table of what it cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.here.attempt import Failure
+from pipeline.here.processes import Ended
+from pipeline.here.time_left import Prediction, StepUse, TimeLeft, duration_text, time_left
+
+LINE_EVERY_S = 1.0
+"""A step prints at most one line in this time, besides its last."""
+_BAR_WIDTH = 20
+_ALL = "all"
+Predict = Callable[[], Mapping[str, Prediction]]
+
+
+class Progress:
+    """Counts what happens (a `pipeline.here.local.Watcher`) and prints a line now and then."""
+
+    def __init__(
+        self, console: Console, steps: Sequence[str], jobs: int = 1, predict: Predict | None = None
+    ) -> None:
+        """Show the progress of some steps.
+
+        Args:
+            console: Where to.
+            steps: Names of the steps, in their order.
+            jobs: Most tasks at a time.
+            predict: Called when the plan is made, and says how much work each step has.
+        """
+        self.use = {step: StepUse() for step in steps}
+        self._console = console
+        self._jobs = jobs
+        self._predict = predict
+        self._predicted: Mapping[str, Prediction] = {}
+        self._started_s = time.monotonic()
+        self._last_line_s = dict.fromkeys(steps, float("-inf"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def expect(self, step: str, n_tasks: int) -> None:
+        use = self._of(step)
+        use.n_expected = (use.n_expected or 0) + n_tasks
+
+    def started(self, step: str, item: str) -> None:
+        use = self._of(step)
+        use.running_since_s[item] = time.monotonic()
+        if use.first_start_s is None:
+            use.first_start_s = use.running_since_s[item]
+
+    def ended(self, step: str, item: str, ended: Ended) -> None:
+        use = self._of(step)
+        use.running_since_s.pop(item, None)
+        if ended.exit_code == 0:
+            use.n_done += 1
+            use.done_s += ended.wall_s
+        use.last_end_s = time.monotonic()
+        use.cpu_s += ended.cpu_s
+        use.peak_bytes = max(use.peak_bytes, ended.peak_bytes)
+        if step == "plan" and ended.exit_code == 0 and self._predict is not None:
+            self._predicted = self._predict()
+        if ended.exit_code == 0:
+            self._show_done(step, item, ended)
+
+    def retrying(self, failure: Failure, pause_s: float) -> None:
+        self._print(f"{_name(failure)}: {failure.message} Trying again in {pause_s:.0f} s.")
+
+    def failed(self, failure: Failure) -> None:
+        self._print(f"{_name(failure)} failed: {failure.message}")
+        running = sum(use.n_running for use in self.use.values())
+        if running:
+            self._print(f"Waiting for {running} running tasks; nothing else starts.")
+
+    def stopping(self) -> None:
+        self._print("Stopping. Press Ctrl-C again to stop at once.")
+
+    def _of(self, step: str) -> StepUse:
+        return self.use.setdefault(step, StepUse())
+
+    def _left(self) -> TimeLeft:
+        return time_left(self._predicted, self.use, self._jobs, time.monotonic())
+
+    def _print(self, text: str) -> None:
+        self._console.print(escape(text), highlight=False, soft_wrap=True)
+
+    def _show_done(self, step: str, item: str, ended: Ended) -> None:
+        use = self.use[step]
+        now = time.monotonic()
+        if use.n_done == use.n_expected or now - self._last_line_s.get(step, 0.0) >= LINE_EVERY_S:
+            self._last_line_s[step] = now
+            left = self._left()
+            in_all = ", ".join([f"all {left.part_done:.0%}", *_in_words(left.left_s)])
+            words = [f"{step} {use.n_done}/{use.n_expected}", item, duration_text(ended.wall_s)]
+            self._print("  ".join(filter(None, [*words, in_all if self._predicted else ""])))
+
+
+class LiveProgress(Progress):
+    """Shows a bar for each step, and one for the run, on a terminal."""
+
+    def __init__(
+        self, console: Console, steps: Sequence[str], jobs: int = 1, predict: Predict | None = None
+    ) -> None:
+        super().__init__(console, steps, jobs, predict)
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=_BAR_WIDTH),
+            _TextNow(self._count),
+            _TextNow(self._times),
+            console=console,
+        )
+        self._ids: dict[str, TaskID] = {}
+        for step in steps:
+            self._bar(step)
+        self._all = self._bars.add_task(_ALL, total=1.0)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def expect(self, step: str, n_tasks: int) -> None:
+        super().expect(step, n_tasks)
+        self._update(step)
+
+    def ended(self, step: str, item: str, ended: Ended) -> None:
+        super().ended(step, item, ended)
+        self._update(step)
+
+    def _show_done(self, step: str, item: str, ended: Ended) -> None:
+        pass
+
+    def _bar(self, step: str) -> TaskID:
+        if step not in self._ids:
+            self._ids[step] = self._bars.add_task(step, total=1.0)
+        return self._ids[step]
+
+    def _update(self, step: str) -> None:
+        use = self.use[step]
+        n_tasks = use.n_expected or 0
+        self._bars.update(
+            self._bar(step),
+            total=float(n_tasks) or 1.0,
+            completed=use.n_done if n_tasks else 1.0,
+        )
+        self._bars.update(self._all, completed=self._left().part_done)
+
+    def _count(self, step: str) -> str:
+        """How many tasks of a step are done, or how much of all."""
+        if step == _ALL:
+            return f"{self._left().part_done:.0%}" if self._predicted else ""
+        use = self.use[step]
+        return "" if use.n_expected is None else f"{use.n_done}/{use.n_expected}"
+
+    def _times(self, step: str) -> str:
+        """How long a step, or all, has taken and will take, and how much of it runs."""
+        now = time.monotonic()
+        if step == _ALL:
+            left = _in_words(self._left().left_s) if self._predicted else []
+            return ", ".join([duration_text(now - self._started_s), *left])
+        use = self.use[step]
+        if use.n_expected == 0:
+            return "nothing to do"
+        if use.first_start_s is None:
+            return ""
+        if use.n_done == use.n_expected:
+            return duration_text(use.wall_s)
+        left = _in_words(self._left().steps_left_s.get(step, 0.0))
+        running = [f"{use.n_running} running"] if use.n_running else []
+        return ", ".join([duration_text(now - use.first_start_s), *left, *running])
+
+
+class _TextNow(ProgressColumn):
+    """Text that is asked for whenever the bars are drawn."""
+
+    def __init__(self, text_of: Callable[[str], str]) -> None:
+        super().__init__()
+        self._text_of = text_of
+
+    def render(self, task: Task) -> Text:
+        return Text(self._text_of(task.description), no_wrap=True, overflow="ellipsis")
+
+
+def progress_on(
+    console: Console, steps: Sequence[str], jobs: int = 1, predict: Predict | None = None
+) -> Progress:
+    """The display that suits the console."""
+    return (LiveProgress if console.is_terminal else Progress)(console, steps, jobs, predict)
+
+
+def print_summary(console: Console, use: Mapping[str, StepUse]) -> None:
+    """Print what each step did and used."""
+    table = Table("step", box=None, padding=(0, 2, 0, 0))
+    for column in ("tasks", "time", "CPU time", "peak MiB"):
+        table.add_column(column, justify="right")
+    for step, used in use.items():
+        if used.first_start_s is not None:
+            measured = (
+                [_exact(used.cpu_s), f"{used.peak_bytes / 2**20:.0f}"] if used.peak_bytes else ["-"] * 2
+            )
+            table.add_row(escape(step), str(used.n_done), _exact(used.wall_s), *measured)
+    console.print(table)
+
+
+def _in_words(left_s: float) -> list[str]:
+    """The time that is left; nothing where it is next to none, or not known."""
+    return [f"{duration_text(left_s)} left"] if left_s >= 1 else []
+
+
+def _exact(seconds: float) -> str:
+    """A time of which tenths of a second count where it is short."""
+    return f"{seconds:.1f} s" if seconds < 60 else duration_text(seconds)
+
+
+def _name(failure: Failure) -> str:
+    return f"{failure.step} {failure.item}".strip()

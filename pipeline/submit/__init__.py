@@ -1,0 +1,1 @@
+"""Runs on Kubeflow, Vertex AI and Argo: started, followed, refused."""

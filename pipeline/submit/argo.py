@@ -1,0 +1,279 @@
+"""Runs on Argo Workflows, in the cluster of kubectl's current context."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import kubernetes
+import urllib3
+import yaml
+from kubernetes.client import ApiException
+from kubernetes.config import ConfigException
+
+from components.shared.documents.config import RunConfig
+from components.shared.errors import ConfigError, UserError
+from pipeline.argo.pod import UNIT_LABEL
+from pipeline.compiled.compile import compile_argo
+from pipeline.compiled.values import to_text
+from pipeline.settings import STEPS, Settings
+from pipeline.submit.runs import (
+    ANSWER_TIMEOUT_S,
+    CONNECT_TIMEOUT_S,
+    Log,
+    RunState,
+    Task,
+    refused,
+    require_reachable,
+    task_state,
+    unreachable,
+)
+
+SCHEME = "argo://"
+TEMPLATE = "align-stack"
+_API = ("argoproj.io", "v1alpha1")
+_TIMEOUT = (CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S)
+_LABELS = {"app.kubernetes.io/name": "fibstack"}
+_INSTALL = "Install it: docs/submit.md says how."
+
+
+def is_reference(text: str) -> bool:
+    """Whether a text is the reference of a run on Argo."""
+    return text.startswith(SCHEME)
+
+
+def submit(config: RunConfig, settings: Settings | None, namespace: str = "") -> str:
+    """Start a run; returns its reference.
+
+    Args:
+        config: What is to run.
+        settings: What the pipeline is compiled with, for this run alone; None runs the WorkflowTemplate that
+            lies in the namespace, with whatever an overlay has added to it.
+        namespace: Where the pods run; empty for that of kubectl's context.
+
+    Raises:
+        ConfigError: there is no context, or the configuration cannot run in a cluster.
+        UserError: the cluster refuses the run, or the template is missing or of another version.
+        TransientError: the cluster cannot be reached.
+    """
+    cluster = _Cluster(namespace)
+    if settings is None:
+        template = cluster.template()
+        spec: dict[str, Any] = {"workflowTemplateRef": {"name": TEMPLATE}}
+    else:
+        limits, template = yaml.safe_load_all(compile_argo(settings))
+        spec = template["spec"]
+    require_reachable(config, _mounts(template["spec"]))
+    _check_parameters(template["spec"], cluster.namespace)
+    if settings is not None:
+        cluster.create_limits(limits)
+    parameters = [
+        {"name": key, "value": to_text(value)} for key, value in config.model_dump(mode="json").items()
+    ]
+    name = cluster.create(
+        {
+            "apiVersion": "/".join(_API),
+            "kind": "Workflow",
+            "metadata": {"generateName": f"{TEMPLATE}-", "namespace": cluster.namespace, "labels": _LABELS},
+            "spec": {**spec, "arguments": {"parameters": parameters}},
+        }
+    )
+    return f"{SCHEME}{cluster.namespace}/{name}"
+
+
+def state(reference: str) -> RunState:
+    """How a run stands."""
+    cluster, name = _parts(reference)
+    workflow = cluster.workflow(name)
+    status = workflow.get("status", {})
+    return RunState(
+        name=name,
+        state=status.get("phase") or "Pending",
+        message=status.get("message", ""),
+        output=_arguments(workflow).get("output", ""),
+        tasks=tuple(_tasks(_nodes(status))),
+    )
+
+
+def logs(reference: str, step: str = "") -> Iterator[Log]:
+    """What the pods of a run have said, those of one step or all; finished pods vanish after a while."""
+    cluster, name = _parts(reference)
+    cluster.workflow(name)
+    for pod in cluster.pods(name, step):
+        labels = pod.metadata.labels or {}
+        unit = labels.get(UNIT_LABEL, "")
+        title = " ".join(word for word in (labels.get("app.kubernetes.io/component", ""), unit) if word)
+        yield Log(title=f"{title}: {pod.metadata.name}", text=cluster.pod_log(pod.metadata.name))
+
+
+class _Cluster:
+    """A namespace of the cluster of kubectl's current context."""
+
+    def __init__(self, namespace: str) -> None:
+        configuration = kubernetes.client.Configuration()
+        try:
+            kubernetes.config.load_kube_config(client_configuration=configuration)
+            _, context = kubernetes.config.list_kube_config_contexts()
+        except (ConfigException, OSError, yaml.YAMLError) as error:
+            said = str(error).splitlines()[0].rstrip(".")
+            raise ConfigError(
+                f"kubectl must have a current context that names the cluster; got: {said}. "
+                "Choose one with 'kubectl config use-context NAME'."
+            ) from None
+        configuration.retries = False
+        client = kubernetes.client.ApiClient(configuration)
+        self.namespace = namespace or context["context"].get("namespace") or "default"
+        self._host = configuration.host
+        self._objects = kubernetes.client.CustomObjectsApi(client)
+        self._core = kubernetes.client.CoreV1Api(client)
+
+    def template(self) -> dict[str, Any]:
+        """The WorkflowTemplate of the namespace."""
+        with self._failures(
+            f"find the WorkflowTemplate '{TEMPLATE}'", f"{_INSTALL} Or give --settings to do without."
+        ):
+            return self._get("workflowtemplates", TEMPLATE)
+
+    def workflow(self, name: str) -> dict[str, Any]:
+        with self._failures(f"find the workflow '{name}'", "Check the reference and kubectl's context."):
+            return self._get("workflows", name)
+
+    def create(self, workflow: Mapping[str, Any]) -> str:
+        """Create a workflow; returns the name that the cluster gives it."""
+        with self._failures("create a workflow", f"Is Argo Workflows installed? {_INSTALL}"):
+            made = self._objects.create_namespaced_custom_object(
+                *_API, self.namespace, "workflows", workflow, _request_timeout=_TIMEOUT
+            )
+        return str(made["metadata"]["name"])
+
+    def create_limits(self, config_map: Mapping[str, Any]) -> None:
+        """Create the ConfigMap of the semaphores; one that is there stays, since operators change it."""
+        with self._failures("create the ConfigMap of the limits", f"Does the namespace exist? {_INSTALL}"):
+            try:
+                self._core.create_namespaced_config_map(self.namespace, config_map, _request_timeout=_TIMEOUT)
+            except ApiException as error:
+                if error.status != 409:
+                    raise
+
+    def pods(self, workflow: str, step: str) -> list[Any]:
+        selector = f"workflows.argoproj.io/workflow={workflow}"
+        if step:
+            selector += f",app.kubernetes.io/component={step}"
+        with self._failures("list the pods", ""):
+            found = self._core.list_namespaced_pod(
+                self.namespace, label_selector=selector, _request_timeout=_TIMEOUT
+            )
+        return sorted(found.items, key=lambda pod: (pod.metadata.creation_timestamp, pod.metadata.name))
+
+    def pod_log(self, pod: str) -> str:
+        """What the program of a pod has said; a pod that waits or is gone has said nothing."""
+        with self._failures(f"read the log of {pod}", ""):
+            try:
+                # Some releases of the client give the text of Python's bytes.
+                answer = self._core.read_namespaced_pod_log(
+                    pod, self.namespace, container="main", _preload_content=False, _request_timeout=_TIMEOUT
+                )
+                return bytes(answer.data).decode(errors="replace")
+            except ApiException as error:
+                if error.status not in (400, 404):
+                    raise
+                return f"no log: {_reason(error)}"
+
+    def _get(self, plural: str, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._objects.get_namespaced_custom_object(
+            *_API, self.namespace, plural, name, _request_timeout=_TIMEOUT
+        )
+        return found
+
+    @contextmanager
+    def _failures(self, verb: str, remedy: str) -> Iterator[None]:
+        """Say what the libraries raise in a sentence."""
+        what = f"cannot {verb} in namespace '{self.namespace}' of {self._host}"
+        try:
+            yield
+        except ApiException as error:
+            remedies = {
+                401: "Log in to the cluster; 'kubectl get pods' must work.",
+                403: "Ask for a role in the namespace that may do so.",
+                404: remedy,
+            }
+            raise refused(what, error.status or 0, _reason(error), remedies) from None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise unreachable(
+                what, error, "Check kubectl's context and the network, and try again."
+            ) from None
+
+
+def _mounts(spec: Mapping[str, Any]) -> list[str]:
+    """The folders where every pod sees a PersistentVolumeClaim, as the overlay `local-volume` sets them."""
+    try:
+        patch = json.loads(spec.get("podSpecPatch", "{}"))
+    except ValueError:  # with expressions inside, so not that of the overlay
+        return []
+    claims = {v["name"] for v in patch.get("volumes", []) if "persistentVolumeClaim" in v}
+    mounts = [m for container in patch.get("containers", []) for m in container.get("volumeMounts", [])]
+    return [mount["mountPath"] for mount in mounts if mount["name"] in claims]
+
+
+def _check_parameters(spec: Mapping[str, Any], namespace: str) -> None:
+    """Refuse a template of another version, which would not see a key of the configuration."""
+    known = {parameter["name"] for parameter in spec.get("arguments", {}).get("parameters", [])}
+    missing = sorted(RunConfig.model_fields.keys() - known)
+    if missing:
+        raise UserError(
+            f"the WorkflowTemplate '{TEMPLATE}' in namespace '{namespace}' must be of this version; "
+            f"it does not know {', '.join(missing[:3])}. Install it anew, or give --settings to do without."
+        )
+
+
+def _arguments(workflow: Mapping[str, Any]) -> dict[str, str]:
+    parameters = workflow.get("spec", {}).get("arguments", {}).get("parameters", [])
+    return {parameter["name"]: parameter.get("value", "") for parameter in parameters}
+
+
+def _nodes(status: Mapping[str, Any]) -> dict[str, Any]:
+    """The nodes of a workflow, which Argo compresses where they are many."""
+    compressed = status.get("compressedNodes")
+    nodes: dict[str, Any] = status.get("nodes") or {}
+    if compressed:
+        nodes = json.loads(gzip.decompress(base64.b64decode(compressed)))
+    return nodes
+
+
+def _tasks(nodes: Mapping[str, Any]) -> Iterator[Task]:
+    """The calls of steps: one for a call that is tried again, not one for each try."""
+    tries = {
+        child for node in nodes.values() if node["type"] == "Retry" for child in node.get("children", [])
+    }
+    for name, node in nodes.items():
+        step = node.get("templateName", "")
+        if node["type"] in ("Pod", "Retry") and name not in tries and step in STEPS:
+            last_try = nodes.get((node.get("children") or [""])[-1], {}) if node["type"] == "Retry" else node
+            yield Task(
+                name=node.get("displayName", name),
+                step=step,
+                state=task_state(node.get("phase", "")),
+                message=last_try.get("message") or node.get("message", ""),
+            )
+
+
+def _parts(reference: str) -> tuple[_Cluster, str]:
+    namespace, _, name = reference.removeprefix(SCHEME).strip("/").partition("/")
+    if not (namespace and name):
+        raise ConfigError(
+            f"a run on Argo must be named argo://NAMESPACE/NAME; got '{reference}'. "
+            "'kubectl get workflows' shows the names."
+        )
+    return _Cluster(namespace), name
+
+
+def _reason(error: ApiException) -> str:
+    """What the cluster says."""
+    try:
+        return str(json.loads(error.body)["message"])
+    except (TypeError, ValueError, KeyError):
+        return str(error.reason or "")

@@ -1,0 +1,161 @@
+"""Runs elsewhere: what a target answers, which runs it can take, and how its errors are said.
+
+A run is known by a reference that names its target; `fibstack status` and `fibstack logs` need nothing else:
+
+    https://HOST/#/runs/details/ID      Kubeflow Pipelines: the run's page
+    argo://NAMESPACE/NAME               Argo Workflows, in the cluster of kubectl's current context
+    vertex://PROJECT/REGION/ID          Vertex AI Pipelines
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from components.shared.documents.config import RunConfig
+from components.shared.errors import ConfigError, FibstackError, TransientError, UserError
+from pipeline.settings import STEPS
+
+CONNECT_TIMEOUT_S = 5
+ANSWER_TIMEOUT_S = 60
+"""A service that is not there is given up after the first, one that does not answer after the second."""
+
+TaskState = Literal["done", "running", "failed", "waiting"]
+_TASK_STATES: Mapping[str, TaskState] = {
+    "succeeded": "done",
+    "skipped": "done",
+    "omitted": "done",
+    "not_triggered": "done",
+    "running": "running",
+    "failed": "failed",
+    "error": "failed",
+    "cancelled": "failed",
+    "canceled": "failed",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A task of a run, as its target tells."""
+
+    name: str
+    step: str
+    """One of `STEPS`."""
+    state: TaskState
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunState:
+    """How a run stands."""
+
+    name: str
+    state: str
+    """In the target's own word."""
+    message: str = ""
+    output: str = ""
+    """URI or folder that receives the results; empty where the target does not say."""
+    tasks: tuple[Task, ...] = ()
+
+    def counts(self) -> dict[str, Counter[TaskState]]:
+        """Number of tasks in each state, for the steps that have any, in the order of the pipeline."""
+        counts: dict[str, Counter[TaskState]] = {step: Counter() for step in STEPS}
+        for task in self.tasks:
+            counts[task.step][task.state] += 1
+        return {step: count for step, count in counts.items() if count}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """What one task has said."""
+
+    title: str
+    text: str
+
+
+def task_state(word: str) -> TaskState:
+    """One of four states for the word of any target; an unknown one counts as waiting.
+
+    Example:
+        >>> [task_state(word) for word in ("Succeeded", "FAILED", "Error", "PENDING")]
+        ['done', 'failed', 'failed', 'waiting']
+    """
+    return _TASK_STATES.get(word.lower(), "waiting")
+
+
+def step_of(task_name: str) -> str:
+    """The step that a task of the pipeline runs, '' for none; a step may have several tasks and iterations.
+
+    Example:
+        >>> [step_of(name) for name in ("align", "pyramid-2", "tile(3:48-63)", "align-driver", "for-loop-1")]
+        ['align', 'pyramid', 'tile', '', '']
+    """
+    found = re.fullmatch(rf"({'|'.join(STEPS)})(-\d+)*(\(.*\))?", task_name)
+    return found[1] if found else ""
+
+
+def require_reachable(config: RunConfig, mounts: Collection[str] = ()) -> None:
+    """Refuse a run that would look for its data on this machine.
+
+    Args:
+        config: What is to run.
+        mounts: Folders of a volume that every pod sees.
+
+    Raises:
+        ConfigError: a location is neither in a bucket nor on such a volume.
+    """
+    locations = {"source": config.source, "output": config.output, "overrides": config.overrides}
+    for key, location in locations.items():
+        if location and not location.startswith("gs://") and not _is_below(location, mounts):
+            remedy = f", or a path on the pods' volume, below {' or '.join(mounts)}" if mounts else ""
+            raise ConfigError(
+                f"'{key}' must be in a bucket, since a cluster does not see this machine; got {location}. "
+                f"Give a gs:// URI{remedy}."
+            )
+
+
+def _is_below(location: str, folders: Iterable[str]) -> bool:
+    path = location.removeprefix("file://")
+    return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)
+
+
+def refused(what: str, status: int, reason: str, remedies: Mapping[int, str]) -> FibstackError:
+    """The error of a service that answered with an HTTP status of 400 or more.
+
+    Args:
+        what: What could not be done, such as "cannot submit to https://host".
+        status: The HTTP status; 0 for no answer.
+        reason: What the service says, of which the first line is shown.
+        remedies: What to do about single statuses.
+
+    Example:
+        >>> refused("cannot submit to h", 404, "not found", {404: "Check --host."})
+        UserError('cannot submit to h: not found (HTTP 404). Check --host.')
+    """
+    said = (reason.strip().splitlines() or ["no reason given"])[0][:300].rstrip(".")
+    passes = status in (0, 408, 429) or status >= 500
+    remedy = remedies.get(status, "Try again." if passes else "Correct it.")
+    code = f" (HTTP {status})" if status else ""
+    return (TransientError if passes else UserError)(f"{what}: {said}{code}. {remedy}")
+
+
+def unreachable(what: str, error: Exception, remedy: str) -> TransientError:
+    """The error of a service that cannot be reached or does not answer."""
+    # Libraries wrap the reason: Outer(...): what they tried (Caused by Inner("...: [Errno 111] reason"))
+    said = re.sub(r"[\"']\)*$", "", " ".join(str(error).split()).rpartition(": ")[2])
+    said = re.sub(r"\[Errno -?\d+\] ", "", said)[:200].rstrip(". ")
+    return TransientError(f"{what}: {said or type(error).__name__}. {remedy}")
+
+
+def raise_without_login(what: str, error: Exception) -> None:
+    """Say in a sentence that Google's library found no credentials; other errors are left alone.
+
+    Raises:
+        UserError: that is what the error says.
+    """
+    if type(error).__module__.startswith("google.auth"):  # not imported: it may not be installed
+        said = str(error).splitlines()[0].rstrip(".")
+        raise UserError(f"{what}: {said}. Log in with 'gcloud auth application-default login'.") from None

@@ -1,0 +1,163 @@
+"""`fibstack design` as a user calls it: it tells, and writes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from benchmarks.scale.stacks import IMAGE, Stack, png_header, write_headers
+from commands.main import main
+from components.plan.main import main as plan
+from components.shared.errors import ConfigError, UserError
+from components.shared.storage.store import open_store
+from pipeline.settings import STEPS
+
+STACK = Stack("small", n_slices=40, side_px=700)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_headers(tmp_path / "raw", STACK, STACK.file_bytes)
+    return tmp_path
+
+
+def design(folder: Path, *more: str, maxz: int = STACK.n_slices - 1) -> Result:
+    given = ["--source", str(folder / "raw"), "--output", str(folder / "out"), "--image", IMAGE]
+    return CliRunner().invoke(main, ["design", *given, "--minz", "0", "--maxz", str(maxz), *more])
+
+
+def tree(folder: Path) -> dict[str, tuple[int, str]]:
+    return {
+        str(path.relative_to(folder)): (
+            path.stat().st_mtime_ns,
+            hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "",
+        )
+        for path in [folder, *folder.rglob("*")]
+    }
+
+
+def test_it_tells_the_plan_and_the_price_and_writes_nothing(folder: Path) -> None:
+    before = tree(folder)
+    result = design(folder)
+    assert result.exit_code == 0, result.output
+    for part in (
+        "40 of at most 700 x 700 px, 8 bit; no gap",
+        "700 x 700 x 40 voxels of 8 x 8 x 8 nm",
+        "40 slices",
+        "3 slabs",
+        "1 block ",
+        "dollars in Google Cloud, us-central1",
+        "Nothing looks wrong",
+    ):
+        assert part in result.output, result.output
+    assert tree(folder) == before
+
+
+def test_a_bucket_is_only_read(bucket: str) -> None:
+    store = open_store(f"gs://{bucket}")
+    for z in range(5):
+        store.write(f"raw/{IMAGE % z}", png_header(64) + bytes(4000))
+    before = list(store.list())
+    given = ["--source", f"gs://{bucket}/raw", "--output", f"gs://{bucket}/out", "--image", IMAGE]
+    result = CliRunner().invoke(main, ["design", *given, "--minz", "0", "--maxz", "4", "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["n_slices"] == 5
+    # Buckets tell checksums, so copies are seen.
+    assert found["concerns"] == ["the same file twice: slices 1 to 4 equal the one before"]
+    assert list(store.list()) == before
+
+
+def test_json_holds_the_same(folder: Path) -> None:
+    result = design(folder, "--json", "--set", "raw_pyramid=true")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    assert (found["n_slices"], found["missing_z"], found["volume_size_xyz"]) == (40, [], [700, 700, 40])
+    assert [step["step"] for step in found["steps"]] == [*STEPS]
+    assert found["n_pods"] == sum(step["n_pods"] for step in found["steps"])
+    assert [Path(output["uri"]).name for output in found["outputs"]] == ["jpeg", "chunk", "raw"]
+    assert found["dollars"]["on_demand"] > found["dollars"]["spot"] > 0
+    assert (found["concerns"], found["refusal"]) == ([], "")
+
+
+def test_a_configuration_file_is_taken_as_by_run(folder: Path) -> None:
+    config = folder / "run.yaml"
+    values = {
+        "source": str(folder / "raw"),
+        "output": str(folder / "out"),
+        "image": IMAGE,
+        "minz": 0,
+        "maxz": 39,
+    }
+    config.write_text(json.dumps(values))
+    result = CliRunner().invoke(main, ["design", str(config), "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.output)["config"]["maxz"] == 39
+
+
+def test_gaps_are_shown_although_a_run_would_refuse_them(folder: Path) -> None:
+    for z in (7, 8, 20):
+        (folder / "raw" / (IMAGE % z)).unlink()
+    before = tree(folder)
+    result = design(folder)
+    assert result.exit_code == UserError.exit_code
+    assert "3 missing (7 to 8, 20)" in result.output
+    assert "missing: slices 7 to 8, 20" in result.output
+    assert "error: every slice from 0 to 39 must be there; got 3 missing" in result.output
+    allowed = design(folder, "--set", "allow_gaps=true", "--json")
+    assert allowed.exit_code == 0, allowed.output
+    assert json.loads(allowed.output)["missing_z"] == [7, 8, 20]
+    assert tree(folder) == before
+
+
+def test_a_stack_that_cannot_be_planned_is_refused_in_one_sentence(folder: Path) -> None:
+    (folder / "raw" / (IMAGE % 5)).write_bytes(b"not a picture")
+    result = design(folder)
+    assert result.exit_code == UserError.exit_code
+    assert result.output.startswith("error: ")
+    assert result.output.count("\n") == 1
+
+
+def test_another_stack_in_the_output_is_told(folder: Path) -> None:
+    parameters = ["--process-uri-out", str(folder / "a"), "--chunks-out", str(folder / "b")]
+    where = ["--source", str(folder / "raw"), "--output", str(folder / "out"), "--image", IMAGE]
+    planned = CliRunner().invoke(plan, [*where, "--minz", "0", "--maxz", "39", *parameters])
+    assert planned.exit_code == 0, planned.output
+    assert design(folder).exit_code == 0
+    shorter = design(folder, maxz=30)
+    assert shorter.exit_code == UserError.exit_code
+    assert "an output must hold one stack" in shorter.output
+
+
+def test_prices_and_machines_are_the_users(folder: Path) -> None:
+    prices = folder / "prices.yaml"
+    prices.write_text(
+        "{region: mars, date: 2030-01-01, source: me, on_demand: {core_hour: 1, gib_hour: 0},"
+        " spot: {core_hour: 0.5, gib_hour: 0}, storage_gib_month: 0,"
+        " class_a_per_1000: 0, class_b_per_1000: 0}"
+    )
+    settings = folder / "settings.toml"
+    settings.write_text("[align]\nmemory = '100M'\n")
+    result = design(folder, "--prices", str(prices), "--settings", str(settings), "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    assert found["prices"]["region"] == "mars"
+    assert found["dollars"]["on_demand"] == pytest.approx(2 * found["core_hours"])
+    assert any("[align]" in sentence for sentence in found["concerns"])
+    broken = design(folder, "--prices", str(settings))
+    assert broken.exit_code == ConfigError.exit_code
+
+
+def test_help_needs_no_storage_libraries() -> None:
+    code = (
+        "import sys; from commands.design.main import design; design(['--help'], standalone_mode=False); "
+        "assert not {'numpy', 'tensorstore', 'cv2'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=os.environ)

@@ -1,0 +1,342 @@
+"""`fibstack doctor`: what it finds on machines, in buckets and on clusters, and what mends it."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from click.testing import CliRunner, Result
+
+import commands.doctor.machine
+from commands.bucket_admin import RUN_LABEL
+from commands.doctor.buckets import check_login
+from commands.doctor.findings import Finding
+from commands.main import main
+from components.shared.storage import gcs
+from tests.pipeline.submit.loopback import Answer, Loopback, serve
+
+CONFIG = "source: {source}\nimage: img.%05d.png\nminz: 0\nmaxz: 1\noutput: {output}\n"
+
+
+def doctor(*words: object) -> Result:
+    return CliRunner().invoke(main, ["doctor", *map(str, words)])
+
+
+def wrong(result: Result) -> list[str]:
+    return [
+        line.removeprefix("WRONG").strip() for line in result.output.splitlines() if line.startswith("WRONG")
+    ]
+
+
+def mended_by(result: Result) -> list[str]:
+    return [line.strip().removeprefix("-> ") for line in result.output.splitlines() if "-> " in line]
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Makes a shell script the only program of its name."""
+
+    def install(name: str, script: str) -> None:
+        folder = tmp_path / "bin"
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+        monkeypatch.setenv("PATH", str(folder), prepend=":")
+
+    return install
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+    """A cloud with the bucket 'em-raw', in which everything is allowed; it holds one slice."""
+    loopback, server = serve()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", loopback.url)
+    monkeypatch.setenv("TENSORSTORE_GCS_HTTP_URL", loopback.url)
+    monkeypatch.setenv("GOOGLE_AUTH_TOKEN_FOR_TESTING", "emulator")
+    monkeypatch.setattr(gcs, "RETRY", gcs.RETRY.with_delay(initial=0.01, maximum=0.05).with_timeout(0.5))
+    logged_in = Finding("ok", "there are Google credentials")
+    monkeypatch.setattr("commands.doctor.buckets.check_login", lambda: logged_in)
+    loopback.on("GET", r"/storage/v1/b/.*", Answer({"error": {"message": "no such bucket"}}, 404))
+    grant(loopback, "em-raw", ["get", "list", "create", "delete"])
+    loopback.on("GET", r"/storage/v1/b/em-raw", {"name": "em-raw", "cors": []})
+    loopback.on("GET", r"/storage/v1/b/em-raw/o", {"items": [{"name": "raw/img.00000.png", "size": "4"}]})
+    loopback.on("GET", r".*/b/em-raw/o/raw.*img.00000.png", "the server ignores ranges")
+    yield loopback
+    server.shutdown()
+    server.server_close()
+
+
+def grant(loopback: Loopback, bucket: str, verbs: list[str]) -> None:
+    granted = {"permissions": [f"storage.objects.{verb}" for verb in verbs]}
+    loopback.on("GET", f"/storage/v1/b/{bucket}/iam/testPermissions", granted)
+
+
+def test_a_good_machine() -> None:
+    result = doctor()
+    assert result.exit_code == 0, result.output
+    assert "ok     the libraries of the steps are installed" in result.output
+    assert result.output.endswith("Nothing is wrong.\n")
+
+
+def test_missing_libraries_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        commands.doctor.machine, "_is_installed", lambda name: name not in ("cv2", "neuroglancer")
+    )
+    result = doctor()
+    assert result.exit_code == 65
+    assert wrong(result) == ["libraries of the steps are missing: cv2"]
+    assert mended_by(result) == ["pip install 'fibstack[step]'", "pip install 'fibstack[view]'"]
+
+
+@pytest.mark.parametrize(
+    ("gib", "code", "sentence"),
+    [
+        (2, 65, "a task of slices of 10,000 x 10,000 px takes up to 3.7 GiB"),
+        (9, 0, "-> fibstack run ... --jobs 2"),
+        (64, 0, "ok     16 cores, 64.0 GiB of memory"),
+    ],
+)
+def test_memory_decides_how_many_tasks_fit(
+    gib: int, code: int, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands.doctor.machine, "available_cores", lambda: 16)
+    monkeypatch.setattr(commands.doctor.machine, "_memory_bytes", lambda: gib * 2**30)
+    result = doctor()
+    assert (result.exit_code, sentence in result.output) == (code, True), result.output
+
+
+def test_a_configuration_of_folders(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    config = tmp_path / "run.yaml"
+    config.write_text(CONFIG.format(source=tmp_path / "raw", output=tmp_path / "deep/out"))
+    assert wrong(doctor(config)) == [f"no files like img.%05d.png in {tmp_path / 'raw'}"]
+    (tmp_path / "raw/img.00000.png").write_bytes(b"1")
+    result = doctor(config)
+    assert result.exit_code == 0, result.output
+    assert f"you may write to {tmp_path / 'deep/out'}" in result.output
+    assert "GiB free in" in result.output
+    assert not (tmp_path / "deep").exists()
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "img.00000.png").write_bytes(b"1" * 1000)
+    config = tmp_path / "run.yaml"
+    config.write_text(CONFIG.format(source=tmp_path, output=tmp_path / "out"))
+    usage = type("Usage", (), {"free": 2999})
+    monkeypatch.setattr(commands.doctor.machine.shutil, "disk_usage", lambda _: usage)
+    result = doctor(config)
+    assert result.exit_code == 65
+    assert "needed" in wrong(result)[0]
+
+
+def test_a_folder_that_is_not_there_and_a_configuration_that_is_wrong(tmp_path: Path) -> None:
+    assert wrong(doctor(tmp_path / "nowhere")) == [f"there is no folder {tmp_path / 'nowhere'}"]
+    (tmp_path / "run.yaml").write_text("sauce: a\n")
+    assert "unknown key 'sauce'. Did you mean 'source'?" in wrong(doctor(tmp_path / "run.yaml"))[0]
+
+
+def test_docker_without_an_engine_or_images(program: Callable[[str, str], None]) -> None:
+    program("docker", "echo is the docker daemon running >&2; exit 1")
+    assert wrong(doctor("--runner", "docker"))[0].startswith("no Docker engine answers")
+    program("docker", 'case "$1" in info) echo 4;; *) exit 1;; esac')
+    assert "must be on this machine. Run: make images" in wrong(doctor("--runner", "docker"))[0]
+    program("docker", 'case "$1" in info) echo 4;; esac')
+    assert "a Docker engine answers, with 4 cores" in doctor("--runner", "docker").output
+
+
+def test_a_server_that_ignores_ranges(cloud: Loopback) -> None:
+    result = doctor("gs://em-raw/raw")
+    assert result.exit_code == 65
+    assert "byte range [1, 2) was ignored by server" in wrong(result)[0]
+
+
+@pytest.fixture
+def with_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gcs.GcsStore, "read_range", lambda *_: b"P")
+
+
+@pytest.mark.usefixtures("with_ranges")
+def test_a_good_bucket(cloud: Loopback) -> None:
+    result = doctor("gs://em-raw/raw")
+    assert result.exit_code == 0, result.output
+    for sentence in (
+        "you may read gs://em-raw",
+        "you may write gs://em-raw",
+        "ranges of gs://em-raw/raw/img",
+    ):
+        assert sentence in result.output
+    assert mended_by(result) == ["fibstack data cors gs://em-raw"]
+    cloud.on("GET", r"/storage/v1/b/em-raw", {"cors": [{"origin": ["*"], "method": ["GET"]}]})
+    assert "gs://em-raw lets pages of other origins read" in doctor("gs://em-raw/raw").output
+
+
+@pytest.mark.usefixtures("with_ranges")
+def test_missing_rights_are_named_with_the_role(cloud: Loopback, tmp_path: Path) -> None:
+    grant(cloud, "em-raw", ["get", "list"])
+    assert doctor("gs://em-raw/raw").exit_code == 0  # who only looks need not write
+    config = tmp_path / "run.yaml"
+    config.write_text(CONFIG.format(source="gs://em-raw/raw", output="gs://em-raw/out"))
+    result = doctor(config)
+    assert result.exit_code == 65
+    assert "storage.objects.create and storage.objects.delete is missing" in wrong(result)[0]
+    assert "gs://em-raw --role roles/storage.objectUser" in mended_by(result)[0]
+    grant(cloud, "em-raw", ["get"])
+    result = doctor("gs://em-raw/raw")
+    assert "you may not read gs://em-raw: storage.objects.list is missing" in wrong(result)[0]
+    assert "--role roles/storage.objectViewer" in result.output
+
+
+@pytest.mark.usefixtures("cloud")
+def test_a_bucket_that_is_not_there() -> None:
+    assert "there is no bucket 'em-nowhere'" in wrong(doctor("gs://em-nowhere"))[0]
+
+
+def test_the_buckets_of_a_run(cloud: Loopback) -> None:
+    result = doctor("gs://em-raw_*_run1")
+    assert result.exit_code == 0, result.output
+    assert result.output.count("is made when the run starts; that takes storage.buckets.create") == 4
+    cloud.on("GET", "/storage/v1/b/em-raw_ng_run1", {"labels": {RUN_LABEL: "run2"}})
+    result = doctor("gs://em-raw_*_run1")
+    assert wrong(result) == [
+        "gs://em-raw_ng_run1 is there and not of this run: its label fibstack-run is run2"
+    ]
+    assert mended_by(result) == [
+        "gcloud storage buckets update gs://em-raw_ng_run1 --update-labels fibstack-run=run1"
+    ]
+
+
+def test_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    assert check_login().remedy == "gcloud auth application-default login"
+
+
+class Web(http.server.BaseHTTPRequestHandler):
+    """A web server of a volume, as good as `headers` and `ranges` say."""
+
+    ranges = True
+    headers_sent: ClassVar[dict[str, str]] = {}
+
+    def do_GET(self) -> None:
+        found = self.path == "/em/neuroglancer/jpeg/info"
+        self.send_response((206 if self.ranges else 200) if found else 404)
+        for name, value in self.headers_sent.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", "1")
+        self.end_headers()
+        self.wfile.write(b"{")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def web() -> Iterator[str]:
+    Web.ranges, Web.headers_sent = True, {"Access-Control-Allow-Origin": "*"}
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Web)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_web_server_needs_ranges_and_cors(web: str) -> None:
+    assert doctor(f"{web}/em").exit_code == 0
+    Web.ranges = False
+    assert "gives no ranges of a file" in wrong(doctor(f"{web}/em"))[0]
+    Web.ranges, Web.headers_sent = True, {}
+    assert "lets no pages of other origins read (CORS)" in wrong(doctor(f"{web}/em/neuroglancer/jpeg"))[0]
+    assert "shows no volume" in wrong(doctor(f"{web}/elsewhere"))[0]
+    assert "cannot be reached" in wrong(doctor("http://127.0.0.1:1/em"))[0]
+
+
+VERSIONS: dict[str, Any] = {
+    "clientVersion": {"gitVersion": "v1.31.0"},
+    "serverVersion": {"gitVersion": "v1.30.5-gke.1"},
+}
+KUBECTL = """
+case "$*" in
+  *current-context*) {context};;
+  *version*) echo '{versions}';;
+  *crd*) {crd};;
+  *deployments*) echo quay.io/argoproj/workflow-controller:{controller};;
+  *workflowtemplate*) {template};;
+  *can-i*) {may};;
+esac
+"""
+
+
+def kubectl(**changes: str) -> str:
+    good = {"context": "echo gke_em", "versions": json.dumps(VERSIONS), "crd": "true", "controller": "v4.1.2"}
+    good |= {"template": "true", "may": "echo yes"}
+    return KUBECTL.format(**good | changes)
+
+
+def test_a_good_cluster(program: Callable[[str, str], None]) -> None:
+    program("kubectl", kubectl())
+    result = doctor("--target", "argo", "--namespace", "fibstack")
+    assert result.exit_code == 0, result.output
+    assert "kubectl v1.31.0, cluster gke_em: Kubernetes v1.30.5-gke.1" in result.output
+    assert "Argo Workflows 4.1" in result.output
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence", "remedy"),
+    [
+        (
+            {"context": "exit 1"},
+            "kubectl has no current context",
+            "gcloud container clusters get-credentials",
+        ),
+        (
+            {"versions": "{}"},
+            "the cluster of kubectl's context gke_em does not answer",
+            "kubectl cluster-info",
+        ),
+        ({"crd": "exit 1"}, "the cluster has no Argo Workflows", "kubectl create namespace argo"),
+        ({"controller": "v3.5.10"}, "Argo Workflows 3.5 is too old; 3.6 is needed", "install.yaml"),
+        ({"may": "echo no; exit 1"}, "you may not create workflows there", "kubectl auth can-i --list"),
+    ],
+    ids=str,
+)
+def test_a_bad_cluster(
+    changes: dict[str, str], sentence: str, remedy: str, program: Callable[[str, str], None]
+) -> None:
+    program("kubectl", kubectl(**changes))
+    result = doctor("--target", "argo")
+    assert result.exit_code == 65
+    assert sentence in wrong(result)[0]
+    assert remedy in mended_by(result)[0]
+
+
+def test_a_cluster_without_the_pipeline_is_only_noted(program: Callable[[str, str], None]) -> None:
+    program("kubectl", kubectl(template="exit 1", controller="latest"))
+    result = doctor("--target", "argo")
+    assert result.exit_code == 0
+    assert "kubectl apply -k manifests/gke/spot" in mended_by(result)
+    assert "you may not see which version" in result.output
+
+
+def test_without_kubectl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert wrong(doctor("--target", "argo")) == ["kubectl is not on the PATH"]
+
+
+def test_kubeflow(cloud: Loopback) -> None:
+    cloud.on("GET", "/apis/v2beta1/healthz", {"multi_user": False})
+    host = cloud.url.removeprefix("http://")
+    assert doctor("--target", "kfp", "--host", host).exit_code == 0
+    cloud.on("GET", "/apis/v2beta1/healthz", Answer("no", 404))
+    result = doctor("--target", "kfp", "--host", host)
+    assert "is no Kubeflow Pipelines 2 that lets you in (HTTP 404)" in wrong(result)[0]
+    result = doctor("--target", "kfp", "--host", "http://127.0.0.1:1")
+    assert "no Kubeflow Pipelines answers at http://127.0.0.1:1" in wrong(result)[0]
+    assert mended_by(result) == ["kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80"]

@@ -1,0 +1,274 @@
+"""`fibstack export`: the voxels, the bytes, and what happens when something is in the way."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import commands.export.main
+from commands.export.exported import left_out
+from commands.main import main
+from components.shared.documents.plan import Transforms
+from components.shared.errors import ConfigError, TransientError
+from components.shared.storage.store import join_uri, open_store
+from components.shared.work.verification import read_written
+from tests.components.pyramid.pyramid_builders import (
+    AlignedStack,
+    halvings_of,
+    read_tensorstore,
+    reference_levels,
+    textured,
+)
+
+
+def finished(root, voxels, **settings):
+    stack = AlignedStack(root, voxels, **{"raw_pyramid": False} | settings)
+    stack.write_blocks()
+    stack.write_info()
+    return stack
+
+
+def export(source, target, *flags):
+    result = CliRunner().invoke(main, ["export", str(source), str(target), "--jobs", "1", *map(str, flags)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def digests(folder):
+    files = (path for path in sorted(Path(folder).rglob("*")) if path.is_file())
+    return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """Slices 16-85 of 100 x 130 px; `voxels` is [z, y, x]."""
+    return finished(tmp_path_factory.mktemp("source"), textured((70, 130, 100)), minz=16)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """Two blocks and a coarse pass."""
+    return finished(tmp_path_factory.mktemp("wide"), textured((5, 9, 1100)))
+
+
+def root(stack):
+    return stack.plan.config.output
+
+
+def test_without_options_the_bytes_are_those_of_the_run(wide, tmp_path):
+    result = export(root(wide), tmp_path / "new", "--lossless")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"Volume: {tmp_path}/new/neuroglancer/jpeg\n"
+    for name in ("neuroglancer", "chunk"):
+        assert digests(tmp_path / "new" / name) == digests(Path(root(wide), name))
+
+
+def test_without_lossless_there_is_only_what_is_browsed(wide, tmp_path):
+    assert export(root(wide), tmp_path / "new").exit_code == 0
+    assert {p.name for p in (tmp_path / "new").iterdir()} == {"neuroglancer", "process"}
+
+
+def test_processes_make_the_same_bytes(wide, tmp_path):
+    words = ["export", root(wide), str(tmp_path / "two"), "--crop", "3:,:,:", "--jobs", "2"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    assert export(root(wide), tmp_path / "one", "--crop", "3:,:,:").exit_code == 0
+    assert digests(tmp_path / "two/neuroglancer") == digests(tmp_path / "one/neuroglancer")
+
+
+def test_every_option_at_once(source, tmp_path):
+    flags = ["--crop", "10:75,:120,18:84", "--contrast", "60-200", "--without-slices", "19,40-42"]
+    result = export(root(source), tmp_path / "new", *flags, "--jpeg-quality", 95, "--lossless")
+    assert result.exit_code == 0, result.output
+    shown = list(range(2, 68))
+    for z, other in {19: 18, 40: 39, 41: 39, 42: 43}.items():
+        shown[z - 18] = other - 16
+    grey = (source.voxels[shown, :120, 10:75].astype(float) - 60) * 255 / 140
+    expected = np.rint(np.clip(grey, 0, 255)).astype(np.uint8)
+    voxels, _ = read_tensorstore(str(tmp_path / "new/chunk"), 0)
+    np.testing.assert_array_equal(voxels, expected)
+    written = read_written(open_store(str(tmp_path / "new/process")))
+    for index, level in enumerate(reference_levels(expected, halvings_of(written.volume))):
+        jpeg, _ = read_tensorstore(str(tmp_path / "new/neuroglancer/jpeg"), index)
+        assert np.abs(jpeg.astype(int) - level).mean() < 2
+    info = json.loads((tmp_path / "new/neuroglancer/jpeg/info").read_text())
+    assert info["scales"][0]["jpeg_quality"] == 95
+    record = json.loads((tmp_path / "new/process/export.json").read_text())
+    assert record["crop_xyz"] == [[10, 75], [0, 120], [2, 68]]
+    assert record["left_out"][0] == {"z": 19, "shown_z": 18}
+    assert CliRunner().invoke(main, ["verify", str(tmp_path / "new"), "--full"]).exit_code == 0
+
+
+def test_the_documents_hold_for_the_new_volume(source, tmp_path):
+    export(root(source), tmp_path / "new", "--crop", "10:75,7:,18:84", "--without-slices", "19")
+    transforms = Transforms.model_validate_json((tmp_path / "new/process/transforms.json").read_text())
+    assert transforms.volume_size_xyz == (65, 123, 66)
+    assert transforms.volume_origin_xyz_px == (10, 7, 18)
+    assert [entry.z for entry in transforms.slices] == list(range(18, 84))
+    assert transforms.slices[0].matrix == ((1, 0, -10), (0, 1, -7), (0, 0, 1))
+    assert (transforms.slices[1].action, transforms.slices[1].replaced_from) == ("replace", 18)
+    assert transforms.slices[2].action == "keep"
+
+
+def test_an_export_of_an_export(source, tmp_path):
+    assert export(root(source), tmp_path / "a", "--crop", "5:,:,20:", "--lossless").exit_code == 0
+    assert export(tmp_path / "a", tmp_path / "b", "--crop", "10:30,:,:", "--lossless").exit_code == 0
+    voxels, _ = read_tensorstore(str(tmp_path / "b/chunk"), 0)
+    np.testing.assert_array_equal(voxels, source.voxels[4:, :, 15:35])
+
+
+def test_a_stopped_export_goes_on_where_it_was(wide, tmp_path, monkeypatch):
+    write_block = commands.export.main.write_block
+
+    def stops(job, level, block, pool, n_threads):
+        if block == 1:
+            raise TransientError("the machine must go on; it stopped. Try again.")
+        return write_block(job, level, block, pool, n_threads)
+
+    monkeypatch.setattr(commands.export.main, "write_block", stops)
+    assert export(root(wide), tmp_path / "new").exit_code == 75
+    assert not (tmp_path / "new/neuroglancer/jpeg/info").exists()
+    done = tmp_path / "new/process/records/pyramid/0/0.json"
+    before = done.stat().st_mtime_ns
+    monkeypatch.setattr(commands.export.main, "write_block", write_block)
+    assert export(root(wide), tmp_path / "new").exit_code == 0
+    assert done.stat().st_mtime_ns == before
+    assert digests(tmp_path / "new/neuroglancer") == digests(Path(root(wide), "neuroglancer"))
+
+
+def test_a_damaged_shard_is_made_again(wide, tmp_path):
+    export(root(wide), tmp_path / "new")
+    whole = digests(tmp_path / "new/neuroglancer")
+    (tmp_path / "new/neuroglancer/jpeg/8x8x8/1.shard").unlink()
+    assert export(root(wide), tmp_path / "new").exit_code == 0
+    assert digests(tmp_path / "new/neuroglancer") == whole
+
+
+@pytest.mark.parametrize("flags", [["--contrast", "3-200"], ["--jpeg-quality", "7"], ["--lossless"]])
+def test_another_export_is_not_written_over(wide, tmp_path, flags):
+    export(root(wide), tmp_path / "new")
+    before = digests(tmp_path / "new")
+    result = export(root(wide), tmp_path / "new", *flags)
+    assert result.exit_code == 65
+    assert "another volume" in result.stderr
+    assert digests(tmp_path / "new") == before
+
+
+def test_a_run_is_not_written_over(wide, source):
+    for target in (root(wide), root(source)):
+        result = export(root(wide), target)
+        assert result.exit_code == 65
+        assert "another volume" in result.stderr
+
+
+@pytest.mark.parametrize("damage", ["deleted", "flipped", "truncated", "unpublished", "no record"])
+def test_a_lossless_volume_that_is_not_whole_is_never_black(tmp_path, damage):
+    stack = finished(tmp_path / "old", textured((5, 9, 1100)))
+    shard = tmp_path / "old/chunk/8x8x8/2.shard"
+    data = bytearray(shard.read_bytes())
+    if damage == "deleted":
+        shard.unlink()
+    elif damage == "flipped":
+        data[200] ^= 0xFF
+        shard.write_bytes(data)
+    elif damage == "truncated":
+        shard.write_bytes(data[:-5])
+    elif damage == "no record":
+        stack.process.delete("records/pyramid/0/1.json")
+    else:
+        (tmp_path / "old/chunk/info").unlink()
+    result = export(root(stack), tmp_path / "new")
+    assert result.exit_code == 65
+    assert str(tmp_path / "old/chunk") in result.stderr or damage == "no record"
+    assert not (tmp_path / "new/neuroglancer/jpeg/info").exists()
+
+
+def test_buckets(bucket, tmp_path):
+    stack = finished(f"gs://{bucket}/old", textured((5, 20, 30)))
+    result = export(root(stack), f"gs://{bucket}/new", "--crop", "4:20,:,:", "--lossless")
+    assert result.exit_code == 0, result.output
+    voxels, _ = read_tensorstore(f"gs://{bucket}/new/chunk", 0)
+    np.testing.assert_array_equal(voxels, stack.voxels[:, :, 4:20])
+    assert open_store(join_uri(f"gs://{bucket}/new", "process")).stat("export.json") is not None
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--contrast", "9"], "--contrast must be two grey levels"),
+        (["--contrast", "200-30"], "--contrast must be two grey levels"),
+        (["--contrast", "0-256"], "0 to 255"),
+        (["--crop", "0:10,0:10"], "0:100,0:130,16:86"),
+        (["--crop", "0:101,:,:"], "got 0:101,:,:"),
+        (["--crop", ":,:,0:10"], "got :,:,0:10"),
+        (["--crop", "9:9,:,:"], "got 9:9,:,:"),
+        (["--crop", "a:b,:,:"], "got a:b,:,:"),
+        (["--without-slices", "x"], "--without-slices"),
+        (["--without-slices", "15"], "from 16 to 85; got 15"),
+        (["--without-slices", "16-85"], "leave a good slice"),
+    ],
+)
+def test_bad_options_are_one_sentence_and_write_nothing(source, tmp_path, flags, said):
+    result = export(root(source), tmp_path / "new", *flags)
+    assert result.exit_code == 78
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_is_no_run_is_one_sentence(tmp_path):
+    result = export(tmp_path, tmp_path / "new")
+    assert result.exit_code == 65
+    assert "process/plan.json" in result.stderr
+
+
+def test_full_resolution_is_needed(tmp_path):
+    stack = finished(tmp_path / "old", textured((5, 70, 70)), output_level=1)
+    result = export(root(stack), tmp_path / "new")
+    assert result.exit_code == 65
+    assert "output_level 1" in result.stderr
+
+
+def test_an_export_cannot_be_resolved(source, tmp_path):
+    export(root(source), tmp_path / "new", "--crop", "0:20,0:20,:")
+    result = CliRunner().invoke(main, ["resolve", str(tmp_path / "new")])
+    assert result.exit_code == 65
+    assert root(source) in result.stderr
+
+
+def test_who_stands_in_for_a_slice_left_out_is_itself_good(source):
+    slices = list(source.transforms.slices)
+    slices[3] = slices[3].model_copy(update={"action": "replace", "replaced_from": 18})
+    slices[5] = slices[5].model_copy(update={"action": "blend", "replaced_from": 20, "blended_with": 22})
+    slices[6] = slices[6].model_copy(update={"action": "blank"})
+    transforms = source.transforms.model_copy(update={"slices": tuple(slices)})
+    # 19 showed 18, so it changes too; 21 was blended of 20 and 22.
+    assert [(s.z, s.shown_z) for s in left_out(transforms, {18})] == [(18, 17), (19, 20)]
+    assert [(s.z, s.shown_z) for s in left_out(transforms, {20})] == [(20, 18), (21, 23)]
+    assert left_out(transforms, ()) == ()
+    with pytest.raises(ConfigError, match="got 99"):
+        left_out(transforms, {18, 99})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"raw_pyramid": True, "ome_zarr": True, "lossless_encoding": "png"},
+        {"resolution": (4, 4, 40)},
+        {"output_level": 1, "raw_pyramid": True},
+    ],
+    ids=str,
+)
+def test_what_the_pyramid_writes_is_verified(tmp_path, settings):
+    stack = finished(tmp_path / "run", textured((70, 75, 1030)), **settings)
+    with_tiles = CliRunner().invoke(main, ["verify", root(stack), "--full"])
+    assert with_tiles.exit_code == 0, with_tiles.output
+    assert "nothing" not in with_tiles.stdout
+    shutil.rmtree(stack.plan.locations.tmp_uri)
+    without = CliRunner().invoke(main, ["verify", root(stack)])
+    assert without.exit_code == 0, without.output
+    assert without.stdout.count("nothing") == 1

@@ -1,0 +1,126 @@
+"""The notebook that `fibstack notebook` writes: its form, and what its cells find in a run."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from commands import notebook
+from components.report import main as report
+from tests.components.report.finished_run import SIZE_XYZ, finished_run
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory, module_patch):
+    plan, _, _ = finished_run(tmp_path_factory.mktemp("a run"))
+    done = CliRunner().invoke(report.main, ["--output", plan.config.output, "--status", "Succeeded"])
+    assert done.exit_code == 0, done.output
+    return plan.config.output
+
+
+@pytest.fixture(scope="module")
+def module_patch():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("components.report.page.curves.curves_svg", lambda z, panels: "<svg></svg>")
+        yield patch
+
+
+def write(*args: object):
+    return CliRunner().invoke(notebook.main, list(map(str, args)))
+
+
+@pytest.fixture
+def written(output, tmp_path):
+    file = tmp_path / "run.ipynb"
+    done = write(output, file)
+    assert done.exit_code == 0, done.output
+    return file
+
+
+def code_of(file) -> str:
+    cells = json.loads(file.read_text())["cells"]
+    return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+
+
+def test_it_has_the_form_of_a_notebook(written):
+    document = json.loads(written.read_text())
+    assert (document["nbformat"], document["nbformat_minor"]) == (4, 5)
+    ids = [cell["id"] for cell in document["cells"]]
+    assert len(ids) == len(set(ids)) > 8
+    assert {cell["cell_type"] for cell in document["cells"]} == {"markdown", "code"}
+    for cell in document["cells"]:
+        assert ("outputs" in cell) == (cell["cell_type"] == "code")
+    ast.parse(code_of(written))
+    (title, _, verdict, *_) = document["cells"][0]["source"]
+    assert title == "# A stack, aligned\n"
+    assert verdict.startswith("The volume is complete")
+
+
+def test_a_notebook_needs_no_fibstack(written):
+    imported = {
+        name.name
+        for node in ast.walk(ast.parse(code_of(written)))
+        if isinstance(node, ast.Import)
+        for name in node.names
+    }
+    assert imported == {"io", "json", "matplotlib.pyplot", "numpy", "pandas", "tensorstore"}
+
+
+def test_the_cells_run_and_find_the_slices_and_the_volume(written, tmp_path):
+    pytest.importorskip("pandas", reason="the notebook's tables need pandas")
+    script = tmp_path / "cells.py"
+    script.write_text(code_of(written) + "\nprint(len(slices), volume.shape, level)\n")
+    done = subprocess.run(
+        [sys.executable, script],
+        env={**os.environ, "MPLBACKEND": "agg"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    half = tuple(n // 2 for n in SIZE_XYZ)
+    assert done.stdout.splitlines()[-1] == f"{SIZE_XYZ[2]} {(*half, 1)} 1"
+
+
+def test_jupyter_runs_it(written, tmp_path):
+    nbclient = pytest.importorskip("nbclient", reason="to run a notebook as Jupyter does takes nbclient")
+    pytest.importorskip("ipykernel", reason="to run a notebook as Jupyter does takes ipykernel")
+    pytest.importorskip("pandas", reason="the notebook's tables need pandas")
+    import nbformat
+
+    document = nbformat.read(written, as_version=4)
+    nbformat.validate(document)
+    nbclient.NotebookClient(document, timeout=120, resources={"metadata": {"path": tmp_path}}).execute()
+    shown = [kind for cell in document.cells for o in cell.get("outputs", ()) for kind in o.get("data", ())]
+    assert shown.count("image/png") == 2
+
+
+def test_a_file_that_is_there_is_left_alone(output, tmp_path):
+    file = tmp_path / "mine.ipynb"
+    file.write_text("mine")
+    done = write(output, file)
+    assert done.exit_code == 65
+    assert "Give another name" in done.output
+    assert file.read_text() == "mine"
+
+
+def test_it_is_named_after_the_run_where_no_name_is_given(output, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert write(output).exit_code == 0
+    assert (tmp_path / "fibstack.ipynb").is_file()
+
+
+def test_a_run_that_has_not_ended_has_no_notebook(tmp_path):
+    done = write(tmp_path / "none", tmp_path / "new.ipynb")
+    assert done.exit_code == 65
+    assert "run.json" in done.output
+    assert not (tmp_path / "new.ipynb").exists()
+
+
+def test_a_bucket_is_named_by_its_own_address():
+    assert notebook.url_of("gs://em_process/run1") == "gs://em_process/run1/"

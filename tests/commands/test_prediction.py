@@ -1,0 +1,46 @@
+"""The work that is predicted for a run belongs to the steps that the run has."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.scale.stacks import IMAGE, Stack, write_headers
+from commands.prediction import predict
+from components.plan.main import main as plan
+from pipeline.compiled.compile import compile_kfp
+from pipeline.compiled.dataflow import steps
+from pipeline.compiled.ir import read_pipeline
+from pipeline.configuration import read_config
+from pipeline.settings import Settings
+
+STACK = Stack("small", n_slices=40, side_px=3000)
+
+
+@pytest.fixture
+def config(tmp_path: Path):
+    write_headers(tmp_path / "raw", STACK, STACK.file_bytes)
+    flags = {"source": tmp_path / "raw", "image": IMAGE, "minz": 0, "maxz": 39, "output": tmp_path / "out"}
+    words = [word for key, value in flags.items() for word in (f"--{key}", str(value))]
+    parameters = ["--process-uri-out", str(tmp_path / "a"), "--chunks-out", str(tmp_path / "b")]
+    planned = CliRunner().invoke(plan, [*words, *parameters])
+    assert planned.exit_code == 0, planned.output
+    return read_config(None, {key: str(value) for key, value in flags.items()}, [])
+
+
+def test_each_predicted_step_is_one_of_the_pipeline_in_its_order(config):
+    predicted = predict(config, Settings())
+    named = steps(read_pipeline(compile_kfp(Settings())))
+    assert list(predicted) == [step for step in named if step in predicted]
+    assert {"plan", "align", "compose", "tile", "pyramid", "pyramid-2", "report"} == predicted.keys()
+    assert (predicted["align"].n_tasks, predicted["pyramid-2"].n_tasks) == (5, 1)
+    assert all(prediction.task_s > 0 for prediction in predicted.values())
+
+
+def test_nothing_is_predicted_without_a_plan_or_without_its_libraries(config, tmp_path, monkeypatch):
+    (tmp_path / "out/process/plan.json").rename(tmp_path / "plan.json")
+    assert predict(config, Settings()) == {}
+    (tmp_path / "plan.json").rename(tmp_path / "out/process/plan.json")
+    monkeypatch.setitem(sys.modules, "components.plan.estimate", None)
+    assert predict(config, Settings()) == {}

@@ -1,0 +1,74 @@
+"""What `fibstack resolve` takes from an earlier run, and what it refuses."""
+
+import json
+
+import pytest
+
+from commands.resolve import MATCHING_KEYS, resolved_config
+from components.shared.errors import ConfigError, UserError
+from pipeline.configuration import read_config
+
+
+@pytest.fixture
+def output(tmp_path):
+    """The output of a run, with the plan that it left."""
+    folder = tmp_path / "out"
+    flags = {"source": "/in", "image": "img.%05d.png", "minz": 0, "maxz": 5, "output": str(folder)}
+    config = read_config(None, flags, ["neighbours=2", "overrides=/decisions.yaml"])
+    (folder / "process").mkdir(parents=True)
+    plan = {"config": config.model_dump(mode="json"), "slices": []}
+    (folder / "process/plan.json").write_text(json.dumps(plan))
+    return folder
+
+
+def test_the_configuration_is_that_of_the_run(output):
+    config = resolved_config(str(output), None, [])
+    assert (config.neighbours, config.source, config.overrides) == (2, "/in", "/decisions.yaml")
+
+
+def test_other_settings_and_overrides(output, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = resolved_config("out", "mine.yaml", ["trend=keep", "force=true"])
+    assert config.overrides == str(tmp_path / "mine.yaml")
+    assert (config.trend, config.force, config.output) == ("keep", True, str(output))
+    assert resolved_config("out", "", []).overrides == ""
+    assert resolved_config("out", None, ["overrides=gs://em/mine.yaml"]).overrides == "gs://em/mine.yaml"
+
+
+@pytest.mark.parametrize("key", sorted(MATCHING_KEYS))
+def test_what_would_match_again_is_refused(output, key):
+    with pytest.raises(ConfigError, match=f"'{key}' must stay as it is"):
+        resolved_config(str(output), None, [f"{key}=1"])
+
+
+def test_the_keys_that_matching_depends_on_are_all_refused():
+    from components.shared.work import units
+
+    assert units._KEYS["align"] < MATCHING_KEYS
+
+
+def test_overrides_are_given_once(output):
+    with pytest.raises(ConfigError, match="must be given once"):
+        resolved_config(str(output), "a.yaml", ["overrides=b.yaml"])
+
+
+def test_a_run_that_was_moved_is_refused(output):
+    moved = output.rename(output.with_name("elsewhere"))
+    with pytest.raises(UserError, match=r"resolved where it was written.*elsewhere"):
+        resolved_config(str(moved), None, [])
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"config": 3}', "{}"])
+def test_what_is_no_plan_is_refused(output, text):
+    (output / "process/plan.json").write_text(text)
+    with pytest.raises(UserError, match="must be the plan of a run"):
+        resolved_config(str(output), None, [])
+
+
+def test_a_run_in_a_bucket(bucket, output):
+    from components.shared.storage.store import open_store
+
+    plan = json.loads((output / "process/plan.json").read_text())
+    plan["config"]["output"] = f"gs://{bucket}/out/"
+    open_store(f"gs://{bucket}/out").write("process/plan.json", json.dumps(plan).encode())
+    assert resolved_config(f"gs://{bucket}/out", None, ["force=true"]).force

@@ -1,0 +1,149 @@
+"""What `fibstack status OUTPUT` counts, in folders and in buckets."""
+
+import pytest
+from click.testing import CliRunner
+
+from commands.main import main
+from commands.unit_counts import UnitCount, read_status, status_lines
+from components.shared.documents.config import RunConfig
+from components.shared.documents.locations import locations_of
+from components.shared.documents.plan import Plan, SliceTransform, SourceSlice, Transforms
+from components.shared.errors import UserError
+from components.shared.grid import Span
+from components.shared.storage.store import join_uri, open_store
+from components.shared.volume.volume import volume_of
+from components.shared.work.export import Export, export_hash
+from components.shared.work.publication import publish
+from components.shared.work.records import Record, commit
+from components.shared.work.units import block_hash, chunk_hash, slab_hashes
+
+IDENTITY = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+N_SLICES = 40
+CHUNKS = ("0-15", "16-31", "32-39")
+
+
+def plan_in(output, **config):
+    """40 slices of 1100 x 70: three chunks, three slabs, two blocks and one of the next pass."""
+    settings = RunConfig(source="in", image="%d.png", minz=0, maxz=N_SLICES - 1, output=str(output), **config)
+    return Plan(
+        config=settings,
+        locations=locations_of(settings),
+        pixel_type="uint8",
+        slices=[
+            SourceSlice(z=z, key=f"{z}.png", size_bytes=9, width_px=1100, height_px=70)
+            for z in range(N_SLICES)
+        ],
+        missing_z=(),
+        match_scale=1,
+        thumbnail_scale=1,
+        chunk_length=16,
+        fan=200,
+    )
+
+
+def transforms():
+    return Transforms(
+        volume_size_xyz=(1100, 70, N_SLICES),
+        volume_origin_xyz_px=(0, 0, 0),
+        intensity_range=(0, 255),
+        slices=[
+            SliceTransform(
+                z=z, uri=f"in/{z}.png", matrix=IDENTITY, verdict="good", action="keep", replaced_from=None,
+                n_edges=8, edge_weight=1, residual_px=0.1,
+            )
+            for z in range(N_SLICES)
+        ],
+    )  # fmt: skip
+
+
+def seal(process, step, unit, input_hash):
+    commit(process, Record(step=step, unit=str(unit), input_hash=input_hash, outputs=()))
+
+
+def align(process, plan, names):
+    for name in names:
+        seal(process, "align", name, chunk_hash(plan, Span.parse(name)))
+
+
+def test_a_run_from_its_beginning_to_its_end(store_uri):
+    process = open_store(join_uri(store_uri, "process"))
+    with pytest.raises(UserError, match=r"got no process/plan.json in .* wait until the plan is made"):
+        read_status(store_uri)
+
+    plan = plan_in(store_uri, raw_pyramid=True)
+    process.write("plan.json", plan.to_json())
+    align(process, plan, CHUNKS[1:2])
+    process.write("records/align/0-15.json.part", b"")  # whatever else may lie there
+    seal(process, "align", "0-99", "of another plan")
+    assert list(status_lines(store_uri)) == [
+        "plan            1 of 1        100%",
+        "align           1 of 3         33%",
+        "compose         0 of 1          0%",
+        "tile              not known before compose",
+        "pyramid           not known before compose",
+    ]
+
+    align(process, plan, CHUNKS)
+    process.write("transforms.json", transforms().to_json())
+    volume = volume_of(plan, transforms())
+    slabs = slab_hashes(plan, transforms(), volume)
+    for slab in (0, 2):
+        seal(process, "tile", slab, slabs[slab])
+    assert list(status_lines(store_uri)) == [
+        "plan            1 of 1        100%",
+        "align           3 of 3        100%",
+        "compose         1 of 1        100%",
+        "tile            2 of 3         66%",
+        "pyramid         0 of 3          0%",
+        f"not published: {store_uri}/neuroglancer/jpeg",
+        f"not published: {store_uri}/chunk",
+        f"not published: {store_uri}/neuroglancer/raw",
+    ]
+
+    seal(process, "tile", 1, slabs[1])
+    for level, block in ((0, 0), (0, 1), (5, 0)):
+        seal(process, f"pyramid/{level}", block, block_hash(plan, volume, level, block, slabs))
+    publish(volume)
+    status = read_status(store_uri)
+    assert status.counts[-2:] == (UnitCount("tile", 3, 3), UnitCount("pyramid", 3, 3))
+    assert len(status.published) == 3
+    assert not status.unpublished
+
+
+def test_records_of_an_earlier_run_with_other_settings_are_told(tmp_path):
+    process = open_store(str(tmp_path / "process"))
+    align(process, plan_in(tmp_path), CHUNKS)
+    plan = plan_in(tmp_path, neighbours=2)
+    process.write("plan.json", plan.to_json())
+    line = list(status_lines(str(tmp_path)))[1]
+    assert line == "align           3 of 3        100%  some by an earlier run with other settings"
+    align(process, plan, CHUNKS)
+    assert read_status(str(tmp_path)).counts[1] == UnitCount("align", 3, 3)
+
+
+def test_an_export(tmp_path):
+    process = open_store(str(tmp_path / "process"))
+    export = Export(
+        source="elsewhere", source_hash="x", contrast=None, crop_xyz=((0, 1100), (0, 70), (0, N_SLICES)),
+        left_out=(), jpeg_quality=90, lossless=False,
+    )  # fmt: skip
+    for key, document in (("plan", plan_in(tmp_path)), ("transforms", transforms()), ("export", export)):
+        process.write(f"{key}.json", document.to_json())
+    seal(process, "pyramid/0", 1, export_hash(export, 0, 1))
+    assert list(status_lines(str(tmp_path))) == [
+        "pyramid         1 of 3         33%",
+        f"not published: {tmp_path}/neuroglancer/jpeg",
+    ]
+
+
+def test_the_command(tmp_path):
+    process = open_store(str(tmp_path / "process"))
+    process.write("plan.json", plan_in(tmp_path).to_json())
+    result = CliRunner().invoke(main, ["status", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith(
+        "plan            1 of 1        100%\nalign           0 of 3          0%\n"
+    )
+    result = CliRunner().invoke(main, ["status", str(tmp_path / "nothing")])
+    assert result.exit_code == 65
+    assert result.output.startswith("error: status must be given the output of a run")

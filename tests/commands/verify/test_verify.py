@@ -1,0 +1,336 @@
+"""`fibstack verify`: what is whole passes; every damage that can happen to a file or a voxel is named."""
+
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import simplejpeg
+import tensorstore as ts
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from commands.main import main
+from commands.verify.comparison import psnr_db, sampled, worst_jpeg_error
+from commands.verify.main import checksum_of
+from components.shared.storage.store import checksum, join_uri, open_store
+from components.shared.volume import tiles
+from components.shared.volume.volume import volume_of
+from components.shared.work import units
+from components.shared.work.publication import publish
+from components.shared.work.records import Record, commit, write_output
+from tests.components.report.finished_run import (
+    SIZE_XYZ,
+    make_plan,
+    make_transforms,
+    seal_blocks,
+    write_plan,
+    write_volume,
+)
+
+
+def textured(size_xyz=SIZE_XYZ):
+    x, y, z = np.indices(size_xyz)
+    noise = np.random.default_rng(0).normal(0, 5, size_xyz)
+    return np.clip(120 + 60 * np.sin(x / 9) * np.cos(y / 7 + z / 5) + noise, 1, 255).astype(np.uint8)
+
+
+VOXELS = textured()
+
+
+class WholeRun:
+    """A published volume without tiles, written by tensorstore; two blocks of level 0, one of level 5."""
+
+    def __init__(self, output, voxels=VOXELS, **config):
+        self.output = str(output)
+        self.plan = make_plan(output, raw_pyramid=True, **config)
+        self.process = open_store(self.plan.locations.process_uri)
+        self.transforms = make_transforms(self.plan, [np.eye(3)] * SIZE_XYZ[2], SIZE_XYZ)
+        write_plan(self.process, self.plan)
+        self.process.write("transforms.json", self.transforms.to_json())
+        self.volume = write_volume(self.plan, self.transforms, self.process, voxels)
+        publish(self.volume)
+
+    def verify(self, *flags):
+        return CliRunner().invoke(main, ["verify", self.output, *flags])
+
+    def store(self, name):
+        return open_store(join_uri(self.output, name))
+
+    def rewrite(self, name, scale_index, change):
+        """Change the voxels [x, y, z] of a level, and make the records agree with it."""
+        spec = {
+            "driver": "neuroglancer_precomputed",
+            "kvstore": self.store(name).kvstore(""),
+            "scale_index": scale_index,
+        }
+        array = ts.open(spec).result()
+        voxels = np.array(array[..., 0])
+        change(voxels)
+        with ts.Transaction() as transaction:
+            array.with_transaction(transaction)[...] = voxels[..., None]
+        seal_blocks(self.plan, self.transforms, self.process)
+
+    def write_tiles(self, voxels):
+        (array,) = self.volume.arrays
+        store = open_store(join_uri(self.plan.locations.tmp_uri, array.key))
+        spec = tiles.tile_array_spec(self.volume, array, store.kvstore(""))
+        ts.open(spec, create=True, delete_existing=True).result().write(voxels.T).result()
+        for slab in range(self.volume.n_slabs):
+            key = tiles.shard_key(slab, array)
+            output = write_output(store, key, store.read(key))
+            wanted = units.slab_hash(self.plan, self.transforms, self.volume, slab)
+            record = Record(step="tile", unit=str(slab), input_hash=wanted, outputs=(output,))
+            commit(self.process, record)
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory):
+    """A run, and a copy of its files to put back."""
+    run = WholeRun(tmp_path_factory.mktemp("run") / "out")
+    copy = tmp_path_factory.mktemp("copy") / "out"
+    shutil.copytree(run.output, copy)
+    return run, copy
+
+
+@pytest.fixture
+def run(pristine):
+    run, copy = pristine
+    shutil.rmtree(run.output, ignore_errors=True)  # a test may have damaged it
+    shutil.copytree(copy, run.output)
+    return run
+
+
+def rows(result):
+    """The table's rows by volume and level."""
+    lines = [line.split() for line in result.stdout.splitlines()[1:-1]]
+    return {(line[0], int(line[1])): line for line in lines}
+
+
+def test_a_whole_volume(store_uri):
+    run = WholeRun(store_uri)
+    result = run.verify()
+    assert result.exit_code == 0, result.output
+    table = rows(result)
+    assert len(table) == 2 * len(run.volume.outputs[0].levels) + 1
+    assert table["neuroglancer/raw", 3][-1] == "equal"
+    assert table["neuroglancer/raw", 0][-1] == "equal"  # to chunk
+    assert table["chunk", 0][-2:] == ["nothing", "decoded"]
+    for level in run.volume.outputs[0].levels:
+        assert 25 < float(table["neuroglancer/jpeg", level][-2]) < 60
+    assert result.stdout.endswith("Every file is there and whole.\n")
+
+
+def test_the_table_without_a_lossless_pyramid(tmp_path):
+    plain = WholeRun(tmp_path)
+    config = plain.plan.config.model_copy(update={"raw_pyramid": False})
+    plain.plan = plain.plan.model_copy(update={"config": config})
+    write_plan(plain.process, plain.plan)
+    seal_blocks(plain.plan, plain.transforms, plain.process)
+    whole = rows(plain.verify("--full"))
+    assert len(whole) == len(plain.volume.outputs[0].levels) + 1
+    for level in plain.volume.outputs[0].levels:
+        assert whole["neuroglancer/jpeg", level][-1] == "dB", level
+
+
+def test_psnr_is_that_of_the_voxels(run):
+    spec = {"driver": "neuroglancer_precomputed", "kvstore": run.store("neuroglancer/jpeg").kvstore("")}
+    shown = np.array(ts.open(spec).result()[..., 0], dtype=float)
+    expected = 10 * math.log10(255**2 / np.mean((shown - VOXELS) ** 2))
+    assert float(rows(run.verify("--full"))["neuroglancer/jpeg", 0][-2]) == pytest.approx(expected, abs=0.06)
+
+
+DAMAGES = {
+    "deleted": lambda data: None,
+    "truncated": lambda data: data[:-1],
+    "empty": lambda data: b"",
+    "flipped in the index": lambda data: bytes([data[0] ^ 1]) + data[1:],
+    "flipped in the data": lambda data: flipped(data, len(data) // 3),
+    "flipped at the end": lambda data: flipped(data, len(data) - 3),
+}
+
+
+def flipped(data, position):
+    return data[:position] + bytes([data[position] ^ 0x10]) + data[position + 1 :]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(
+    "name", ["neuroglancer/jpeg/8x8x8/1.shard", "neuroglancer/raw/16x16x16/0.shard", "chunk/8x8x8/2.shard"]
+)
+def test_a_damaged_shard_is_named(run, name, damage):
+    path = Path(run.output, name)
+    data = DAMAGES[damage](path.read_bytes())
+    path.unlink() if data is None else path.write_bytes(data)
+    result = run.verify("--sample", "0")
+    assert result.exit_code == 65
+    assert "/".join(path.parts[-2:]) in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_shard_that_looks_untouched_is_named(run):
+    path = Path(run.output, "chunk/8x8x8/2.shard")
+    before = path.stat()
+    path.write_bytes(DAMAGES["flipped in the data"](path.read_bytes()))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    result = run.verify("--sample", "0")
+    assert result.exit_code == 65
+    assert "8x8x8/2.shard" in result.stderr
+    assert "Remove the files that are named" in result.stderr
+
+
+@pytest.mark.parametrize("damage", ["deleted", "truncated", "flipped in the data"])
+def test_a_damaged_shard_in_a_bucket_is_named(bucket, damage):
+    run = WholeRun(f"gs://{bucket}/run")
+    key = "32x32x32/1.shard"
+    store = run.store("neuroglancer/jpeg")
+    data = DAMAGES[damage](store.read(key))
+    store.delete(key) if data is None else store.write(key, data)
+    result = run.verify()
+    assert result.exit_code == 65
+    assert key in result.stderr
+
+
+def test_a_damaged_exact_block_is_named(run):
+    run.process.write("pyramid/exact/0-1.raw", b"exacT")
+    result = run.verify("--sample", "0")
+    assert result.exit_code == 65
+    assert "pyramid/exact/0-1.raw" in result.stderr
+
+
+def test_a_file_too_many_is_named(run):
+    run.store("chunk").write("8x8x8/ff.shard", b"?")
+    result = run.verify()
+    assert result.exit_code == 65
+    assert "8x8x8/ff.shard" in result.stderr
+
+
+def test_voxels_that_are_not_the_mean_are_found(run):
+    def change(voxels):
+        voxels[300, 20, 5] ^= 1
+
+    run.rewrite("neuroglancer/raw", 1, change)
+    result = run.verify("--full")
+    assert result.exit_code == 65
+    assert "x 256, y 0, z 0 of level 1 must be equal to level 0; got 1 other" in result.stderr
+    assert "neuroglancer/raw/16x16x16/0.shard" in result.stderr
+
+
+def test_a_lossless_pyramid_that_is_not_the_lossless_volume_is_found(run):
+    def change(voxels):
+        voxels[0, 0, 0] ^= 2
+
+    run.rewrite("neuroglancer/raw", 0, change)
+    result = run.verify("--full")
+    assert result.exit_code == 65
+    assert "level 0 must be equal to chunk, level 0; got 1 other" in result.stderr
+
+
+@pytest.mark.parametrize(("scale_index", "name"), [(0, "chunk"), (3, "raw")])
+def test_jpeg_of_another_picture_is_found(run, scale_index, name):
+    def change(voxels):
+        voxels //= 2
+
+    run.rewrite("neuroglancer/jpeg", scale_index, change)
+    result = run.verify()
+    assert result.exit_code == 65
+    assert f"of level {scale_index} must look like {name}, level {scale_index}; got " in result.stderr
+
+
+def test_tiles_that_are_kept_are_compared(run):
+    run.write_tiles(VOXELS)
+    result = run.verify("--full")
+    assert result.exit_code == 0, result.output
+    assert rows(result)["chunk", 0][-2:] == ["tiles", "equal"]
+    other = VOXELS.copy()
+    other[1050, 3, 2] ^= 1
+    run.write_tiles(other)
+    result = run.verify("--full")
+    assert result.exit_code == 65
+    assert "x 1024, y 0, z 0 of level 0 must be equal to tiles; got 1 other" in result.stderr
+
+
+@pytest.mark.parametrize("text", [None, "{}", "broken"])
+def test_info_must_be_that_of_the_volume(run, text):
+    info = Path(run.output, "chunk/info")
+    info.unlink() if text is None else info.write_text(text)
+    result = run.verify()
+    assert result.exit_code == 65
+    assert "chunk/info" in result.stderr
+
+
+def test_a_block_without_a_record_is_named(run):
+    run.process.delete("records/pyramid/0/1.json")
+    result = run.verify()
+    assert result.exit_code == 65
+    assert "1 of level 0" in result.stderr
+
+
+def test_what_is_no_run_is_one_sentence(tmp_path):
+    result = CliRunner().invoke(main, ["verify", str(tmp_path)])
+    assert result.exit_code == 65
+    assert result.stderr.count("\n") == 1
+    assert "process/plan.json" in result.stderr
+
+
+def test_a_run_that_has_not_ended_is_one_sentence(tmp_path):
+    (tmp_path / "process").mkdir()
+    (tmp_path / "process/plan.json").write_text("{}")
+    result = CliRunner().invoke(main, ["verify", str(tmp_path)])
+    assert result.exit_code == 65
+    assert result.stderr == (
+        f"error: verify must be given the output of a finished run; got no process/transforms.json in "
+        f"{tmp_path}. Check the path, or let the run end.\n"
+    )
+
+
+def test_a_moved_run_is_refused(run, tmp_path):
+    shutil.copytree(run.output, tmp_path / "moved")
+    result = CliRunner().invoke(main, ["verify", str(tmp_path / "moved")])
+    assert result.exit_code == 65
+    assert run.output in result.stderr
+
+
+def test_sampling_is_bounded_and_repeats_itself():
+    assert sampled((10**5, 10**5, 10), 5, seed=1) == sampled((10**5, 10**5, 10), 5, seed=1)
+    assert len(set(sampled((9, 8, 7), 100, seed=1))) == 100
+    assert sampled((9, 8, 7), None, seed=1) == sampled((9, 8, 7), 504, seed=1)
+    assert max(sampled((9, 8, 7), None, seed=1)) == (8, 7, 6)
+
+
+def test_a_file_is_summed_piece_by_piece(store, monkeypatch):
+    monkeypatch.setattr("commands.verify.main.PIECE_BYTES", 3)
+    data = bytes(range(10))
+    store.write("x", data)
+    assert checksum_of(store, "x", 10) == checksum(data)
+    store.write("empty", b"")
+    assert checksum_of(store, "empty", 0) == checksum(b"")
+
+
+@settings(max_examples=40)
+@given(st.integers(1, 100), st.integers(0, 2**32), st.sampled_from(["noise", "extremes", "texture"]))
+def test_no_jpeg_is_worse_than_the_worst(quality, seed, kind):
+    rng = np.random.default_rng(seed)
+    picture = {
+        "noise": lambda: rng.integers(0, 256, (64, 64)),
+        "extremes": lambda: 255 * rng.integers(0, 2, (64, 64)),
+        "texture": lambda: VOXELS[seed % 1000 : seed % 1000 + 64, :64, 0],
+    }[kind]().astype(np.uint8)[..., None]
+    encoded = simplejpeg.encode_jpeg(
+        np.ascontiguousarray(picture), quality=quality, colorspace="GRAY", colorsubsampling="Gray"
+    )
+    shown = simplejpeg.decode_jpeg(encoded, colorspace="GRAY")
+    assert np.mean((shown.astype(float) - picture) ** 2) <= worst_jpeg_error(quality)
+
+
+def test_psnr_of_equal_pictures_is_infinite():
+    assert psnr_db(0) == math.inf
+    assert json.dumps(round(psnr_db(1), 2)) == "48.13"
+
+
+def test_the_volume_of_the_records_is_the_one_that_is_verified(run):
+    assert volume_of(run.plan, run.transforms) == run.volume

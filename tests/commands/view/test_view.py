@@ -1,0 +1,257 @@
+"""`fibstack view` without a browser: its state, its server, and what it refuses."""
+
+import json
+import threading
+import urllib.request
+
+import pytest
+from click.testing import CliRunner
+
+from commands.view import main as view
+from commands.view.first_view import first_view
+from commands.view.published import find_volumes
+from commands.view.shifts import Shift, largest_shifts
+from commands.view.viewer import LayerSource, notes_of, viewer_state
+from components.shared.geometry import rotation_about, translation
+from components.shared.storage.store import open_store
+from components.shared.volume.precomputed import info
+from components.shared.volume.volume import volume_of
+from tests.components.report.finished_run import make_plan, make_transforms, np
+from tests.components.report.test_report_check import preview_of
+
+SIZE_XYZ = (1100, 70, 200)
+
+
+@pytest.fixture
+def output(tmp_path):
+    """A folder that looks finished: `info` and a file to read parts of."""
+    folder = tmp_path / "out"
+    plan = make_plan(folder, 200, resolution=(8, 8, 16))
+    transforms = make_transforms(plan, [np.eye(3)] * 200, SIZE_XYZ)
+    for written in volume_of(plan, transforms).outputs:
+        open_store(written.uri).write("info", json.dumps(info(volume_of(plan, transforms), written)).encode())
+    open_store(str(folder)).write("neuroglancer/jpeg/8x8x16/0.shard", bytes(range(100)))
+    return folder
+
+
+def test_the_state_shows_the_whole_volume():
+    scale = {"size": [1000, 500, 200], "voxel_offset": [0, 0, 104], "resolution": [8, 8, 40]}
+    layers = [LayerSource("jpeg", "http://here/jpeg", True), LayerSource("chunk", "http://here/chunk", False)]
+    state = viewer_state(scale, layers).to_json()
+    assert state["dimensions"] == {"x": [8e-9, "m"], "y": [8e-9, "m"], "z": [4e-8, "m"]}
+    assert state["position"] == [500, 250, 204]
+    extent_voxels = 1000
+    assert 300 <= extent_voxels / state["crossSectionScale"] <= 800
+    assert [(layer["name"], layer.get("visible", True)) for layer in state["layers"]] == [
+        ("jpeg", True),
+        ("chunk", False),
+    ]
+    assert state["layers"][0]["source"][0]["url"] == "precomputed://http://here/jpeg"
+
+
+def test_the_volume_is_served_with_ranges_on_this_machine_alone(output):
+    viewer = view.serve(str(output), find_volumes(str(output)))
+    layers = viewer.state.to_json()["layers"]
+    assert [layer["name"] for layer in layers] == ["jpeg", "chunk"]
+    url = layers[0]["source"][0]["url"].removeprefix("precomputed://")
+    assert url.startswith("http://127.0.0.1:")
+    assert viewer.get_viewer_url().startswith("http://127.0.0.1:")
+    request = urllib.request.Request(f"{url}/8x8x16/0.shard", headers={"Range": "bytes=10-19"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status == 206
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert answer.read() == bytes(range(10, 20))
+
+
+@pytest.mark.parametrize("no_browser", [True, False])
+def test_the_address_is_printed_and_opened(output, monkeypatch, no_browser):
+    opened = []
+    monkeypatch.setattr(view.webbrowser, "open", opened.append)
+    monkeypatch.setattr(view, "wait_for_interrupt", lambda: None)
+    result = CliRunner().invoke(view.main, [str(output), *(["--no-browser"] if no_browser else [])])
+    assert result.exit_code == 0, result.output
+    address = result.output.split()[0]
+    assert address.startswith("http://127.0.0.1:")
+    assert opened == ([] if no_browser else [address])
+
+
+def test_ctrl_c_ends_it_quietly(monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Event, "wait", interrupt)
+    view.wait_for_interrupt()
+
+
+@pytest.mark.parametrize(
+    ("make_output", "said"),
+    [
+        (lambda folder: "https://host/out", "a location must be"),
+        (str, "a finished volume must be there"),
+        (lambda folder: str(folder / "none"), "a finished volume must be there"),
+    ],
+)
+def test_what_cannot_be_viewed_is_refused_in_a_sentence(tmp_path, make_output, said):
+    result = CliRunner().invoke(view.main, [make_output(tmp_path)])
+    assert result.exit_code == 65
+    assert said in result.output
+    assert len(result.output.strip().splitlines()) == 1
+
+
+def test_the_lossless_pyramid_is_preferred_to_its_finest_level(output):
+    open_store(str(output)).write("neuroglancer/raw/info", b"{}")
+    assert [volume.name for volume in find_volumes(str(output))] == ["jpeg", "raw"]
+
+
+def noted(plan, **changes):
+    """Transforms with slice 150 changed."""
+    transforms = make_transforms(plan, [np.eye(3)] * 200, SIZE_XYZ)
+    slices = [s.model_copy(update=changes) if s.z == 150 else s for s in transforms.slices]
+    return transforms.model_copy(update={"slices": tuple(slices)})
+
+
+def test_a_box_frames_each_slice_that_stands_out():
+    scale = {"size": [1100, 70, 200], "voxel_offset": [0, 0, 0], "resolution": [8, 8, 16]}
+    blank = noted(
+        make_plan("out", 200), verdict="blank", action="replace", replaced_from=149, evidence="dark"
+    )
+    notes = notes_of(blank, scale)
+    state = viewer_state(scale, [LayerSource("jpeg", "http://here/jpeg", True)], notes).to_json()
+    (layer,) = [layer for layer in state["layers"] if layer["type"] == "annotation"]
+    assert layer["source"][0]["url"] == "local://annotations"
+    assert layer["annotations"] == [
+        {
+            "type": "axis_aligned_bounding_box",
+            "id": "slice-150",
+            "pointA": [0, 0, 150],
+            "pointB": [1100, 70, 151],
+            "description": "slice 150: blank, replaced by 149 (dark)",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"verdict": "step"}, "slice 150: step, kept"),
+        ({"action": "blank"}, "slice 150: good, left black"),
+        ({"verdict": "inverted", "action": "invert"}, "slice 150: inverted, turned round"),
+    ],
+)
+def test_steps_and_decisions_are_noted_too(changes, text):
+    scale = {"size": [550, 35, 100], "voxel_offset": [0, 0, 0], "resolution": [16, 16, 32]}
+    (note,) = notes_of(noted(make_plan("out", 200), **changes), scale)
+    assert (note.text, note.z_range) == (text, (75.0, 75.5))
+
+
+def moved(shifts_px, n_slices=200, **changes):
+    """Transforms where the slices from each z on lie so far along x."""
+    matrices = [translation(sum(px for at, px in shifts_px.items() if at <= z), 0) for z in range(n_slices)]
+    transforms = make_transforms(make_plan("out", n_slices), matrices, SIZE_XYZ)
+    slices = [s.model_copy(update=changes.get(f"z{s.z}", {})) for s in transforms.slices]
+    return transforms.model_copy(update={"slices": tuple(slices)})
+
+
+def test_the_largest_shifts_are_noted_with_how_far():
+    scale = {"size": [1100, 70, 200], "voxel_offset": [0, 0, 0], "resolution": [8, 8, 16]}
+    notes = notes_of(moved({30: 14.2, 90: -3.0, 120: 0.4}), scale)
+    assert [(n.layer, n.slice_z, n.text) for n in notes] == [
+        ("largest shifts", 30, "slice 30: shift 14.2 px against 29"),
+        ("largest shifts", 90, "slice 90: shift 3.0 px against 89"),
+    ]
+
+
+def test_a_shift_over_a_slice_that_is_not_shown_is_not_lost():
+    """Where the bad slice lies is not known: what counts is how the slice after it lies to the one before."""
+    shifted = moved({30: 500.0, 31: -493.0}, z30={"action": "replace", "replaced_from": 29})
+    assert largest_shifts(shifted) == [Shift(31, 29, pytest.approx(7))]
+
+
+def test_only_the_twenty_largest_shifts_are_noted():
+    shifts = largest_shifts(moved({z: 1.0 + z for z in range(1, 31)}))
+    assert [shift.z for shift in shifts] == list(range(11, 31))
+    assert [shift.px for shift in shifts] == pytest.approx([12.0 + n for n in range(20)])
+
+
+def test_a_rotation_shifts_nothing_in_the_middle():
+    about_middle = rotation_about(((SIZE_XYZ[0] - 1) / 2, (SIZE_XYZ[1] - 1) / 2), 0.2)
+    transforms = make_transforms(make_plan("out", 2), [np.eye(3), about_middle], SIZE_XYZ)
+    assert largest_shifts(transforms) == []
+    assert largest_shifts(make_transforms(make_plan("out", 1), [np.eye(3)], SIZE_XYZ)) == []
+
+
+def test_each_kind_of_note_has_a_layer_of_its_own_colour():
+    scale = {"size": [1100, 70, 200], "voxel_offset": [0, 0, 0], "resolution": [8, 8, 16]}
+    transforms = moved({30: 14.2}, z30={"verdict": "step"}, z50={"verdict": "blank", "action": "blank"})
+    layers = viewer_state(scale, [], notes_of(transforms, scale)).to_json()["layers"]
+    found = {layer["name"]: [note["id"] for note in layer["annotations"]] for layer in layers}
+    assert found == {
+        "bad and replaced slices": ["slice-50"],
+        "steps": ["slice-30"],
+        "largest shifts": ["slice-30"],
+    }
+    assert len({layer["annotationColor"] for layer in layers}) == 3
+    (point,) = layers[-1]["annotations"]  # boxes around many slices would hide a thin stack
+    assert (point["type"], point["point"]) == ("point", [550, 35, 30.5])
+
+
+def test_the_first_view_is_the_worst_slice_and_may_leave_out_notes(output):
+    blanks = {f"z{z}": {"verdict": "blank", "action": "blank"} for z in range(10, 70)}
+    transforms = moved({150: 9.0}, **blanks)
+    store = open_store(str(output))
+    store.write("process/transforms.json", transforms.to_json())
+    store.write("process/preview.json", preview_of(n=200).to_json())
+    volumes = find_volumes(str(output))
+    addresses = {volume.name: "http://here" for volume in volumes}
+    for most, n_marked in ((None, 60), (50, 50)):
+        state, n_left_out = first_view(str(output), addresses, volumes, most)
+        assert state.position[2] == preview_of().worst[0].z + 0.5
+        *_, bad, shifts = state.to_json()["layers"]
+        assert (len(bad["annotations"]), len(shifts["annotations"]), n_left_out) == (
+            n_marked,
+            1,
+            60 - n_marked,
+        )
+
+
+def test_a_good_volume_has_no_notes(output):
+    good = make_transforms(make_plan(output, 200), [np.eye(3)] * 200, SIZE_XYZ)
+    assert notes_of(good, {"size": [1100, 70, 200], "voxel_offset": [0, 0, 0]}) == []
+
+
+@pytest.mark.parametrize(
+    ("size_z", "offset_z", "z_range"),
+    [
+        (200, 0, (150, 151)),  # the voxels do not carry the slices' numbers
+        (200, 100, (250, 251)),
+        (100, 50, (125, 125.5)),
+    ],
+)
+def test_a_box_lies_where_its_slice_does(size_z, offset_z, z_range):
+    transforms = noted(make_plan("out", 200), verdict="step")
+    slices = tuple(s.model_copy(update={"z": s.z + 100}) for s in transforms.slices)
+    scale = {"size": [1100, 70, size_z], "voxel_offset": [0, 0, offset_z], "resolution": [8, 8, 16]}
+    (note,) = notes_of(transforms.model_copy(update={"slices": slices}), scale)
+    assert (note.slice_z, note.z_range) == (250, z_range)
+
+
+def test_the_viewer_shows_the_notes_of_a_run(output):
+    blank = noted(make_plan(output, 200), verdict="blank", action="blank")
+    open_store(str(output)).write("process/transforms.json", blank.to_json())
+    layers = view.serve(str(output), find_volumes(str(output))).state.to_json()["layers"]
+    assert [layer["name"] for layer in layers] == ["jpeg", "chunk", "bad and replaced slices"]
+
+
+def test_channels_are_shown_in_colours_and_16_bit_in_the_range_of_the_slices(tmp_path):
+    scale = {"size": [1000, 500, 200], "voxel_offset": [0, 0, 104], "resolution": [8, 8, 40]}
+    layers = [
+        LayerSource("jpeg", "http://here/jpeg", True, n_channels=3),
+        LayerSource("raw", "http://here/raw", False, n_channels=5, grey_range=(900, 30_000)),
+        LayerSource("chunk", "http://here/chunk", False, n_channels=1, grey_range=(900, 30_000)),
+    ]
+    colour, several, grey = viewer_state(scale, layers).to_json()["layers"]
+    assert "emitRGB" in colour["shader"]
+    assert colour["shaderControls"] == {name: {"range": [0, 255]} for name in ("red", "green", "blue")}
+    assert "slider(min=0, max=4, default=0)" in several["shader"]
+    assert grey["shaderControls"] == {"normalized": {"range": [900, 30_000]}}
+    assert "emitGrayscale(normalized())" in grey["shader"]

@@ -1,0 +1,91 @@
+"""What a browser gets from `fibstack view`: parts of volumes, from folders and private buckets."""
+
+import urllib.error
+import urllib.request
+
+import pytest
+
+from commands.view import main as view
+from commands.view.published import find_volumes, read_transforms
+from commands.view.volume_server import serve_stores
+from components.shared.storage.store import Store
+from tests.commands.view.test_view import SIZE_XYZ, info, json, make_plan, make_transforms, np, volume_of
+from tests.components.report.finished_run import finished_run, join_uri, open_store, write_plan
+
+BODY = bytes(range(100))
+
+
+def ask(address: str, method: str = "GET", **headers: str):
+    request = urllib.request.Request(address, method=method, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers, error.read()
+
+
+@pytest.fixture
+def served(store: Store) -> str:
+    store.write("8x8x8/0.shard", BODY)
+    return serve_stores({"jpeg": store}) + "/jpeg"
+
+
+def test_parts_and_wholes_arrive_with_leave_for_other_origins(served: str):
+    status, headers, body = ask(f"{served}/8x8x8/0.shard", Range="bytes=10-19")
+    assert (status, body, headers["Content-Range"]) == (206, BODY[10:20], "bytes 10-19/*")
+    status, headers, body = ask(f"{served}/8x8x8/0.shard")
+    assert (status, body) == (200, BODY)
+    assert headers["Access-Control-Allow-Origin"] == "*"
+    status, headers, body = ask(f"{served}/8x8x8/0.shard", method="HEAD")
+    assert (status, headers["Content-Length"], body) == (200, "100", b"")
+    status, headers, _ = ask(f"{served}/8x8x8/0.shard", method="OPTIONS")
+    assert (status, headers["Access-Control-Allow-Headers"]) == (204, "Range")
+
+
+def test_a_range_beyond_the_end_is_cut_or_refused(served: str):
+    status, headers, body = ask(f"{served}/8x8x8/0.shard", Range="bytes=90-199")
+    assert (status, body, headers["Content-Range"]) == (206, BODY[90:], "bytes 90-99/*")
+    assert ask(f"{served}/8x8x8/0.shard", Range="bytes=100-110")[0] == 416
+
+
+@pytest.mark.parametrize("path", ["8x8x8/1.shard", "info"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_black_shard_is_not_there(served: str, path: str, method: str):
+    assert ask(f"{served}/{path}", method=method)[0] == 404
+
+
+def test_nothing_else_is_served(served: str, tmp_path):
+    (tmp_path / "secret").write_text("mine")
+    root, secret, _ = served.rsplit("/", 2)
+    assert ask(f"{root}/guess/jpeg/8x8x8/0.shard")[0] == 404
+    assert ask(f"{root}/{secret}/chunk/8x8x8/0.shard")[0] == 404
+    assert ask(f"{served}/..%2Fsecret")[0] == 403
+    assert ask(f"{served}/%2E%2E/secret")[0] == 403
+
+
+def test_a_private_bucket_is_viewed_through_this_machine(bucket: str):
+    output = f"gs://{bucket}/run"
+    plan = make_plan(output, 200, resolution=(8, 8, 16))
+    volume = volume_of(plan, make_transforms(plan, [np.eye(3)] * 200, SIZE_XYZ))
+    for written in volume.outputs:
+        open_store(written.uri).write("info", json.dumps(info(volume, written)).encode())
+    viewer = view.serve(output, find_volumes(output))
+    addresses = [layer["source"][0]["url"] for layer in viewer.state.to_json()["layers"]]
+    assert all(address.startswith("precomputed://http://127.0.0.1:") for address in addresses)
+    status, _, body = ask(addresses[0].removeprefix("precomputed://") + "/info")
+    assert (status, json.loads(body)["type"]) == (200, "image")
+
+
+def test_it_opens_at_the_worst_slice(tmp_path):
+    from tests.components.report.test_report_check import preview_of
+
+    plan, _, process = finished_run(tmp_path)
+    write_plan(process, plan)
+    for written in volume_of(plan, read_transforms(plan.config.output)).outputs:
+        volume = volume_of(plan, read_transforms(plan.config.output))
+        open_store(written.uri).write("info", json.dumps(info(volume, written)).encode())
+    preview = preview_of()
+    open_store(join_uri(plan.config.output, "process")).write("preview.json", preview.to_json())
+    viewer = view.serve(plan.config.output, find_volumes(plan.config.output))
+    assert viewer.state.position[2] == preview.worst[0].z + 0.5

@@ -1,0 +1,71 @@
+"""What viewers find, and what they no longer find."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from components.shared.storage.store import open_store
+from components.shared.volume.volume import volume_of
+from components.shared.work.publication import publish, withdraw, withdraw_unwritten
+from components.shared.work.verification import files_in_the_way
+from tests.components.shared.small_plan import plan_of, transforms_of
+
+
+def volume_in(folder: Path, width_px: int = 100, **config):
+    plan = plan_of(0, 9, output=str(folder), **config)
+    return plan, volume_of(plan, transforms_of(plan, width_px=width_px))
+
+
+def published(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+EVERYTHING = {"raw_pyramid": True, "ome_zarr": True}
+
+
+def test_every_output_is_published_and_withdrawn(tmp_path):
+    _, volume = volume_in(tmp_path, **EVERYTHING)
+    publish(volume)
+    arrays = ["ome-zarr/0/zarr.json", "ome-zarr/1/zarr.json"]
+    found_by = ["chunk/info", "neuroglancer/jpeg/info", "neuroglancer/raw/info", "ome-zarr/zarr.json"]
+    assert published(tmp_path) == sorted(arrays + found_by)
+    assert withdraw(volume) == [output.uri for output in volume.outputs]
+    assert published(tmp_path) == arrays
+    assert withdraw(volume) == []
+
+
+@pytest.mark.parametrize(
+    ("later", "withdrawn"),
+    [
+        (EVERYTHING, []),
+        ({"raw_pyramid": True}, ["ome-zarr"]),
+        ({"ome_zarr": True}, ["neuroglancer/raw"]),
+        ({}, ["neuroglancer/raw", "ome-zarr"]),
+    ],
+)
+def test_what_a_later_run_does_not_write_is_no_longer_shown(tmp_path, later, withdrawn):
+    _, volume = volume_in(tmp_path, **EVERYTHING)
+    publish(volume)
+    plan, volume = volume_in(tmp_path, **later)
+    publish(volume)
+    assert withdraw_unwritten(volume, plan.locations) == [str(tmp_path / name) for name in withdrawn]
+    assert withdraw_unwritten(volume, plan.locations) == []
+    assert (tmp_path / "chunk/info").exists()
+
+
+def test_shards_of_an_earlier_larger_volume_are_found(tmp_path):
+    _, large = volume_in(tmp_path, width_px=3000, **EVERYTHING)
+    _, small = volume_in(tmp_path, **EVERYTHING)
+    assert files_in_the_way(small) == []
+    for output in large.outputs:
+        folder = "0/c/0/0" if output.format == "ome-zarr" else "8x8x8"
+        for name in ("0", "2") if output.format == "ome-zarr" else ("0.shard", "2.shard"):
+            open_store(output.uri).write(f"{folder}/{name}", b"shard")
+    publish(large)
+    assert files_in_the_way(large) == []
+    sentences = [problem.sentence for problem in files_in_the_way(small)]
+    assert len(sentences) == 4
+    assert all("1 files belong to no block" in sentence for sentence in sentences)
+    only_jpeg = dataclasses.replace(small, outputs=small.outputs[:1])
+    assert "8x8x8/2.shard" in files_in_the_way(only_jpeg)[0].sentence

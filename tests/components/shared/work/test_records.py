@@ -1,0 +1,162 @@
+"""A record is trusted only when it verifies and its outputs are in place."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.shared.errors import UserError
+from components.shared.storage.store import LocalStore, Store, checksum, join_uri, open_store
+from components.shared.work.records import (
+    Output,
+    Record,
+    commit,
+    input_hash,
+    is_done,
+    outputs_present,
+    read_record,
+    record_key,
+    unseal,
+    write_output,
+)
+
+PARTS = st.lists(st.text("aé", max_size=2) | st.sampled_from([b"", b"a", b"aa", b"\xff"]), max_size=3)
+
+
+def committed(store: Store, unit: str = "0-15") -> Record:
+    output = write_output(store, "data/0.bin", b"12345", memoryview(b"6789"))
+    record = Record(step="align", unit=unit, input_hash="abc", outputs=(output,))
+    commit(store, record)
+    return record
+
+
+def test_a_record_is_read_as_it_was_sealed(store: Store) -> None:
+    record = committed(store)
+    assert read_record(store, "align", "0-15") == record
+    assert record.outputs[0] == Output(
+        uri=store.uri, key="data/0.bin", size_bytes=9, crc32c=checksum(b"123456789")
+    )
+    assert is_done(store, "align", "0-15", "abc")
+    assert not is_done(store, "align", "0-15", "abd")
+    assert not is_done(store, "align", "16-31", "abc")
+    assert read_record(store, "tile", "0-15") is None
+
+
+def test_the_units_of_a_step_are_unsealed_and_their_outputs_stay(store: Store) -> None:
+    outputs = committed(store).outputs
+    committed(store, "16-31")
+    commit(store, Record(step="aligned", unit="0", input_hash="abc", outputs=()))
+    assert unseal(store, "align") == 2
+    assert not is_done(store, "align", "0-15", "abc")
+    assert outputs_present(outputs)
+    assert is_done(store, "aligned", "0", "abc")
+    assert unseal(store, "align") == 0
+
+
+def test_the_same_work_seals_the_same_bytes(store: Store) -> None:
+    committed(store)
+    first = store.read(record_key("align", "0-15"))
+    committed(store)
+    assert store.read(record_key("align", "0-15")) == first
+
+
+def test_every_damage_makes_a_record_absent(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    committed(store)
+    file = tmp_path / record_key("align", "0-15")
+    whole = file.read_bytes()
+    for position in range(len(whole) - 1):  # the last byte is the newline after the seal
+        damaged = bytearray(whole)
+        damaged[position] ^= 0x10
+        file.write_bytes(damaged)
+        assert read_record(store, "align", "0-15") is None, position
+        assert not is_done(store, "align", "0-15", "abc")
+    for length in range(len(whole) - 1):
+        file.write_bytes(whole[:length])
+        assert read_record(store, "align", "0-15") is None, length
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"[]", b'{"step": "align"}', b"\xff\xfe", b'{"unknown": 1}'])
+def test_a_sealed_text_that_is_no_record_is_absent(store: Store, body: bytes) -> None:
+    store.write(record_key("align", "0"), body + b"\n" + checksum(body).encode() + b"\n")
+    assert read_record(store, "align", "0") is None
+
+
+def test_a_unit_is_not_done_without_its_outputs(store: Store) -> None:
+    record = committed(store)
+    assert outputs_present(record.outputs)
+    assert outputs_present(())
+    store.write("data/0.bin", b"shorter")
+    assert not is_done(store, "align", "0-15", "abc")
+    store.delete("data/0.bin")
+    assert not is_done(store, "align", "0-15", "abc")
+    store.write("data/0.bin", b"123456789")
+    assert is_done(store, "align", "0-15", "abc")
+
+
+def test_a_bucket_notices_other_bytes_of_the_same_size(bucket: str) -> None:
+    store = open_store(f"gs://{bucket}/run")
+    committed(store)
+    store.write("data/0.bin", b"987654321")
+    assert not is_done(store, "align", "0-15", "abc")
+
+
+def test_a_folder_notices_what_was_written_since(tmp_path: Path) -> None:
+    """It keeps no checksums, but a file that is newer than its record is read."""
+    store = LocalStore(tmp_path)
+    committed(store)
+    file = tmp_path / "data/0.bin"
+    sealed_ns = (tmp_path / record_key("align", "0-15")).stat().st_mtime_ns
+    file.write_bytes(b"987654321")
+    os.utime(file, ns=(sealed_ns, sealed_ns + 1))
+    assert not is_done(store, "align", "0-15", "abc")
+    file.write_bytes(b"123456789")
+    os.utime(file, ns=(sealed_ns, sealed_ns + 1))
+    assert is_done(store, "align", "0-15", "abc")
+
+
+def test_what_is_older_than_its_record_is_not_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    committed(store)
+    keys = []
+    read = type(store).read
+
+    def note(self: Store, key: str, crc32c: str | None = None) -> bytes:
+        keys.append(key)
+        return read(self, key, crc32c)
+
+    monkeypatch.setattr(type(store), "read", note)
+    assert is_done(store, "align", "0-15", "abc")
+    assert keys == [record_key("align", "0-15")]
+
+
+def test_outputs_may_lie_in_several_stores(store: Store) -> None:
+    other = open_store(join_uri(store.uri, "chunk"))
+    outputs = (write_output(store, "a", b"1"), write_output(other, "b", b"22"))
+    assert outputs_present(outputs)
+    other.delete("b")
+    assert not outputs_present(outputs)
+
+
+def test_a_unit_may_not_leave_the_records(store: Store) -> None:
+    with pytest.raises(UserError, match="stay inside"):
+        commit(store, Record(step="align", unit="../../x", input_hash="a", outputs=()))
+
+
+@given(PARTS, PARTS)
+def test_input_hashes_are_equal_only_for_equal_parts(
+    one: list[str | bytes], other: list[str | bytes]
+) -> None:
+    def encoded(parts: list[str | bytes]) -> list[bytes]:
+        return [part.encode() if isinstance(part, str) else part for part in parts]
+
+    assert (input_hash(*one) == input_hash(*other)) == (encoded(one) == encoded(other))
+
+
+def test_input_hashes_stay_the_same_from_release_to_release() -> None:
+    expected = hashlib.sha256(bytes(7) + b"\x01a" + bytes(7) + b"\x02bc").hexdigest()[:32]
+    assert input_hash("a", b"bc") == input_hash(b"a", "bc") == expected

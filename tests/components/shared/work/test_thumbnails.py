@@ -1,0 +1,58 @@
+"""Thumbnails at any z, with few reads and little memory."""
+
+import io
+
+import numpy as np
+import pytest
+
+from components.shared.errors import UserError
+from components.shared.storage.store import LocalStore
+from components.shared.work.thumbnails import Thumbnails
+from components.shared.work.units import chunks
+from tests.components.shared.small_plan import plan_of
+
+
+class CountingStore(LocalStore):
+    """Counts what is read."""
+
+    reads = 0
+
+    def read(self, key):
+        self.reads += 1
+        return super().read(key)
+
+
+@pytest.fixture
+def process(tmp_path):
+    return CountingStore(tmp_path)
+
+
+def write(process, plan):
+    for chunk in chunks(plan):
+        archive = io.BytesIO()
+        pictures = {f"z{s.z}": np.full((4, 5), s.z, np.uint8) for s in plan.slices if s.z in chunk}
+        np.savez_compressed(archive, **pictures)
+        process.write(f"align/{chunk}.npz", archive.getvalue())
+
+
+def test_each_archive_is_read_once_where_z_ascends_and_looks_around(process):
+    plan = plan_of(3, 42, missing=[7], chunk_length=8)
+    write(process, plan)
+    thumbnails = Thumbnails(plan, process)
+    for z in range(3, 43):
+        for shown in (z, max(z - 5, 3), min(z + 5, 42)):
+            picture = thumbnails.picture(shown)
+            assert (picture is None) if shown == 7 else (picture == shown).all()
+    assert process.reads == 5
+    assert thumbnails.picture(99) is None
+
+
+def test_what_is_not_there_and_what_is_damaged(process):
+    plan = plan_of(0, 15, chunk_length=8)
+    write(process, plan)
+    process.delete("align/0-7.npz")
+    process.write("align/8-15.npz", process.read("align/8-15.npz")[:200])
+    thumbnails = Thumbnails(plan, process)
+    assert thumbnails.picture(3) is None
+    with pytest.raises(UserError, match=r"align/8-15\.npz must hold the thumbnails"):
+        thumbnails.picture(9)

@@ -1,0 +1,286 @@
+"""The pipeline lowered to Argo: what stands in the manifest, and that it does what the compiled IR does."""
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from hera.workflows import models as argo
+from kfp import dsl
+
+from components.report.words.status import parse_status
+from components.shared.errors import ConfigError
+from pipeline.argo.lowering import lower
+from pipeline.compiled.compile import MANIFESTS, compile_argo, compile_kfp
+from pipeline.compiled.ir import Container, read_pipeline
+from pipeline.compiled.values import to_text
+from pipeline.here.local import run_pipeline
+from pipeline.settings import STEPS, Settings, StepSettings
+from tests.pipeline.argo.argo_interpreter import Workflow, evaluate
+from tests.pipeline.here.test_local import guarded, loop, nested
+from tests.pipeline.toys import Memory, compiled, note, run, say, uncached
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def manifest() -> str:
+    return compile_argo(Settings())
+
+
+@pytest.fixture(scope="module")
+def template(manifest) -> dict:
+    (found,) = [o for o in yaml.safe_load_all(manifest) if o["kind"] == "WorkflowTemplate"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def pods(template) -> dict[str, dict]:
+    return {t["name"]: t for t in template["spec"]["templates"] if "container" in t}
+
+
+def test_golden_manifest(manifest):
+    assert manifest == (ROOT / MANIFESTS["argo"]).read_text(), "run 'make manifests' and look at the diff"
+
+
+def test_argos_models_read_and_write_it_back(template):
+    model = argo.WorkflowTemplate.model_validate(template)
+    assert json.loads(model.model_dump_json(exclude_none=True, by_alias=True)) == template
+
+
+@pytest.mark.skipif(
+    shutil.which("argo") is None, reason="needs Argo's command line, which is no Python package"
+)
+def test_argo_lints_it():
+    subprocess.run(["argo", "lint", "--offline", ROOT / MANIFESTS["argo"]], check=True)
+
+
+def test_one_template_for_each_step(pods):
+    assert pods.keys() == set(STEPS)
+
+
+def test_pods_meet_the_restricted_standard(template, pods):
+    """Argo's own containers too, which have more rights and run as root unless they are told."""
+    assert template["spec"]["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 10001,
+        "runAsGroup": 10001,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    for pod in pods.values():
+        patch = json.loads(re.sub("{{=.*?}}", "1G", pod["podSpecPatch"]))
+        patched = {c["name"]: c for c in [*patch["initContainers"], *patch["containers"]]}
+        assert [c["name"] for c in patch["initContainers"]] == ["init"]
+        assert patched.keys() == {"init", "wait", "main"}
+        contexts = [patched[name]["securityContext"] for name in ("init", "wait")]
+        for context in [*contexts, pod["container"]["securityContext"]]:
+            assert context["allowPrivilegeEscalation"] is False
+            assert context["capabilities"] == {"drop": ["ALL"]}
+        assert pod["container"]["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def test_pods_without_retries_give_up_their_rights_too():
+    _, template = yaml.safe_load_all(compile_argo(Settings(tile=StepSettings(retries=0))))
+    (tile,) = [t for t in template["spec"]["templates"] if t["name"] == "tile"]
+    assert [c["name"] for c in json.loads(tile["podSpecPatch"])["containers"]] == ["wait"]
+
+
+def test_labels_say_the_step_the_run_and_the_unit(pods):
+    labels = pods["tile"]["metadata"]["labels"]
+    assert labels == {
+        "app.kubernetes.io/name": "fibstack",
+        "app.kubernetes.io/component": "tile",
+        "app.kubernetes.io/instance": "{{workflow.name}}",
+        "fibstack/unit": "{{inputs.parameters.slabs}}",
+    }
+    assert "fibstack/unit" not in pods["compose"]["metadata"]["labels"]
+
+
+def test_pods_that_are_lost_come_again_and_those_that_ended_can_be_looked_at(template, pods):
+    spec = template["spec"]
+    assert spec["onExit"] == "on-exit"
+    assert spec["podGC"] == {"strategy": "OnPodSuccess", "deleteDelayDuration": "3600s"}
+    assert spec["ttlStrategy"] == {"secondsAfterSuccess": 7 * 86400, "secondsAfterFailure": 30 * 86400}
+    for name, pod in pods.items():
+        retry = pod["retryStrategy"]
+        assert retry["retryPolicy"] == "Always"
+        assert retry["backoff"] == {"duration": "10s", "factor": "2", "cap": "300s"}
+        for code, again in (("-1", True), ("137", True), ("75", True), ("65", False), ("78", False)):
+            assert evaluate(retry["expression"], {"lastRetry.exitCode": code}) is again
+        limited = "synchronization" in pod
+        assert limited == (name in {"align", "tile", "pyramid"})
+
+
+def test_no_pod_is_handed_the_list_that_it_is_an_item_of(template):
+    tasks = {
+        task["name"]: task
+        for t in template["spec"]["templates"]
+        for task in t.get("dag", {"tasks": []})["tasks"]
+    }
+    for name in ("align", "tile", "pyramid", "pyramid-2", "pyramid-3"):
+        values = {p["value"] for p in tasks[name]["arguments"]["parameters"]}
+        assert "{{item}}" in values
+        assert tasks[name]["withParam"] not in values
+
+
+def test_parameters_are_documented_and_only_required_ones_lack_a_value(template):
+    parameters = template["spec"]["arguments"]["parameters"]
+    assert all(parameter["description"] for parameter in parameters)
+    assert {p["name"] for p in parameters if "value" not in p} == {
+        "source",
+        "image",
+        "minz",
+        "maxz",
+        "output",
+    }
+
+
+def test_settings_reach_the_pods():
+    tile = StepSettings(
+        cpu="2", memory="6G", memory_limit="8G", retries=5, timeout_s=99, parallelism=7, spot=True,
+        node_selector={"zone": "a"}, labels={"team": "em"}, service_account="tiler",
+    )  # fmt: skip
+    settings = Settings(tile=tile, service_account="all", digests={"tile": "sha256:" + "a" * 64})
+    limits, template = yaml.safe_load_all(compile_argo(settings))
+    (pod,) = [t for t in template["spec"]["templates"] if t["name"] == "tile"]
+    assert limits["data"]["tile"] == "7"
+    assert template["spec"]["serviceAccountName"] == "all"
+    assert pod["serviceAccountName"] == "tiler"
+    assert pod["activeDeadlineSeconds"] == 99
+    assert pod["retryStrategy"]["limit"] == "5"
+    assert pod["container"]["image"].endswith("@sha256:" + "a" * 64)
+    assert pod["container"]["resources"]["requests"] == {"cpu": "2", "memory": "6G"}
+    assert pod["container"]["resources"]["limits"] == {"cpu": "2", "memory": "8G"}
+    assert pod["nodeSelector"] == {"zone": "a", "cloud.google.com/gke-spot": "true"}
+    assert pod["tolerations"][0]["key"] == "cloud.google.com/gke-spot"
+    assert pod["metadata"]["labels"]["team"] == "em"
+
+
+@pytest.mark.parametrize(
+    ("message", "retries", "memory"),
+    [("", "0", "4G"), ("OOMKilled (exit code 137)", "1", "8G"), ("OOMKilled (exit code 137)", "2", "12G"),
+     ("OOMKilled (exit code 137)", "5", "16G"), ("Error (exit code 75)", "2", "4G")],
+)  # fmt: skip
+def test_memory_grows_only_when_it_ran_out(pods, message, retries, memory):
+    found = re.findall(r"{{=(.*?)}}", pods["tile"]["podSpecPatch"])
+    values = {"lastRetry.message": message, "retries": retries}
+    assert [evaluate(expression, values) for expression in found] == [memory, memory]
+
+
+# The differential test: the same pipelines, once as IR, once as the lowered workflow.
+
+
+def lowered(pipeline, tmp_path: Path, **parameters) -> tuple[str, Workflow]:
+    workflow = Workflow(lower(compiled(pipeline), Settings()), tmp_path / "pods")
+    return workflow.run(**{key: to_text(value) for key, value in parameters.items()}), workflow
+
+
+def files(folder: Path) -> dict[str, str]:
+    """The texts that `note` wrote anywhere below a folder, the final status as one word."""
+    found = {}
+    for path in folder.rglob("*"):
+        if path.is_file():
+            text = path.read_text().rpartition("|")[0].rpartition("|")[0]
+            name = str(path.relative_to(folder))
+            found[name] = parse_status(text).state if name == "status" else text
+    return found
+
+
+@dsl.pipeline(name="tricky")
+def tricky(folder: str, text: str, numbers: list, flag: bool = True):
+    said = uncached(say(text=text))
+    uncached(note(folder=folder, name="said", text=said.outputs["out"], seconds=0.0))
+    uncached(note(folder=folder, name="joined", text=f"{numbers}+{flag}+{text}", seconds=0.0))
+
+
+CASES = {
+    "loop": (loop, {"n": 3, "greeting": 'a "b" \\'}),
+    "empty": (loop, {"n": 0}),
+    "nested": (nested, {"n": 2}),
+    "tricky": (tricky, {"text": 'a "b" \\ {x}\nü', "numbers": [1.0, 2.5, "c"]}),
+    "retried": (guarded, {"code": 75, "times": 2, "n": 2}),
+    "exhausted": (guarded, {"code": 75, "times": 9}),
+    "final": (guarded, {"code": 65, "times": 9}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_workflow_does_what_the_ir_does(case, tmp_path):
+    pipeline, parameters = CASES[case]
+    (tmp_path / "ir").mkdir()
+    (tmp_path / "argo").mkdir()
+    failure, _ = run(pipeline, tmp_path, folder=str(tmp_path / "ir"), **parameters)
+    status, _ = lowered(pipeline, tmp_path, folder=str(tmp_path / "argo"), **parameters)
+    assert (status == "Succeeded") == (failure is None)
+    assert files(tmp_path / "argo") == files(tmp_path / "ir") != {}
+
+
+RECORD = """
+import hashlib, json, pathlib, sys
+folder, *argv = sys.argv[1:]
+out = {"--process-uri-out": "/p", "--top-blocks-out": "[]"}
+for n, word in enumerate(argv):
+    if word.endswith("-out"):
+        pathlib.Path(argv[n + 1]).write_text(out.get(word, '["0-3","4-4"]'))
+        argv[n + 1] = pathlib.Path(argv[n + 1]).name
+    if word == "--status":
+        argv[n + 1] = "SUCCEEDED" if "ucceeded" in argv[n + 1] or "SUCCEEDED" in argv[n + 1] else argv[n + 1]
+text = json.dumps(argv)
+with open(pathlib.Path(folder, hashlib.sha256(text.encode()).hexdigest()), "x") as file:
+    file.write(text)
+"""
+
+
+def recording(folder: Path):
+    """The real pipeline, whose programs only write down their arguments."""
+    pipeline = read_pipeline(compile_kfp(Settings()))
+    folder.mkdir()
+    return replace(
+        pipeline,
+        components={
+            name: replace(c, argv=("python", "-c", RECORD, str(folder), *c.argv))
+            if isinstance(c, Container)
+            else c
+            for name, c in pipeline.components.items()
+        },
+    )
+
+
+def test_real_pipeline_gets_the_same_arguments(tmp_path):
+    given = {
+        "source": "/in",
+        "image": "i mg.%05d.png",
+        "minz": 0,
+        "maxz": 9,
+        "output": "/out",
+        "clip_limit": 0.03,
+    }
+    ir = recording(tmp_path / "ir")
+    assert run_pipeline(ir, given, tmp_path / "logs", 2, Memory()) is None
+    workflow = Workflow(lower(recording(tmp_path / "argo"), Settings()), tmp_path / "pods")
+    assert workflow.run(**{key: to_text(value) for key, value in given.items()}) == "Succeeded"
+    argvs = [{p.name: p.read_text() for p in (tmp_path / side).iterdir()} for side in ("ir", "argo")]
+    assert argvs[0] == argvs[1]
+    assert len(argvs[0]) == 3 + 2 + 2 + 2 * 2  # plan, compose, report; align, tile, two passes of pyramid
+    units = {pod.labels.get("fibstack/unit") for pod in workflow.pods}
+    assert units == {None, "0-3", "4-4"}
+
+
+def test_more_memory_after_running_out_of_it(tmp_path):
+    objects = lower(compiled(guarded), Settings())
+    workflow = Workflow(objects, tmp_path / "pods", message_of=lambda code: f"OOMKilled (exit code {code})")
+    assert workflow.run(folder=str(tmp_path / "out"), code="137", times="2") == "Succeeded"
+    assert [pod.memory for pod in workflow.pods if pod.template == "fail"] == ["2G", "4G", "6G"]
+
+
+def test_refuses_what_argo_would_read_otherwise():
+    @dsl.pipeline(name="braces")
+    def braces():
+        uncached(say(text="{{workflow.name}}"))
+
+    with pytest.raises(ConfigError, match=r"'\{\{' in a text"):
+        lower(compiled(braces), Settings())

@@ -1,0 +1,165 @@
+"""What is compiled: the golden manifest, the parameters, the settings."""
+
+import json
+import types
+import typing
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.shared.documents.config import RunConfig
+from pipeline.compiled.compile import MANIFESTS, VERTEX_FAN, compile_kfp, compile_target, compile_vertex
+from pipeline.compiled.dataflow import steps
+from pipeline.compiled.ir import read_pipeline
+from pipeline.settings import STEPS, Settings, StepSettings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def ir() -> dict:
+    return next(yaml.safe_load_all(compile_kfp(Settings())))
+
+
+@pytest.mark.parametrize("target", ["kfp", "vertex"])  # argo: test_argo.py
+def test_golden_manifest(target):
+    assert compile_target(target, Settings()) == (ROOT / MANIFESTS[target]).read_text(), (
+        "run 'make manifests' and look at the diff"
+    )
+
+
+def test_version_of_kfp_is_blank(ir):
+    assert ir["sdkVersion"] == ""
+
+
+def test_parameters_are_the_fields_of_the_configuration(ir):
+    parameters = ir["root"]["inputDefinitions"]["parameters"]
+    assert parameters.keys() == RunConfig.model_fields.keys()
+    for name, field in RunConfig.model_fields.items():
+        if field.is_required():
+            assert "defaultValue" not in parameters[name]
+        else:
+            default = list(field.default) if isinstance(field.default, tuple) else field.default
+            assert parameters[name]["defaultValue"] == default, name
+
+
+def test_parameter_types_are_those_of_the_configuration(ir):
+    kfp_types = {str: "STRING", bool: "BOOLEAN", int: "NUMBER_INTEGER", float: "NUMBER_DOUBLE", tuple: "LIST"}
+    for name, field in RunConfig.model_fields.items():
+        kind = field.annotation
+        origin = typing.get_origin(kind)
+        if origin is typing.Literal:
+            kind = str
+        elif origin is not None and not isinstance(kind, types.UnionType):
+            kind = typing.get_args(kind)[0] if origin is typing.Annotated else origin
+        declared = ir["root"]["inputDefinitions"]["parameters"][name]["parameterType"]
+        assert declared == kfp_types[kind], name
+
+
+def test_plan_documents_each_key_as_the_configuration_does(ir):
+    described = ir["components"]["comp-plan"]["inputDefinitions"]["parameters"]
+    assert described.keys() - {"fan", "pods"} == RunConfig.model_fields.keys()
+    for name in RunConfig.model_fields.keys() - {"resolution"}:  # where a pipeline takes no single number
+        assert described[name]["description"] == RunConfig.model_fields[name].description
+
+
+def test_plan_and_report_are_told_of_the_pods():
+    settings = Settings(tag="1.2", digests={"tile": f"sha256:{'0a' * 32}"})
+    root = next(yaml.safe_load_all(compile_kfp(settings)))
+    tasks = {**root["root"]["dag"]["tasks"], **root["components"]["comp-exit-handler-1"]["dag"]["tasks"]}
+    for step in ("plan", "report"):
+        told = tasks[step]["inputs"]["parameters"]["pods"]["runtimeValue"]["constant"]
+        assert {name: pod["image"] for name, pod in json.loads(told).items()} == {
+            name: settings.image(name) for name in STEPS
+        }
+
+
+def test_steps_in_order():
+    assert steps(read_pipeline(compile_kfp(Settings()))) == [
+        *("plan", "align", "compose", "tile", "pyramid", "pyramid-2", "pyramid-3", "report")
+    ]
+
+
+def test_pyramid_passes_have_their_levels(ir):
+    levels = {}
+    for component in ir["components"].values():
+        for name, task in component.get("dag", {}).get("tasks", {}).items():
+            if name.startswith("pyramid"):
+                levels[name] = task["inputs"]["parameters"]["level"]["runtimeValue"]["constant"]
+    assert levels == {"pyramid": 0, "pyramid-2": 5, "pyramid-3": 10}
+
+
+def test_settings_reach_the_compiled_pipeline():
+    settings = Settings(
+        registry="gcr.io/em",
+        tag="9",
+        fan=17,
+        tile=StepSettings(
+            cpu="2", memory="7G", memory_limit="9G", parallelism=5, timeout_s=77, spot=True,
+            labels={"team": "em"}, retries=6, backoff_s=3, backoff_max_s=60,
+        ),
+    )  # fmt: skip
+    ir, platform = yaml.safe_load_all(compile_kfp(settings))
+    executors = ir["deploymentSpec"]["executors"]
+    assert {e["container"]["image"].rpartition("/")[2] for e in executors.values()} == {
+        f"{s}:9" for s in STEPS
+    }
+    assert executors["exec-tile"]["container"]["image"] == "gcr.io/em/tile:9"
+    assert executors["exec-tile"]["container"]["resources"]["resourceMemoryLimit"] == "9G"
+    assert executors["exec-tile"]["container"]["resources"]["resourceMemoryRequest"] == "7G"
+    assert executors["exec-tile"]["container"]["resources"]["resourceCpuRequest"] == "2"
+    text = yaml.safe_dump(ir)
+    assert text.count("parallelismLimit: 5\n") == 1
+    pods = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert pods["exec-tile"]["activeDeadlineSeconds"] == "77"
+    assert pods["exec-tile"]["podMetadata"]["labels"] == {
+        "app.kubernetes.io/name": "fibstack",
+        "app.kubernetes.io/component": "tile",
+        "team": "em",
+    }
+    assert pods["exec-tile"]["nodeSelector"]["labels"] == {"cloud.google.com/gke-spot": "true"}
+    assert pods["exec-tile"]["tolerations"][0]["key"] == "cloud.google.com/gke-spot"
+    assert "tolerations" not in pods["exec-align"]
+    assert {pod["securityContext"]["runAsNonRoot"] for pod in pods.values()} == {True}
+    dags = [c["dag"]["tasks"] for c in ir["components"].values() if "dag" in c]
+    tile = next(tasks["tile"] for tasks in dags if "tile" in tasks)
+    assert tile["retryPolicy"] == {
+        "maxRetryCount": 6,
+        "backoffDuration": "3s",
+        "backoffFactor": 2.0,
+        "backoffMaxDuration": "60s",
+    }
+    plan = next(tasks["plan"] for tasks in dags if "plan" in tasks)
+    assert plan["inputs"]["parameters"]["fan"]["runtimeValue"]["constant"] == 17
+
+
+def test_vertex_gets_one_document_and_short_loops():
+    (ir,) = yaml.safe_load_all(compile_vertex(Settings(fan=200)))
+    plan = ir["components"]["comp-exit-handler-1"]["dag"]["tasks"]["plan"]
+    assert plan["inputs"]["parameters"]["fan"]["runtimeValue"]["constant"] == VERTEX_FAN == 100
+    for executor in ir["deploymentSpec"]["executors"].values():  # Vertex AI chooses the machine by these
+        assert {"cpuLimit", "memoryLimit"} <= executor["container"]["resources"].keys()
+
+
+def test_vertex_takes_it():
+    aiplatform = pytest.importorskip("google.cloud.aiplatform", reason="needs the extra 'vertex'")
+    credentials = pytest.importorskip("google.auth.credentials")
+    job = aiplatform.PipelineJob(
+        display_name="volume",
+        template_path=str(ROOT / MANIFESTS["vertex"]),
+        pipeline_root="gs://bucket/root",
+        parameter_values={
+            "source": "gs://b/raw",
+            "image": "%d.png",
+            "minz": 0,
+            "maxz": 9,
+            "output": "gs://b/v",
+        },
+        enable_caching=False,
+        project="project",
+        location="europe-west4",
+        credentials=credentials.AnonymousCredentials(),
+    )
+    parameters = job._gca_resource.runtime_config.parameter_values
+    assert parameters["maxz"] == 9

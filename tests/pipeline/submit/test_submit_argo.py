@@ -1,0 +1,351 @@
+"""Runs on Argo Workflows, against a server that speaks Kubernetes' API and checks what arrives."""
+
+import base64
+import functools
+import gzip
+import json
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from hera.workflows import models as argo
+
+from commands.main import main
+from components.shared.documents.config import RunConfig
+from pipeline.argo.lint import problems
+from pipeline.compiled.compile import compile_argo
+from pipeline.settings import Settings
+from tests.pipeline.submit.loopback import Answer, serve
+
+CONFIG = ["--source", "gs://em/raw", "--image", "img.%05d.png", "--minz", "3", "--maxz", "9"]
+CONFIG += ["--output", "gs://em/out", "--set", "id=007", "--set", "raw_pyramid=true"]
+NAMESPACE = "/apis/argoproj.io/v1alpha1/namespaces/em"
+TEMPLATE = f"{NAMESPACE}/workflowtemplates/align-stack"
+WORKFLOW = f"{NAMESPACE}/workflows/align-stack-x7"
+PODS = "/api/v1/namespaces/em/pods"
+OVERLAY = Path("manifests/gke/local-volume/kustomization.yaml")
+
+
+@functools.cache
+def compiled():
+    return compile_argo(Settings())
+
+
+def installed():
+    """The WorkflowTemplate of `manifests/argo`, as the cluster has it."""
+    _, template = yaml.load_all(compiled(), Loader=yaml.CSafeLoader)
+    return template
+
+
+def failure(status, message):
+    """As Kubernetes says no."""
+    return Answer({"kind": "Status", "status": "Failure", "message": message, "code": status}, status)
+
+
+def created_workflow(request):
+    """Answers as Kubernetes and Argo: the types of Argo's API, and a value for each parameter."""
+    body = request.body
+    argo.Workflow(**body)
+    spec = body["spec"]
+    if "workflowTemplateRef" in spec:
+        assert spec["workflowTemplateRef"] == {"name": "align-stack"}
+        assert spec.keys() == {"workflowTemplateRef", "arguments"}
+    else:
+        assert not problems([limits(), {**installed(), "spec": spec}])
+    assert all(isinstance(parameter["value"], str) for parameter in spec["arguments"]["parameters"])
+    return Answer({**body, "metadata": {**body["metadata"], "name": "align-stack-x7"}}, 201)
+
+
+def limits():
+    config_map, _ = yaml.load_all(compiled(), Loader=yaml.CSafeLoader)
+    return config_map
+
+
+@pytest.fixture
+def cluster(monkeypatch, tmp_path):
+    loopback, server = serve()
+    loopback.on("GET", TEMPLATE, installed())
+    loopback.on("POST", f"{NAMESPACE}/workflows", created_workflow)
+    loopback.on("POST", "/api/v1/namespaces/em/configmaps", lambda request: Answer(request.body, 201))
+    write_context(monkeypatch, tmp_path, loopback.url)
+    yield loopback
+    server.shutdown()
+    server.server_close()
+
+
+def write_context(monkeypatch, folder, url, current="here"):
+    """A kubeconfig whose current context is the server, namespace em."""
+    path = folder / "kubeconfig"
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "current-context": current,
+                "clusters": [{"name": "c", "cluster": {"server": url}}],
+                "users": [{"name": "u", "user": {"token": "secret"}}],
+                "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u", "namespace": "em"}}],
+            }
+        )
+    )
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(path))
+
+
+def call(*words):
+    return CliRunner().invoke(main, list(words))
+
+
+def submit(*more):
+    return call("submit", "--target", "argo", *CONFIG, *more)
+
+
+def parameters_of(request):
+    return {p["name"]: p["value"] for p in request.body["spec"]["arguments"]["parameters"]}
+
+
+def test_a_run_of_the_installed_template(cluster):
+    result = submit()
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines() == [
+        "Run:    argo://em/align-stack-x7",
+        "Status: fibstack status argo://em/align-stack-x7",
+        "Logs:   fibstack logs argo://em/align-stack-x7 [STEP]",
+        "Units:  fibstack status gs://em/out",
+    ]
+    (created,) = cluster.asked("POST", f"{NAMESPACE}/workflows")
+    assert created.headers["authorization"] == "Bearer secret"
+    assert created.body["metadata"] == {
+        "generateName": "align-stack-",
+        "namespace": "em",
+        "labels": {"app.kubernetes.io/name": "fibstack"},
+    }
+    parameters = parameters_of(created)
+    assert parameters.keys() == RunConfig.model_fields.keys()
+    assert (parameters["id"], parameters["minz"], parameters["raw_pyramid"]) == ("007", "3", "true")
+    assert (parameters["resolution"], parameters["clip_limit"]) == ("[8,8,8]", "0.02")
+    assert not cluster.asked("POST", "/api/v1/.*")
+
+
+def test_defaults_arrive_as_the_template_has_them(cluster):
+    submit()
+    sent = parameters_of(cluster.asked("POST", f"{NAMESPACE}/workflows")[0])
+    for parameter in installed()["spec"]["arguments"]["parameters"]:
+        if "value" in parameter and parameter["name"] not in ("id", "raw_pyramid"):
+            assert sent[parameter["name"]] == parameter["value"], parameter["name"]
+
+
+def test_a_run_with_settings_brings_its_own_pipeline(cluster, tmp_path):
+    settings = tmp_path / "settings.toml"
+    settings.write_text('registry = "gcr.io/em"\nservice_account = "runner"\n[tile]\nmemory = "7G"\n')
+    result = submit("--settings", str(settings))
+    assert result.exit_code == 0, result.output
+    (created,) = cluster.asked("POST", f"{NAMESPACE}/workflows")
+    spec = created.body["spec"]
+    assert spec["serviceAccountName"] == "runner"
+    (tile,) = [t for t in spec["templates"] if t["name"] == "tile"]
+    assert tile["container"]["image"].startswith("gcr.io/em/tile:")
+    assert tile["container"]["resources"]["limits"]["memory"] == "7G"
+    assert parameters_of(created)["id"] == "007"
+    assert not cluster.asked("GET", TEMPLATE)
+    (created,) = cluster.asked("POST", "/api/v1/namespaces/em/configmaps")
+    assert created.body["data"] == {"align": "64", "tile": "64", "pyramid": "64"}
+
+
+def test_limits_that_an_operator_has_set_stay(cluster, tmp_path):
+    settings = tmp_path / "settings.toml"
+    settings.write_text('tag = "1"\n')
+    cluster.on("POST", "/api/v1/namespaces/em/configmaps", failure(409, "already exists"))
+    result = submit("--settings", str(settings))
+    assert result.exit_code == 0, result.output
+    assert not [r for r in cluster.requests if r.method not in ("GET", "POST")]
+
+
+def test_another_namespace(cluster):
+    cluster.on("GET", TEMPLATE.replace("/em/", "/fib/"), installed())
+    cluster.on("POST", f"{NAMESPACE}/workflows".replace("/em/", "/fib/"), created_workflow)
+    assert submit("--namespace", "fib").output.startswith("Run:    argo://fib/align-stack-x7\n")
+
+
+def test_folders_of_a_volume_of_the_cluster(cluster):
+    (patch,) = yaml.safe_load(OVERLAY.read_text())["patches"]
+    template = installed()
+    for operation in yaml.safe_load(patch["patch"]):
+        *folders, key = operation["path"].strip("/").split("/")
+        below = template
+        for folder in folders:
+            below = below[folder]
+        below[key] = operation["value"]
+    cluster.on("GET", TEMPLATE, template)
+    result = submit("--source", "/data/raw", "--output", "/data/out")
+    assert result.exit_code == 0, result.output
+    (created,) = cluster.asked("POST", f"{NAMESPACE}/workflows")
+    assert parameters_of(created)["output"] == "/data/out"
+    result = submit("--source", "/database", "--output", "/data/out")
+    assert result.exit_code == 78
+    assert "got /database. Give a gs:// URI, or a path on the pods' volume, below /data." in result.output
+
+
+def test_folders_without_such_a_volume(cluster):
+    result = submit("--output", "/data/out")
+    assert result.exit_code == 78
+    assert result.output == (
+        "error: 'output' must be in a bucket, since a cluster does not see this machine; got /data/out. "
+        "Give a gs:// URI.\n"
+    )
+    assert not cluster.asked("POST", ".*")
+
+
+def test_a_template_of_another_version_is_refused(cluster):
+    template = installed()
+    parameters = template["spec"]["arguments"]["parameters"]
+    template["spec"]["arguments"]["parameters"] = [p for p in parameters if p["name"] != "keep_bits"]
+    cluster.on("GET", TEMPLATE, template)
+    result = submit()
+    assert result.exit_code == 65
+    assert "must be of this version; it does not know keep_bits. Install it anew" in result.output
+
+
+def pod_node(step, phase, **more):
+    return {"type": "Pod", "templateName": step, "phase": phase, "displayName": f"{step}(0:0-7)", **more}
+
+
+NODES = {
+    "root": {"type": "DAG", "templateName": "main", "phase": "Running", "children": ["p", "a"]},
+    "p": {"type": "Retry", "templateName": "plan", "phase": "Succeeded", "children": ["p0"]},
+    "p0": pod_node("plan", "Succeeded"),
+    "a": {"type": "TaskGroup", "templateName": "align", "phase": "Running", "children": ["a0", "b0"]},
+    "a0": {"type": "Retry", "templateName": "align", "phase": "Running", "children": ["a00", "a01"]},
+    "a00": pod_node("align", "Failed", message="OOMKilled (exit code 137)"),
+    "a01": pod_node("align", "Running"),
+    "b0": {
+        "type": "Retry",
+        "templateName": "align",
+        "phase": "Failed",
+        "displayName": "align(1:8-15)",
+        "message": "No more retries left",
+        "children": ["b00"],
+    },
+    "b00": pod_node("align", "Error", message="Error (exit code 65)"),
+    "c": pod_node("tile", "Pending"),
+}
+STATUS = {"phase": "Running", "message": "two of three", "nodes": NODES}
+STATUS_LINES = [
+    "align-stack-x7: Running, two of three",
+    "step         done  running   failed  waiting",
+    "plan            1        0        0        0",
+    "align           0        1        1        0",
+    "tile            0        0        0        1",
+    "align(1:8-15) failed: Error (exit code 65)",
+    "Units: fibstack status gs://em/out",
+]
+
+
+def workflow(status):
+    arguments = {"parameters": [{"name": "output", "value": "gs://em/out"}]}
+    return {"metadata": {"name": "align-stack-x7"}, "spec": {"arguments": arguments}, "status": status}
+
+
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_status(cluster, is_compressed):
+    status = STATUS
+    if is_compressed:  # as Argo does with many nodes
+        packed = base64.b64encode(gzip.compress(json.dumps(NODES).encode())).decode()
+        status = {"phase": "Running", "message": "two of three", "compressedNodes": packed}
+    cluster.on("GET", WORKFLOW, workflow(status))
+    result = call("status", "argo://em/align-stack-x7")
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines() == STATUS_LINES
+
+
+def test_status_of_a_run_that_nobody_has_looked_at(cluster):
+    cluster.on("GET", WORKFLOW, {"metadata": {"name": "align-stack-x7"}, "spec": {}})
+    assert call("status", "argo://em/align-stack-x7").output == "align-stack-x7: Pending\n"
+
+
+def pod(name, step, unit, created):
+    labels = {"app.kubernetes.io/component": step, **({"fibstack/unit": unit} if unit else {})}
+    return {"metadata": {"name": name, "labels": labels, "creationTimestamp": created}}
+
+
+def test_logs(cluster):
+    cluster.on("GET", WORKFLOW, workflow(STATUS))
+    pods = [
+        pod("x7-align-2", "align", "8-15", "2026-11-22T10:00:02Z"),
+        pod("x7-align-1", "align", "0-7", "2026-11-22T10:00:01Z"),
+    ]
+    cluster.on("GET", PODS, {"kind": "PodList", "items": pods})
+    cluster.on("GET", f"{PODS}/x7-align-1/log", "12 pairs\n12% of 5 \\u00b5m\n")
+    cluster.on("GET", f"{PODS}/x7-align-2/log", failure(400, 'container "main" is waiting to start'))
+    result = call("logs", "argo://em/align-stack-x7", "align")
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines() == [
+        "==> align 0-7: x7-align-1 <==",
+        "12 pairs",
+        "12% of 5 \\u00b5m",
+        "==> align 8-15: x7-align-2 <==",
+        'no log: container "main" is waiting to start',
+    ]
+    (listing,) = cluster.asked("GET", PODS)
+    assert listing.query["labelSelector"] == (
+        "workflows.argoproj.io/workflow=align-stack-x7,app.kubernetes.io/component=align"
+    )
+    assert cluster.asked("GET", f"{PODS}/x7-align-1/log")[0].query["container"] == "main"
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "says"),
+    [
+        (failure(401, "Unauthorized"), 65, "Unauthorized (HTTP 401). Log in to the cluster"),
+        (failure(403, "no access"), 65, "no access (HTTP 403). Ask for a role"),
+        (failure(404, "not found"), 65, "not found (HTTP 404). Install it"),
+        (failure(500, "etcd"), 75, "etcd (HTTP 500). Try again."),
+    ],
+)
+def test_a_refusal_is_one_sentence_after_one_request(cluster, answer, code, says):
+    cluster.on("GET", TEMPLATE, answer)
+    result = submit()
+    assert result.exit_code == code
+    (line,) = result.output.splitlines()
+    assert line.startswith(
+        "error: cannot find the WorkflowTemplate 'align-stack' in namespace 'em' of http://"
+    )
+    assert says in line
+    assert len(cluster.requests) == 1
+
+
+def test_an_unknown_run(cluster):
+    cluster.on("GET", WORKFLOW, failure(404, 'workflows.argoproj.io "align-stack-x7" not found'))
+    for command in ("status", "logs"):
+        result = call(command, "argo://em/align-stack-x7")
+        assert result.exit_code == 65
+        assert result.output.endswith("not found (HTTP 404). Check the reference and kubectl's context.\n")
+
+
+def test_nobody_there(monkeypatch, tmp_path):
+    write_context(monkeypatch, tmp_path, "http://127.0.0.1:1")
+    start = time.monotonic()
+    for result in (submit(), call("status", "argo://em/x")):
+        assert result.exit_code == 75
+        (line,) = result.output.splitlines()
+        assert line.endswith("Check kubectl's context and the network, and try again.")
+    assert time.monotonic() - start < 10
+
+
+def test_nobody_answers(cluster, monkeypatch):
+    monkeypatch.setattr("pipeline.submit.argo._TIMEOUT", (0.2, 0.2))
+    cluster.on("GET", TEMPLATE, lambda *_: time.sleep(0.5))
+    result = submit()
+    assert result.exit_code == 75
+    assert "timed out" in result.output
+    assert len(cluster.requests) == 1
+
+
+@pytest.mark.parametrize("current", ["elsewhere", "", None])
+def test_no_current_context(monkeypatch, tmp_path, current):
+    write_context(monkeypatch, tmp_path, "http://127.0.0.1:1", current)
+    if current is None:
+        (tmp_path / "kubeconfig").unlink()
+    result = submit()
+    assert result.exit_code == 78, result.output
+    (line,) = result.output.splitlines()
+    assert line.startswith("error: kubectl must have a current context that names the cluster; got: ")
