@@ -12,8 +12,8 @@ import jinja2
 
 from components.report.words.summary import RUN_KEY, RunDocument
 from components.shared.command import StepCommand
-from components.shared.documents.plan import SLICES_KEY
 from components.shared.documents.read_document import read_document
+from components.shared.documents.slices import SLICES_KEY
 from components.shared.errors import UserError
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import join_uri, open_store

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from components.shared.documents.plan import PLAN_KEY, TRANSFORMS_KEY, Plan, Transforms
+from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
+from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.errors import UserError
 from components.shared.grid import Span
 from components.shared.storage.run_buckets import part_uri

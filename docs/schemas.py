@@ -10,8 +10,10 @@ import sys
 
 from pydantic import BaseModel
 
+from components.shared.documents.align import AlignRecord
 from components.shared.documents.config import RunConfig
-from components.shared.documents.plan import AlignRecord, Plan, Transforms
+from components.shared.documents.plan import Plan
+from components.shared.documents.transforms import Transforms
 from components.shared.storage.store import open_store
 from components.shared.work.records import Record
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from benchmarks.alignment.cases import IMAGE_PATTERN
 from benchmarks.alignment.peers import PEERS, Register
-from components.shared.documents.plan import TRANSFORMS_KEY, Matrix3, Transforms
+from components.shared.documents.transforms import TRANSFORMS_KEY, Matrix3, Transforms
 
 FIBSTACK = "fibstack"
 METHODS = (FIBSTACK, *PEERS)
@@ -75,7 +75,7 @@ def _fibstack(stack: Path, paths: dict[int, Path]) -> Found:
     from components.align.main import main as align
     from components.compose.main import main as compose
     from components.plan.main import main as plan
-    from components.shared.documents.plan import AlignRecord
+    from components.shared.documents.align import AlignRecord
 
     with tempfile.TemporaryDirectory() as scratch:
         process, out = Path(scratch, "run", "process"), Path(scratch, "parameters")

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.end_to_end.texture import microscope
 from commands.sample.accuracy import compare
 from commands.sample.truth import Truth, make_truth
-from components.shared.documents.plan import Transforms
+from components.shared.documents.transforms import Transforms
 
 IMAGE = "img.%05d.png"
 FASTEST_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from benchmarks.pyramid.program import run
-from components.shared.documents.plan import PLAN_KEY, TRANSFORMS_KEY, Plan, SliceTransform, Transforms
+from components.shared.documents.plan import PLAN_KEY, Plan
+from components.shared.documents.transforms import TRANSFORMS_KEY, SliceTransform, Transforms
 from components.shared.volume.volume import Volume, volume_of
 
 Voxels = NDArray[np.uint8]

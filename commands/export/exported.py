@@ -6,7 +6,8 @@ from collections.abc import Collection
 
 from components.shared.documents.config import RunConfig
 from components.shared.documents.locations import locations_of
-from components.shared.documents.plan import Plan, SliceTransform, Transforms
+from components.shared.documents.plan import Plan
+from components.shared.documents.transforms import SliceTransform, Transforms
 from components.shared.errors import ConfigError
 from components.shared.work.export import Export, LeftOut
 

@@ -16,8 +16,9 @@ from components.pyramid.sources import Source
 from components.pyramid.writing import reuse_freed_memory, write_block
 from components.shared.command import StepCommand
 from components.shared.cores import available_cores
-from components.shared.documents.plan import PLAN_KEY, TRANSFORMS_KEY
+from components.shared.documents.plan import PLAN_KEY
 from components.shared.documents.read_document import read_document
+from components.shared.documents.transforms import TRANSFORMS_KEY
 from components.shared.errors import ConfigError, TransientError, UserError
 from components.shared.storage.run_buckets import part_uri, run_buckets_of
 from components.shared.storage.store import Store, join_uri, open_store

@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from components.shared.documents.plan import Document, Matrix3, SealedDocument
+from components.shared.documents.sealed import Document, SealedDocument
+from components.shared.documents.transforms import Matrix3
 from components.shared.geometry import Matrix, rotation_about, translation
 
 Defect = Literal["", "blank", "missing", "defocus", "half", "duplicate", "inverted", "slip"]

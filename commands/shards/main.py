@@ -16,7 +16,8 @@ from components.shared.byte_sizes import human_bytes
 from components.shared.command import StepCommand
 from components.shared.documents.config import parse_config
 from components.shared.documents.locations import locations_of
-from components.shared.documents.plan import Plan, SourceSlice, Transforms
+from components.shared.documents.plan import Plan, SourceSlice
+from components.shared.documents.transforms import Transforms
 from components.shared.errors import ConfigError, UserError
 from components.shared.grid import BLOCK, SizeXyz
 from components.shared.storage.store import open_store

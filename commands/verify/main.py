@@ -14,7 +14,8 @@ from rich.table import Table
 from commands.verify.rereading import LevelCheck, Rereading
 from components.shared.command import StepCommand
 from components.shared.cores import available_cores
-from components.shared.documents.plan import PLAN_KEY, TRANSFORMS_KEY
+from components.shared.documents.plan import PLAN_KEY
+from components.shared.documents.transforms import TRANSFORMS_KEY
 from components.shared.errors import UserError
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import Store, join_uri, open_store

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from commands.view.viewer import LayerSource
-from components.shared.documents.plan import TRANSFORMS_KEY, Transforms
 from components.shared.documents.preview import PREVIEW_KEY, Preview
 from components.shared.documents.read_document import read_document
+from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.errors import UserError
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import Store, join_uri, open_store

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.shared.documents.plan import Transforms
+from components.shared.documents.transforms import Transforms
 
 N_SHIFTS = 20
 LEAST_SHIFT_PX = 1.0

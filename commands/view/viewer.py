@@ -9,7 +9,7 @@ from typing import Any
 import neuroglancer
 
 from commands.view.shifts import largest_shifts
-from components.shared.documents.plan import Transforms
+from components.shared.documents.transforms import Transforms
 from components.shared.grid import ceil_div
 
 PANEL_PX = 450

@@ -17,7 +17,8 @@ from components.align.normalise import Raw
 from components.align.prepare import PreparedSlice, prepare
 from components.align.statistics import thumbnail
 from components.shared.command import StepCommand
-from components.shared.documents.plan import PLAN_KEY, AlignRecord, PairRecord, Plan, SliceStatistics
+from components.shared.documents.align import AlignRecord, PairRecord, SliceStatistics
+from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
 from components.shared.errors import ConfigError
 from components.shared.grid import Span

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.align.matching import PointPairs
-from components.shared.documents.plan import Model
+from components.shared.documents.align import Model
 from components.shared.geometry import Matrix, Points, grid_points, transform_points, translation
 
 _ROTATION_TAU_PX = 0.1

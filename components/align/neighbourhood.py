@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from components.align.pair import match_pair
 from components.align.prepare import PreparedSlice
-from components.shared.documents.plan import PairRecord
+from components.shared.documents.align import PairRecord
 
 _WANTED = 2
 """A slice with fewer accepted pairs looks further: one pair alone cannot be checked against another."""

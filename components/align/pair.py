@@ -26,7 +26,8 @@ from components.align.refine import difference, refine
 from components.align.search import whole_frame_search
 from components.align.static import moving_consensus, static_pixels
 from components.align.whole import corrected
-from components.shared.documents.plan import Matrix3, Model, PairRecord
+from components.shared.documents.align import Model, PairRecord
+from components.shared.documents.transforms import Matrix3
 from components.shared.geometry import (
     Matrix,
     at_full_resolution,

@@ -23,7 +23,7 @@ from components.align.normalise import (
     smooth_picture,
 )
 from components.align.statistics import slice_statistics
-from components.shared.documents.plan import SliceStatistics
+from components.shared.documents.align import SliceStatistics
 
 _DETAIL_SIDE_PX = 1280
 """The correction over the whole picture has three numbers, and needs no more pixels than these."""

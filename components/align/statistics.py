@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.align.normalise import CURTAIN_LENGTH_PX, CURTAIN_WIDTH_SIGMA_PX, Raw, resized
-from components.shared.documents.plan import SliceStatistics
+from components.shared.documents.align import SliceStatistics
 
 LOW_PERCENT, HIGH_PERCENT = 0.1, 99.9
 _FINE_SIGMAS_PX = (1.0, 2.0)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.align.normalise import GREY, Picture
-from components.shared.documents.plan import Model
+from components.shared.documents.align import Model
 from components.shared.geometry import Matrix
 
 _STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)

@@ -16,15 +16,9 @@ from components.compose.solve.bounds import Box, bounding_box, moved_to_origin
 from components.compose.solve.pairs import Floats
 from components.compose.solve.place import Placement
 from components.compose.solve.ties import Frame
-from components.shared.documents.plan import (
-    Matrix3,
-    PairRecord,
-    Plan,
-    SliceStatistics,
-    SliceTransform,
-    SourceSlice,
-    Transforms,
-)
+from components.shared.documents.align import PairRecord, SliceStatistics
+from components.shared.documents.plan import Plan, SourceSlice
+from components.shared.documents.transforms import Matrix3, SliceTransform, Transforms
 from components.shared.geometry import Matrix, rotation_about, rotation_deg, transform_points
 from components.shared.storage.store import join_uri
 

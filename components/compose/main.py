@@ -13,20 +13,13 @@ from components.compose.documents import rows_of, transforms_of
 from components.compose.preview.write import check_on_thumbnails, refusal
 from components.compose.solve.place import Placement, place
 from components.shared.command import StepCommand, write_parameter
-from components.shared.documents.plan import (
-    PLAN_KEY,
-    SLICES_KEY,
-    TRANSFORMS_KEY,
-    TRENDS_KEY,
-    AlignRecord,
-    PairRecord,
-    Plan,
-    SliceStatistics,
-    Transforms,
-    Trends,
-)
+from components.shared.documents.align import AlignRecord, PairRecord, SliceStatistics
+from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.preview import Preview
 from components.shared.documents.read_document import read_document
+from components.shared.documents.slices import SLICES_KEY
+from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
+from components.shared.documents.trends import TRENDS_KEY, Trends
 from components.shared.errors import TransientError, UserError
 from components.shared.grid import Span, group
 from components.shared.storage.store import ObjectChangedError, ObjectMissingError, Store, open_store

@@ -20,7 +20,8 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from components.shared.documents.config import RunConfig
-from components.shared.documents.plan import Matrix3, Override
+from components.shared.documents.plan import Override
+from components.shared.documents.transforms import Matrix3
 from components.shared.errors import ConfigError
 
 _RIVALS = ({"skip", "keep", "replace"}, {"skip", "pin"}, {"skip", "matrix"}, {"cut", "matrix"})

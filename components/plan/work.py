@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from components.shared.documents.plan import Plan, Transforms
+from components.shared.documents.plan import Plan
+from components.shared.documents.transforms import Transforms
 from components.shared.grid import PyramidPass, Span, ceil_div, group
 from components.shared.volume.volume import TileArray, Volume, volume_of
 from components.shared.work import units

@@ -12,8 +12,9 @@ from components.pyramid.sources import Source, TileSource
 from components.pyramid.writing import reuse_freed_memory, write_block
 from components.shared.command import StepCommand
 from components.shared.cores import available_cores
-from components.shared.documents.plan import PLAN_KEY, TRANSFORMS_KEY, Plan, Transforms
+from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
+from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.errors import ConfigError, TransientError
 from components.shared.grid import PyramidPass, Span
 from components.shared.storage.store import Store, open_store

@@ -8,8 +8,10 @@ from components.report.page.timings import StepTime
 from components.report.pair_tally import PairTally
 from components.report.slice_table import SliceRow
 from components.shared.documents.cost import CostEstimate, Pod
-from components.shared.documents.plan import Plan, Transforms, Trends
+from components.shared.documents.plan import Plan
 from components.shared.documents.preview import Preview
+from components.shared.documents.transforms import Transforms
+from components.shared.documents.trends import Trends
 
 
 @dataclass(slots=True)

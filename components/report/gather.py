@@ -7,19 +7,14 @@ from collections.abc import Iterator
 from components.report.evidence import Evidence
 from components.report.page.timings import STEPS, StepTime, raw_bytes, step_times
 from components.report.slice_table import read_rows
+from components.shared.documents.align import AlignRecord
 from components.shared.documents.cost import COST_KEY, CostEstimate
-from components.shared.documents.plan import (
-    PLAN_KEY,
-    SLICES_KEY,
-    TRANSFORMS_KEY,
-    TRENDS_KEY,
-    AlignRecord,
-    Plan,
-    Transforms,
-    Trends,
-)
+from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.preview import PREVIEW_KEY, Preview
 from components.shared.documents.read_document import AnyDocument, read_document
+from components.shared.documents.slices import SLICES_KEY
+from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
+from components.shared.documents.trends import TRENDS_KEY, Trends
 from components.shared.errors import UserError
 from components.shared.storage.store import ObjectChangedError, Store
 from components.shared.work.records import read_record

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from components.shared.documents.plan import AlignRecord, PairRecord
+from components.shared.documents.align import AlignRecord, PairRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.documents.plan import Plan, action_text
+from components.shared.documents.plan import Plan
+from components.shared.documents.transforms import action_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from components.shared.documents.plan import Action
+from components.shared.documents.transforms import Action
 from components.shared.pictures.reading import Picture
 from components.shared.volume.volume import TileArray
 from components.tile.contrast import equalized, inverted, inverted_raw, to_uint8

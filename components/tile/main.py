@@ -12,8 +12,9 @@ import numpy as np
 
 from components.shared.command import StepCommand
 from components.shared.cores import available_cores
-from components.shared.documents.plan import PLAN_KEY, TRANSFORMS_KEY, Plan, SliceTransform, Transforms
+from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
+from components.shared.documents.transforms import TRANSFORMS_KEY, SliceTransform, Transforms
 from components.shared.errors import ConfigError, UserError
 from components.shared.geometry import Matrix
 from components.shared.grid import Span

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from components.shared.documents.plan import SliceTransform, Transforms
+from components.shared.documents.transforms import SliceTransform, Transforms
 from components.shared.grid import Span
 
 

@@ -7,7 +7,8 @@ from commands.main import main
 from commands.unit_counts import UnitCount, read_status, status_lines
 from components.shared.documents.config import RunConfig
 from components.shared.documents.locations import locations_of
-from components.shared.documents.plan import Plan, SliceTransform, SourceSlice, Transforms
+from components.shared.documents.plan import Plan, SourceSlice
+from components.shared.documents.transforms import SliceTransform, Transforms
 from components.shared.errors import UserError
 from components.shared.grid import Span
 from components.shared.storage.store import join_uri, open_store

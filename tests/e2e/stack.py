@@ -10,7 +10,7 @@ import numpy as np
 
 from commands.sample.accuracy import Accuracy, compare
 from commands.sample.truth import Truth
-from components.shared.documents.plan import Transforms
+from components.shared.documents.transforms import Transforms
 
 FIBSTACK = Path(sys.executable).with_name("fibstack")
 

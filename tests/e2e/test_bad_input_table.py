@@ -10,7 +10,7 @@ import pytest
 
 from components.plan.main import make_plan
 from components.shared.documents.config import RunConfig
-from components.shared.documents.plan import Transforms
+from components.shared.documents.transforms import Transforms
 from components.shared.pictures.reading import read_slice
 from components.shared.storage.store import open_store
 from tests.e2e import bad_input_cases as cases

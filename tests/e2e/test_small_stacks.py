@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from commands.sample.accuracy import compare
 from commands.sample.main import main as sample
 from commands.sample.truth import Truth
-from components.shared.documents.plan import Transforms
+from components.shared.documents.transforms import Transforms
 from tests.e2e.steps import run_steps
 
 SIZE = "256x240"

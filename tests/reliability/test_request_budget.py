@@ -8,8 +8,9 @@ from components.plan import storage_requests
 from components.plan.work import Work, expected_volume
 from components.shared.documents.config import RunConfig
 from components.shared.documents.locations import locations_of
-from components.shared.documents.plan import PLAN_KEY, TRANSFORMS_KEY, Plan, SourceSlice, Transforms
+from components.shared.documents.plan import PLAN_KEY, Plan, SourceSlice
 from components.shared.documents.read_document import read_document
+from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.storage.store import open_store
 from components.shared.volume.volume import volume_of
 from tests.reliability import tiny_stack

@@ -24,7 +24,7 @@ from itertools import pairwise
 import numpy as np
 
 from components.compose.judge.figures import Signs
-from components.shared.documents.plan import Verdict
+from components.shared.documents.transforms import Verdict
 
 NOTABLE_SIGMAS = 5.0
 SATURATED = 0.5

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.compose.solve.pairs import Floats, Integers, Pairs, Solution, Stack
-from components.shared.documents.plan import PairRecord, SliceStatistics
+from components.shared.documents.align import PairRecord, SliceStatistics
 
 _SIDE = 12
 """Slices before, and behind, that a slice is compared with."""

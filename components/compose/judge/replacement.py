@@ -11,7 +11,8 @@ import yaml
 from components.compose.judge.classify import Finding
 from components.compose.solve.pairs import Integers
 from components.shared.documents.config import RunConfig
-from components.shared.documents.plan import Action, Override, Replacement, Verdict
+from components.shared.documents.plan import Override, Replacement
+from components.shared.documents.transforms import Action, Verdict
 from components.shared.errors import UserError
 
 _KEPT: Collection[Verdict] = ("good", "duplicate", "step")

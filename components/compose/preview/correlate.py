@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.documents.plan import SliceTransform, Transforms
+from components.shared.documents.transforms import SliceTransform, Transforms
 from components.shared.geometry import Matrix, scaled_from_full
 
 _GRAIN_SIGMA_PX = 1.0

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.compose.preview.correlate import Agreement, Figures
-from components.shared.documents.plan import Plan, Transforms
+from components.shared.documents.plan import Plan
 from components.shared.documents.preview import WorstSlice
+from components.shared.documents.transforms import Transforms
 
 LOWEST_MEDIAN = 0.1
 """Unrelated pictures stay within +-0.06 where shading is taken away; serial sections in place reach 0.3."""

@@ -6,9 +6,10 @@ import numpy as np
 
 from components.compose.preview.correlate import Figures, agreement
 from components.compose.preview.limits import failures_of, worst_slices
-from components.shared.documents.plan import Plan, Transforms
+from components.shared.documents.plan import Plan
 from components.shared.documents.preview import PREVIEW_KEY, Correlations, Gate, Preview
 from components.shared.documents.read_document import read_document
+from components.shared.documents.transforms import Transforms
 from components.shared.errors import TransientError, UserError
 from components.shared.storage.store import Store, join_uri
 from components.shared.work import records

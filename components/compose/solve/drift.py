@@ -22,7 +22,7 @@ from components.compose.solve.bounds import bounding_box
 from components.compose.solve.pairs import Floats, Integers, Pairs, Solution, Stack
 from components.compose.solve.ties import Frame, Ties
 from components.compose.solve.tracks import LONG, linear_tracks
-from components.shared.documents.plan import Track, Trends
+from components.shared.documents.trends import Track, Trends
 
 NOTABLE_PPM = 2000.0
 """Scale or shear beyond which a volume is warned of: 0.2%."""

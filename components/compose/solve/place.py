@@ -15,8 +15,10 @@ from components.compose.solve.pairs import Pairs, Solution, Stack
 from components.compose.solve.steering import Steering, overridden, steering_of
 from components.compose.solve.trend import settle
 from components.compose.solve.uncertainty import Uncertainty, observed_spread, uncertainty, unknown
+from components.shared.documents.align import PairRecord
 from components.shared.documents.config import RunConfig
-from components.shared.documents.plan import PairRecord, Plan, Trends
+from components.shared.documents.plan import Plan
+from components.shared.documents.trends import Trends
 from components.shared.errors import UserError
 
 

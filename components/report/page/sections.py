@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from components.report.page.reslice import Axis, Line, Picture, Section, rows_around, rows_shown
 from components.report.slice_table import SliceRow, column
-from components.shared.documents.plan import Plan, Transforms
+from components.shared.documents.plan import Plan
+from components.shared.documents.transforms import Transforms
 from components.shared.geometry import Matrix
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.report.page.reslice import Picture
-from components.shared.documents.plan import SliceTransform, Transforms
 from components.shared.documents.preview import WorstSlice
+from components.shared.documents.transforms import SliceTransform, Transforms
 from components.shared.geometry import Matrix, scaled_from_full, transform_points
 
 N_STRIPS = 20

@@ -18,7 +18,8 @@ from components.report.words.bad_slices import bad_slices_sentence
 from components.report.words.preview_words import STOPPED, stopped_the_run
 from components.report.words.status import RunStatus
 from components.shared.documents.config import RunConfig
-from components.shared.documents.plan import SealedDocument, Transforms
+from components.shared.documents.sealed import SealedDocument
+from components.shared.documents.transforms import Transforms
 from components.shared.volume.volume import Volume
 from components.shared.work.completeness import OutputSummary
 from components.shared.work.verification import Verification

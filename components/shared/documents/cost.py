@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from components.shared.documents.plan import Document, SealedDocument
 from components.shared.documents.prices import Prices
+from components.shared.documents.sealed import Document, SealedDocument
 from components.shared.errors import ConfigError
 
 COST_KEY = "cost.json"

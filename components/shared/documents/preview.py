@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from components.shared.documents.plan import Document, SealedDocument
+from components.shared.documents.sealed import Document, SealedDocument
 
 PREVIEW_KEY = "preview.json"
 

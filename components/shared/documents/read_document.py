@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from components.shared.documents.plan import SealedDocument
+from components.shared.documents.sealed import SealedDocument
 from components.shared.errors import UserError
 from components.shared.storage.store import Store, join_uri
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from components.shared import grid
-from components.shared.documents.plan import PixelType, Plan, Transforms
+from components.shared.documents.plan import PixelType, Plan
+from components.shared.documents.transforms import Transforms
 from components.shared.errors import ConfigError
 from components.shared.storage.store import join_uri
 

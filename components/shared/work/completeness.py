@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from components.shared.documents.plan import Document
+from components.shared.documents.sealed import Document
 from components.shared.storage.store import Stat
 from components.shared.volume.formats import predicted_shards
 from components.shared.volume.volume import Volume, VolumeOutput

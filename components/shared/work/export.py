@@ -9,7 +9,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from components.shared.documents.plan import Document, Plan, SealedDocument, Transforms
+from components.shared.documents.plan import Plan
+from components.shared.documents.sealed import Document, SealedDocument
+from components.shared.documents.transforms import Transforms
 from components.shared.storage.store import join_uri
 from components.shared.volume.volume import Volume, volume_of
 from components.shared.work.records import input_hash

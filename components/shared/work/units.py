@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from components.shared.documents.plan import Plan, SliceTransform, SourceSlice, Transforms
+from components.shared.documents.plan import Plan, SourceSlice
+from components.shared.documents.transforms import SliceTransform, Transforms
 from components.shared.grid import PyramidPass, Span, spans
 from components.shared.storage.store import Store
 from components.shared.volume.volume import Volume, volume_of

@@ -11,8 +11,9 @@ from typing import Any
 
 import tensorstore as ts
 
-from components.shared.documents.plan import PLAN_KEY, TRANSFORMS_KEY, Plan, Transforms
+from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
+from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.storage.store import Stat, Store, open_store
 from components.shared.storage.tensorstore_retry import finish
 from components.shared.volume.formats import Scale, scale_at

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 import commands.export.main
 from commands.export.exported import left_out
 from commands.main import main
-from components.shared.documents.plan import Transforms
+from components.shared.documents.transforms import Transforms
 from components.shared.errors import ConfigError, TransientError
 from components.shared.storage.store import join_uri, open_store
 from components.shared.work.verification import read_written

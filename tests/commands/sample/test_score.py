@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from commands.sample.score import main
 from commands.sample.truth import Truth, as_rows, make_truth
-from components.shared.documents.plan import SliceTransform, Transforms, Verdict
+from components.shared.documents.transforms import SliceTransform, Transforms, Verdict
 from components.shared.geometry import Matrix, translation
 
 

@@ -13,9 +13,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from components.align.main import main
+from components.shared.documents.align import AlignRecord, PairRecord
 from components.shared.documents.config import RunConfig
 from components.shared.documents.locations import locations_of
-from components.shared.documents.plan import AlignRecord, PairRecord, Plan, SourceSlice
+from components.shared.documents.plan import Plan, SourceSlice
 from components.shared.geometry import translation
 from components.shared.storage.store import LocalStore
 from components.shared.work.units import chunks, chunks_to_do

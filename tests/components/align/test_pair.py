@@ -14,7 +14,7 @@ import pytest
 
 from components.align.pair import match_pair
 from components.align.prepare import PreparedSlice, prepare
-from components.shared.documents.plan import PairRecord
+from components.shared.documents.align import PairRecord
 from components.shared.geometry import Matrix, rotation_about, transform_points, translation
 from tests.components.align.planted_pair import SIZE_PX, error_px, render, texture
 

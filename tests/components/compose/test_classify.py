@@ -9,7 +9,7 @@ from components.compose.solve.connectivity import connectivity
 from components.compose.solve.pairs import Stack
 from components.compose.solve.place import accepted_pairs
 from components.compose.solve.robust import solve
-from components.shared.documents.plan import PairRecord, SliceStatistics
+from components.shared.documents.align import PairRecord, SliceStatistics
 from components.shared.geometry import translation
 
 N, K, WIDTH = 40, 4, 500.0

@@ -9,17 +9,11 @@ from click.testing import CliRunner
 
 from components.compose.main import main
 from components.compose.solve.robust import solve
+from components.shared.documents.align import AlignRecord, PairRecord, SliceStatistics
 from components.shared.documents.config import RunConfig
 from components.shared.documents.locations import locations_of
-from components.shared.documents.plan import (
-    AlignRecord,
-    Override,
-    PairRecord,
-    Plan,
-    SliceStatistics,
-    SourceSlice,
-    Transforms,
-)
+from components.shared.documents.plan import Override, Plan, SourceSlice
+from components.shared.documents.transforms import Transforms
 from components.shared.grid import Span
 from components.shared.storage.store import open_store
 from components.shared.volume.volume import volume_of

@@ -11,7 +11,8 @@ from scipy import ndimage
 from components.compose.preview.correlate import agreement, correlation, flattened
 from components.compose.preview.limits import failures_of, running_median
 from components.compose.preview.write import make_preview, refusal
-from components.shared.documents.plan import Override, SliceTransform, Transforms
+from components.shared.documents.plan import Override
+from components.shared.documents.transforms import SliceTransform, Transforms
 from components.shared.geometry import rotation_about, translation
 from tests.components.compose.test_compose_main import plan_of
 

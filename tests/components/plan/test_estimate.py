@@ -21,9 +21,10 @@ from components.plan.main import main as plan
 from components.plan.storage_requests import Requests
 from components.pyramid.main import main as pyramid
 from components.report.main import main as report
-from components.shared.documents.plan import PLAN_KEY, TRANSFORMS_KEY, Plan, Transforms
+from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.prices import MachinePrices, read_prices
 from components.shared.documents.read_document import read_document
+from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.storage.store import open_store
 from components.shared.volume.volume import volume_of
 from components.tile.main import main as tile

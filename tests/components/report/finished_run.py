@@ -10,17 +10,11 @@ import math
 import numpy as np
 import tensorstore as ts
 
+from components.shared.documents.align import AlignRecord, PairRecord, SliceStatistics
 from components.shared.documents.config import RunConfig
 from components.shared.documents.locations import locations_of
-from components.shared.documents.plan import (
-    AlignRecord,
-    PairRecord,
-    Plan,
-    SliceStatistics,
-    SliceTransform,
-    SourceSlice,
-    Transforms,
-)
+from components.shared.documents.plan import Plan, SourceSlice
+from components.shared.documents.transforms import SliceTransform, Transforms
 from components.shared.geometry import rotation_deg
 from components.shared.storage.store import checksum, join_uri, open_store
 from components.shared.volume.formats import shards_of_block

@@ -22,8 +22,8 @@ from components.report.words.bad_slices import bad_slices_sentence, decision_lin
 from components.report.words.status import parse_status
 from components.report.words.summary import command_of, summarise
 from components.report.words.verdict import verdict_of
+from components.shared.documents.align import AlignRecord
 from components.shared.documents.config import RunConfig, parse_config
-from components.shared.documents.plan import AlignRecord
 from components.shared.work.completeness import OutputSummary
 from components.shared.work.verification import Verification
 from tests.components.report.finished_run import make_plan, pair_record, slice_statistics

@@ -7,7 +7,8 @@ from typing import Any
 
 from components.shared.documents.config import RunConfig
 from components.shared.documents.locations import locations_of
-from components.shared.documents.plan import Plan, SliceTransform, SourceSlice, Transforms
+from components.shared.documents.plan import Plan, SourceSlice
+from components.shared.documents.transforms import SliceTransform, Transforms
 
 IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 

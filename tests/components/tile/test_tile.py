@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from components.shared.documents.config import RunConfig
 from components.shared.documents.locations import locations_of
-from components.shared.documents.plan import ChannelFile, Plan, SliceTransform, SourceSlice, Transforms
+from components.shared.documents.plan import ChannelFile, Plan, SourceSlice
+from components.shared.documents.transforms import SliceTransform, Transforms
 from components.shared.pictures.reading import read_channels
 from components.shared.storage.store import LocalStore
 from components.shared.volume.tiles import array_metadata, shard_key, tile_array_spec

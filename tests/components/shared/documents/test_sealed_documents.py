@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from components.shared.documents.plan import Plan, SealedDocument, Transforms
+from components.shared.documents.plan import Plan
 from components.shared.documents.read_document import read_document
+from components.shared.documents.sealed import SealedDocument
+from components.shared.documents.transforms import Transforms
 from components.shared.errors import UserError
 from components.shared.storage.store import Store, checksum, open_store
 from tests.components.shared.small_plan import plan_of, transforms_of

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.shared.documents.plan import Plan, Transforms
+from components.shared.documents.plan import Plan
+from components.shared.documents.transforms import Transforms
 from components.shared.grid import Span
 from components.shared.storage.store import LocalStore
 from components.shared.volume.volume import volume_of

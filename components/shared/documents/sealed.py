@@ -1,0 +1,33 @@
+"""What every document of a run is: frozen JSON whose keys are all known, sealed by a checksum of its own bytes."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from components.shared.storage.store import checksum
+
+_HEAD = b'{\n "crc32c": "'
+"""What a sealed document begins with; eight hex digits follow."""
+
+
+class Document(BaseModel):
+    """A frozen document whose keys are all known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SealedDocument(Document):
+    """A document that is an object in storage, and carries the checksum of its own bytes."""
+
+    crc32c: str = ""
+    """Of the bytes that follow these digits in the file; empty: not checked, as after a change by hand."""
+
+    def to_json(self) -> bytes:
+        """The document as indented JSON with its checksum, the same bytes for the same content."""
+        unsealed = self.model_copy(update={"crc32c": ""}).model_dump_json(indent=1).encode() + b"\n"
+        rest = unsealed.removeprefix(_HEAD)
+        return _HEAD + checksum(rest).encode() + rest
+
+    def vouches_for(self, data: bytes) -> bool:
+        """Whether the bytes that this was read from have the checksum that it names, if it names one."""
+        return self.crc32c in ("", checksum(data[len(_HEAD) + len(self.crc32c) :]))

@@ -1,0 +1,118 @@
+"""`transforms.json`: where each slice lies in the volume, its verdict, and what is shown at its place.
+
+Sizes are `xyz`, transforms are `volume_from_slice` at full resolution (geometry.py).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from components.shared.documents.sealed import Document, SealedDocument
+from components.shared.grid import SizeXyz
+
+TRANSFORMS_KEY = "transforms.json"
+
+
+Matrix3 = tuple[
+    tuple[float, float, float],
+    tuple[float, float, float],
+    tuple[float, float, float],
+]
+"""3 x 3, row major."""
+
+
+Verdict = Literal[
+    "good",
+    "missing",
+    "duplicate",
+    "blank",
+    "saturated",
+    "inverted",
+    "defocused",
+    "charged",
+    "partial",
+    "slip",
+    "step",
+    "isolated",
+]
+"""What is wrong with a slice; `step` is a persistent jump before it, which is kept and reported."""
+
+
+Action = Literal["keep", "invert", "replace", "blend", "blank"]
+"""keep: shown as it is. invert: shown with grey levels turned round. replace: `replaced_from` is shown.
+blend: the mean of `replaced_from` and `blended_with`, each warped by its own matrix. blank: black."""
+
+
+class SliceTransform(Document):
+    """One slice of the volume: where it lies, and what became of it."""
+
+    z: int
+    uri: str
+    """URI of the raw slice; empty where it is missing."""
+    matrix: Matrix3
+    """volume_from_slice."""
+    verdict: Verdict
+    action: Action
+    replaced_from: int | None
+    """z of the slice that is shown instead, warped by that slice's own matrix."""
+    blended_with: int | None = None
+    """z of the second slice of a blend."""
+    evidence: str = ""
+    """What speaks for the verdict, in a few words with figures."""
+    override: str = ""
+    """The decision of the overrides file that was applied, as written there."""
+    sigma_px: float = 0.0
+    """1-sigma of the slice's position against the middle of its part of the stack."""
+    step_sigma_px: float = 0.0
+    """1-sigma of the step from the slice before."""
+    rotation_sigma_deg: float = 0.0
+    """1-sigma of the rotation, against the middle of its part of the stack."""
+    scale_sigma_ppm: float = 0.0
+    """1-sigma of the scale, against the same."""
+    n_edges: int
+    """Accepted pairs of this slice."""
+    edge_weight: float
+    """Mean robust weight of these pairs in the solve, 0..1."""
+    residual_px: float
+    """RMS disagreement of the believed ones with the solution, over the common area; 0 where none is."""
+
+    @property
+    def source_z(self) -> int:
+        """The slice that is shown here, by its z; of a blend, the first of the two."""
+        return self.z if self.replaced_from is None else self.replaced_from
+
+    @property
+    def description(self) -> str:
+        """What became of the slice, in words: slice 512: blank, replaced by 511."""
+        shown = action_text(self.action, self.replaced_from, self.blended_with)
+        return f"slice {self.z}: {self.verdict}, {shown}"
+
+
+def action_text(action: str, replaced_from: int | None, blended_with: int | None) -> str:
+    """What is shown of a slice, in words.
+
+    Example:
+        >>> action_text("replace", 511, None), action_text("blend", 511, 513), action_text("keep", None, None)
+        ('replaced by 511', 'replaced by the mean of 511 and 513', 'kept')
+    """
+    if action == "blend":
+        return f"replaced by the mean of {replaced_from} and {blended_with}"
+    if action == "replace":
+        return f"replaced by {replaced_from}"
+    return {"keep": "kept", "invert": "turned round", "blank": "left black"}.get(action, action)
+
+
+class Transforms(SealedDocument):
+    """`process/transforms.json` (contract 4)."""
+
+    schema_version: Literal[1] = 1
+    volume_size_xyz: SizeXyz
+    volume_origin_xyz_px: tuple[int, int, int]
+    """Position of voxel (0, 0, 0) in the frame of the solve; its z is the number of the first slice."""
+    slice_origin_xy_px: tuple[int, int] = (0, 0)
+    """Where pixel (0, 0) of a slice, as `matrix` counts, lies in the picture of its file: `crop`'s corner."""
+    intensity_range: Annotated[tuple[float, float], Field(description="Raw grey levels shown as 0 and 255.")]
+    slices: tuple[SliceTransform, ...]
+    """One for each z, ascending, without gaps."""
