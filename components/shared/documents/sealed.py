@@ -1,4 +1,4 @@
-"""What every document of a run is: frozen JSON whose keys are all known, sealed by a checksum of its own bytes."""
+"""What every document of a run is: frozen JSON, all keys known, sealed by a checksum of its own bytes."""
 
 from __future__ import annotations
 
