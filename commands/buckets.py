@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import importlib
-
 import click
 
 from components.shared.documents.config import RunConfig
 from components.shared.errors import FibstackError
 from components.shared.storage.run_buckets import run_buckets_of
 
-# Imported by name: a laptop that only submits has no storage libraries.
-_ADMIN = "commands.bucket_admin"
-
 
 def make_buckets(config: RunConfig) -> None:
     """Make those that the output names and that are not there; of another output, none."""
     if run_buckets_of(config.output):
-        for name in importlib.import_module(_ADMIN).create_buckets(config):
+        from commands.bucket_admin import create_buckets
+
+        for name in create_buckets(config):
             click.echo(f"Made the bucket gs://{name}", err=True)
 
 
 def clear_away(config: RunConfig) -> None:
     """Remove the temporary bucket of a run that has ended well, unless its tiles are to be kept."""
     if run_buckets_of(config.output) and not config.keep_tiles:
+        from commands.bucket_admin import remove_temporary_bucket
+
         try:
-            importlib.import_module(_ADMIN).remove_temporary_bucket(config)
+            remove_temporary_bucket(config)
         except FibstackError as error:  # the volume is complete all the same, and what is left expires
             click.echo(f"warning: {error}", err=True)

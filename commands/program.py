@@ -22,7 +22,7 @@ class Program(click.Group):
             return super().invoke(ctx)
         except ModuleNotFoundError as error:
             module = (error.name or "").partition(".")[0]
-            if module in ("", "pipeline", "components"):
+            if module in ("", "commands", "pipeline", "components"):
                 raise
             extra = _EXTRAS.get(module, "step")
             click.echo(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -66,7 +65,9 @@ def resolved_config(output: str, overrides: str | None, settings: Sequence[str])
 def _config_of(output: str) -> dict[str, Any]:
     """The configuration in the plan of a run."""
     plan_uri = f"{part_uri(output, 'process')}/plan.json"
-    store = _storage().open_store(part_uri(output, "process"))
+    from components.shared.storage.store import open_store
+
+    store = open_store(part_uri(output, "process"))
     if store.stat("export.json") is not None:
         source = json.loads(store.read("export.json")).get("source")
         raise UserError(
@@ -84,9 +85,6 @@ def _config_of(output: str) -> dict[str, Any]:
 
 
 def _uri(location: str) -> str:
-    return str(_storage().open_store(part_uri(location, "process")).uri)
+    from components.shared.storage.store import open_store
 
-
-def _storage() -> Any:  # noqa: ANN401 - a module
-    # Imported by name: a laptop that only compiles and submits has no storage libraries.
-    return importlib.import_module("components.shared.storage.store")
+    return str(open_store(part_uri(location, "process")).uri)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shlex
 import signal
@@ -103,12 +102,12 @@ def _run(
 
 def _unseal(config: RunConfig, first: Step) -> int:
     """Have the units of a step and of all later ones made again; returns their number."""
-    records, storage = (
-        importlib.import_module(f"components.shared.{name}") for name in ("records", "storage")
-    )
-    process = storage.open_store(part_uri(config.output, "process"))
+    from components.shared.storage.store import open_store
+    from components.shared.work.records import unseal
+
+    process = open_store(part_uri(config.output, "process"))
     process.write("plan.json", process.read("plan.json"))  # the report counts the time from here
-    return sum(records.unseal(process, step) for step in STEPS[STEPS.index(first) :])
+    return sum(unseal(process, step) for step in STEPS[STEPS.index(first) :])
 
 
 def _new_folder(log_dir: Path, run_id: str) -> Path:
@@ -138,9 +137,10 @@ def _print_result(output: str) -> None:
 def _report_lines(output: str) -> list[str]:
     """The ready-made lines of `process/run.json`; none where the report wrote none."""
     try:
-        # Imported by name: a laptop that only submits, or runs in containers, has no storage libraries.
-        storage = importlib.import_module("components.shared.storage.store")
-        document = storage.open_store(part_uri(output, "process")).read("run.json")
+        # Imported here: a laptop that only submits, or runs in containers, has no storage libraries.
+        from components.shared.storage.store import open_store
+
+        document = open_store(part_uri(output, "process")).read("run.json")
         lines = json.loads(document).get("summary", [])
     except (FibstackError, ModuleNotFoundError, ValueError, AttributeError):
         return []
@@ -166,7 +166,9 @@ def _standing_lines(output: str, until: Step) -> Iterator[str]:
         "pyramid": f"{volume}/jpeg",
     }
     try:
-        status = importlib.import_module("commands.unit_counts").read_status(output)
+        from commands.unit_counts import read_status
+
+        status = read_status(output)
     except (FibstackError, ModuleNotFoundError):
         return
     asked = STEPS[: STEPS.index(until) + 1]

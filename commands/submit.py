@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,20 +88,18 @@ def submit(
     settings = settings_of(settings_path)
     make_buckets(config)
     if target == "kfp":
-        from pipeline.submit import kubeflow as submit_kfp
+        from pipeline.submit import kubeflow
 
-        reference = submit_kfp.submit(config, settings, host, namespace, service_account)
+        reference = kubeflow.submit(config, settings, host, namespace, service_account)
     elif target == "vertex":
-        from pipeline.submit import vertex as submit_vertex
+        from pipeline.submit import vertex
 
-        reference = submit_vertex.submit(
-            config, settings, cloud_project, region, pipeline_root, service_account
-        )
-        click.echo(f"Page:   {submit_vertex.link(reference)}")
+        reference = vertex.submit(config, settings, cloud_project, region, pipeline_root, service_account)
+        click.echo(f"Page:   {vertex.link(reference)}")
     else:
-        from pipeline.submit import argo as submit_argo
+        from pipeline.submit import argo
 
-        reference = submit_argo.submit(config, settings if settings_path else None, namespace)
+        reference = argo.submit(config, settings if settings_path else None, namespace)
     click.echo(f"Run:    {reference}")
     click.echo(f"Status: fibstack status {shlex.quote(reference)}")
     click.echo(f"Logs:   fibstack logs {shlex.quote(reference)} [STEP]")
@@ -132,8 +129,10 @@ def status(run_or_output: str) -> None:
     """
     target = _target_of(run_or_output)
     if target is None:
-        # Imported by name: a laptop that only submits has no storage libraries.
-        lines = importlib.import_module("commands.unit_counts").status_lines(run_or_output)
+        # Imported here: a laptop that only submits has no storage libraries.
+        from commands.unit_counts import status_lines
+
+        lines = status_lines(run_or_output)
     else:
         lines = _state_lines(target.state(run_or_output))
     for line in lines:
@@ -162,8 +161,9 @@ def logs(run: str, step: str) -> None:
 def _target_of(reference: str) -> Any:  # noqa: ANN401 - a module
     """The module of the target that a run's reference names; None for what is no reference."""
     if "://" in reference and not reference.startswith(("gs://", "file://")):
-        for name in ("kfp", "argo", "vertex"):
-            target = importlib.import_module(f"pipeline.submit_{name}")
+        from pipeline.submit import argo, kubeflow, vertex
+
+        for target in (kubeflow, argo, vertex):
             if target.is_reference(reference):
                 return target
         raise ConfigError(

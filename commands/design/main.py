@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
 
+from commands.design import estimates, table
 from commands.options import SETTINGS, config_options, given_config, settings_of
+from components.plan.bill import Machine
+from components.shared.documents.prices import read_prices
 from components.shared.errors import UserError
 from pipeline.settings import STEPS, Settings, quantity
 
@@ -45,27 +46,21 @@ def design(
     """
     config = given_config(config_path, flags, changes)
     settings = settings_of(settings_path)
-    # Imported by name: a laptop that only submits has no storage libraries.
-    designs, pages, prices = (
-        importlib.import_module(f"components.{name}")
-        for name in ("plan.design", "plan.design_table", "shared.prices")
-    )
-    table = prices.read_prices(prices_path) if prices_path else prices.read_prices()
-    found = designs.design(config, settings.fan, machines_of(settings), table)
+    prices = read_prices(prices_path) if prices_path else read_prices()
+    found = estimates.design(config, settings.fan, machines_of(settings), prices)
     if as_json:
-        click.echo(pages.as_json(found))
+        click.echo(table.as_json(found))
     else:
         width = None if sys.stdout.isatty() else _PIPED_WIDTH
-        pages.print_design(Console(width=width, highlight=False), found)
+        table.print_design(Console(width=width, highlight=False), found)
     if found.refusal:
         raise UserError(found.refusal)
 
 
-def machines_of(settings: Settings) -> dict[str, Any]:
-    """What a pod of each step asks for, as `components.plan.bill.Machine`."""
-    machine = importlib.import_module("components.plan.bill").Machine
+def machines_of(settings: Settings) -> dict[str, Machine]:
+    """What a pod of each step asks for."""
     wanted = {step: settings.step(step) for step in STEPS}
     return {
-        step: machine(float(quantity(asked.cpu)), float(quantity(asked.memory)))
+        step: Machine(float(quantity(asked.cpu)), float(quantity(asked.memory)))
         for step, asked in wanted.items()
     }

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 from google.auth import exceptions as auth
 
 from commands.bucket_admin import RUN_LABEL
-from commands.doctor.findings import Finding
+from commands.doctor.findings import Finding, Use
 from components.shared.errors import FibstackError
 from components.shared.storage import gcs
 from components.shared.storage.run_buckets import Part, part_uri, run_buckets_of
 from components.shared.storage.store import join_uri, open_store
 
-Use = Literal["read", "write", "look"]
 """Slices are read, results written; a place of which nothing is said is looked at."""
 
 _READ = ("storage.objects.get", "storage.objects.list")

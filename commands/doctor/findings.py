@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Use = Literal["read", "write", "look"]
+"""What a place is for: slices are read from it, results written to it, or it is looked at alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:

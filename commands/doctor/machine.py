@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from commands.doctor.findings import Finding
+from commands.doctor.findings import Finding, Use
 from components.shared.cores import available_cores
 from components.shared.documents.config import RunConfig
 from components.shared.errors import ConfigError
@@ -59,7 +59,7 @@ def check_engine(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", f"the images {settings.image('plan')} and its like are on this machine")
 
 
-def check_folder(location: str, use: str) -> Iterator[Finding]:
+def check_folder(location: str, use: Use) -> Iterator[Finding]:
     """A folder that slices are read from, or that results are written to."""
     folder = folder_of(location)
     if folder is None:

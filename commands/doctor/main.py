@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import click
 
 from commands.doctor.cluster import check_argo, check_kfp, check_vertex
-from commands.doctor.findings import Finding
+from commands.doctor.findings import Finding, Use
 from commands.doctor.machine import check_disk, check_engine, check_folder, check_machine
 from commands.options import SETTINGS, settings_of
 from components.shared.documents.config import RunConfig
@@ -76,13 +74,17 @@ def _findings(
 
 def _check_config(config: RunConfig) -> Iterator[Finding]:
     if "gs://" in config.source + config.output:
-        yield _buckets().check_login()
+        from commands.doctor.buckets import check_login
+
+        yield check_login()
     found = list(_check_place(config.source, "read"))
     yield from found
     yield from _check_place(config.output, "write", config.project)
     if any(finding.state == "wrong" for finding in found):
         return
-    source = importlib.import_module("components.shared.storage.store").open_store(config.source)
+    from components.shared.storage.store import open_store
+
+    source = open_store(config.source)
     for image in (config.image, f"raw/{config.image}"):  # the second as in the older workflow
         sizes = [stat.size_bytes for stat in source.list(image.partition("%")[0])]
         if sizes:
@@ -92,13 +94,10 @@ def _check_config(config: RunConfig) -> Iterator[Finding]:
     yield Finding("wrong", f"no files like {config.image} in {config.source}", "change 'source' or 'image'")
 
 
-def _check_place(location: str, use: str, project: str = "") -> Iterator[Finding]:
+def _check_place(location: str, use: Use, project: str = "") -> Iterator[Finding]:
     if location.startswith(("gs://", "http://", "https://")):
-        yield from _buckets().check_place(location, use, project)
+        from commands.doctor import buckets
+
+        yield from buckets.check_place(location, use, project)
     else:
         yield from check_folder(absolute(location), use)
-
-
-def _buckets() -> ModuleType:
-    # Imported by name: a laptop that only submits has no storage libraries.
-    return importlib.import_module("commands.doctor.buckets")
