@@ -108,7 +108,7 @@ sbom: $(BIN)/uv ## List what the command and each image hold, as CycloneDX, in b
 	    -o build/sbom/$$(basename $$lock).cdx.json || exit 1; done
 
 bad-input: $(VENV)/dev.stamp ## Write docs/bad-input.md anew: every mistake and its sentence
-	PYTHONPATH=tests/e2e:tests:. $(BIN)/python -m bad_input_guide
+	$(BIN)/python -m tests.e2e.bad_input_guide
 
 images: ## Build the images of the six steps: REGISTRY, TAG, BASE_IMAGE, BUILD_ARGS
 	docker build $(BUILD_ARGS) -f images/base/Dockerfile -t $(REGISTRY)/base:$(TAG) \

@@ -50,7 +50,7 @@ def main(output: str, file: str | None) -> None:
 def notebook(run: RunDocument, output: str) -> dict[str, Any]:
     """The notebook as Jupyter's format 4.5 has it."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("components.report", "."),
+        loader=jinja2.PackageLoader("commands", "."),
         autoescape=False,  # noqa: S701 - the result is Python, not HTML
         undefined=jinja2.StrictUndefined,
     )

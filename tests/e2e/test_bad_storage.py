@@ -26,13 +26,13 @@ from tests.e2e import bad_input_cases as cases
 from tests.e2e.bad_input_cases import BOMBS, Case, config, content
 from tests.e2e.bad_input_run import answer_to
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 
 
 def in_new_mounts(script: str, *arguments: object) -> str:
     """What a Python script prints that may mount file systems, which end with it."""
     command = ["unshare", "--map-root-user", "--mount", sys.executable, "-c", script, *map(str, arguments)]
-    environment = os.environ | {"PYTHONPATH": f"{HERE}:{HERE.parent}:{HERE.parents[1]}"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=120)
     if "unshare" in done.stderr or "mount: " in done.stderr:
         pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
@@ -43,8 +43,8 @@ def in_new_mounts(script: str, *arguments: object) -> str:
 MOUNTED = """
 import subprocess, sys
 from pathlib import Path
-import bad_input_cases as cases
-from steps import run_steps
+from tests.e2e import bad_input_cases as cases
+from tests.e2e.steps import run_steps
 folder = Path(sys.argv[1])
 disk = folder / "disk"
 disk.mkdir()
@@ -201,12 +201,12 @@ def test_a_bucket_that_is_deleted_during_the_run(gcs_emulator: str, bucket: str,
 MEASURE = """
 import resource, sys
 from pathlib import Path
-import bad_input_run
-from bad_input_cases import Case, config
+from tests.e2e.bad_input_cases import Case, config
+from tests.e2e.bad_input_run import answer_to
 def most_mb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 def run(folder, source):
-    return bad_input_run.answer_to(Case(group="", what="", spoil=config(source=source)), folder).exit_code
+    return answer_to(Case(group="", what="", spoil=config(source=source)), folder).exit_code
 folder = Path(sys.argv[1])
 run(folder / "sound", folder / "sound/stack")
 before = most_mb()
@@ -220,7 +220,7 @@ def test_a_bomb_needs_no_more_memory_than_a_sound_slice(tmp_path: Path, figure: 
     for i, bomb in enumerate(BOMBS.values()):
         cases.write_stack(tmp_path / "bombs" / str(i))
         content(bomb)(tmp_path / "bombs" / str(i))
-    environment = os.environ | {"PYTHONPATH": f"{HERE}:{HERE.parent}:{HERE.parents[1]}"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, tmp_path], capture_output=True, text=True, check=True, env=environment
     )

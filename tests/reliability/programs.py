@@ -39,8 +39,8 @@ FORKS.set_forkserver_preload(
         "matplotlib.backends.backend_svg",
         "PIL.PngImagePlugin",
     ]
-    + [f"pipeline.{name}" for name in ("cli", "run_cli", "compile", "local", "prediction", "progress")]
-    + ["components.plan.estimate", "rich.live"]
+    + ["commands.main", "commands.run", "commands.run_here", "commands.prediction", "components.plan.estimate"]
+    + ["pipeline.compiled.compile", "pipeline.here.local", "pipeline.here.progress", "rich.live"]
 )
 
 

@@ -65,7 +65,7 @@ def render(
 ) -> str:
     """The page's HTML, which loads nothing from elsewhere."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("components.report", "."),
+        loader=jinja2.PackageLoader("components.report", "page"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

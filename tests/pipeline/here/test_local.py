@@ -283,9 +283,9 @@ def sleepers(folder: str):
 RUN_SLEEPERS = """
 import sys
 from pathlib import Path
-from pipeline import local
+from pipeline.here import local
 from pipeline.compiled.ir import read_pipeline
-from toys import Memory
+from tests.pipeline.toys import Memory
 local.KILL_AFTER_S = 1.0
 folder = Path(sys.argv[1])
 pipeline = read_pipeline((folder / "pipeline.yaml").read_text())
@@ -301,10 +301,9 @@ def test_signal_ends_every_child(tmp_path, number, code):
     from pipeline.compiled.compile import compile_pipeline
 
     (tmp_path / "pipeline.yaml").write_text(compile_pipeline(sleepers))
-    here = Path(__file__).parent
     runner = subprocess.Popen(
         [sys.executable, "-c", RUN_SLEEPERS, str(tmp_path)],
-        env=os.environ | {"PYTHONPATH": f"{here}:{here.parents[1]}"},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
         start_new_session=True,
     )
     try:
