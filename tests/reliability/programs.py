@@ -39,7 +39,13 @@ FORKS.set_forkserver_preload(
         "matplotlib.backends.backend_svg",
         "PIL.PngImagePlugin",
     ]
-    + ["commands.main", "commands.run", "commands.run_here", "commands.prediction", "components.plan.estimate"]
+    + [
+        "commands.main",
+        "commands.run",
+        "commands.run_here",
+        "commands.prediction",
+        "components.plan.estimate",
+    ]
     + ["pipeline.compiled.compile", "pipeline.here.local", "pipeline.here.progress", "rich.live"]
 )
 
