@@ -1,14 +1,18 @@
-"""Writes the pages that say what the code says: docs/configuration.md, docs/commands.md and docs/messages.md.
+"""Writes the pages that say what the code says: configuration, commands, messages and limits in docs/.
 
 Usage: python docs/reference.py docs
 """
 
 import ast
+import importlib
+import inspect
 import json
+import pkgutil
 import sys
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import click
 from click.testing import CliRunner
@@ -18,6 +22,7 @@ from commands.main import main as fibstack
 from commands.program import LazyCommand
 from components.shared.documents.config import ALIASES, RunConfig
 from components.shared.errors import ConfigError, TransientError, UserError
+from components.shared.limits import has_reasons, reasons_of
 
 GENERATED = "<!-- `make manifests` writes this page. -->"
 WIDTH = 100
@@ -87,15 +92,77 @@ def messages_page() -> str:
     return "\n".join(parts)
 
 
+def limits_page() -> str:
+    """Every number that decides, with its reason, by the step that it decides in."""
+    parts = [
+        "# Limits",
+        "",
+        GENERATED,
+        "",
+        "The numbers that decide, as they stand in the code: fields of a frozen object for each stage, so",
+        "that a stack of another kind gets another object and no other code. *Too small* and *too large*",
+        "say what goes wrong on either side. Where nothing was measured, *measured on* says so.",
+        "",
+    ]
+    for step in LIMITED_STEPS:
+        found = limits_of_step(step)
+        parts += [f"## `{step}`", ""] if found else []
+        for limits in found:
+            parts += [f"### {limits.__name__}", "", inspect.cleandoc(limits.__doc__ or ""), ""]
+            parts += [f"`{limits.__module__.replace('.', '/')}.py`", ""]
+            parts += ["| limit | value | unit | why | measured on | too small | too large |"]
+            parts += ["|---|---|---|---|---|---|---|"]
+            for name, value, reason in reasons_of(limits()):
+                columns = (reason.unit, reason.why, reason.measured_on, reason.too_small, reason.too_large)
+                cells = (f"`{name}`", _value(value), *columns)
+                parts.append(f"| {' | '.join(cells)} |".replace("\n", " "))
+            parts.append("")
+    return "\n".join(parts)
+
+
+def limits_of_step(step: str) -> list[type[Any]]:
+    """The classes of a step whose fields are limits, by module and by their place in it."""
+    package = importlib.import_module(f"components.{step}")
+    found = []
+    for module in sorted(
+        pkgutil.walk_packages(package.__path__, f"{package.__name__}."), key=lambda m: m.name
+    ):
+        if module.name.endswith(".component"):  # for kfp alone
+            continue
+        for kind in vars(importlib.import_module(module.name)).values():
+            if isinstance(kind, type) and kind.__module__ == module.name and is_dataclass(kind):
+                found += [kind] if has_reasons(kind) else []
+    return found
+
+
+def _value(value: object) -> str:
+    """A limit's value as a reader writes it.
+
+    Example:
+        >>> _value(8_000_000.0), _value((0.97, 1.03)), _value(20000)
+        ('8,000,000', '0.97, 1.03', '20,000')
+    """
+    if isinstance(value, tuple):
+        names = getattr(value, "_fields", None)
+        texts = [_value(part) for part in value]
+        return ", ".join(map(" ".join, zip(names, texts, strict=True)) if names else texts)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:,.0f}" if value == round(value) else f"{value:,.6g}"
+    return str(value)
+
+
+LIMITED_STEPS = ("plan", "align", "compose", "tile", "pyramid")
 PAGES = {
     "configuration.md": configuration_page,
     "commands.md": commands_page,
     "messages.md": messages_page,
+    "limits.md": limits_page,
 }
 
 
 def _parts_of_the_code() -> Iterator[tuple[str, Path]]:
-    yield "The command line", ROOT / "pipeline"
+    yield "The command line", ROOT / "commands"
+    yield "Compiling, running here and submitting", ROOT / "pipeline"
     yield "Every step", ROOT / "components" / "shared"
     for folder in sorted((ROOT / "components").iterdir()):
         if folder.name != "shared" and (folder / "__init__.py").exists():

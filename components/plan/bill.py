@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from components.plan.rates import BUSY
+from components.plan.rates import RATES
 from components.plan.storage_requests import Requests
 from components.shared.documents.prices import MachinePrices, Prices
 
@@ -65,7 +65,7 @@ def bill(
     """
 
     def dollars(of: MachinePrices) -> float:
-        hours = {step: worked / machines[step].cores / BUSY for step, worked in core_hours.items()}
+        hours = {step: worked / machines[step].cores / RATES.busy for step, worked in core_hours.items()}
         return sum(n * machines[step].dollars_per_hour(of) for step, n in hours.items())
 
     n_a, n_b = (sum(n) for n in zip(*((r.class_a, r.class_b) for r in requests), strict=True))

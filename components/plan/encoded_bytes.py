@@ -5,17 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from components.plan.rates import RATES
 from components.plan.work import Work
 from components.shared.documents.config import RunConfig
 from components.shared.grid import PyramidPass
 from components.shared.volume.compression import EQUALIZED, PLAIN, Ratios
 from components.shared.volume.formats import scale_at
 from components.shared.volume.volume import TileArray, Volume, VolumeOutput
-
-_THUMBNAIL_RATIO = 0.85
-"""Of thumbnails, deflated."""
-_EVIDENCE_BYTES_PER_SLICE = 7_000
-"""What `align` and `compose` write about a slice and its pairs, as JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +61,9 @@ def tiles_bytes(work: Work) -> int:
 def process_bytes(work: Work) -> int:
     """Records, thumbnails, and the exact blocks that coarse levels are made from."""
     plan, volume = work.plan, work.volume
-    thumbnail = work.slice_px() * plan.thumbnail_scale**2 * _THUMBNAIL_RATIO
+    thumbnail = work.slice_px() * plan.thumbnail_scale**2 * RATES.thumbnail_ratio
     exact_voxels = sum(math.prod(p.size_at_level(p.levels[-1])) for p in volume.passes[:-1])
-    evidence = len(plan.slices) * (thumbnail + _EVIDENCE_BYTES_PER_SLICE)
+    evidence = len(plan.slices) * (thumbnail + RATES.evidence_bytes_per_slice)
     return round(evidence + exact_voxels * work.tiles_bytes_per_px)
 
 

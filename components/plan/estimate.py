@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from components.plan import rates, storage_requests
+from components.plan import storage_requests
 from components.plan.bill import Bill, Machine, bill
 from components.plan.encoded_bytes import (
     OutputEstimate,
@@ -17,6 +17,7 @@ from components.plan.encoded_bytes import (
     raw_bytes_at,
     tiles_bytes,
 )
+from components.plan.rates import RATES
 from components.plan.storage_requests import Requests
 from components.plan.work import Work
 from components.shared.documents.plan import Plan
@@ -132,14 +133,14 @@ def _step(
 ) -> StepEstimate:
     """A step whose work takes so much, besides the start of its programs and their libraries."""
     texts = tuple(map(str, items))
-    starts_s = max(1, len(texts)) * rates.START_CPU_S[step]
+    starts_s = max(1, len(texts)) * getattr(RATES.start_cpu_s, step)
     return StepEstimate(
         step=step,
         title=title or step,
         unit=unit,
         n_units=n_units,
         items=texts,
-        memory_bytes=round(rates.LIBRARIES_BYTES[step] + memory_bytes),
+        memory_bytes=round(getattr(RATES.libraries_bytes, step) + memory_bytes),
         core_hours=(starts_s + cpu_s) / 3600,
         requests=requests,
     )
@@ -150,8 +151,8 @@ def _plan(work: Work) -> StepEstimate:
     return _step(
         "plan",
         storage_requests.plan_requests(work),
-        cpu_s=n * work.n_files_per_slice * rates.HEADER_CPU_S,
-        memory_bytes=n * rates.PLAN_BYTES_PER_SLICE,
+        cpu_s=n * work.n_files_per_slice * RATES.header_cpu_s,
+        memory_bytes=n * RATES.plan_bytes_per_slice,
     )
 
 
@@ -159,16 +160,16 @@ def _align(work: Work) -> StepEstimate:
     """Each slice of a chunk and of its halo is read once, each pair matched once."""
     plan = work.plan
     slice_mpx, matched = work.slice_px() / 1e6, plan.match_scale**2
-    per_slice_s = slice_mpx * (rates.SLICE_CPU_S_PER_MPX + matched * rates.FEATURES_CPU_S_PER_MPX)
-    per_pair_s = slice_mpx * matched * rates.PAIR_CPU_S_PER_MPX
+    per_slice_s = slice_mpx * (RATES.slice_cpu_s_per_mpx + matched * RATES.features_cpu_s_per_mpx)
+    per_pair_s = slice_mpx * matched * RATES.pair_cpu_s_per_mpx
     width_px, height_px = plan.largest_xy
     n_kept = 0 if plan.config.skip_align else plan.config.neighbours + 1
-    bytes_per_px = 2 * work.file_bytes_per_px + matched * rates.SIFT_BYTES_PER_PX
+    bytes_per_px = 2 * work.file_bytes_per_px + matched * RATES.sift_bytes_per_px
     return _step(
         "align",
         storage_requests.align_requests(work),
         cpu_s=work.n_slices_matched * per_slice_s + work.n_pairs * per_pair_s,
-        memory_bytes=width_px * height_px * bytes_per_px + n_kept * rates.KEPT_BYTES,
+        memory_bytes=width_px * height_px * bytes_per_px + n_kept * RATES.waiting_slice_bytes,
         unit="slice",
         n_units=len(plan.slices),
         items=work.chunks,
@@ -180,8 +181,8 @@ def _compose(work: Work) -> StepEstimate:
     return _step(
         "compose",
         storage_requests.compose_requests(work),
-        cpu_s=n * (rates.SOLVE_CPU_S_PER_SLICE + rates.THUMBNAILS_CPU_S_PER_SLICE),
-        memory_bytes=n * rates.COMPOSE_BYTES_PER_SLICE,
+        cpu_s=n * (RATES.solve_cpu_s_per_slice + RATES.thumbnails_cpu_s_per_slice),
+        memory_bytes=n * RATES.compose_bytes_per_slice,
     )
 
 
@@ -189,14 +190,14 @@ def _tile(work: Work, machine: Machine) -> StepEstimate:
     """A pod holds a slab; a slice for each thread while it is filled, then its shard while it is encoded."""
     width, height, depth = work.volume.size_xyz
     slab = min(work.volume.slab_depth, depth) * width * height * work.tiles_bytes_per_px
-    n_threads = min(rates.TILE_THREADS, math.ceil(machine.cores))
-    in_work = n_threads * width * height * (rates.TILE_BYTES_PER_PX + work.file_bytes_per_px)
+    n_threads = min(RATES.tile_threads, math.ceil(machine.cores))
+    in_work = n_threads * width * height * (RATES.tile_bytes_per_px + work.file_bytes_per_px)
     warped_mpx = len(work.plan.slices) * work.slice_px() / 1e6
     return _step(
         "tile",
         storage_requests.tile_requests(work),
-        cpu_s=warped_mpx * sum(array.n_channels for array in work.volume.arrays) * rates.TILE_CPU_S_PER_MPX,
-        memory_bytes=max(slab + in_work, rates.SLABS_WHILE_ENCODED * slab),
+        cpu_s=warped_mpx * sum(array.n_channels for array in work.volume.arrays) * RATES.tile_cpu_s_per_mpx,
+        memory_bytes=max(slab + in_work, RATES.slabs_while_encoded * slab),
         unit="slab",
         n_units=work.volume.n_slabs,
         items=work.slab_items,
@@ -215,9 +216,9 @@ def _pyramid(work: Work, index: int) -> StepEstimate:
     return _step(
         "pyramid",
         storage_requests.pyramid_requests(work, index),
-        cpu_s=shown_voxels / 1e9 * rates.JPEG_CPU_S_PER_GVX
-        + lossless_bytes / 1e9 * rates.LOSSLESS_CPU_S_PER_GB,
-        memory_bytes=rates.SLABS_HELD * slab + sum(held_bytes(work, o, level) for o, level in encoded),
+        cpu_s=shown_voxels / 1e9 * RATES.jpeg_cpu_s_per_gvx
+        + lossless_bytes / 1e9 * RATES.lossless_cpu_s_per_gb,
+        memory_bytes=RATES.slabs_held * slab + sum(held_bytes(work, o, level) for o, level in encoded),
         unit="block",
         n_units=pyramid_pass.n_blocks,
         items=work.block_items[index],
@@ -230,6 +231,6 @@ def _report(work: Work) -> StepEstimate:
     return _step(
         "report",
         storage_requests.report_requests(work),
-        cpu_s=n * rates.REPORT_CPU_S_PER_SLICE,
-        memory_bytes=n * rates.REPORT_BYTES_PER_SLICE,
+        cpu_s=n * RATES.report_cpu_s_per_slice,
+        memory_bytes=n * RATES.report_bytes_per_slice,
     )

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 
 import click
 
-from components.plan import brightness, fitness, inventory, partition, rates
+from components.plan import brightness, fitness, inventory, partition
 from components.plan.cost import cost_estimate
 from components.plan.overrides import check_overrides, parse_overrides
+from components.plan.rates import RATES
 from components.shared.command import StepCommand, write_parameter
 from components.shared.documents.config import RunConfig, parse_config
 from components.shared.documents.cost import COST_KEY, CostEstimate, parse_pods
@@ -333,7 +334,7 @@ def _log_inventory(plan: Plan, n_chunks_to_do: int) -> None:
     n_channels = sum(plan.file_channels)
     n_px = sum(entry.width_px * entry.height_px for entry in slices) * n_channels
     raw_gb = n_px * (1 if plan.pixel_type == "uint8" else 2) / 1e9
-    match_gb = width_px * height_px * plan.match_scale**2 * rates.SIFT_BYTES_PER_PX / 1e9
+    match_gb = width_px * height_px * plan.match_scale**2 * RATES.sift_bytes_per_px / 1e9
     log.info("%d slices, %d missing, %s", len(slices), len(plan.missing_z), plan.pixel_type)
     if n_channels > 1:
         log.info(

@@ -7,54 +7,221 @@ measured.
 
 from __future__ import annotations
 
-BUSY = 0.5
-"""Part of a pod's life in which its cores work; else it starts, reads or writes. Assumed, not measured."""
-START_CPU_S = {"plan": 0.8, "align": 1.2, "compose": 2.6, "tile": 1.2, "pyramid": 0.6, "report": 3.0}
-"""Of a program with next to nothing to do, which loads its libraries (benchmarks/end_to_end)."""
-LIBRARIES_BYTES = {
-    "plan": 113e6, "align": 134e6, "compose": 167e6, "tile": 260e6, "pyramid": 73e6, "report": 91e6,
-}  # fmt: skip
-"""Resident memory when they are loaded; of `tile` also what its threads keep of freed memory."""
+from dataclasses import dataclass
+from typing import NamedTuple
 
-HEADER_CPU_S = 0.0005
-"""`plan`, of a file, from a bucket (benchmarks/scale)."""
-PLAN_BYTES_PER_SLICE = 6_000
-"""`plan` (benchmarks/scale)."""
+from components.shared.limits import limit
 
-SLICE_CPU_S_PER_MPX = 0.03
-"""`align`: decoding a slice, its statistics and its smaller pictures (benchmarks/end_to_end)."""
-FEATURES_CPU_S_PER_MPX = 1.3
-"""`align`: SIFT and the like, of the picture at matching scale (benchmarks/end_to_end)."""
-PAIR_CPU_S_PER_MPX = 0.55
-"""`align`: matching and refining a pair, of the picture at matching scale (benchmarks/end_to_end)."""
-SIFT_BYTES_PER_PX = 217
-"""`align`: of OpenCV's SIFT, of the picture at matching scale."""
-KEPT_BYTES = 12e6
-"""`align`: of a slice that still looks for neighbours."""
 
-SOLVE_CPU_S_PER_SLICE = 0.0008
-"""`compose` (benchmarks/solve: 10 s for 13,696 slices)."""
-THUMBNAILS_CPU_S_PER_SLICE = 0.015
-"""`compose`: the check on thumbnails of 512 px (15 s for 1,000 slices)."""
-COMPOSE_BYTES_PER_SLICE = 30_000
-"""`compose`: the evidence on a slice and its four pairs, as objects and in the solve (benchmarks/solve)."""
+class PerStep(NamedTuple):
+    """A figure of each step's program."""
 
-TILE_CPU_S_PER_MPX = 0.12
-"""`tile`: decoding, CLAHE, one interpolation, zstd (benchmarks/pyramid, benchmarks/end_to_end)."""
-TILE_BYTES_PER_PX = 5
-"""`tile`: of a slice in work, besides its grey levels: spline coefficients and what CLAHE makes."""
-SLABS_WHILE_ENCODED = 2.9
-"""`tile`: memory while a slab becomes a shard, in slabs (16 slices of 5000 x 5000 px: 1,100 MiB)."""
-TILE_THREADS = 4
-"""`tile`: most slices in work at a time."""
+    plan: float
+    align: float
+    compose: float
+    tile: float
+    pyramid: float
+    report: float
 
-JPEG_CPU_S_PER_GVX = 8.04 / 1.024**3
-"""`pyramid`: reading tiles, halving, JPEG of all levels (benchmarks/pyramid: 1024^3)."""
-SLABS_HELD = 3.8
-"""`pyramid`: memory for what is in work, in slabs of a chunk's depth (benchmarks/pyramid: 1,104 MiB)."""
-LOSSLESS_CPU_S_PER_GB = (15.3 - 8.04) / 1.024**3
-"""`pyramid`: deflate of the lossless volumes' bytes."""
 
-REPORT_CPU_S_PER_SLICE = 0.01
-REPORT_BYTES_PER_SLICE = 20_000
-"""`report`: thumbnails and rows. A guess: it was not measured on a tall stack."""
+_HOURS = {
+    "too_small": "hours and dollars are promised too low; no result changes",
+    "too_large": "hours and dollars are promised too high; no result changes",
+}
+_MEMORY = {
+    "too_small": "`design` is silent about pods that are killed for their memory",
+    "too_large": "`design` warns of pods whose memory is enough",
+}
+_BYTES = {
+    "too_small": "storage is promised too cheap; no result changes",
+    "too_large": "storage is promised too dear; no result changes",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """What `fibstack design` and `cost.json` estimate hours, memory, bytes and dollars from.
+
+    No result of a run depends on these: they say what it takes.
+    """
+
+    busy: float = limit(
+        0.5,
+        unit="-",
+        why="part of a pod's life in which its cores work; else it starts, reads or writes",
+        measured_on="not measured; assumed",
+        too_small="dollars are promised too high, in proportion",
+        too_large="dollars are promised too low, in proportion",
+    )
+    start_cpu_s: PerStep = limit(
+        PerStep(plan=0.8, align=1.2, compose=2.6, tile=1.2, pyramid=0.6, report=3.0),
+        unit="CPU s a program",
+        why="a program with next to nothing to do loads its libraries; every item of a loop pays it",
+        measured_on="benchmarks/end_to_end",
+        **_HOURS,
+    )
+    libraries_bytes: PerStep = limit(
+        PerStep(plan=113e6, align=134e6, compose=167e6, tile=260e6, pyramid=73e6, report=91e6),
+        unit="bytes",
+        why="resident memory with the libraries loaded; of `tile` also freed memory that its threads keep",
+        measured_on="benchmarks/end_to_end",
+        **_MEMORY,
+    )
+
+    header_cpu_s: float = limit(
+        0.0005,
+        unit="CPU s a file",
+        why="`plan` reads each header, from a bucket",
+        measured_on="benchmarks/scale, 13,696 slices",
+        **_HOURS,
+    )
+    plan_bytes_per_slice: float = limit(
+        6_000,
+        unit="bytes a slice",
+        why="`plan` holds listing, headers and plan",
+        measured_on="benchmarks/scale, 13,696 and 25,000 slices",
+        **_MEMORY,
+    )
+
+    slice_cpu_s_per_mpx: float = limit(
+        0.03,
+        unit="CPU s a megapixel",
+        why="`align` decodes a slice, makes its statistics and its smaller pictures",
+        measured_on="benchmarks/end_to_end",
+        **_HOURS,
+    )
+    features_cpu_s_per_mpx: float = limit(
+        1.3,
+        unit="CPU s a megapixel at matching scale",
+        why="`align` finds features (SIFT) once a slice",
+        measured_on="benchmarks/end_to_end",
+        **_HOURS,
+    )
+    pair_cpu_s_per_mpx: float = limit(
+        0.55,
+        unit="CPU s a megapixel at matching scale",
+        why="`align` matches and refines each pair",
+        measured_on="benchmarks/end_to_end",
+        **_HOURS,
+    )
+    sift_bytes_per_px: float = limit(
+        217,
+        unit="bytes a pixel at matching scale",
+        why="peak of OpenCV's SIFT, which holds every octave as floats",
+        measured_on="peak memory on slices of 5000 x 5000 px: 5.7 GB",
+        **_MEMORY,
+    )
+    waiting_slice_bytes: float = limit(
+        12e6,
+        unit="bytes a slice",
+        why="`align` keeps features and small pictures of a slice until its last neighbour is matched",
+        measured_on="not measured apart: the sum is compared with benchmarks/end_to_end",
+        **_MEMORY,
+    )
+
+    solve_cpu_s_per_slice: float = limit(
+        0.0008,
+        unit="CPU s a slice",
+        why="`compose` solves for all slices at once",
+        measured_on="benchmarks/solve: 10 s for 13,696 slices",
+        **_HOURS,
+    )
+    thumbnails_cpu_s_per_slice: float = limit(
+        0.015,
+        unit="CPU s a slice",
+        why="`compose` checks thumbnails of 512 px",
+        measured_on="15 s for 1,000 slices",
+        **_HOURS,
+    )
+    compose_bytes_per_slice: float = limit(
+        30_000,
+        unit="bytes a slice",
+        why="the evidence on a slice and its four pairs, as objects and in the solve",
+        measured_on="benchmarks/solve",
+        **_MEMORY,
+    )
+
+    tile_cpu_s_per_mpx: float = limit(
+        0.12,
+        unit="CPU s a megapixel and channel",
+        why="`tile` decodes, equalizes (CLAHE), interpolates once and encodes (zstd)",
+        measured_on="benchmarks/pyramid: 2.98 s for 25 Mpx; benchmarks/end_to_end",
+        **_HOURS,
+    )
+    tile_bytes_per_px: float = limit(
+        5,
+        unit="bytes a pixel of a slice in work",
+        why="spline coefficients (4) and what CLAHE makes (1), besides the grey levels",
+        measured_on="types of the arrays; benchmarks/end_to_end for the sum",
+        **_MEMORY,
+    )
+    slabs_while_encoded: float = limit(
+        2.9,
+        unit="slabs",
+        why="memory of `tile` while a slab becomes a shard",
+        measured_on="16 slices of 5000 x 5000 px: 1,100 MiB",
+        **_MEMORY,
+    )
+    tile_threads: int = limit(
+        4,
+        unit="slices",
+        why="most slices in work at a time: `max_threads` of `tile`",
+        measured_on="a test compares a pod of four cores with one of eight",
+        **_MEMORY,
+    )
+
+    jpeg_cpu_s_per_gvx: float = limit(
+        8.04 / 1.024**3,
+        unit="CPU s a billion voxels of level 0",
+        why="`pyramid` reads tiles, halves, and writes JPEG of all levels",
+        measured_on="benchmarks/pyramid, a block of 1024^3: 8.04 s",
+        **_HOURS,
+    )
+    lossless_cpu_s_per_gb: float = limit(
+        (15.3 - 8.04) / 1.024**3,
+        unit="CPU s a GB of raw voxels",
+        why="`pyramid` deflates what the lossless volumes hold",
+        measured_on="benchmarks/pyramid, a block of 1024^3: 15.3 s with JPEG",
+        **_HOURS,
+    )
+    slabs_held: float = limit(
+        3.8,
+        unit="slabs of a chunk's depth",
+        why="memory of `pyramid` for what is in work, besides encoded chunks",
+        measured_on="benchmarks/pyramid, a block of 1024^3 with all volumes: 1,104 MiB",
+        **_MEMORY,
+    )
+
+    report_cpu_s_per_slice: float = limit(
+        0.01,
+        unit="CPU s a slice",
+        why="`report` reads thumbnails and writes rows",
+        measured_on="not measured on a tall stack; a guess",
+        **_HOURS,
+    )
+    report_bytes_per_slice: float = limit(
+        20_000,
+        unit="bytes a slice",
+        why="`report` holds thumbnails and rows",
+        measured_on="not measured on a tall stack; a guess",
+        **_MEMORY,
+    )
+
+    thumbnail_ratio: float = limit(
+        0.85,
+        unit="-",
+        why="deflated over raw bytes of thumbnails",
+        measured_on="a small run: all records together come out within a factor of two",
+        **_BYTES,
+    )
+    evidence_bytes_per_slice: float = limit(
+        7_000,
+        unit="bytes a slice",
+        why="`align` and `compose` write a slice's statistics and pairs as JSON",
+        measured_on="a small run: all records together come out within a factor of two",
+        **_BYTES,
+    )
+
+
+RATES = Rates()
+"""The rates of this release."""

@@ -51,6 +51,12 @@ def limit(default: _T, *, unit: str, why: str, measured_on: str, too_small: str,
     return made
 
 
+def has_reasons(kind: type[Any]) -> bool:
+    """Whether a frozen dataclass holds limits: some of its fields have a reason."""
+    frozen: bool = kind.__dataclass_params__.frozen
+    return frozen and any(_KEY in one.metadata for one in fields(kind))
+
+
 def reasons_of(limits: Any) -> Iterator[tuple[str, Any, Reason]]:  # noqa: ANN401 - any frozen dataclass
     """Name, value and reason of each limit of a stage, in the order in which they stand.
 
