@@ -6,12 +6,12 @@ from functools import partial
 
 import numpy as np
 import tensorstore as ts
-from numpy.typing import NDArray
 
 from components.pyramid.downsample import Voxels
 from components.pyramid.sources import Box
 from components.shared.errors import UserError
 from components.shared.grid import VOXEL_CHUNK
+from components.shared.pictures.grey_levels import as_8_bit
 from components.shared.storage.store import Store
 from components.shared.storage.tensorstore_retry import finish
 from components.shared.work.export import Export
@@ -56,7 +56,8 @@ class LosslessSource:
         array = array[ts.d["x", "y", "z"].translate_to[0]]
         self._array = array[..., 0].T if array.domain["channel"].size == 1 else array.T
         dtype = np.dtype(self._array.dtype.numpy_dtype)
-        self._table = grey_table(export.contrast, dtype) if export.contrast else None
+        levels = np.arange(np.iinfo(dtype).max + 1.0)
+        self._table = as_8_bit(levels, *export.contrast) if export.contrast else None
 
     def read(self, box: Box) -> Voxels:
         """The voxels of a box of the export."""
@@ -82,18 +83,6 @@ class LosslessSource:
         return UserError(
             f"the lossless volume must be whole; cannot read {self._uri}: {reason}. Run 'fibstack verify'."
         )
-
-
-def grey_table(contrast: tuple[float, float], dtype: np.dtype[np.unsignedinteger]) -> NDArray[np.uint8]:
-    """The grey level at 8 bit of each level of a type: `contrast` becomes 0..255, rounded and clipped.
-
-    Example:
-        >>> grey_table((50, 152), np.dtype(np.uint8))[[0, 50, 51, 101, 152, 255]].tolist()
-        [0, 0, 2, 128, 255, 255]
-    """
-    low, high = contrast
-    scaled = (np.arange(np.iinfo(dtype).max + 1.0) - low) * (255 / (high - low))
-    return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
 
 
 def runs(z_indices: list[int]) -> list[tuple[int, slice]]:

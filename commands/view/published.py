@@ -11,10 +11,9 @@ from components.shared.documents.preview import PREVIEW_KEY, Preview
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.errors import UserError
+from components.shared.pictures.grey_levels import ALL_LEVELS
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import Store, join_uri, open_store
-
-_ALL_LEVELS = (0.0, 65535.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class PublishedVolume:
 
     def layer(self, url: str, transforms: Transforms | None, *, visible: bool) -> LayerSource:
         """How it is shown when it is found at an address."""
-        raw_range = transforms.intensity_range if transforms else _ALL_LEVELS
+        raw_range = transforms.intensity_range if transforms else ALL_LEVELS
         return LayerSource(
             name=self.name,
             url=url,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from components.align.normalise import MatchingPicture, blurred
 from components.shared.geometry import Matrix
+from components.shared.pictures.warping import warped
 
 _SMOOTHING_SIGMA_PX = 1.5
 """Below this lies noise, which differs between slices whatever their position."""
@@ -71,9 +72,6 @@ def _warped(
     neighbour: MatchingPicture, neighbour_from_slice: Matrix, shape_yx: tuple[int, ...]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """The neighbour as the slice would show it, and where it has pixels."""
-    size = (shape_yx[1], shape_yx[0])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    moved = cv2.warpAffine(_smoothed(neighbour.picture), neighbour_from_slice[:2], size, flags=flags)
+    moved = warped(_smoothed(neighbour.picture), neighbour_from_slice, shape_yx)
     shown = neighbour.shown.astype(np.uint8) * np.uint8(255)
-    inside = cv2.warpAffine(shown, neighbour_from_slice[:2], size, flags=flags)
-    return moved.astype(np.float32, copy=False), inside == 255
+    return moved, warped(shown, neighbour_from_slice, shape_yx) == 255

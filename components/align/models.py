@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from components.align.matching import PointPairs
 from components.shared.documents.align import Model
 from components.shared.geometry import Matrix, Points, grid_points, transform_points, translation
+from components.shared.series import MEDIAN_OF_RAYLEIGH
 
 _ROTATION_TAU_PX = 0.1
 """A stage does turn, and a small angle that is left out adds up from slice to slice."""
@@ -26,7 +27,6 @@ _TUKEY = 4.685
 _REWEIGHTINGS = 12
 _NEWTON_STEPS = 3
 _MIN_SIGMA = 1e-4
-_MEDIAN_OF_RAYLEIGH = math.sqrt(2 * math.log(2))
 
 Linear = NDArray[np.float64]
 """[2, 2] part of an affine matrix."""
@@ -175,7 +175,7 @@ def _newton_step(
 
 
 def _robust_sigma(distances: NDArray[np.float64]) -> float:
-    return max(float(np.median(distances)) / _MEDIAN_OF_RAYLEIGH, _MIN_SIGMA)
+    return max(float(np.median(distances)) / MEDIAN_OF_RAYLEIGH, _MIN_SIGMA)
 
 
 def _tukey_weights(distances: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,10 +30,11 @@ from components.shared.documents.transforms import Matrix3
 from components.shared.geometry import (
     Matrix,
     at_full_resolution,
+    at_scale,
     corner_points,
     grid_points,
-    scaled_from_full,
 )
+from components.shared.pictures.warping import warped_mask
 
 _INDEPENDENT_CELLS = 16
 """Inliers in one cell of this many per side see the same tissue."""
@@ -172,7 +172,7 @@ def _from_inliers(
     if len(inliers) < gates.MIN_INLIERS:
         return replace(evidence, refused="too_few_inliers")
     fit = _fit(slice_, inliers, slice_.match_scale, _n_independent(slice_, inliers))
-    at_match = _at_scale(fit.matrix, slice_.match_scale)
+    at_match = at_scale(fit.matrix, slice_.match_scale)
     covered = gates.coverage(inliers.slice_px, slice_.matching, neighbour.matching, at_match)
     evidence = replace(evidence, coverage=covered, fit=fit)
     if covered < gates.MIN_COVERAGE:
@@ -207,9 +207,9 @@ def _examined(
         return evidence
     if evidence.fit is None:
         return replace(evidence, refused="windows_disagree")
-    matrix = _at_scale(evidence.fit.matrix, slice_.match_scale)
+    matrix = at_scale(evidence.fit.matrix, slice_.match_scale)
     corners = corner_points(*reversed(slice_.matching.picture.shape))
-    corrected_px = motion_rms_px(matrix, _at_scale(coarse, slice_.match_scale), corners)
+    corrected_px = motion_rms_px(matrix, at_scale(coarse, slice_.match_scale), corners)
     found = agreement(slice_.matching, neighbour.matching, matrix)
     motion_px = motion_rms_px(matrix, np.eye(3), grid_points(*reversed(slice_.matching.picture.shape)))
     reason = (
@@ -223,7 +223,7 @@ def _examined(
 def _refined(slice_: PreparedSlice, neighbour: PreparedSlice, evidence: Evidence, coarse: Matrix) -> Evidence:
     """The evidence with a transform from windows near full resolution, where these tell one."""
     scale = refinement_scale(slice_.match_scale)
-    found = refine(slice_.band, neighbour.band, _at_scale(coarse, scale))
+    found = refine(slice_.band, neighbour.band, at_scale(coarse, scale))
     n_kept = len(found.pairs)
     if not gates.windows_suffice(n_kept, len(found.kept)):
         return evidence
@@ -240,10 +240,8 @@ def _over_whole_picture(
     slice_: PreparedSlice, neighbour: PreparedSlice, fit: PairFit, trusted: NDArray[np.bool_]
 ) -> PairFit:
     """A fit with its last correction, from the trusted pixels that both slices show."""
-    shape, matrix = slice_.detail.shape, _at_scale(fit.matrix, slice_.detail_scale)
-    there = enlarged(neighbour.matching.shown, neighbour.detail.shape).astype(np.uint8)
-    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-    seen = cv2.warpAffine(there, matrix[:2], (shape[1], shape[0]), flags=flags) > 0
+    shape, matrix = slice_.detail.shape, at_scale(fit.matrix, slice_.detail_scale)
+    seen = warped_mask(enlarged(neighbour.matching.shown, neighbour.detail.shape), matrix, shape)
     compared = enlarged(trusted, shape) & enlarged(slice_.matching.shown, shape) & seen
     found = corrected(slice_.detail, neighbour.detail, matrix, fit.model, compared)
     return replace(fit, matrix=at_full_resolution(found, slice_.detail_scale))
@@ -268,13 +266,6 @@ def _fit(slice_: PreparedSlice, pairs: PointPairs, scale: float, n_independent: 
 def _n_independent(slice_: PreparedSlice, inliers: PointPairs) -> float:
     shape = slice_.matching.picture.shape
     return float(len(np.unique(cell_of(inliers.slice_px, shape, _INDEPENDENT_CELLS))))
-
-
-def _at_scale(matrix: Matrix, scale: float) -> Matrix:
-    """A matrix between full pictures, as the matrix between the same pictures resized by `scale`."""
-    to_scaled = scaled_from_full(scale)
-    scaled: Matrix = to_scaled @ matrix @ np.linalg.inv(to_scaled)
-    return scaled
 
 
 def _record(

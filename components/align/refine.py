@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from components.align.matching import PointPairs
 from components.align.normalise import GREY_PER_STD, Picture
 from components.shared.geometry import Matrix, Points, corner_points, transform_points, translation
+from components.shared.pictures.warping import warped_and_extended
 
 WINDOWS_PER_SIDE = 7
 SEARCH_PX = 8
@@ -138,14 +139,9 @@ def _displacement(
     left, top = (int(v) for v in corner)
     window = picture[top : top + side, left : left + side].astype(np.float32)
     region_side = side + 2 * SEARCH_PX
-    # Linear: OpenCV's cubic kernel displaces by up to 0.05 px, its Lanczos rounds positions to 1/32 px.
-    region = cv2.warpAffine(
-        neighbour,
-        (neighbour_from_slice @ translation(left - SEARCH_PX, top - SEARCH_PX))[:2],
-        (region_side, region_side),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    ).astype(np.float32)
+    neighbour_from_region = neighbour_from_slice @ translation(left - SEARCH_PX, top - SEARCH_PX)
+    region = warped_and_extended(neighbour, neighbour_from_region, (region_side, region_side))
+    region = region.astype(np.float32)
     if np.ptp(window) == 0 or np.ptp(region) == 0:
         return None
     scores = cv2.matchTemplate(region, window, cv2.TM_CCOEFF_NORMED)

@@ -17,10 +17,11 @@ from components.align.normalise import GREY, MatchingPicture, blurred, resized
 from components.shared.geometry import (
     Matrix,
     at_full_resolution,
+    at_scale,
     rotation_about,
-    scaled_from_full,
     translation,
 )
+from components.shared.pictures.warping import warped
 
 _SEARCH_SIZE_PX = 256
 """Longest side of the pictures that are searched."""
@@ -82,12 +83,9 @@ def _best_motion(slice_: tuple[Signal, Signal], neighbour: tuple[Signal, Signal]
     best, best_ncc = np.eye(3), -1.0
     for angle_deg in _ANGLES_DEG:
         turn = rotation_about(((width - 1) / 2, (height - 1) / 2), np.radians(angle_deg))
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        turned, mask = (cv2.warpAffine(part, turn[:2], (width, height), flags=flags) for part in neighbour)
+        turned, mask = (warped(part, turn, (height, width)) for part in neighbour)
         shown = (mask > 0.99).astype(np.float32)
-        scores = _scores(
-            fixed, _spectra(turned.astype(np.float32) * shown, shown, shape), shape, float(slice_[1].sum())
-        )
+        scores = _scores(fixed, _spectra(turned * shown, shown, shape), shape, float(slice_[1].sum()))
         y, x = (int(v) for v in np.unravel_index(int(scores.argmax()), shape))
         if scores[y, x] > best_ncc:
             best_ncc = float(scores[y, x])
@@ -127,8 +125,7 @@ def _closer(slice_: MatchingPicture, neighbour: MatchingPicture, coarse: Matrix)
     """A rigid motion nearer to the truth than the small pictures tell; the same where that fails."""
     scale = min(1.0, _ECC_SIZE_PX / max(*slice_.picture.shape, *neighbour.picture.shape))
     (fixed, _), (moving, mask) = (_signal(picture, scale) for picture in (slice_, neighbour))
-    to_scaled = scaled_from_full(scale)
-    start = (to_scaled @ coarse @ np.linalg.inv(to_scaled))[:2].astype(np.float32)
+    start = at_scale(coarse, scale)[:2].astype(np.float32)
     try:
         _, found = cv2.findTransformECC(
             fixed, moving, start, cv2.MOTION_EUCLIDEAN, _ECC_STOP, mask.astype(np.uint8), _ECC_FILTER_PX

@@ -14,6 +14,7 @@ from components.align.matching import PointPairs, consensus
 from components.align.models import fit_ladder
 from components.align.normalise import GREY, MatchingPicture, blurred
 from components.shared.geometry import Matrix, transform_points
+from components.shared.pictures.warping import warped
 
 _STILL_PX = 0.5
 """A static pattern moves by less, at matching scale; tissue jitters by more."""
@@ -60,19 +61,9 @@ def static_pixels(
         neighbour: of any shape.
         neighbour_from_slice: motion of the tissue, in pixels of the two pictures.
     """
-    height, width = slice_.picture.shape
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     here = slice_.picture.astype(np.float32) - GREY
     still, moved = (
-        cv2.warpAffine(
-            neighbour.picture,
-            matrix[:2],
-            (width, height),
-            flags=flags,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=GREY,
-        ).astype(np.float32)
-        - GREY
+        warped(neighbour.picture, matrix, slice_.picture.shape, outside=GREY).astype(np.float32) - GREY
         for matrix in (np.eye(3), neighbour_from_slice)
     )
     agrees = _local_correlation(here, still)

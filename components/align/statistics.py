@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from components.align.normalise import CURTAIN_LENGTH_PX, CURTAIN_WIDTH_SIGMA_PX, Raw, resized
 from components.shared.documents.align import SliceStatistics
+from components.shared.pictures.grey_levels import TAIL_PERCENTILES, as_8_bit
 
-LOW_PERCENT, HIGH_PERCENT = 0.1, 99.9
 _FINE_SIGMAS_PX = (1.0, 2.0)
 _COARSE_SIGMAS_PX = (4.0, 8.0)
 _IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
@@ -41,7 +41,7 @@ def slice_statistics(
     share = counts / counts.sum()
     levels = np.arange(len(counts))
     mean = float(np.sum(share * levels))
-    low, high = (int(np.searchsorted(share.cumsum(), p / 100)) for p in (LOW_PERCENT, HIGH_PERCENT))
+    low, high = (int(np.searchsorted(share.cumsum(), p / 100)) for p in TAIL_PERCENTILES)
     coarse = _band_energy(fine, _COARSE_SIGMAS_PX)
     return SliceStatistics(
         z=z,
@@ -76,10 +76,8 @@ def thumbnail(image: Raw, scale: float, low: float, high: float) -> NDArray[np.u
         >>> thumbnail(np.array([[100, 300]], np.uint16), 1, 100, 300).tolist()
         [[0, 255]]
     """
-    small = resized(image, scale)
-    if image.dtype == np.uint16:
-        small = (small - low) * (255 / max(high - low, 1))
-    return np.clip(np.rint(small), 0, 255).astype(np.uint8)
+    low, high = (low, high) if image.dtype == np.uint16 else (0, 255)
+    return as_8_bit(resized(image, scale), low, high)
 
 
 def streaks_along_y(picture: NDArray[np.float32]) -> float:

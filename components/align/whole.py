@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from components.align.normalise import GREY, Picture
 from components.shared.documents.align import Model
 from components.shared.geometry import Matrix
+from components.shared.pictures.warping import warped
 
 _STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)
 _NO_BLUR = 1
@@ -41,14 +42,7 @@ def corrected(
     Returns:
         The corrected transform; the given one where the correction does not converge.
     """
-    shown = cv2.warpAffine(
-        neighbour,
-        neighbour_from_slice[:2],
-        (picture.shape[1], picture.shape[0]),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=GREY,
-    )
+    shown = warped(neighbour, neighbour_from_slice, picture.shape, outside=GREY)
     motion = cv2.MOTION_TRANSLATION if model == "translation" else cv2.MOTION_EUCLIDEAN
     start = np.eye(2, 3, dtype=np.float32)
     try:

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from components.shared.documents.plan import SourceSlice
-from components.shared.pictures.reading import Picture
+from components.shared.pictures.grey_levels import TAIL_PERCENTILES, Picture
 
 N_SAMPLES = 9
-_PERCENTILES = (0.1, 99.9)
 _ODD_PERCENT = 20
 """One sample in nine may be blank or saturated and has no say; brightness may drift over the others."""
 _STEP_PX = 4
@@ -40,7 +39,7 @@ def intensity_range(pictures: Iterable[Picture]) -> tuple[float, float]:
         >>> round(low), round(high)
         (1001, 19950)
     """
-    seen = [np.percentile(picture[::_STEP_PX, ::_STEP_PX], _PERCENTILES) for picture in pictures]
+    seen = [np.percentile(picture[::_STEP_PX, ::_STEP_PX], TAIL_PERCENTILES) for picture in pictures]
     lows, highs = zip(*seen, strict=True)
     low = float(np.percentile(lows, _ODD_PERCENT, method="lower"))
     high = float(np.percentile(highs, 100 - _ODD_PERCENT, method="higher"))

@@ -59,6 +59,17 @@ def at_full_resolution(matrix_at_scale: Matrix, scale: float) -> Matrix:
     return np.linalg.inv(to_scaled) @ matrix_at_scale @ to_scaled
 
 
+def at_scale(matrix: Matrix, scale: float) -> Matrix:
+    """A matrix between two full pictures, as the matrix between the same pictures resized by `scale`.
+
+    Example:
+        >>> at_scale(translation(4, -8), 0.25)[:2, 2].tolist()
+        [1.0, -2.0]
+    """
+    to_scaled = scaled_from_full(scale)
+    return to_scaled @ matrix @ np.linalg.inv(to_scaled)
+
+
 def transform_points(matrix: Matrix, points: ArrayLike) -> Points:
     """Apply a matrix to `[n, 2]` points."""
     p = np.asarray(points, dtype=np.float64)

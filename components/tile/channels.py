@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from components.shared.documents.transforms import Action
-from components.shared.pictures.reading import Picture
+from components.shared.pictures.grey_levels import ALL_LEVELS, Picture
 from components.shared.volume.volume import TileArray
 from components.tile.contrast import equalized, inverted, inverted_raw, to_uint8
 
 _RGBA = 4
-_ALL_LEVELS = (0.0, 65535.0)
 
 
 def slice_channels(
@@ -56,7 +55,7 @@ def channels_of(
     """
     if picture.ndim == 3 and picture.shape[2] == _RGBA:
         yield from channels_of(tiles, picture[:, :, :3], intensity_range, clip_limit, invert=invert)
-        yield from channels_of(tiles, picture[:, :, 3], _ALL_LEVELS, 0, invert=False)
+        yield from channels_of(tiles, picture[:, :, 3], ALL_LEVELS, 0, invert=False)
         return
     if tiles.data_type == "uint16":
         shown = inverted_raw(picture, intensity_range) if invert else picture

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.pictures.reading import Picture
+from components.shared.pictures.grey_levels import Picture, as_8_bit
 
 _REGIONS_PER_SIDE = 8
 """scikit-image's default kernel is an eighth of each side."""
@@ -28,11 +28,7 @@ def to_uint8(picture: Picture, intensity_range: tuple[float, float]) -> NDArray[
     """
     if picture.dtype == np.uint8:
         return picture.astype(np.uint8, copy=False)
-    low, high = intensity_range
-    grey = np.arange(2**16, dtype=np.float64)
-    scaled = (grey - low) * (255 / max(high - low, 1.0))
-    table = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
-    return table[picture]
+    return as_8_bit(np.arange(2**16, dtype=np.float64), *intensity_range)[picture]
 
 
 def inverted(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from components.compose.solve.pairs import Floats, Integers, Pairs, Solution, Stack
 from components.shared.documents.align import PairRecord, SliceStatistics
+from components.shared.series import SIGMA_OF_MAD, window_medians
 
 _SIDE = 12
 """Slices before, and behind, that a slice is compared with."""
 _RADIUS = 25
 """Slices on each side that tell how much the excess usually scatters."""
 _FEWEST = 3
-_MAD_TO_SIGMA = 1.4826
 _TINY = 1e-6
 _OPPOSITE_NCC = -0.3
 """A refused pair that correlates below this as it lies has one slice with its grey levels turned round."""
@@ -143,26 +143,15 @@ def excess(values: Floats, least_sigma: float) -> Excess:
         >>> round(float(found.size[9]), 3), round(float(found.sigmas[9]), 3), float(found.size[3])
         (2.0, 20.0, 0.0)
     """
-    before = _medians(np.concatenate([np.full(_SIDE, np.nan), values[:-1]]), _SIDE)
-    behind = _medians(np.concatenate([values[1:], np.full(_SIDE, np.nan)]), _SIDE)
+    before = window_medians(np.concatenate([np.full(_SIDE, np.nan), values[:-1]]), _SIDE, _FEWEST)
+    behind = window_medians(np.concatenate([values[1:], np.full(_SIDE, np.nan)]), _SIDE, _FEWEST)
     sides = values[:, None] - np.stack([before, behind], axis=1)
     sides[np.isnan(sides)] = np.inf
     nearer = np.take_along_axis(sides, np.abs(sides).argmin(axis=1)[:, None], axis=1)[:, 0]
     size = np.where(np.isfinite(nearer), nearer, 0.0)
     padding = np.full(_RADIUS, np.nan)
-    scatter = _medians(np.concatenate([padding, np.abs(size), padding]), 2 * _RADIUS + 1, fewest=1)
-    return Excess(size=size, sigmas=size / np.maximum(_MAD_TO_SIGMA * scatter, least_sigma))
-
-
-def _medians(padded: Floats, window: int, fewest: int = _FEWEST) -> Floats:
-    """Median of each window; NaN where it holds fewer than `fewest` values."""
-    windows = np.sort(np.lib.stride_tricks.sliding_window_view(padded, window), axis=1)
-    n_known = np.isfinite(windows).sum(axis=1)
-    low, high = np.maximum(n_known - 1, 0) // 2, n_known // 2
-    rows = np.arange(len(windows))
-    middle = (windows[rows, low] + windows[rows, np.minimum(high, window - 1)]) / 2
-    result: Floats = np.where(n_known >= fewest, middle, np.nan)
-    return result
+    scatter = window_medians(np.concatenate([padding, np.abs(size), padding]), 2 * _RADIUS + 1, fewest=1)
+    return Excess(size=size, sigmas=size / np.maximum(SIGMA_OF_MAD * scatter, least_sigma))
 
 
 def _log(values: Sequence[float]) -> Floats:

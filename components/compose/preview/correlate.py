@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.shared.documents.transforms import SliceTransform, Transforms
-from components.shared.geometry import Matrix, scaled_from_full
+from components.shared.geometry import Matrix, at_scale
+from components.shared.pictures.warping import warped
 
 _GRAIN_SIGMA_PX = 1.0
 """Noise below this differs between slices, however well they lie."""
@@ -90,11 +91,7 @@ class _Stage:
     """Puts slices in their places."""
 
     def __init__(self, transforms: Transforms, scale: float, flat: Callable[[int], Flat | None]) -> None:
-        thumbnail_from_full = scaled_from_full(scale)
-        full_from_thumbnail = np.linalg.inv(thumbnail_from_full)
-        self._matrices: dict[int, Matrix] = {
-            s.z: thumbnail_from_full @ np.array(s.matrix) @ full_from_thumbnail for s in transforms.slices
-        }
+        self._matrices = {s.z: at_scale(np.array(s.matrix), scale) for s in transforms.slices}
         self._flat = flat
 
     def as_it_lies(self, entry: SliceTransform) -> _Placed | None:
@@ -116,7 +113,7 @@ class _Stage:
         if other is None:
             return None
         other_from_picture = np.linalg.inv(self._matrices[entry.blended_with]) @ matrix
-        mean = (picture + _warped(other, other_from_picture, picture.shape)) / np.float32(2)
+        mean = (picture + _in_frame(other, other_from_picture, picture.shape)) / np.float32(2)
         return _Placed((source, entry.blended_with), np.asarray(mean, np.float32), matrix)
 
 
@@ -147,7 +144,7 @@ def correlation(a: Flat, b: Flat, b_from_a: Matrix) -> float:
     """
     if not (a.any() and b.any()):
         return np.nan
-    moved = _warped(b, b_from_a, a.shape)
+    moved = _in_frame(b, b_from_a, a.shape)
     inside = np.isfinite(moved)
     if np.count_nonzero(inside) < _MIN_OVERLAP_FRACTION * a.size:
         return 0.0
@@ -162,16 +159,8 @@ def _total(values: Flat) -> np.float64:
     return np.sum(values, dtype=np.float64)
 
 
-def _warped(picture: Flat, picture_from_frame: Matrix, shape: tuple[int, ...]) -> Flat:
+def _in_frame(picture: Flat, picture_from_frame: Matrix, shape: tuple[int, ...]) -> Flat:
     """A picture in another frame; NaN outside of it."""
     if np.array_equal(picture_from_frame, np.eye(3)) and picture.shape == shape:
         return picture
-    moved = cv2.warpAffine(
-        picture,
-        picture_from_frame[:2],
-        (shape[1], shape[0]),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=np.nan,
-    )
-    return np.asarray(moved, np.float32)
+    return warped(picture, picture_from_frame, shape, outside=np.nan)

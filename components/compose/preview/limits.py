@@ -16,6 +16,7 @@ from components.compose.preview.correlate import Agreement, Figures
 from components.shared.documents.plan import Plan
 from components.shared.documents.preview import WorstSlice
 from components.shared.documents.transforms import Transforms
+from components.shared.series import running_median
 
 LOWEST_MEDIAN = 0.1
 """Unrelated pictures stay within +-0.06 where shading is taken away; serial sections in place reach 0.3."""
@@ -69,7 +70,7 @@ def failures_of(plan: Plan, transforms: Transforms, found: Agreement) -> tuple[s
 def worst_slices(first_z: int, found: Agreement) -> tuple[WorstSlice, ...]:
     """The slices that agree least with both neighbours, against the running median."""
     after = found.next_after
-    usual = running_median(after)
+    usual = running_median(after, _WINDOW)
     previous, usual_before = np.roll(after, 1), np.roll(usual, 1)
     previous[0] = np.nan
     ratios = np.stack([_part(previous, usual_before), _part(after, usual)])
@@ -87,27 +88,11 @@ def worst_slices(first_z: int, found: Agreement) -> tuple[WorstSlice, ...]:
     )
 
 
-def running_median(values: Figures, window: int = _WINDOW) -> Figures:
-    """The (lower) median of the known values around each; of all where none is near, 0 where none is known.
-
-    Example:
-        >>> running_median(np.array([0.9, np.nan, 0.1, 0.8, 0.9]), window=3).tolist()
-        [0.9, 0.1, 0.1, 0.8, 0.8]
-    """
-    padded = np.pad(values, window // 2, constant_values=np.nan)
-    around = np.sort(np.lib.stride_tricks.sliding_window_view(padded, window), axis=1)
-    count = np.isfinite(around).sum(axis=1)
-    middle = around[np.arange(len(values)), np.maximum(count - 1, 0) // 2]
-    known = values[np.isfinite(values)]
-    result: Figures = np.where(count > 0, middle, np.median(known) if len(known) else 0.0)
-    return result
-
-
 def _counted(transforms: Transforms, found: Agreement) -> _Pairs:
     itself = np.array([s.replaced_from is None for s in transforms.slices], np.bool_)
     counts = itself & np.append(itself[1:], False)
     ncc = np.where(counts, found.next_after, np.nan)
-    return _Pairs(ncc=ncc, before=found.next_before, usual=running_median(ncc))
+    return _Pairs(ncc=ncc, before=found.next_before, usual=running_median(ncc, _WINDOW))
 
 
 def _median(found: Agreement) -> tuple[str, ...]:
@@ -149,8 +134,8 @@ def _breaks(plan: Plan, transforms: Transforms, found: Agreement) -> tuple[str, 
     n = len(transforms.slices)
     first_z = plan.config.minz
     decided = {o.z - first_z for o in plan.overrides if o.cut or o.matrix is not None}
-    next_part = _part(found.next_after, running_median(found.next_after))
-    second_part = _part(found.second_after, running_median(found.second_after))
+    next_part = _part(found.next_after, running_median(found.next_after, _WINDOW))
+    second_part = _part(found.second_after, running_median(found.second_after, _WINDOW))
     places = [
         left
         for left in range(1, n - 2)

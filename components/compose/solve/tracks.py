@@ -10,12 +10,12 @@ import numpy as np
 from scipy.signal import savgol_filter
 
 from components.compose.solve.pairs import Floats
+from components.shared.series import SIGMA_OF_MAD
 
 LONG = 1000
 """Slices over which a trend is told from a walk: what a straight line through so many neighbours sees."""
 _JUMP_SPREADS = 8.0
 """A step of a track that is so many robust spreads from the usual one is a jump, not a part of a trend."""
-_SPREAD_OF_MAD = 1.4826
 
 
 def linear_tracks(linear: Floats) -> Floats:
@@ -60,7 +60,7 @@ def without_jumps(tracks: Floats) -> Floats:
     """The tracks with each jump replaced by the usual step."""
     steps = np.diff(tracks, axis=0)
     usual = np.median(steps, axis=0)
-    spread = _SPREAD_OF_MAD * np.median(np.abs(steps - usual), axis=0)
+    spread = SIGMA_OF_MAD * np.median(np.abs(steps - usual), axis=0)
     calm = np.where(np.abs(steps - usual) > _JUMP_SPREADS * spread, usual, steps)
     return np.concatenate([tracks[:1], tracks[:1] + np.cumsum(calm, axis=0)])
 

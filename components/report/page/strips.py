@@ -13,6 +13,7 @@ from components.report.page.reslice import Picture
 from components.shared.documents.preview import WorstSlice
 from components.shared.documents.transforms import SliceTransform, Transforms
 from components.shared.geometry import Matrix, scaled_from_full, transform_points
+from components.shared.pictures.warping import warped
 
 N_STRIPS = 20
 SIDE_PX = 200
@@ -110,8 +111,9 @@ def _frame(
     shrink = float(np.sqrt(abs(np.linalg.det(view_from_thumbnail[:2, :2]))))
     blurred = cv2.GaussianBlur(picture, (0, 0), 0.5 / shrink) if shrink < 1 else picture
     smooth = np.asarray(blurred, np.uint8)
-    values = _warped(255 - smooth if entry.action == "invert" else smooth, view_from_thumbnail, shape)
-    known = _warped(np.full_like(picture, 255), view_from_thumbnail, shape) > 127
+    thumbnail_from_view = np.linalg.inv(view_from_thumbnail)
+    values = warped(255 - smooth if entry.action == "invert" else smooth, thumbnail_from_view, shape)
+    known = warped(np.full_like(picture, 255), thumbnail_from_view, shape) > 127
     return Frame(entry.z, note, values, known)
 
 
@@ -119,8 +121,3 @@ def _note(entry: SliceTransform) -> str:
     if entry.replaced_from is not None:
         return f"shows {entry.replaced_from}"
     return "" if entry.action == "keep" else entry.action
-
-
-def _warped(picture: Picture, view_from_thumbnail: Matrix, shape: tuple[int, int]) -> Picture:
-    moved = cv2.warpAffine(picture, view_from_thumbnail[:2], (shape[1], shape[0]), flags=cv2.INTER_LINEAR)
-    return np.asarray(moved, np.uint8)

@@ -21,8 +21,12 @@ WIDE: tuple[SampleType, ...] = ("uint32", "int32", "float32", "float64")
 Picture = NDArray[np.uint8] | NDArray[np.uint16]
 """[y, x] grey levels, or [y, x, channel]: red, green, blue and alpha, or as many as there are."""
 
+TAIL_PERCENTILES = (0.1, 99.9)
+"""Percentiles at which a picture's darkest and brightest grey levels are read: odd pixels have no say."""
+ALL_LEVELS = (0.0, 65535.0)
+"""The whole range of 16 bit grey levels."""
+
 _GREATEST = 65535
-_PERCENTILES = (0.1, 99.9)
 _STEP_PX = 4
 _BAND_ROWS = 256
 """Rows of float numbers in memory at a time."""
@@ -68,6 +72,22 @@ def grey_levels(numbers: NDArray[Any], values: tuple[float, float] | None) -> Pi
     return levels
 
 
+def as_8_bit(values: NDArray[np.floating], low: float, high: float) -> NDArray[np.uint8]:
+    """Grey levels at 8 bit: `low`..`high` becomes 0..255, rounded and clipped.
+
+    Args:
+        values: Grey levels, computed with in their own precision.
+        low: What becomes 0.
+        high: What becomes 255; a range that is narrower than 1 is taken as 1 wide.
+
+    Example:
+        >>> as_8_bit(np.array([0.0, 50, 51, 101, 152, 255]), 50, 152).tolist()
+        [0, 0, 2, 128, 255, 255]
+    """
+    scaled = (values - low) * (255 / max(high - low, 1))
+    return np.asarray(np.clip(np.rint(scaled), 0, 255), np.uint8)
+
+
 def value_range(pictures: Iterable[NDArray[Any]]) -> tuple[float, float]:
     """The values to spread over 16 bit: those of some pictures, and as much again on either side.
 
@@ -80,7 +100,7 @@ def value_range(pictures: Iterable[NDArray[Any]]) -> tuple[float, float]:
     """
     seen = [picture[::_STEP_PX, ::_STEP_PX].ravel() for picture in pictures]
     finite = [numbers[np.isfinite(numbers)] for numbers in seen]
-    ends = [np.percentile(numbers, _PERCENTILES) for numbers in finite if len(numbers)]
+    ends = [np.percentile(numbers, TAIL_PERCENTILES) for numbers in finite if len(numbers)]
     if not ends:
         return 0.0, 1.0
     low, high = float(min(low for low, _ in ends)), float(max(high for _, high in ends))

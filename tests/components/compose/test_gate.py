@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from components.compose.preview.correlate import agreement, correlation, flattened
-from components.compose.preview.limits import failures_of, running_median
+from components.compose.preview.limits import failures_of
 from components.compose.preview.write import make_preview, refusal
 from components.shared.documents.plan import Override
 from components.shared.documents.transforms import SliceTransform, Transforms
@@ -253,12 +253,3 @@ def test_the_document_and_the_sentence(plan):
         free = make_preview(changed, transforms_of(plan), Held(pictures))
         assert free.gate.failures == preview.gate.failures
         assert not free.gate.stops_the_run
-
-
-def test_running_median_follows_the_stack():
-    values = np.concatenate([np.full(100, 0.9), np.full(100, 0.3)])
-    values[[10, 150]] = 0.0
-    usual = running_median(values)
-    assert usual[10] == 0.9
-    assert usual[150] == 0.3
-    assert running_median(np.full(3, np.nan)).tolist() == [0, 0, 0]
