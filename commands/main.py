@@ -1,18 +1,15 @@
-"""`fibstack`: run the pipeline here, compile it, and look at what came out."""
+"""`fibstack`: the group of all commands; each is imported when it is called."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from commands.options import SETTINGS, settings_of
 from commands.program import LazyCommand, Program
-from components.shared.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipeline.compiled.compile import Target
+    from collections.abc import Callable
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -25,72 +22,139 @@ def main() -> None:
     """
 
 
-main.add_command(LazyCommand("run", "commands.run:run", "Run the whole pipeline on this machine."))
-main.add_command(LazyCommand("resolve", "commands.run:resolve", "Solve a run anew without matching again."))
-main.add_command(LazyCommand("sample", "commands.sample.main:main", "Make a small stack to try things on."))
-main.add_command(
-    LazyCommand("score", "commands.sample.score:main", "Compare a run on a sample with the truth.")
-)
-main.add_command(LazyCommand("view", "commands.view.main:main", "Look at a volume in the browser."))
-main.add_command(LazyCommand("link", "commands.view.link:main", "Print an address that shows a volume."))
-main.add_command(LazyCommand("share", "commands.view.share:main", "Let everybody look at a volume."))
-main.add_command(
-    LazyCommand("clio", "commands.clio:main", "Print or post the clio-store record of a volume.")
-)
-main.add_command(
-    LazyCommand("notebook", "commands.notebook:main", "Write a notebook on the result of a run.")
-)
-main.add_command(LazyCommand("verify", "commands.verify.main:main", "Read a finished volume again."))
-main.add_command(
-    LazyCommand("export", "commands.export.main:main", "Write a volume anew: contrast, quality, crop.")
-)
-main.add_command(
-    LazyCommand(
-        "explain-shards",
-        "commands.shards.main:main",
-        "Print levels, shards and bytes of a volume.",
-    )
-)
-main.add_command(
-    LazyCommand("design", "commands.design.main:design", "Say what a run would do and cost; writes nothing.")
-)
-main.add_command(LazyCommand("doctor", "commands.doctor.main:doctor", "Say what stands in the way of a run."))
-main.add_command(
-    LazyCommand("data", "commands.data.main:main", "Bring slices to a run, and look after what it leaves.")
-)
-for _name, _help in (
-    ("submit", "Start a run on Kubeflow, Vertex AI or Argo."),
-    ("status", "Say how far a run is."),
-    ("logs", "Print what the tasks of a submitted run have said."),
-):
-    main.add_command(LazyCommand(_name, f"commands.submit:{_name}", _help))
+def _command(name: str, short_help: str) -> Callable[[Callable[[], click.Command]], None]:
+    """Decorator that adds a command to the group, under a name, with the function that imports it."""
+    return lambda load: main.add_command(LazyCommand(name, load, short_help))
 
 
-@main.command("compile")
-@click.option(
-    "--target",
-    type=click.Choice(["kfp", "vertex", "argo"]),
-    default="kfp",
-    show_default=True,
-    help="What will run the pipeline: Kubeflow, Vertex AI, or Argo Workflows alone.",
-)
-@SETTINGS
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
-    help="File to write, or - for stdout.  [default: the file in manifests/, or stdout elsewhere]",
-)
-def compile_command(target: Target, settings_path: Path | None, output: Path | None) -> None:
-    """Compile the pipeline to what is submitted."""
-    from pipeline.compiled.compile import MANIFESTS, compile_target
+@_command("run", "Run the whole pipeline on this machine.")
+def _run() -> click.Command:
+    from commands.run import run
 
-    text = compile_target(target, settings_of(settings_path))
-    path = output or (MANIFESTS[target] if MANIFESTS[target].parent.is_dir() else Path("-"))
-    if str(path) == "-":
-        click.echo(text, nl=False)
-        return
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}. Change --output.") from None
-    click.echo(f"Wrote {path}", err=True)
+    return run
+
+
+@_command("resolve", "Solve a run anew without matching again.")
+def _resolve() -> click.Command:
+    from commands.resolve import resolve
+
+    return resolve
+
+
+@_command("sample", "Make a small stack to try things on.")
+def _sample() -> click.Command:
+    from commands.sample.main import main as sample
+
+    return sample
+
+
+@_command("score", "Compare a run on a sample with the truth.")
+def _score() -> click.Command:
+    from commands.sample.score import main as score
+
+    return score
+
+
+@_command("view", "Look at a volume in the browser.")
+def _view() -> click.Command:
+    from commands.view.main import main as view
+
+    return view
+
+
+@_command("link", "Print an address that shows a volume.")
+def _link() -> click.Command:
+    from commands.view.link import main as link
+
+    return link
+
+
+@_command("share", "Let everybody look at a volume.")
+def _share() -> click.Command:
+    from commands.view.share import main as share
+
+    return share
+
+
+@_command("clio", "Print or post the clio-store record of a volume.")
+def _clio() -> click.Command:
+    from commands.clio import main as clio
+
+    return clio
+
+
+@_command("notebook", "Write a notebook on the result of a run.")
+def _notebook() -> click.Command:
+    from commands.notebook import main as notebook
+
+    return notebook
+
+
+@_command("verify", "Read a finished volume again.")
+def _verify() -> click.Command:
+    from commands.verify.main import main as verify
+
+    return verify
+
+
+@_command("export", "Write a volume anew: contrast, quality, crop.")
+def _export() -> click.Command:
+    from commands.export.main import main as export
+
+    return export
+
+
+@_command("explain-shards", "Print levels, shards and bytes of a volume.")
+def _explain_shards() -> click.Command:
+    from commands.shards.main import main as explain_shards
+
+    return explain_shards
+
+
+@_command("design", "Say what a run would do and cost; writes nothing.")
+def _design() -> click.Command:
+    from commands.design.main import design
+
+    return design
+
+
+@_command("doctor", "Say what stands in the way of a run.")
+def _doctor() -> click.Command:
+    from commands.doctor.main import doctor
+
+    return doctor
+
+
+@_command("data", "Bring slices to a run, and look after what it leaves.")
+def _data() -> click.Command:
+    from commands.data.main import main as data
+
+    return data
+
+
+@_command("submit", "Start a run on Kubeflow, Vertex AI or Argo.")
+def _submit() -> click.Command:
+    from commands.submit import submit
+
+    return submit
+
+
+@_command("status", "Say how far a run is.")
+def _status() -> click.Command:
+    from commands.status.main import status
+
+    return status
+
+
+@_command("logs", "Print what the tasks of a submitted run have said.")
+def _logs() -> click.Command:
+    from commands.logs import logs
+
+    return logs
+
+
+@_command("compile", "Compile the pipeline to what is submitted.")
+def _compile() -> click.Command:
+    from commands.compile import compile_command
+
+    return compile_command

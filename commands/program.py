@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import signal
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -11,7 +11,7 @@ import click
 from components.shared.errors import ConfigError, FibstackError
 
 _EXTRAS = {"kfp": "submit", "kubernetes": "submit", "neuroglancer": "view"}
-"""Extra that installs a module; every other one comes with `step`."""
+"""Extra of `pip install fibstack[EXTRA]` that installs a module; every other module comes with `step`."""
 
 
 class Program(click.Group):
@@ -41,9 +41,10 @@ class Program(click.Group):
 class LazyCommand(click.Command):
     """A command that is imported when it is called, so that the others start without its libraries."""
 
-    def __init__(self, name: str, target: str, short_help: str) -> None:
+    def __init__(self, name: str, load: Callable[[], click.Command], short_help: str) -> None:
         super().__init__(name, short_help=short_help, help=short_help)
-        self._target = target
+        self.load = load
+        """Imports the real command and returns it."""
 
     def make_context(
         self,
@@ -54,9 +55,3 @@ class LazyCommand(click.Command):
     ) -> click.Context:
         """Hand over to the real command."""
         return self.load().make_context(info_name, args, parent=parent, **extra)
-
-    def load(self) -> click.Command:
-        """The real command."""
-        module, _, attribute = self._target.partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command

@@ -1,15 +1,21 @@
-"""`fibstack resolve`: the configuration of a run that goes on from the matching of an earlier one."""
+"""`fibstack resolve`: a run that goes on from the matching of an earlier one, with other decisions."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import click
+
+from commands.options import help_of
+from commands.run import Extent, run_as_asked, run_options
 from components.shared.documents.config import RunConfig, parse_config
 from components.shared.errors import ConfigError, UserError
 from components.shared.storage.run_buckets import part_uri
 from pipeline.configuration import absolute, parse_settings, with_absolute_locations
+from pipeline.settings import Step
 
 MATCHING_KEYS = frozenset(
     {
@@ -26,7 +32,42 @@ MATCHING_KEYS = frozenset(
         "skip_align",
     }
 )
-"""Keys that say which slices are matched, and how: with others the stored matching is of no use."""
+"""Keys that say which slices are matched, and how. With other values the stored matching is of no use."""
+
+
+@click.command()
+@click.argument("output")
+@click.option(
+    "--overrides",
+    metavar="FILE",
+    help=f"{help_of('overrides')} '' takes the decisions of an earlier file back.",
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A key to change, such as trend=keep or force=true; repeatable.",
+)
+@run_options
+def resolve(
+    output: str,
+    overrides: str | None,
+    changes: tuple[str, ...],
+    until: Step,
+    runner: str,
+    jobs: int | None,
+    settings_path: Path | None,
+    log_dir: Path | None,
+) -> None:
+    """Solve a run anew without matching again.
+
+    OUTPUT is the output of an earlier run, whose configuration is taken from its records. Overrides and other
+    keys may change, but not those that say what is matched and how. Only the parts of the volume that come
+    out differently are written again; with --until compose, none of them yet.
+    """
+    config = resolved_config(output, overrides, changes)
+    run_as_asked(config, Extent(until), runner, jobs, settings_path, log_dir)
 
 
 def resolved_config(output: str, overrides: str | None, settings: Sequence[str]) -> RunConfig:
@@ -64,9 +105,9 @@ def resolved_config(output: str, overrides: str | None, settings: Sequence[str])
 
 def _config_of(output: str) -> dict[str, Any]:
     """The configuration in the plan of a run."""
-    plan_uri = f"{part_uri(output, 'process')}/plan.json"
     from components.shared.storage.store import open_store
 
+    plan_uri = f"{part_uri(output, 'process')}/plan.json"
     store = open_store(part_uri(output, "process"))
     if store.stat("export.json") is not None:
         source = json.loads(store.read("export.json")).get("source")
@@ -85,6 +126,7 @@ def _config_of(output: str) -> dict[str, Any]:
 
 
 def _uri(location: str) -> str:
+    """The URI of the records of a run, by which two spellings of one place are equal."""
     from components.shared.storage.store import open_store
 
     return str(open_store(part_uri(location, "process")).uri)

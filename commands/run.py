@@ -1,29 +1,50 @@
-"""`fibstack run` and `fibstack resolve`: the pipeline on this machine."""
+"""`fibstack run`: the pipeline on this machine, whole or in part, and the sentences about how it went."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
-from collections.abc import Callable
+import shlex
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from rich.console import Console
 
-from commands.options import SETTINGS, config_options, given_config, help_of, settings_of
-from commands.resolve import resolved_config
-from commands.run_here import Extent, run_here
+from commands.buckets import clear_away, make_buckets
+from commands.options import SETTINGS, called_as, config_options, given_config, same_command, settings_of
 from components.shared.cores import available_cores
 from components.shared.documents.config import RunConfig
-from components.shared.errors import ConfigError
+from components.shared.errors import ConfigError, FibstackError
+from components.shared.storage.run_buckets import part_uri
+from pipeline.here.attempt import Failure
 from pipeline.here.processes import Processes
+from pipeline.here.time_left import Prediction
 from pipeline.settings import STEPS, Settings, Step
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def _run_options(function: _Function) -> _Function:
-    """The options of every run."""
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The steps that a run does."""
+
+    until: Step = "report"
+    """The last step."""
+    again_from: Step | None = None
+    """The first step whose units are done again although they are complete; None for none."""
+
+
+def run_options(function: _Function) -> _Function:
+    """Decorator that adds the options of `run_as_asked` to a command."""
     for decorate in reversed(
         (
             click.option(
@@ -64,7 +85,7 @@ def _run_options(function: _Function) -> _Function:
     type=click.Choice(STEPS),
     help="Do this step and all later ones again, though they are done; what is there stays until then.",
 )
-@_run_options
+@run_options
 def run(
     config_path: Path | None,
     changes: tuple[str, ...],
@@ -90,58 +111,25 @@ def run(
             f"Change one of them."
         )
     config = given_config(config_path, flags, changes)
-    _run(config, Extent(until, again_from), runner, jobs, settings_of(settings_path), log_dir)
+    run_as_asked(config, Extent(until, again_from), runner, jobs, settings_path, log_dir)
 
 
-@click.command()
-@click.argument("output")
-@click.option(
-    "--overrides",
-    metavar="FILE",
-    help=f"{help_of('overrides')} '' takes the decisions of an earlier file back.",
-)
-@click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="A key to change, such as trend=keep or force=true; repeatable.",
-)
-@_run_options
-def resolve(
-    output: str,
-    overrides: str | None,
-    changes: tuple[str, ...],
-    until: Step,
+def run_as_asked(
+    config: RunConfig,
+    extent: Extent,
     runner: str,
     jobs: int | None,
     settings_path: Path | None,
     log_dir: Path | None,
 ) -> None:
-    """Solve a run anew without matching again.
-
-    OUTPUT is the output of an earlier run, whose configuration is taken from its records. Overrides and other
-    keys may change, but not those that say what is matched and how. Only the parts of the volume that come
-    out differently are written again; with --until compose, none of them yet.
-    """
-    config = resolved_config(output, overrides, changes)
-    _run(config, Extent(until), runner, jobs, settings_of(settings_path), log_dir)
-
-
-def _run(
-    config: RunConfig,
-    extent: Extent,
-    runner: str,
-    jobs: int | None,
-    settings: Settings,
-    log_dir: Path | None,
-) -> None:
+    """Run with the values of `run_options`, or with their defaults."""
+    settings = settings_of(settings_path)
     processes = _containers(config, settings) if runner == "docker" else _processes()
     run_here(config, settings, extent, processes, jobs or available_cores(), log_dir or _default_log_dir())
 
 
 def _processes() -> Processes:
-    """Refuse to start where the steps' libraries are missing: each task would fail, and be tried again."""
+    """Tasks as processes; refuses to start without the steps' libraries, since each task would fail."""
     for module in ("cv2", "tensorstore"):
         if importlib.util.find_spec(module) is None:
             raise ModuleNotFoundError(name=module)
@@ -159,3 +147,178 @@ def _containers(config: RunConfig, settings: Settings) -> Processes:
 def _default_log_dir() -> Path:
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
     return Path(state, "fibstack/runs")
+
+
+def run_here(
+    config: RunConfig, settings: Settings, extent: Extent, processes: Processes, jobs: int, log_dir: Path
+) -> None:
+    """Compile, run, and say how it went; leaves with the exit code of a failure."""
+    from pipeline.here.local import RunInterruptedError
+
+    try:
+        failure = _run_steps(config, settings, extent, processes, jobs, log_dir)
+    except (RunInterruptedError, KeyboardInterrupt) as interrupted:
+        click.echo(f"Stopped. Go on with: {same_command('again_from')}", err=True)
+        sys.exit(getattr(interrupted, "exit_code", 128 + signal.SIGINT))
+    if failure is not None:
+        click.echo(f"error: {failure.message}\nLog: {failure.log}", err=True)
+        if extent.again_from:
+            click.echo(f"Go on with: {same_command('again_from')}", err=True)
+        known = {error.exit_code for error in FibstackError.__subclasses__()}
+        sys.exit(failure.exit_code if failure.exit_code in known else 1)
+    if extent.until == "report":
+        clear_away(config)
+        _print_result(config.output)
+    else:
+        _print_part(config.output, extent.until)
+
+
+def _run_steps(
+    config: RunConfig, settings: Settings, extent: Extent, processes: Processes, jobs: int, log_dir: Path
+) -> Failure | None:
+    """Run the steps; returns the first failure."""
+    # Imported here: kfp takes a second, and the help needs none of it.
+    from pipeline.compiled.compile import compile_kfp
+    from pipeline.compiled.dataflow import steps, up_to
+    from pipeline.compiled.ir import read_pipeline
+    from pipeline.here.local import run_pipeline
+    from pipeline.here.progress import print_summary, progress_on
+    from pipeline.here.time_left import StepUse
+
+    text = compile_kfp(settings)
+    pipeline = read_pipeline(text)
+    folder = _new_folder(log_dir.expanduser().absolute(), config.id)
+    (folder / "pipeline.yaml").write_text(text)
+    (folder / "config.json").write_text(config.model_dump_json(indent=1) + "\n")
+    make_buckets(config)
+    console = Console(stderr=True)
+    console.print(f"Logs: {folder}", highlight=False, soft_wrap=True, markup=False)
+
+    def run_part(last: Step) -> tuple[Failure | None, dict[str, StepUse]]:
+        part = up_to(pipeline, last)
+        work = None if last == "plan" else partial(predict, config, settings)
+        progress = progress_on(console, steps(part), jobs, work)
+        with progress:
+            failure = run_pipeline(part, config.model_dump(mode="json"), folder, jobs, progress, processes)
+        return failure, progress.use
+
+    if extent.again_from:
+        # First the plan: what it refuses, such as another stack in this output, must cost no record.
+        failure, _ = run_part("plan")
+        if failure is not None:
+            return failure
+        n_units = _unseal(config, extent.again_from)
+        click.echo(f"{n_units:,} units of {extent.again_from} and later steps are done again.", err=True)
+    failure, use = run_part(extent.until)
+    print_summary(console, use)
+    return failure
+
+
+def _new_folder(log_dir: Path, run_id: str) -> Path:
+    """A new folder for the logs of one run, named after the time."""
+    name = time.strftime("%Y%m%d-%H%M%S") + (f"-{run_id}" if run_id else "")
+    try:
+        log_dir.mkdir(parents=True, exist_ok=True)
+        for attempt in range(1000):
+            folder = log_dir / (f"{name}-{attempt}" if attempt else name)
+            if not folder.exists():
+                folder.mkdir()
+                return folder
+    except OSError as error:
+        raise ConfigError(f"cannot write logs to {log_dir}: {error.strerror}. Change --log-dir.") from None
+    raise ConfigError(f"cannot find a free name for logs in {log_dir}. Change --log-dir.")
+
+
+# The functions below read storage. They import it inside: a laptop that runs in containers has no such
+# libraries, and does without what they would say.
+
+
+def predict(config: RunConfig, settings: Settings) -> dict[str, Prediction]:
+    """Estimate the work of each task of the pipeline, as `fibstack design` does, from the plan of the run.
+
+    Returns:
+        The prediction by task name; nothing where there is no plan or no library to read it.
+    """
+    try:
+        from commands.design.main import machines_of
+        from components.plan.estimate import estimate
+        from components.plan.work import expected_volume
+        from components.shared.documents.plan import PLAN_KEY, Plan
+        from components.shared.documents.prices import read_prices
+        from components.shared.documents.read_document import read_document
+        from components.shared.storage.store import open_store
+
+        process = open_store(part_uri(config.output, "process"))
+        plan = read_document(process, PLAN_KEY, Plan)
+        estimated = estimate(plan, expected_volume(plan), machines_of(settings), read_prices())
+    except (FibstackError, ModuleNotFoundError):
+        return {}
+    tasks: Counter[str] = Counter()
+    predictions = {}
+    for step in estimated.steps:
+        tasks[step.step] += 1
+        name = step.step if tasks[step.step] == 1 else f"{step.step}-{tasks[step.step]}"
+        predictions[name] = Prediction(step.n_pods, 3600 * step.core_hours / max(1, step.n_pods))
+    return predictions
+
+
+def _unseal(config: RunConfig, first: Step) -> int:
+    """Have the units of a step and of all later ones made again; returns their number."""
+    from components.shared.storage.store import open_store
+    from components.shared.work.records import unseal
+
+    process = open_store(part_uri(config.output, "process"))
+    process.write("plan.json", process.read("plan.json"))  # the report counts the time from here
+    return sum(unseal(process, step) for step in STEPS[STEPS.index(first) :])
+
+
+def _print_result(output: str) -> None:
+    """Say where the volume is and what the report says of it."""
+    click.echo(f"Volume: {part_uri(output, 'neuroglancer')}/jpeg")
+    for line in _report_lines(output):
+        click.echo(f"  {line}")
+    click.echo(f"Report: {part_uri(output, 'process')}/report/index.html")
+    click.echo(f"Look at it: {shlex.join([called_as(), 'view', output])}")
+
+
+def _report_lines(output: str) -> list[str]:
+    """The ready-made lines of `process/run.json`; none where the report wrote none."""
+    try:
+        from components.shared.storage.store import open_store
+
+        document = open_store(part_uri(output, "process")).read("run.json")
+        lines = json.loads(document).get("summary", [])
+    except (FibstackError, ModuleNotFoundError, ValueError, AttributeError):
+        return []
+    return [str(line) for line in lines] if isinstance(lines, list) else []
+
+
+def _print_part(output: str, until: Step) -> None:
+    """Say which results a run that was to stop early has left, and how it goes on."""
+    click.echo(f"Stopped after {until}, as --until asks. The volume is NOT complete.")
+    for line in _standing_lines(output, until):
+        click.echo(f"  {line}")
+    click.echo(f"Go on with: {same_command('until', 'again_from')}")
+
+
+def _standing_lines(output: str, until: Step) -> Iterator[str]:
+    """How much each step has done, and where the results lie; nothing where it cannot be told here."""
+    process, volume = part_uri(output, "process"), part_uri(output, "neuroglancer")
+    places = {
+        "plan": f"{process}/plan.json",
+        "align": f"{process}/align",
+        "compose": f"{process}/transforms.json",
+        "tile": part_uri(output, "tmp"),
+        "pyramid": f"{volume}/jpeg",
+    }
+    try:
+        from commands.status.unit_counts import read_status
+
+        status = read_status(output)
+    except (FibstackError, ModuleNotFoundError):
+        return
+    asked = STEPS[: STEPS.index(until) + 1]
+    for count in status.counts:
+        yield f"{count}  {places[count.step]}" if count.step in asked else str(count)
+    for uri in status.published:
+        yield f"published by an earlier run: {uri}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -169,8 +168,8 @@ def _client(region: str) -> Any:  # noqa: ANN401 - an optional library
         ConfigError: it is not installed.
     """
     try:
-        # Imported by name: it is an extra, and heavy.
-        vertex = importlib.import_module("google.cloud.aiplatform_v1")
+        # Imported here: it is an extra, and heavy.
+        import google.cloud.aiplatform_v1 as vertex
     except ModuleNotFoundError:
         raise ConfigError(
             "Vertex AI needs the package google-cloud-aiplatform, which is not installed. "
@@ -181,8 +180,11 @@ def _client(region: str) -> Any:  # noqa: ANN401 - an optional library
 
 def _session(project: str) -> Any:  # noqa: ANN401 - an optional library
     with _failures("cannot log in to", project):
-        credentials, _ = importlib.import_module("google.auth").default(scopes=[_SCOPE])
-        return importlib.import_module("google.auth.transport.requests").AuthorizedSession(credentials)
+        import google.auth
+        from google.auth.transport.requests import AuthorizedSession
+
+        credentials, _ = google.auth.default(scopes=[_SCOPE])
+        return AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
 
 
 def _job(reference: str) -> Any:  # noqa: ANN401 - a message of an optional library

@@ -126,7 +126,7 @@ def test_bad_configuration_is_one_sentence_and_writes_nothing(call, tmp_path, wo
 
 
 def test_run_json_may_be_missing_or_odd(call, tmp_path, fake_programs):
-    from commands.run_here import _report_lines
+    from commands.run import _report_lines
 
     assert _report_lines(str(tmp_path)) == []
     (tmp_path / "process").mkdir()
@@ -303,12 +303,13 @@ def test_a_plan_that_is_refused_costs_no_record(call, fake_programs, monkeypatch
 
 
 def test_resolve_and_run_have_the_same_runners(call, fake_programs, monkeypatch):
+    from commands import resolve as resolve_cli
     from commands import run as run_cli
 
     used = []
     monkeypatch.setattr(run_cli, "run_here", lambda *given: used.append(type(given[3]).__name__))
     monkeypatch.setattr(run_cli, "_containers", lambda *_: 0)
-    monkeypatch.setattr(run_cli, "resolved_config", lambda *_: None)
+    monkeypatch.setattr(resolve_cli, "resolved_config", lambda *_: None)
     call(*RUN, "--runner", "docker")
     call("resolve", "out", "--runner", "docker")
     call("resolve", "out", "--until", "compose")

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.scale.stacks import IMAGE, Stack, write_headers
-from commands.prediction import predict
+from commands.run import predict
 from components.plan.main import main as plan
 from pipeline.compiled.compile import compile_kfp
 from pipeline.compiled.dataflow import steps

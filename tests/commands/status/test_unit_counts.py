@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from commands.main import main
-from commands.unit_counts import UnitCount, read_status, status_lines
+from commands.status.unit_counts import UnitCount, read_status, status_lines
 from components.shared.documents.config import RunConfig
 from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import Plan, SourceSlice

@@ -1,0 +1,1 @@
+"""`fibstack status`: how far a run is."""

@@ -1,0 +1,53 @@
+"""`fibstack status`: how far a run is, from its records or from the service that runs it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+import click
+
+from pipeline.submit.runs import RunState
+from pipeline.submit.targets import target_of
+
+_MAX_SHOWN_FAILURES = 5
+_COLUMNS = ("done", "running", "failed", "waiting")
+
+
+@click.command()
+@click.argument("run_or_output", metavar="OUTPUT|RUN")
+def status(run_or_output: str) -> None:
+    """Say how far a run is.
+
+    OUTPUT, a folder or gs:// URI, counts the units of work that are done, from the records, wherever they are
+    done. RUN, as 'fibstack submit' prints it, asks the service that runs it.
+    """
+    target = target_of(run_or_output)
+    if target is None:
+        # Imported here: a laptop that only submits has no storage libraries.
+        from commands.status.unit_counts import status_lines
+
+        lines = status_lines(run_or_output)
+    else:
+        lines = _state_lines(target.state(run_or_output))
+    for line in lines:
+        click.echo(line)
+
+
+def _state_lines(run: RunState) -> Iterator[str]:
+    """The state of a submitted run, its tasks by step and state, and its first failures."""
+    yield f"{run.name}: {run.state}" + (f", {_first_line(run.message)}" if run.message else "")
+    counts = run.counts()
+    if counts:
+        yield f"{'step':8}" + "".join(f"{name:>9}" for name in _COLUMNS)
+    for step, count in counts.items():
+        yield f"{step:8}" + "".join(f"{count[name]:>9,}" for name in _COLUMNS)  # type: ignore[index]
+    failures = [task for task in run.tasks if task.state == "failed" and task.message]
+    for task in failures[:_MAX_SHOWN_FAILURES]:
+        yield f"{task.name} failed: {_first_line(task.message)}"
+    if run.output:
+        yield f"Units: fibstack status {shlex.quote(run.output)}"
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0]

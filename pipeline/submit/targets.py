@@ -1,0 +1,43 @@
+"""The service that runs a submitted run, found from the run's reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from components.shared.errors import ConfigError
+from pipeline.submit import argo, kubeflow, vertex
+from pipeline.submit.runs import Log, RunState
+
+
+class Target(Protocol):
+    """What each module of a target answers about its runs."""
+
+    def is_reference(self, text: str) -> bool:
+        """Whether a text is the reference of a run of this target."""
+
+    def state(self, reference: str) -> RunState:
+        """How a run stands."""
+
+    def logs(self, reference: str, step: str = "") -> Iterator[Log]:
+        """The logs of a run's tasks, those of one step or all."""
+
+
+TARGETS: tuple[Target, ...] = (kubeflow, argo, vertex)
+
+
+def target_of(reference: str) -> Target | None:
+    """The target that a run's reference names; None for an output, which is a folder or a bucket.
+
+    Raises:
+        ConfigError: the address is of no run.
+    """
+    if "://" not in reference or reference.startswith(("gs://", "file://")):
+        return None
+    for target in TARGETS:
+        if target.is_reference(reference):
+            return target
+    raise ConfigError(
+        f"a run must be named as 'fibstack submit' prints it: https://HOST/#/runs/details/ID, "
+        f"argo://NAMESPACE/NAME or vertex://PROJECT/REGION/ID; got '{reference}'."
+    )
