@@ -14,7 +14,7 @@ from benchmarks.scale.objects import (
 from benchmarks.scale.planning import Planned
 from benchmarks.scale.stacks import Stack
 from components.plan.estimate import Estimate
-from components.shared.byte_sizes import human_bytes
+from components.shared.text import size
 from components.shared.volume.volume import Volume
 
 MARGIN = 4
@@ -58,7 +58,7 @@ def shortfalls(scaled: Scaled) -> list[str]:
     ]
     for planned in scaled.planned:
         if planned.wall_s > PLAN_WALL_S or planned.peak_bytes > PLAN_PEAK_BYTES:
-            took = f"{planned.wall_s:.0f} s and {human_bytes(planned.peak_bytes)}"
+            took = f"{planned.wall_s:.0f} s and {size(planned.peak_bytes)}"
             sentences.append(
                 f"plan from {planned.store} must take {PLAN_WALL_S} s and 1 GB at most; got {took}"
             )
@@ -72,7 +72,7 @@ def _runs(found: Sequence[Scaled]) -> list[str]:
         stack, requests, bill = scaled.stack, whole.requests, whole.bill
         loops = [len(step.items) for step in whole.steps]
         rows_of_run = {
-            "input": human_bytes(stack.n_slices * stack.side_px**2),
+            "input": size(stack.n_slices * stack.side_px**2),
             "levels": f"{len(scaled.volume.outputs[0].levels)}",
             "pods": f"{whole.n_pods:,}",
             "items of the largest loop": f"{max(loops):,}",
@@ -84,10 +84,10 @@ def _runs(found: Sequence[Scaled]) -> list[str]:
             "writes and listings (class A)": f"{requests.class_a:,}",
             "reads (class B)": f"{requests.class_b:,}",
             "core-hours": f"{whole.core_hours:,.0f}",
-            "aligned tiles, removed at the end": human_bytes(whole.tiles_bytes),
-            "JPEG volume": human_bytes(whole.outputs[0].size_bytes),
-            "lossless level 0": human_bytes(whole.outputs[1].size_bytes),
-            "records": human_bytes(whole.process_bytes),
+            "aligned tiles, removed at the end": size(whole.tiles_bytes),
+            "JPEG volume": size(whole.outputs[0].size_bytes),
+            "lossless level 0": size(whole.outputs[1].size_bytes),
+            "records": size(whole.process_bytes),
             "dollars, machines on demand": f"{bill.machines_on_demand:,.2f}",
             "dollars, machines spot": f"{bill.machines_spot:,.2f}",
             "dollars, requests": f"{bill.requests:,.2f}",
@@ -115,7 +115,7 @@ def _steps(whole: Estimate) -> list[str]:
             step.title,
             step.work,
             f"{step.n_pods:,}",
-            human_bytes(step.memory_bytes),
+            size(step.memory_bytes),
             f"{step.core_hours:,.2f}",
             f"{step.requests.class_a:,}",
             f"{step.requests.class_b:,}",

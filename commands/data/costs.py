@@ -11,8 +11,8 @@ from components.shared.errors import UserError
 from components.shared.storage import gcs
 from components.shared.storage.run_buckets import part_uri, run_buckets_of
 from components.shared.storage.store import open_store
+from components.shared.text import GIB
 
-GIB = 2**30
 STANDARD = "STANDARD"
 
 

@@ -111,7 +111,7 @@ def upload(folder: Path, target: str, jobs: int) -> None:
     """
     from commands.data import upload as uploading
     from commands.data.progress import measured
-    from components.shared.byte_sizes import human_bytes
+    from components.shared.text import size
 
     _check_in_bucket(target)
     if not folder.is_dir():
@@ -119,10 +119,10 @@ def upload(folder: Path, target: str, jobs: int) -> None:
     target = open_store(target).uri
     plan = uploading.plan_uploads(folder, target, jobs)
     if plan.n_there:
-        click.echo(f"There already: {plan.n_there:,} files, {human_bytes(plan.bytes_there)}.", err=True)
+        click.echo(f"There already: {plan.n_there:,} files, {size(plan.bytes_there)}.", err=True)
     with measured(plan.n_bytes) as arrived:
         uploading.upload(plan.items, target, jobs, lambda item: arrived(item.size_bytes))
-    click.echo(f"Uploaded {len(plan.items):,} files, {human_bytes(plan.n_bytes)}, to {target}.")
+    click.echo(f"Uploaded {len(plan.items):,} files, {size(plan.n_bytes)}, to {target}.")
 
 
 def _check_in_bucket(uri: str) -> None:
@@ -224,14 +224,14 @@ def delete(output: str, yes: bool) -> None:
     """
     from commands.data.progress import counted
     from commands.data.removal import holdings_of, remove
-    from components.shared.byte_sizes import human_bytes
+    from components.shared.text import size
 
     holdings = holdings_of(output)
     for h in holdings:
         bucket = " and the bucket itself" if h.whole_bucket else ""
-        click.echo(f"{h.n_objects:>10,} objects {human_bytes(h.n_bytes):>9}  {h.uri}{bucket}")
+        click.echo(f"{h.n_objects:>10,} objects {size(h.n_bytes):>9}  {h.uri}{bucket}")
     n_objects, n_bytes = sum(h.n_objects for h in holdings), sum(h.n_bytes for h in holdings)
-    click.echo(f"{n_objects:>10,} objects {human_bytes(n_bytes):>9}  in all")
+    click.echo(f"{n_objects:>10,} objects {size(n_bytes):>9}  in all")
     if not holdings:
         click.echo("There is nothing to remove.")
         return
@@ -241,7 +241,7 @@ def delete(output: str, yes: bool) -> None:
     with counted("objects", n_objects) as done:
         for h in holdings:
             remove(h, done)
-    click.echo(f"Removed {n_objects:,} objects, {human_bytes(n_bytes)}.")
+    click.echo(f"Removed {n_objects:,} objects, {size(n_bytes)}.")
     if output.startswith("gs://"):
         click.echo("Where a bucket has soft delete, Google keeps and bills them for some days more.")
 
@@ -261,8 +261,8 @@ def costs(uris: tuple[str, ...], prices_path: Path | None) -> None:
     would cost in a bucket.
     """
     from commands.data.costs import costs_of, stored_objects
-    from components.shared.byte_sizes import human_bytes
     from components.shared.documents.prices import read_prices
+    from components.shared.text import size
 
     prices = read_prices(prices_path) if prices_path else read_prices()
     total = 0.0
@@ -273,7 +273,7 @@ def costs(uris: tuple[str, ...], prices_path: Path | None) -> None:
             total += cost.dollars_a_month or 0
             dollars = "no price" if cost.dollars_a_month is None else f"${cost.dollars_a_month:,.2f}"
             click.echo(
-                f"{cost.n_objects:>10,} objects {human_bytes(cost.n_bytes):>9} {dollars:>12}  "
+                f"{cost.n_objects:>10,} objects {size(cost.n_bytes):>9} {dollars:>12}  "
                 f"{cost.storage_class.lower():9} {cost.place}"
             )
     click.echo(f"A month of all: ${total:,.2f}, at prices of {prices.region}, {prices.date}.")

@@ -16,6 +16,7 @@ from commands.data.many import for_each
 from components.shared.errors import TransientError, UserError
 from components.shared.storage import gcs
 from components.shared.storage.store import Stat, check_key, join_uri, open_store
+from components.shared.text import listed
 
 _READ_BYTES = 1 << 20
 _SHOWN = 3
@@ -58,7 +59,7 @@ def plan_uploads(folder: Path, target: str, jobs: int) -> Uploads:
         states = list(threads.map(lambda item: _state(item, there.get(item.key)), items))
     others = [item.key for item, state in zip(items, states, strict=True) if state == "other"]
     if others:
-        shown = ", ".join(others[:_SHOWN]) + (", ..." if len(others) > _SHOWN else "")
+        shown = listed(others, _SHOWN, rest=", ...")
         raise UserError(
             f"what is in the bucket must be the same as in the folder; got {len(others):,} that differ "
             f"({shown}) in {target}. Choose another target, or delete these objects first."

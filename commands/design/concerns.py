@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 from statistics import median
 
 from components.plan.bill import Machine
 from components.plan.estimate import StepEstimate
 from components.plan.inventory import Listing, repeated_slices
 from components.shared.documents.plan import Plan, SourceSlice
+from components.shared.text import listed, ranges
 
 _SHOWN = 5
 _SMALL = 0.25
@@ -41,32 +41,29 @@ def concerns(
     ]
 
 
-def ranges(numbers: Iterable[int]) -> str:
-    """Ascending numbers in words.
+def slice_ranges(numbers: Iterable[int]) -> str:
+    """The first few ranges that slice numbers form, and how many slices there are where that is not all.
 
     Example:
-        >>> ranges([3, 4, 5, 9]), ranges(range(0, 20, 2))
+        >>> slice_ranges([3, 4, 5, 9]), slice_ranges(range(0, 20, 2))
         ('3 to 5, 9', '0, 2, 4, 6, 8, ... (10 in all)')
     """
     ordered = sorted(numbers)
-    starts = [ordered[0], *(b for a, b in pairwise(ordered) if b != a + 1)]
-    ends = [*(a for a, b in pairwise(ordered) if b != a + 1), ordered[-1]]
-    shown = [str(a) if a == b else f"{a} to {b}" for a, b in zip(starts, ends, strict=True)]
-    rest = f", ... ({len(ordered)} in all)" if len(shown) > _SHOWN else ""
-    return ", ".join(shown[:_SHOWN]) + rest
+    return listed(ranges(ordered, to=" to "), _SHOWN, rest=f", ... ({len(ordered)} in all)")
 
 
 def _missing(plan: Plan) -> list[str]:
     if not plan.missing_z:
         return []
-    return [f"missing: slices {ranges(plan.missing_z)}; each is replaced as replace_with says"]
+    return [f"missing: slices {slice_ranges(plan.missing_z)}; each is replaced as replace_with says"]
 
 
 def _repeated(plan: Plan) -> list[str]:
     repeated = repeated_slices(plan.slices)
     if not repeated:
         return []
-    return [f"the same file twice: slices {ranges(second for _, second in repeated)} equal the one before"]
+    named = slice_ranges(second for _, second in repeated)
+    return [f"the same file twice: slices {named} equal the one before"]
 
 
 def _small_files(slices: Sequence[SourceSlice]) -> list[str]:
@@ -74,7 +71,7 @@ def _small_files(slices: Sequence[SourceSlice]) -> list[str]:
     small = [e.z for e in slices if e.size_bytes < _SMALL * usual * e.width_px * e.height_px]
     if not small:
         return []
-    return [f"less than a quarter of the usual bytes, so blank or cut off: slices {ranges(small)}"]
+    return [f"less than a quarter of the usual bytes, so blank or cut off: slices {slice_ranges(small)}"]
 
 
 def _sizes(slices: Sequence[SourceSlice]) -> list[str]:
@@ -84,9 +81,9 @@ def _sizes(slices: Sequence[SourceSlice]) -> list[str]:
     if len(numbers) == 1:
         return []
     by_count = sorted(numbers.items(), key=lambda item: -len(item[1]))
-    shown = "; ".join(f"{w} x {h} px: slices {ranges(z)}" for (w, h), z in by_count[:_SHOWN])
-    more = f"; and {len(by_count) - _SHOWN} more" if len(by_count) > _SHOWN else ""
-    return [f"{len(numbers)} different sizes: {shown}{more}"]
+    named = [f"{w} x {h} px: slices {slice_ranges(z)}" for (w, h), z in by_count]
+    shown = listed(named, _SHOWN, between="; ", rest="; and {more} more")
+    return [f"{len(numbers)} different sizes: {shown}"]
 
 
 def _left_out(plan: Plan, listings: Mapping[str, Listing]) -> list[str]:
@@ -95,7 +92,7 @@ def _left_out(plan: Plan, listings: Mapping[str, Listing]) -> list[str]:
     for pattern, listing in listings.items():
         outside = [z for z in listing.slices if not plan.config.minz <= z <= plan.config.maxz]
         if outside:
-            sentences.append(f"outside of minz to maxz: '{pattern}' {ranges(outside)}")
+            sentences.append(f"outside of minz to maxz: '{pattern}' {slice_ranges(outside)}")
         if listing.otherwise_padded:
             names = ", ".join(listing.otherwise_padded[:_SHOWN])
             sentences.append(f"otherwise padded than '{pattern}', so not read: {names}")

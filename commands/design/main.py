@@ -13,10 +13,8 @@ from commands.options import SETTINGS, config_options, given_config, settings_of
 from components.plan.bill import Machine
 from components.shared.documents.prices import read_prices
 from components.shared.errors import UserError
+from components.shared.text import PIPED_WIDTH
 from pipeline.settings import STEPS, Settings, quantity
-
-_PIPED_WIDTH = 160
-"""Columns of a page that goes to a file or a pipe."""
 
 
 @click.command()
@@ -51,7 +49,7 @@ def design(
     if as_json:
         click.echo(table.as_json(found))
     else:
-        width = None if sys.stdout.isatty() else _PIPED_WIDTH
+        width = None if sys.stdout.isatty() else PIPED_WIDTH
         table.print_design(Console(width=width, highlight=False), found)
     if found.refusal:
         raise UserError(found.refusal)

@@ -11,10 +11,10 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from commands.design.concerns import ranges
+from commands.design.concerns import slice_ranges
 from commands.design.estimates import Design
 from components.plan.estimate import StepEstimate
-from components.shared.byte_sizes import human_bytes
+from components.shared.text import product, size
 
 
 def print_design(console: Console, design: Design) -> None:
@@ -62,7 +62,7 @@ def _facts(design: Design) -> Table:
     n_files = len(plan.slices) * len(plan.file_channels)
     stored = sum(s.size_bytes + sum(file.size_bytes for file in s.more_channels) for s in plan.slices)
     n_channels = sum(plan.file_channels)
-    gaps = f"{len(plan.missing_z)} missing ({ranges(plan.missing_z)})" if plan.missing_z else "no gap"
+    gaps = f"{len(plan.missing_z)} missing ({slice_ranges(plan.missing_z)})" if plan.missing_z else "no gap"
     channels = f", {n_channels} channels" if n_channels > 1 else ""
     levels = volume.outputs[0].levels
     table = _table("", "")
@@ -73,11 +73,12 @@ def _facts(design: Design) -> Table:
             "slices",
             f"{len(plan.slices):,} of at most {width_px:,} x {height_px:,} px, "
             f"{'8' if plan.pixel_type == 'uint8' else '16'} bit{channels}; {gaps}; "
-            f"{human_bytes(stored)} in {n_files:,} files",
+            f"{size(stored)} in {n_files:,} files",
         ),
         (
             "volume",
-            f"{_product(volume.size_xyz)} voxels of {_product(volume.resolution_nm)} nm, "
+            f"{product(volume.size_xyz, thousands=True)} voxels of "
+            f"{product(volume.resolution_nm, thousands=True)} nm, "
             f"levels {levels[0]} to {levels[-1]}; larger by what the stack drifts",
         ),
         ("matching", f"at {plan.match_scale:.3g} of full resolution, {plan.config.neighbours} neighbours"),
@@ -99,7 +100,7 @@ def _steps(design: Design) -> Table:
             step.work,
             f"{step.n_pods:,}",
             f"{math.ceil(step.n_units / step.n_pods):,}" if step.unit else "",
-            human_bytes(step.memory_bytes),
+            size(step.memory_bytes),
             _hours(step.core_hours),
             f"{step.requests.class_a:,}",
             f"{step.requests.class_b:,}",
@@ -108,7 +109,7 @@ def _steps(design: Design) -> Table:
     requests = whole.requests
     table.add_section()
     table.add_row(
-        "all", "", f"{whole.n_pods:,}", "", human_bytes(_largest(whole.steps)), _hours(whole.core_hours),
+        "all", "", f"{whole.n_pods:,}", "", size(_largest(whole.steps)), _hours(whole.core_hours),
         f"{requests.class_a:,}", f"{requests.class_b:,}",
     )  # fmt: skip
     return table
@@ -118,12 +119,10 @@ def _bytes(design: Design) -> Table:
     table = _table("bytes", "", "files", "size")
     whole = design.estimate
     for output in whole.outputs:
-        table.add_row(
-            Text(output.uri), output.encoding, f"{output.n_files:,}", human_bytes(output.size_bytes)
-        )
+        table.add_row(Text(output.uri), output.encoding, f"{output.n_files:,}", size(output.size_bytes))
     locations = design.plan.locations
-    table.add_row(Text(locations.process_uri), "records", "", human_bytes(whole.process_bytes))
-    table.add_row(Text(locations.tmp_uri), "until the end", "", human_bytes(whole.tiles_bytes))
+    table.add_row(Text(locations.process_uri), "records", "", size(whole.process_bytes))
+    table.add_row(Text(locations.tmp_uri), "until the end", "", size(whole.tiles_bytes))
     return table
 
 
@@ -149,11 +148,6 @@ def _table(first: str, *columns: str) -> Table:
 
 def _largest(steps: tuple[StepEstimate, ...]) -> int:
     return max(step.memory_bytes for step in steps)
-
-
-def _product(numbers: tuple[float, ...]) -> str:
-    """Such as 8 x 8 x 40."""
-    return " x ".join(f"{n:,.12g}" for n in numbers)
 
 
 def _hours(hours: float) -> str:

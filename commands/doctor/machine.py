@@ -13,6 +13,7 @@ from commands.doctor.findings import Finding, Use
 from components.shared.cores import available_cores
 from components.shared.documents.config import RunConfig
 from components.shared.errors import ConfigError
+from components.shared.text import GIB
 from pipeline.here.sandbox import engine_cores, folder_of, require_images
 from pipeline.settings import STEPS, Settings, quantity
 
@@ -26,7 +27,6 @@ _MODULES = (
     "tensorstore",
     "tifffile",
 )
-_GIB = 2**30
 _TIMES_SOURCE = 3
 """Free bytes for each byte of the slices: tiles, a lossless volume, and one to browse."""
 
@@ -83,7 +83,7 @@ def check_disk(config: RunConfig, source_bytes: int) -> Iterator[Finding]:
         return
     existing = next(path for path in (output, *output.parents) if path.is_dir())
     free, needed = shutil.disk_usage(existing).free, _TIMES_SOURCE * source_bytes
-    sizes = f"{free / _GIB:,.1f} GiB free in {existing}, about {needed / _GIB:,.1f} GiB needed"
+    sizes = f"{free / GIB:,.1f} GiB free in {existing}, about {needed / GIB:,.1f} GiB needed"
     if free < needed:
         yield Finding("wrong", sizes, "free some, or choose another output: --output FOLDER")
     else:
@@ -94,10 +94,10 @@ def _check_memory(settings: Settings) -> Iterator[Finding]:
     cores, memory = available_cores(), _memory_bytes()
     largest = max(float(quantity(settings.step(step).memory)) for step in STEPS)
     fit = int(memory // largest)
-    sizes = f"{cores} cores, {memory / _GIB:.1f} GiB of memory"
+    sizes = f"{cores} cores, {memory / GIB:.1f} GiB of memory"
     if not fit:
         yield Finding(
-            "wrong", f"{sizes}; a task of slices of 10,000 x 10,000 px takes up to {largest / _GIB:.1f} GiB",
+            "wrong", f"{sizes}; a task of slices of 10,000 x 10,000 px takes up to {largest / GIB:.1f} GiB",
             "use a machine with more memory; small slices take less",
         )  # fmt: skip
     elif fit < cores:

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from commands.shards.table import ScaleRow, rows_of
-from components.shared.byte_sizes import human_bytes
 from components.shared.command import StepCommand
 from components.shared.documents.config import parse_config
 from components.shared.documents.locations import locations_of
@@ -21,12 +20,11 @@ from components.shared.documents.transforms import Transforms
 from components.shared.errors import ConfigError, UserError
 from components.shared.grid import BLOCK, SizeXyz
 from components.shared.storage.store import open_store
+from components.shared.text import PIPED_WIDTH, product, size
 from components.shared.volume import precomputed
 from components.shared.volume.compression import EM_RATIOS
 from components.shared.volume.volume import Volume, volume_of
 
-PIPED_WIDTH = 200
-"""Columns of a table that goes to a file or a pipe."""
 _VERDICTS = {
     "own": "one block's",
     "shared": "several blocks'",
@@ -138,30 +136,25 @@ def _table(uri: str, rows: Sequence[ScaleRow]) -> Table:
     for row in rows:
         table.add_row(
             str(row.level),
-            _product(row.resolution_nm),
-            _product(row.size_xyz),
+            product(row.resolution_nm, by="x"),
+            product(row.size_xyz, by="x"),
             row.encoding,
-            _product(row.grid_xyz),
+            product(row.grid_xyz, by="x"),
             "+".join(map(str, row.bits)) if row.bits else "unsharded",
-            _product(row.shard_xyz) if row.shard_xyz else "scattered",
+            product(row.shard_xyz, by="x") if row.shard_xyz else "scattered",
             f"{row.n_files:,}",
-            human_bytes(row.raw_bytes),
-            "?" if row.encoded_bytes is None else human_bytes(row.encoded_bytes),
+            size(row.raw_bytes),
+            "?" if row.encoded_bytes is None else size(row.encoded_bytes),
             _VERDICTS[row.verdict],
         )
     table.add_section()
     encoded = [row.encoded_bytes for row in rows if row.encoded_bytes is not None]
     table.add_row(
         "all", "", "", "", "", "", "", f"{sum(row.n_files for row in rows):,}",
-        human_bytes(sum(row.raw_bytes for row in rows)),
-        human_bytes(sum(encoded)) if len(encoded) == len(rows) else "?", "",
+        size(sum(row.raw_bytes for row in rows)),
+        size(sum(encoded)) if len(encoded) == len(rows) else "?", "",
     )  # fmt: skip
     return table
-
-
-def _product(numbers: Sequence[float]) -> str:
-    """Such as 8x8x40."""
-    return "x".join(f"{n:.12g}" for n in numbers)
 
 
 if __name__ == "__main__":

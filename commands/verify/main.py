@@ -19,6 +19,7 @@ from components.shared.documents.transforms import TRANSFORMS_KEY
 from components.shared.errors import UserError
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import Store, join_uri, open_store
+from components.shared.text import PIPED_WIDTH, product
 from components.shared.volume.formats import metadata_files, scale_at
 from components.shared.volume.volume import VolumeOutput
 from components.shared.work.completeness import shards_of
@@ -28,8 +29,6 @@ from components.shared.work.verification import Written, read_written, verify
 
 PIECE_BYTES = 8 * 2**20
 """A file is read in pieces of this size."""
-PIPED_WIDTH = 200
-"""Columns of a table that goes to a file or a pipe."""
 
 
 @click.command(cls=StepCommand)
@@ -184,7 +183,7 @@ def _print_table(checks: list[LevelCheck], written: Written) -> None:
         table.add_row(
             check.output.uri.removeprefix(root),
             str(check.level),
-            " x ".join(map(str, written.volume.size_at_level(check.level))),
+            product(written.volume.size_at_level(check.level)),
             check.output.encoding,
             f"{len(files):,}",
             f"{sum(file.size_bytes for file in files):,}",

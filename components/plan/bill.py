@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from components.plan.rates import RATES
 from components.plan.storage_requests import Requests
 from components.shared.documents.prices import MachinePrices, Prices
-
-GIB = 2**30
+from components.shared.text import GIB
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from components.shared.errors import ConfigError, UserError
 from components.shared.pictures.header import ImageHeader
 from components.shared.pictures.reading import used_size
 from components.shared.storage.store import Stat
+from components.shared.text import listed
 
 _SHOWN = 5
 """So many examples are shown in a sentence."""
@@ -121,7 +122,7 @@ def missing_slices(
     there = set(present)
     missing = tuple(z for z in range(minz, maxz + 1) if z not in there)
     if missing and not allow_gaps:
-        shown = ", ".join(map(str, missing[:_SHOWN])) + (", ..." if len(missing) > _SHOWN else "")
+        shown = listed(missing, _SHOWN, rest=", ...")
         # Few of so many: the numbers are no slice numbers, but times, or heights in nm.
         remedy = (
             "Number the slices anew with 'fibstack data renumber'"
@@ -161,7 +162,7 @@ def with_every_channel(
     complete = some.difference(*lacking.values())
     if any(lacking.values()) and not (allow_gaps and complete):
         pattern, numbers = next((p, sorted(zs)) for p, zs in lacking.items() if zs)
-        shown = ", ".join(map(str, numbers[:_SHOWN])) + (", ..." if len(numbers) > _SHOWN else "")
+        shown = listed(numbers, _SHOWN, rest=", ...")
         raise UserError(
             f"every slice must have every channel; got {len(numbers)} without '{pattern}' ({shown}) in "
             f"{uri}. Add them, change minz and maxz, or set allow_gaps."

@@ -14,9 +14,10 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from components.shared.text import duration
 from pipeline.here.attempt import Failure
 from pipeline.here.processes import Ended
-from pipeline.here.time_left import Prediction, StepUse, TimeLeft, duration_text, time_left
+from pipeline.here.time_left import Prediction, StepUse, TimeLeft, time_left
 
 LINE_EVERY_S = 1.0
 """A step prints at most one line in this time, besides its last."""
@@ -107,7 +108,7 @@ class Progress:
             self._last_line_s[step] = now
             left = self._left()
             in_all = ", ".join([f"all {left.part_done:.0%}", *_in_words(left.left_s)])
-            words = [f"{step} {use.n_done}/{use.n_expected}", item, duration_text(ended.wall_s)]
+            words = [f"{step} {use.n_done}/{use.n_expected}", item, duration(ended.wall_s)]
             self._print("  ".join(filter(None, [*words, in_all if self._predicted else ""])))
 
 
@@ -177,17 +178,17 @@ class LiveProgress(Progress):
         now = time.monotonic()
         if step == _ALL:
             left = _in_words(self._left().left_s) if self._predicted else []
-            return ", ".join([duration_text(now - self._started_s), *left])
+            return ", ".join([duration(now - self._started_s), *left])
         use = self.use[step]
         if use.n_expected == 0:
             return "nothing to do"
         if use.first_start_s is None:
             return ""
         if use.n_done == use.n_expected:
-            return duration_text(use.wall_s)
+            return duration(use.wall_s)
         left = _in_words(self._left().steps_left_s.get(step, 0.0))
         running = [f"{use.n_running} running"] if use.n_running else []
-        return ", ".join([duration_text(now - use.first_start_s), *left, *running])
+        return ", ".join([duration(now - use.first_start_s), *left, *running])
 
 
 class _TextNow(ProgressColumn):
@@ -224,12 +225,12 @@ def print_summary(console: Console, use: Mapping[str, StepUse]) -> None:
 
 def _in_words(left_s: float) -> list[str]:
     """The time that is left; nothing where it is next to none, or not known."""
-    return [f"{duration_text(left_s)} left"] if left_s >= 1 else []
+    return [f"{duration(left_s)} left"] if left_s >= 1 else []
 
 
 def _exact(seconds: float) -> str:
     """A time of which tenths of a second count where it is short."""
-    return f"{seconds:.1f} s" if seconds < 60 else duration_text(seconds)
+    return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
 
 
 def _name(failure: Failure) -> str:

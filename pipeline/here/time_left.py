@@ -107,22 +107,3 @@ def _slowness(predicted: Mapping[str, Prediction], use: Mapping[str, StepUse], n
         taken_s += used.done_s + sum(late)
         predicted_s += (used.n_done + len(late)) * prediction.task_s
     return taken_s / predicted_s if predicted_s else 1.0
-
-
-def duration_text(seconds: float) -> str:
-    """A time for people, the coarser the longer it is.
-
-    Example:
-        >>> [duration_text(s) for s in (0.2, 59.6, 75, 605, 8130, 360_000)]
-        ['0 s', '1 min 0 s', '1 min 15 s', '10 min', '2 h 16 min', '100 h']
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 600:
-        return f"{whole // 60} min {whole % 60} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, rest = divmod(minutes, 60)
-    return f"{hours} h {rest} min" if hours < 100 else f"{hours} h"

@@ -14,6 +14,7 @@ from components.shared.documents.config import RunConfig
 from components.shared.documents.plan import Override, Replacement
 from components.shared.documents.transforms import Action, Verdict
 from components.shared.errors import UserError
+from components.shared.text import listed
 
 _KEPT: Collection[Verdict] = ("good", "duplicate", "step")
 """Shown as they are by default. So is a slip that pairs hold: the alignment has moved it back."""
@@ -175,11 +176,10 @@ def _leading(judgements: Sequence[Judgement], decided: Mapping[int, tuple[Overri
 
 
 def _long_run(config: RunConfig, run: Sequence[Judgement]) -> str:
-    named = ", ".join(f"{j.z} {j.verdict}" for j in run[:_MOST_NAMED])
-    more = ", ..." if len(run) > _MOST_NAMED else ""
+    named = listed([f"{j.z} {j.verdict}" for j in run], _MOST_NAMED, rest=", ...")
     return (
         f"slices in a row that are replaced must be {config.max_replaced} at most; got {len(run)} "
-        f"({run[0].z}-{run[-1].z}: {named}{more}) in {config.source}. Look at these slices; then raise "
+        f"({run[0].z}-{run[-1].z}: {named}) in {config.source}. Look at these slices; then raise "
         "max_replaced, set allow_gaps: true, or decide on them in the overrides, one line each such as "
         f"{{z: {run[0].z}, keep: true}} or {{z: {run[0].z}, replace: blank}}."
     )

@@ -17,6 +17,7 @@ from components.shared.documents.plan import Plan
 from components.shared.documents.preview import WorstSlice
 from components.shared.documents.transforms import Transforms
 from components.shared.series import running_median
+from components.shared.text import listed
 
 LOWEST_MEDIAN = 0.1
 """Unrelated pictures stay within +-0.06 where shading is taken away; serial sections in place reach 0.3."""
@@ -125,7 +126,7 @@ def _bad_pairs(plan: Plan, pairs: _Pairs) -> tuple[str, ...]:
     usual = float(np.median(pairs.ncc[known]))
     return (
         f"{len(bad)} of {n_known} neighbours correlate far less than is usual here (median {usual:.2f}), "
-        f"worst {_listed(named)}",
+        f"worst {listed(named, _NAMED)}",
     )
 
 
@@ -145,7 +146,7 @@ def _breaks(plan: Plan, transforms: Transforms, found: Agreement) -> tuple[str, 
     if not places:
         return ()
     named = [f"{first_z + left}-{first_z + left + 1} ({found.next_after[left]:.2f})" for left in places]
-    return (f"nothing correlates across the step between slices {_listed(named)}",)
+    return (f"nothing correlates across the step between slices {listed(named, _NAMED)}",)
 
 
 def _all_unrelated(parts: NDArray[np.float64]) -> bool:
@@ -160,7 +161,7 @@ def _replaced(plan: Plan, transforms: Transforms) -> tuple[str, ...]:
     ]
     if len(hidden) <= max(FEW - 1, MOST_REPLACED * len(present)):
         return ()
-    return (f"{len(hidden)} of {len(present)} slices are not shown, such as {_listed(hidden)}",)
+    return (f"{len(hidden)} of {len(present)} slices are not shown, such as {listed(hidden, _NAMED)}",)
 
 
 def _box(plan: Plan, transforms: Transforms) -> tuple[str, ...]:
@@ -178,8 +179,3 @@ def _part(values: Figures, usual: Figures) -> Figures:
 
 def _known(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-
-def _listed(items: list[str] | list[int]) -> str:
-    more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
-    return ", ".join(str(item) for item in items[:_NAMED]) + more

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,6 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from components.compose.solve.pairs import Integers, Pairs
+from components.shared.text import listed, ranges
 
 _MOST_NAMED = 4
 CONTRADICTED = "contradicted by the other pairs"
@@ -84,12 +85,13 @@ def break_sentence(found: Connectivity, z: Integers, refusals: Mapping[tuple[int
         z: `[n]` z of each slot.
         refusals: Why each pair (z, neighbour z) was refused, by the matching or by the solve.
     """
-    parts = "; ".join([f"slices {_ranges(z[part])}" for part in found.parts[:_MOST_NAMED]])
-    more = f"; and {len(found.parts) - _MOST_NAMED} more" if len(found.parts) > _MOST_NAMED else ""
-    got = f"{len(found.parts)} parts ({parts}{more})" if len(found.parts) > 1 else f"the connected {parts}"
+    named = [f"slices {_ranges(z[part])}" for part in found.parts]
+    parts = listed(named, _MOST_NAMED, between="; ", rest="; and {more} more")
+    got = f"{len(found.parts)} parts ({parts})" if len(found.parts) > 1 else f"the connected {parts}"
     if found.isolated.any():
         got += f" and the isolated slices {_ranges(z[found.isolated])}"
-    places = _listed([f"between {a} and {b} ({_reasons(refusals, a, b)})" for a, b in breaks(found, z)])
+    between = [f"between {a} and {b} ({_reasons(refusals, a, b)})" for a, b in breaks(found, z)]
+    places = listed(between, _MOST_NAMED)
     return f"matched pairs must connect the slices; got {got}. The stack breaks {places}"
 
 
@@ -101,11 +103,5 @@ def _reasons(refusals: Mapping[tuple[int, int], str], before: int, after: int) -
 
 
 def _ranges(z: Integers) -> str:
-    """Numbers as ranges: 0-4, 7, 9-12."""
-    cuts = np.flatnonzero(np.diff(z) > 1) + 1
-    return _listed([f"{r[0]}-{r[-1]}" if len(r) > 1 else f"{r[0]}" for r in np.split(z, cuts)])
-
-
-def _listed(texts: Sequence[str]) -> str:
-    more = f" and {len(texts) - _MOST_NAMED} more" if len(texts) > _MOST_NAMED else ""
-    return ", ".join(texts[:_MOST_NAMED]) + more
+    """The first few ranges of ascending z."""
+    return listed(ranges(z.tolist()), _MOST_NAMED)

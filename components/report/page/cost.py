@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from components.shared.documents.cost import CostEstimate, Pod
+from components.shared.text import GIB
 from components.shared.work.completeness import OutputSummary
-
-_GIB = 2**30
 
 
 def cost_facts(cost: CostEstimate, outputs: Sequence[OutputSummary]) -> dict[str, str]:
@@ -29,7 +28,7 @@ def _cost_facts(cost: CostEstimate, outputs: Sequence[OutputSummary]) -> Iterato
         size_bytes = sum(output.size_bytes for output in outputs)
         yield (
             "storing the volumes, by their size",
-            (f"{money(size_bytes / _GIB * cost.prices.storage_gib_month)} a month"),
+            (f"{money(size_bytes / GIB * cost.prices.storage_gib_month)} a month"),
         )
 
 

@@ -19,12 +19,12 @@ from components.report.page.reslice import Section
 from components.report.page.sections import SectionPair
 from components.report.page.stack_facts import stack_facts, volume_facts
 from components.report.page.strips import Strip
-from components.report.page.timings import time_text
 from components.report.slice_table import SliceRow, worst_first
 from components.report.words.bad_slices import bad_slices, decision_line
 from components.report.words.preview_words import STOPPED, way_on
-from components.report.words.summary import RunDocument, command_of, count, megabytes
+from components.report.words.summary import RunDocument, command_of
 from components.report.words.verdict import verdict_of
+from components.shared.text import count, duration, size
 
 ROWS_AT_FIRST = 200
 """The table shows this many slices, worst first, until more are asked for."""
@@ -102,8 +102,8 @@ def render(
         table_json=_script_json({"rows": rows, "shown": ROWS_AT_FIRST}) if rows else "",
         refused=evidence.pairs.refused[:MOST_REFUSED],
         count=count,
-        megabytes=megabytes,
-        time_text=time_text,
+        volume_size=partial(size, smallest="MB"),
+        step_time=partial(duration, precise=True),
     )
 
 

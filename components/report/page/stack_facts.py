@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from components.report.evidence import Evidence
 from components.report.page.timings import raw_bytes
-from components.report.words.summary import RunDocument, megabytes
+from components.report.words.summary import RunDocument
+from components.shared.text import product, size
 from components.shared.volume.volume import volume_of
 from components.shared.work.completeness import OutputSummary
 
@@ -32,19 +33,16 @@ def _stack_facts(evidence: Evidence) -> Iterator[tuple[str, str]]:
     if plan.missing_z:
         yield "missing", f"{len(plan.missing_z):,}"
     sizes = sorted({(s.width_px, s.height_px) for s in plan.slices})
-    smallest = f"{sizes[0][0]:,} x {sizes[0][1]:,} px"
-    yield "size", smallest if len(sizes) == 1 else f"{smallest} to {_size(plan.largest_xy)}"
+    smallest = f"{product(sizes[0], thousands=True)} px"
+    largest = f"{product(plan.largest_xy, thousands=True)} px"
+    yield "size", smallest if len(sizes) == 1 else f"{smallest} to {largest}"
     yield "data type", plan.pixel_type
     yield "channels", _channels(plan.file_channels)
     yield "voxel", " x ".join(f"{side:g}" for side in plan.config.resolution) + " nm"
-    yield "raw voxels", megabytes(raw_bytes(plan))
+    yield "raw voxels", size(raw_bytes(plan), smallest="MB")
     if evidence.transforms is not None:
         black, white = evidence.transforms.intensity_range
         yield "grey levels shown as black and white", f"{black:g} and {white:g}"
-
-
-def _size(size_xy: tuple[int, int]) -> str:
-    return f"{size_xy[0]:,} x {size_xy[1]:,} px"
 
 
 def _channels(file_channels: tuple[int, ...]) -> str:

@@ -63,19 +63,3 @@ def step_times(
             times.append(StepTime(step, len(written_s), len(written_s) - len(new), wall_s, speed))
         start_s += max(wall_s, 0)
     return tuple(times)
-
-
-def time_text(seconds: float) -> str:
-    """A time for people.
-
-    Example:
-        >>> time_text(4.25), time_text(75), time_text(8130)
-        ('4.2 s', '1 min 15 s', '2 h 16 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min"

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from components.report.slice_table import SliceRow
+from components.shared.text import listed
 
 _NAMED = 5
 _OUTCOMES = {
@@ -35,8 +36,8 @@ def bad_slices_sentence(rows: Sequence[SliceRow]) -> str:
     for action, outcome in _OUTCOMES.items():
         of_action = [row for row in bad if row.action == action]
         if of_action:
-            named = ", ".join(_named(row) for row in of_action[:_NAMED])
-            done.append(f"{len(of_action)} {outcome} ({named}{', ...' if len(of_action) > _NAMED else ''})")
+            named = listed([_named(row) for row in of_action], _NAMED, rest=", ...")
+            done.append(f"{len(of_action)} {outcome} ({named})")
     verb = "stands" if len(bad) == 1 else "stand"
     return f"{len(bad)} of {len(rows):,} slices {verb} out: {', '.join(found)}; {'; '.join(done)}."
 

@@ -20,6 +20,7 @@ from components.report.words.status import RunStatus
 from components.shared.documents.config import RunConfig
 from components.shared.documents.sealed import SealedDocument
 from components.shared.documents.transforms import Transforms
+from components.shared.text import count, product, size
 from components.shared.volume.volume import Volume
 from components.shared.work.completeness import OutputSummary
 from components.shared.work.verification import Verification
@@ -168,7 +169,7 @@ def sentences(run: RunDocument, evidence: Evidence) -> Iterator[str]:
     if stand_out:
         yield stand_out
     if run.complete:
-        written = ", ".join(f"{o.uri} ({megabytes(o.size_bytes)})" for o in run.outputs)
+        written = ", ".join(f"{o.uri} ({size(o.size_bytes, smallest='MB')})" for o in run.outputs)
         yield f"Written: {written}."
 
 
@@ -188,9 +189,9 @@ def _input_and_volume(run: RunDocument) -> str:
     missing = f", {run.n_missing:,} missing" if run.n_missing else ""
     if run.volume_size_xyz is None:
         return f"{slices}{missing}."
-    size = " x ".join(str(n) for n in run.volume_size_xyz)
     verb = "has" if run.complete else "is to have"
-    return f"{slices}{missing}; the volume {verb} {size} voxels in {count(len(run.levels), 'level')}."
+    size_xyz, levels = product(run.volume_size_xyz), count(len(run.levels), "level")
+    return f"{slices}{missing}; the volume {verb} {size_xyz} voxels in {levels}."
 
 
 def verdict(run: RunDocument) -> str:
@@ -204,28 +205,3 @@ def verdict(run: RunDocument) -> str:
     if run.volume_size_xyz is None:
         return "The run ended before the slices were aligned; there is no volume."
     return f"The volume is NOT complete: {run.problems[0]}."
-
-
-def count(n: int, noun: str) -> str:
-    """A number with its noun.
-
-    Example:
-        >>> count(1, "slice"), count(13696, "slice")
-        ('1 slice', '13,696 slices')
-    """
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
-
-
-def megabytes(n_bytes: int) -> str:
-    """A size for people.
-
-    Example:
-        >>> megabytes(1_234_567), megabytes(5_600_000_000_000)
-        ('1.2 MB', '5.6 TB')
-    """
-    size = n_bytes / 1e6
-    for unit in ("MB", "GB"):
-        if size < 1000:
-            return f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"

@@ -8,7 +8,8 @@ from typing import Literal
 
 from components.report.evidence import Evidence
 from components.report.words.bad_slices import bad_slices
-from components.report.words.summary import RunDocument, count
+from components.report.words.summary import RunDocument
+from components.shared.text import count, listed
 
 _NAMED = 6
 Tone = Literal["good", "doubtful", "bad"]
@@ -43,9 +44,8 @@ def verdict_of(run: RunDocument, evidence: Evidence) -> Verdict:
 def _look_at(evidence: Evidence) -> Iterator[str]:
     bad = bad_slices(evidence.rows)
     if bad:
-        named = ", ".join(f"{row.z} ({row.verdict}, {row.shown})" for row in bad[:_NAMED])
-        more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
-        yield f"Slices that stand out: {named}{more}."
+        named = listed([f"{row.z} ({row.verdict}, {row.shown})" for row in bad], _NAMED)
+        yield f"Slices that stand out: {named}."
     if evidence.preview is not None and evidence.preview.worst:
         worst = evidence.preview.worst[0]
         known = [ncc for ncc in (worst.ncc_previous, worst.ncc_next) if ncc is not None]

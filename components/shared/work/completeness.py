@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from components.shared.documents.sealed import Document
 from components.shared.storage.store import Stat
+from components.shared.text import listed
 from components.shared.volume.formats import predicted_shards
 from components.shared.volume.volume import Volume, VolumeOutput
 from components.shared.work.records import Output, Record
@@ -64,7 +65,9 @@ def check_blocks(blocks: Sequence[Block]) -> list[Problem]:
     undone = [f"{block.index} of level {block.level}" for block in blocks if not block.is_done]
     if not undone:
         return []
-    return [Problem(f"{len(undone)} of {len(blocks)} blocks have no valid record: {_first(undone)}", True)]
+    return [
+        Problem(f"{len(undone)} of {len(blocks)} blocks have no valid record: {listed(undone, _NAMED)}", True)
+    ]
 
 
 def check_overwritten(blocks: Sequence[Block]) -> list[Problem]:
@@ -72,7 +75,9 @@ def check_overwritten(blocks: Sequence[Block]) -> list[Problem]:
     files = [f"{output.uri}/{output.key}" for block in blocks for output in block.overwritten]
     if not files:
         return []
-    return [Problem(f"{len(files)} files were written over since their record: {_first(files)}", True)]
+    return [
+        Problem(f"{len(files)} files were written over since their record: {listed(files, _NAMED)}", True)
+    ]
 
 
 def shards_of(blocks: Sequence[Block], root: str) -> dict[str, Output]:
@@ -132,15 +137,10 @@ def _complaints(output: VolumeOutput, keys: Sequence[str], rule: str, cured_by_r
     """One about these keys; none where there are none."""
     if not keys:
         return []
-    return [Problem(f"{len(keys)} {rule} in {output.uri}: {_first(sorted(keys))}", cured_by_retry)]
+    return [Problem(f"{len(keys)} {rule} in {output.uri}: {listed(sorted(keys), _NAMED)}", cured_by_retry)]
 
 
 def _differs(output: Output, found: Stat) -> bool:
     if found.size_bytes != output.size_bytes:
         return True
     return found.crc32c is not None and found.crc32c != output.crc32c
-
-
-def _first(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from commands.design.concerns import concerns, ranges
+from commands.design.concerns import concerns, slice_ranges
 from components.plan.bill import Machine
 from components.plan.estimate import estimate
 from components.plan.inventory import Listing
@@ -107,9 +107,9 @@ def test_pods_that_are_too_small_are_named() -> None:
 
 
 def test_many_ranges_are_cut_short() -> None:
-    assert ranges([7]) == "7"
-    assert ranges(range(100)) == "0 to 99"
-    assert ranges(range(0, 100, 10)) == "0, 10, 20, 30, 40, ... (10 in all)"
+    assert slice_ranges([7]) == "7"
+    assert slice_ranges(range(100)) == "0 to 99"
+    assert slice_ranges(range(0, 100, 10)) == "0, 10, 20, 30, 40, ... (10 in all)"
 
 
 def test_listed_prices_say_where_and_when() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.here.time_left import Prediction, StepUse, duration_text, time_left
+from pipeline.here.time_left import Prediction, StepUse, time_left
 
 PREDICTED = {"align": Prediction(10, 6.0), "tile": Prediction(20, 3.0)}
 
@@ -77,11 +77,3 @@ def test_what_is_done_is_a_part_and_what_is_left_is_no_less_than_nothing(steps, 
     assert 0 <= left.part_done <= 1 + 1e-9
     assert left.left_s >= 0
     assert all(seconds >= 0 for seconds in left.steps_left_s.values())
-
-
-@given(st.floats(0, 1e7))
-def test_durations_are_near_what_they_say(seconds):
-    parts = duration_text(seconds).split()
-    unit_s = {"s": 1, "min": 60, "h": 3600}
-    said = sum(int(n) * unit_s[unit] for n, unit in zip(parts[::2], parts[1::2], strict=True))
-    assert abs(said - seconds) <= max(0.5, 0.05 * seconds)
