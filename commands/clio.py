@@ -22,8 +22,9 @@ from components.shared.command import StepCommand
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
 from components.shared.errors import ConfigError, FibstackError, TransientError, UserError
+from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
-from components.shared.storage.store import join_uri, open_store
+from components.shared.storage.store import join_uri
 
 TOKEN_VARIABLE = "FIBSTACK_CLIO_TOKEN"  # noqa: S105 - its name
 TIMEOUT_S = 60

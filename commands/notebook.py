@@ -15,8 +15,9 @@ from components.shared.command import StepCommand
 from components.shared.documents.read_document import read_document
 from components.shared.documents.slices import SLICES_KEY
 from components.shared.errors import UserError
+from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
-from components.shared.storage.store import join_uri, open_store
+from components.shared.storage.store import join_uri
 
 _CELL = "# %%"
 _MARKDOWN = "[markdown]"

@@ -105,7 +105,7 @@ def resolved_config(output: str, overrides: str | None, settings: Sequence[str])
 
 def _config_of(output: str) -> dict[str, Any]:
     """The configuration in the plan of a run."""
-    from components.shared.storage.store import open_store
+    from components.shared.storage.registry import open_store
 
     plan_uri = f"{part_uri(output, 'process')}/plan.json"
     store = open_store(part_uri(output, "process"))
@@ -127,6 +127,6 @@ def _config_of(output: str) -> dict[str, Any]:
 
 def _uri(location: str) -> str:
     """The URI of the records of a run, by which two spellings of one place are equal."""
-    from components.shared.storage.store import open_store
+    from components.shared.storage.registry import open_store
 
     return str(open_store(part_uri(location, "process")).uri)

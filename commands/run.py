@@ -246,7 +246,7 @@ def predict(config: RunConfig, settings: Settings) -> dict[str, Prediction]:
         from components.shared.documents.plan import PLAN_KEY, Plan
         from components.shared.documents.prices import read_prices
         from components.shared.documents.read_document import read_document
-        from components.shared.storage.store import open_store
+        from components.shared.storage.registry import open_store
 
         process = open_store(part_uri(config.output, "process"))
         plan = read_document(process, PLAN_KEY, Plan)
@@ -264,7 +264,7 @@ def predict(config: RunConfig, settings: Settings) -> dict[str, Prediction]:
 
 def _unseal(config: RunConfig, first: Step) -> int:
     """Have the units of a step and of all later ones made again; returns their number."""
-    from components.shared.storage.store import open_store
+    from components.shared.storage.registry import open_store
     from components.shared.work.records import unseal
 
     process = open_store(part_uri(config.output, "process"))
@@ -284,7 +284,7 @@ def _print_result(output: str) -> None:
 def _report_lines(output: str) -> list[str]:
     """The ready-made lines of `process/run.json`; none where the report wrote none."""
     try:
-        from components.shared.storage.store import open_store
+        from components.shared.storage.registry import open_store
 
         document = open_store(part_uri(output, "process")).read("run.json")
         lines = json.loads(document).get("summary", [])

@@ -14,7 +14,7 @@ from components.shared.documents.align import AlignRecord
 from components.shared.documents.config import RunConfig
 from components.shared.documents.plan import Plan
 from components.shared.documents.transforms import Transforms
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 from components.shared.work.records import Record
 
 SCHEMAS: dict[str, type[BaseModel]] = {

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import settings
 
 from benchmarks.scale.emulator import running_emulator
-from components.shared.storage.store import Store, open_store
+from components.shared.storage.registry import open_store
+from components.shared.storage.store import Store
 
 LIVE = os.environ.get("FIBSTACK_LIVE", "").rstrip("/")
 """A bucket of the real service, or a folder in one, that `make live` names."""

@@ -17,7 +17,7 @@ from benchmarks.pyramid.stack import Stack, make_block
 from benchmarks.pyramid.writers import clear
 from benchmarks.scale.emulator import running_emulator
 from components.shared.documents.plan import PLAN_KEY
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 
 GOALS_MIB = {"fibstack, JPEG": 819, "fibstack, JPEG + chunk/ + raw": 1229}
 """0.8 and 1.2 GiB."""

@@ -11,7 +11,7 @@ from benchmarks.scale.stacks import IMAGE, Stack, write_headers
 from components.plan.storage_requests import Requests
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 from pipeline.here.processes import Ended, Processes
 from pipeline.settings import Settings
 

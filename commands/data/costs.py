@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from components.shared.documents.prices import Prices
 from components.shared.errors import UserError
 from components.shared.storage import gcs
+from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri, run_buckets_of
-from components.shared.storage.store import open_store
 from components.shared.text import GIB
 
 STANDARD = "STANDARD"

@@ -11,7 +11,7 @@ import click
 from components.shared.command import StepCommand
 from components.shared.documents.config import check_image_pattern
 from components.shared.errors import ConfigError, UserError
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 
 _SHOWN = 3
 _YES = click.option("--yes", is_flag=True, help="Do not ask.")

@@ -15,8 +15,9 @@ from commands.data.many import for_each
 from components.shared.documents.plan import PLAN_KEY
 from components.shared.errors import UserError
 from components.shared.storage import gcs
+from components.shared.storage.folder import FolderStore
+from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import Part, part_uri, run_buckets_of
-from components.shared.storage.store import LocalStore, open_store
 
 PARTS: tuple[Part, ...] = ("neuroglancer", "ome-zarr", "chunk", "tmp", "process")
 """In the order of their removal: viewers lose the volume first, and the record of the run goes last."""
@@ -55,7 +56,7 @@ def holdings_of(output: str) -> list[Holding]:
         store = open_store(uri)
         sizes = [stat.size_bytes for stat in store.list()]
         whole = own is not None and "/" not in uri.removeprefix("gs://")
-        if sizes or whole or (isinstance(store, LocalStore) and store.exists()):
+        if sizes or whole or (isinstance(store, FolderStore) and store.exists()):
             found.append(Holding(uri=uri, n_objects=len(sizes), n_bytes=sum(sizes), whole_bucket=whole))
     return found
 
@@ -75,7 +76,7 @@ def remove(holding: Holding, done: Callable[[], None]) -> None:
     others = [key for key in keys if key not in (*first, *last)]
     for group in (first, others, last):
         for_each(group, store.delete, _DELETES_IN_FLIGHT, lambda _: done())
-    if isinstance(store, LocalStore):
+    if isinstance(store, FolderStore):
         _remove_empty_folders(Path(store.uri))
     if holding.whole_bucket:
         bucket = holding.uri.removeprefix("gs://")

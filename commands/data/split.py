@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from components.shared.errors import FibstackError, UserError
 from components.shared.pictures.reading import MAX_AREA_PX, RangedFile
 from components.shared.pictures.tiff import TIFF_SIGNATURES
-from components.shared.storage.store import Stat, Store, open_store
+from components.shared.storage.registry import open_store
+from components.shared.storage.store import Stat, Store
 
 Slice = NDArray[Any]
 """[y, x], or [y, x, channel]."""

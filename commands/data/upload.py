@@ -15,7 +15,8 @@ from google.api_core.exceptions import PreconditionFailed
 from commands.data.many import for_each
 from components.shared.errors import TransientError, UserError
 from components.shared.storage import gcs
-from components.shared.storage.store import Stat, check_key, join_uri, open_store
+from components.shared.storage.registry import open_store
+from components.shared.storage.store import Stat, check_key, join_uri
 from components.shared.text import listed
 
 _READ_BYTES = 1 << 20

@@ -15,7 +15,7 @@ from components.shared.documents.config import RunConfig
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.prices import Prices
 from components.shared.errors import UserError
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 from components.shared.volume.volume import Volume
 from components.shared.work import units
 

@@ -13,8 +13,9 @@ from commands.bucket_admin import RUN_LABEL
 from commands.doctor.findings import Finding, Use
 from components.shared.errors import FibstackError
 from components.shared.storage import gcs
+from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import Part, part_uri, run_buckets_of
-from components.shared.storage.store import join_uri, open_store
+from components.shared.storage.store import join_uri
 
 """Slices are read, results written; a place of which nothing is said is looked at."""
 

@@ -82,7 +82,7 @@ def _check_config(config: RunConfig) -> Iterator[Finding]:
     yield from _check_place(config.output, "write", config.project)
     if any(finding.state == "wrong" for finding in found):
         return
-    from components.shared.storage.store import open_store
+    from components.shared.storage.registry import open_store
 
     source = open_store(config.source)
     for image in (config.image, f"raw/{config.image}"):  # the second as in the older workflow

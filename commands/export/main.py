@@ -20,8 +20,9 @@ from components.shared.documents.plan import PLAN_KEY
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import TRANSFORMS_KEY
 from components.shared.errors import ConfigError, TransientError, UserError
+from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri, run_buckets_of
-from components.shared.storage.store import Store, join_uri, open_store
+from components.shared.storage.store import Store, join_uri
 from components.shared.volume.precomputed import INFO_KEY
 from components.shared.volume.volume import TileArray, Volume, VolumeOutput
 from components.shared.work.completeness import check_blocks

@@ -18,7 +18,8 @@ from commands.sample.truth import Defect, Truth, make_truth
 from components.shared.command import StepCommand
 from components.shared.documents.plan import PixelType
 from components.shared.errors import ConfigError
-from components.shared.storage.store import Store, open_store
+from components.shared.storage.registry import open_store
+from components.shared.storage.store import Store
 
 IMAGE_PATTERN = "img.%05d.png"
 TRUTH_KEY = "truth.json"

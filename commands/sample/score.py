@@ -11,8 +11,9 @@ from components.shared.command import StepCommand
 from components.shared.documents.read_document import AnyDocument, read_document
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.errors import UserError
+from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
-from components.shared.storage.store import join_uri, open_store
+from components.shared.storage.store import join_uri
 
 
 @click.command(cls=StepCommand)

@@ -19,7 +19,7 @@ from components.shared.documents.plan import Plan, SourceSlice
 from components.shared.documents.transforms import Transforms
 from components.shared.errors import ConfigError, UserError
 from components.shared.grid import BLOCK, SizeXyz
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 from components.shared.text import PIPED_WIDTH, product, size
 from components.shared.volume import precomputed
 from components.shared.volume.compression import EM_RATIOS

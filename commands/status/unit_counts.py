@@ -11,8 +11,9 @@ from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.errors import UserError
 from components.shared.grid import Span
+from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
-from components.shared.storage.store import Store, open_store
+from components.shared.storage.store import Store
 from components.shared.volume.formats import metadata_files
 from components.shared.volume.volume import Volume, VolumeOutput, volume_of
 from components.shared.work.export import EXPORT_KEY, Export, export_hash, exported_volume

@@ -17,8 +17,9 @@ from components.shared.cores import available_cores
 from components.shared.documents.plan import PLAN_KEY
 from components.shared.documents.transforms import TRANSFORMS_KEY
 from components.shared.errors import UserError
+from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
-from components.shared.storage.store import Store, join_uri, open_store
+from components.shared.storage.store import Store, join_uri
 from components.shared.text import PIPED_WIDTH, product
 from components.shared.volume.formats import metadata_files, scale_at
 from components.shared.volume.volume import VolumeOutput

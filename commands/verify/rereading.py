@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from commands.verify.comparison import psnr_db, sampled, squared_error, worst_jpeg_error
 from components.shared.grid import SizeXyz, ceil_div
-from components.shared.storage.store import READS, join_uri, open_store
+from components.shared.storage.registry import open_store
+from components.shared.storage.store import READS, join_uri
 from components.shared.volume.formats import Scale, scale_at
 from components.shared.volume.open_level import open_level
 from components.shared.volume.tiles import tile_array_spec

@@ -12,8 +12,9 @@ from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.errors import UserError
 from components.shared.pictures.grey_levels import ALL_LEVELS
+from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
-from components.shared.storage.store import Store, join_uri, open_store
+from components.shared.storage.store import Store, join_uri
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.documents.trends import TRENDS_KEY, Trends
 from components.shared.errors import TransientError, UserError
 from components.shared.grid import Span, group
-from components.shared.storage.store import ObjectChangedError, ObjectMissingError, Store, open_store
+from components.shared.storage.registry import open_store
+from components.shared.storage.store import ObjectChangedError, ObjectMissingError, Store
 from components.shared.volume.volume import volume_of
 from components.shared.work import records, units
 from components.shared.work.verification import files_in_the_way

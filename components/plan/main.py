@@ -27,14 +27,9 @@ from components.shared.documents.read_document import read_document
 from components.shared.errors import ConfigError, UserError
 from components.shared.pictures.grey_levels import WIDE, pixel_type_of, value_range
 from components.shared.pictures.reading import ImageHeader, read_further_channel, read_header, read_numbers
-from components.shared.storage.store import (
-    ObjectMissingError,
-    Stat,
-    Store,
-    join_uri,
-    open_store,
-    remove_abandoned,
-)
+from components.shared.storage.folder import remove_abandoned
+from components.shared.storage.registry import open_store
+from components.shared.storage.store import ObjectMissingError, Stat, Store, join_uri
 from components.shared.volume.volume import jpeg_channels, tile_arrays
 from components.shared.work import units
 from components.shared.work.export import EXPORT_KEY

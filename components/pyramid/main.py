@@ -17,7 +17,8 @@ from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.errors import ConfigError, TransientError
 from components.shared.grid import PyramidPass, Span
-from components.shared.storage.store import Store, open_store
+from components.shared.storage.registry import open_store
+from components.shared.storage.store import Store
 from components.shared.volume.volume import TileArray, Volume, volume_of
 from components.shared.work import records, units
 

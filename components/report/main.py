@@ -25,8 +25,9 @@ from components.shared.documents.cost import parse_pods
 from components.shared.documents.plan import Plan
 from components.shared.documents.read_document import read_document
 from components.shared.errors import TransientError, UserError
+from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
-from components.shared.storage.store import Store, join_uri, open_store
+from components.shared.storage.store import Store, join_uri
 from components.shared.volume.volume import Volume, volume_of
 from components.shared.work.completeness import Problem
 from components.shared.work.publication import publish, withdraw, withdraw_unwritten

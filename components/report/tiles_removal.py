@@ -5,7 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from components.shared.documents.plan import Plan
-from components.shared.storage.store import Stat, Store, join_uri, open_store
+from components.shared.storage.registry import open_store
+from components.shared.storage.store import Stat, Store, join_uri
 from components.shared.volume.tiles import METADATA_KEY
 from components.shared.volume.volume import RAW_TILES_KEY, TILES_KEY
 from components.shared.work.records import Output, read_record

@@ -19,7 +19,8 @@ from components.shared.errors import ConfigError, UserError
 from components.shared.geometry import Matrix
 from components.shared.grid import Span
 from components.shared.pictures.reading import Picture, read_channels
-from components.shared.storage.store import Store, checksum, join_uri, open_store
+from components.shared.storage.registry import open_store
+from components.shared.storage.store import Store, checksum, join_uri
 from components.shared.volume import tiles
 from components.shared.volume.volume import TileArray, Volume, volume_of
 from components.shared.work import records, units

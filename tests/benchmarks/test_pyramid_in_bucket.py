@@ -11,7 +11,7 @@ from benchmarks.pyramid.measure import Measured
 from benchmarks.pyramid.stack import make_block
 from benchmarks.pyramid.writers import WRITERS, clear
 from benchmarks.scale.emulator import running_emulator
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 
 
 @pytest.mark.usefixtures("gcs_emulator")  # skips where there is none

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from commands.clio import TOKEN_VARIABLE, main
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 from components.shared.volume.precomputed import info
 from components.shared.volume.volume import volume_of
 from tests.components.report.finished_run import make_plan, make_transforms, np

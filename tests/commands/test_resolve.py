@@ -66,7 +66,7 @@ def test_what_is_no_plan_is_refused(output, text):
 
 
 def test_a_run_in_a_bucket(bucket, output):
-    from components.shared.storage.store import open_store
+    from components.shared.storage.registry import open_store
 
     plan = json.loads((output / "process/plan.json").read_text())
     plan["config"]["output"] = f"gs://{bucket}/out/"

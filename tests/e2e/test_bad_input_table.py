@@ -12,7 +12,7 @@ from components.plan.main import make_plan
 from components.shared.documents.config import RunConfig
 from components.shared.documents.transforms import Transforms
 from components.shared.pictures.reading import read_slice
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 from tests.e2e import bad_input_cases as cases
 from tests.e2e import bad_input_guide as guide
 from tests.e2e.bad_input_cases import HANDLED, READ, REFUSED, Case

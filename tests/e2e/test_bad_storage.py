@@ -21,7 +21,8 @@ from components.shared.documents.config import RunConfig, parse_config
 from components.shared.documents.plan import SourceSlice
 from components.shared.errors import ConfigError, UserError
 from components.shared.pictures.reading import read_header, read_slice
-from components.shared.storage.store import LocalStore, open_store
+from components.shared.storage.folder import FolderStore
+from components.shared.storage.registry import open_store
 from tests.e2e import bad_input_cases as cases
 from tests.e2e.bad_input_cases import BOMBS, Case, config, content
 from tests.e2e.bad_input_run import answer_to
@@ -278,7 +279,7 @@ def test_any_damage_is_refused_in_a_sentence_or_harmless(
     damaged = damaged[: max(1, int(len(damaged) * kept**0.1))]
     folder = tmp_path_factory.getbasetemp()
     (folder / "slice").write_bytes(damaged)
-    store = LocalStore(folder)
+    store = FolderStore(folder)
     try:
         header = read_header(store, "slice", len(damaged))
         entry = SourceSlice(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 from pipeline.settings import STEPS, Settings
 from tests.e2e.stack import FIBSTACK, Stack, fibstack
 

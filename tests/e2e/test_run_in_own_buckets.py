@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 from tests.e2e.stack import Stack, fibstack
 
 

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 from components.shared.documents.config import RunConfig
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 from tests.e2e import bad_input_cases as cases
 from tests.e2e.stack import FIBSTACK
 

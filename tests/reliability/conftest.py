@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri, run_buckets_of
-from components.shared.storage.store import Store, checksum, open_store
+from components.shared.storage.store import Store, checksum
 from tests.reliability import tiny_stack
 from tests.reliability.extent import FULL
 from tests.reliability.programs import STEPS, Driver

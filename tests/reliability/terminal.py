@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
-from components.shared.storage.store import LocalStore
+from components.shared.storage.folder import FolderStore
 from tests.reliability.programs import FORKS
 
 SLICES_PER_UNIT = 4
@@ -109,11 +109,11 @@ def _fork(argv: Sequence[str], log: int, held: str, reached: Path) -> SimpleName
 
 def _hold_after_a_write(reached: Path) -> None:
     """Have this process stand still when it has written something, until it is told to end."""
-    really_write = LocalStore.write
+    really_write = FolderStore.write
 
-    def write(store: LocalStore, key: str, *parts: bytes) -> None:
+    def write(store: FolderStore, key: str, *parts: bytes) -> None:
         really_write(store, key, *parts)
         reached.touch()
         time.sleep(60)
 
-    LocalStore.write = write
+    FolderStore.write = write

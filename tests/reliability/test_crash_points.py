@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 from tests.reliability import tiny_stack
 from tests.reliability.conftest import Place, new_bucket
 from tests.reliability.crash_points import exploration

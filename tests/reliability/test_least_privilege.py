@@ -8,8 +8,8 @@ import secrets
 import pytest
 
 from components.shared.errors import UserError
+from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
-from components.shared.storage.store import open_store
 from tests.reliability import tiny_stack
 from tests.reliability.conftest import PARTS, Place, new_bucket
 from tests.reliability.programs import RECORDS_OF_UNITS, STEPS, Call, Driver, call_of_unit, start

@@ -7,7 +7,8 @@ from functools import partial
 
 import pytest
 
-from components.shared.storage.store import checksum, open_store
+from components.shared.storage.registry import open_store
+from components.shared.storage.store import checksum
 from tests.reliability import tiny_stack
 from tests.reliability.extent import FULL, SEEDS
 from tests.reliability.programs import RECORDS_OF_UNITS, Call, call_of_unit, start

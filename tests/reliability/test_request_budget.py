@@ -11,7 +11,7 @@ from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import PLAN_KEY, Plan, SourceSlice
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 from components.shared.volume.volume import volume_of
 from tests.reliability import tiny_stack
 from tests.reliability.programs import STEPS, Driver, cut_smaller

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 from tests.reliability.extent import FULL
 
 

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 
 N_SLICES = 8
 SIDE_PX = 96

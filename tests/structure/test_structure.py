@@ -25,7 +25,7 @@ CODE = sorted([*(ROOT / "components").rglob("*.py"), *(ROOT / "pipeline").rglob(
 
 OPENS_FILES = {"open", "read_bytes", "write_bytes", "fromfile", "tofile", "imread", "imwrite"}
 MAY_OPEN_FILES = {
-    "components/shared/storage/store.py",  # the one place that reads and writes data in folders
+    "components/shared/storage/folder.py",  # the one place that reads and writes data in folders
     "components/shared/command.py",  # output parameters, where KFP collects them
     # What brings files of a folder to where runs find them; they may be larger than memory.
     "commands/data/renumber.py",

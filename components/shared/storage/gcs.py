@@ -29,11 +29,13 @@ from requests.adapters import HTTPAdapter
 
 from components.shared.errors import FibstackError, TransientError, UserError
 from components.shared.storage.joined_file import Parts
+from components.shared.storage.schemes import without_scheme
 from components.shared.storage.store import (
     READS,
     ObjectChangedError,
     ObjectMissingError,
     Stat,
+    Vouches,
     check_key,
     check_prefix,
     check_range,
@@ -98,6 +100,10 @@ class GcsStore:
     @property
     def uri(self) -> str:
         return f"gs://{self._bucket_name}/{self._prefix}".rstrip("/")
+
+    @property
+    def vouches(self) -> Vouches:
+        return Vouches.CHECKSUM
 
     def exists(self) -> bool:
         try:
@@ -235,7 +241,7 @@ def bucket_and_prefix(uri: str) -> tuple[str, str]:
         >>> bucket_and_prefix("gs://scope/raw/a"), bucket_and_prefix("gs://scope")
         (('scope', 'raw/a/'), ('scope', ''))
     """
-    bucket, _, prefix = uri.removeprefix("gs://").rstrip("/").partition("/")
+    bucket, _, prefix = without_scheme(uri).rstrip("/").partition("/")
     if not _BUCKET.fullmatch(bucket):
         raise UserError(
             f"a bucket's name must be 3 to 222 lower-case letters, digits, dots, dashes or underscores; "

@@ -16,7 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from components.shared.storage.store import LocalStore, ObjectMissingError, Stat, Store, checksum, open_store
+from components.shared.storage.folder import FolderStore
+from components.shared.storage.registry import open_store
+from components.shared.storage.store import ObjectMissingError, Stat, Store, checksum
 
 _IN_FLIGHT = 32
 
@@ -134,7 +136,7 @@ def _is_present(store: Store, output: Output) -> bool:
 
 def overwritten(process: Store, record: Record) -> list[Output]:
     """The files of a unit that hold something else since the unit was sealed; in buckets, none."""
-    if not isinstance(process, LocalStore):
+    if not isinstance(process, FolderStore):
         return []
     sealed = process.stat(record_key(record.step, record.unit))
     return [output for output in record.outputs if sealed and _is_other_since(output, sealed)]

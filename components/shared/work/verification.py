@@ -14,7 +14,8 @@ import tensorstore as ts
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
-from components.shared.storage.store import Stat, Store, open_store
+from components.shared.storage.registry import open_store
+from components.shared.storage.store import Stat, Store
 from components.shared.storage.tensorstore_retry import finish
 from components.shared.volume.formats import Scale, scale_at
 from components.shared.volume.open_level import open_level

@@ -14,7 +14,8 @@ from commands.data.costs import StoredObject, costs_of
 from commands.data.main import main
 from components.shared.documents.prices import read_prices
 from components.shared.storage import gcs
-from components.shared.storage.store import Store, open_store
+from components.shared.storage.registry import open_store
+from components.shared.storage.store import Store
 from tests.commands.data.fake_buckets import FakeBuckets, serve_buckets
 
 

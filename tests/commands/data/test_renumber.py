@@ -18,8 +18,8 @@ from commands.data.main import main
 from commands.data.numbering import find_jumps, natural_order, number_images
 from commands.data.run_ids import new_run_id
 from components.shared.errors import ConfigError, UserError
+from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import run_buckets_output
-from components.shared.storage.store import open_store
 
 
 def call(*words: object) -> Result:

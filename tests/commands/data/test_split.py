@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
 from commands.data.main import main
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 
 
 def stack_of(dtype: str, n_slices: int = 3) -> NDArray[Any]:

@@ -11,7 +11,8 @@ from commands.data import upload as uploading
 from commands.data.main import main
 from components.shared.errors import TransientError
 from components.shared.storage import gcs
-from components.shared.storage.store import checksum, open_store
+from components.shared.storage.registry import open_store
+from components.shared.storage.store import checksum
 
 
 def call(*words: object) -> Result:

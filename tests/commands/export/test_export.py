@@ -14,7 +14,8 @@ from commands.export.exported import left_out
 from commands.main import main
 from components.shared.documents.transforms import Transforms
 from components.shared.errors import ConfigError, TransientError
-from components.shared.storage.store import join_uri, open_store
+from components.shared.storage.registry import open_store
+from components.shared.storage.store import join_uri
 from components.shared.work.verification import read_written
 from tests.components.pyramid.pyramid_builders import (
     AlignedStack,

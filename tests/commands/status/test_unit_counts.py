@@ -11,7 +11,8 @@ from components.shared.documents.plan import Plan, SourceSlice
 from components.shared.documents.transforms import SliceTransform, Transforms
 from components.shared.errors import UserError
 from components.shared.grid import Span
-from components.shared.storage.store import join_uri, open_store
+from components.shared.storage.registry import open_store
+from components.shared.storage.store import join_uri
 from components.shared.volume.volume import volume_of
 from components.shared.work.export import Export, export_hash
 from components.shared.work.publication import publish

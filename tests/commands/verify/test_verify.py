@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from commands.main import main
 from commands.verify.comparison import psnr_db, sampled, worst_jpeg_error
 from commands.verify.main import checksum_of
-from components.shared.storage.store import checksum, join_uri, open_store
+from components.shared.storage.registry import open_store
+from components.shared.storage.store import checksum, join_uri
 from components.shared.volume import tiles
 from components.shared.volume.volume import volume_of
 from components.shared.work import units

@@ -13,7 +13,7 @@ from commands.view.published import find_volumes
 from commands.view.shifts import Shift, largest_shifts
 from commands.view.viewer import LayerSource, notes_of, viewer_state
 from components.shared.geometry import rotation_about, translation
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 from components.shared.volume.precomputed import info
 from components.shared.volume.volume import volume_of
 from tests.components.report.finished_run import make_plan, make_transforms, np

@@ -18,7 +18,7 @@ from components.shared.documents.config import RunConfig
 from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import Plan, SourceSlice
 from components.shared.geometry import translation
-from components.shared.storage.store import LocalStore
+from components.shared.storage.folder import FolderStore
 from components.shared.work.units import chunks, chunks_to_do
 from tests.components.align.planted_pair import error_px, render, texture
 
@@ -71,13 +71,13 @@ def plan_for(source: Path, output: Path, chunk_length: int, **settings: object) 
 
 
 def align(plan: Plan, chunk: str) -> Result:
-    process = LocalStore(Path(plan.locations.process_uri))
+    process = FolderStore(Path(plan.locations.process_uri))
     process.write("plan.json", plan.to_json())
     return CliRunner().invoke(main, ["--process-uri", process.uri, "--chunk", chunk])
 
 
-def run_all(plan: Plan) -> tuple[list[AlignRecord], LocalStore]:
-    process = LocalStore(Path(plan.locations.process_uri))
+def run_all(plan: Plan) -> tuple[list[AlignRecord], FolderStore]:
+    process = FolderStore(Path(plan.locations.process_uri))
     found = []
     for chunk in chunks(plan):
         result = align(plan, str(chunk))
@@ -133,7 +133,7 @@ def test_outputs_repeat_to_the_byte_and_name_no_time(source: Path, tmp_path: Pat
     for name in ("a", "b"):
         plan = plan_for(source, tmp_path / name, 4, neighbours=1)
         assert align(plan, "10-13").exit_code == 0
-        stores.append(LocalStore(Path(plan.locations.process_uri)))
+        stores.append(FolderStore(Path(plan.locations.process_uri)))
     for key in ("align/10-13.json", "align/10-13.npz"):
         assert stores[0].read(key) == stores[1].read(key)
 
@@ -141,7 +141,7 @@ def test_outputs_repeat_to_the_byte_and_name_no_time(source: Path, tmp_path: Pat
 def test_thumbnails_of_own_slices_alone(source: Path, tmp_path: Path) -> None:
     plan = plan_for(source, tmp_path, 3, neighbours=1)
     assert align(plan, "13-15").exit_code == 0
-    data = LocalStore(Path(plan.locations.process_uri)).read("align/13-15.npz")
+    data = FolderStore(Path(plan.locations.process_uri)).read("align/13-15.npz")
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
         assert sorted(archive.files) == ["z13", "z15"]
         picture = cv2.imread(str(source / "img.13.png"), cv2.IMREAD_GRAYSCALE)
@@ -167,7 +167,7 @@ def test_finished_chunk_is_not_done_again(
 
 
 def write_plan(plan: Plan) -> str:
-    process = LocalStore(Path(plan.locations.process_uri))
+    process = FolderStore(Path(plan.locations.process_uri))
     process.write("plan.json", plan.to_json())
     return process.uri
 
@@ -203,7 +203,7 @@ def test_chunk_that_was_not_planned_is_refused_in_a_sentence(
 
 
 def test_plan_of_another_version_is_refused(tmp_path: Path) -> None:
-    LocalStore(tmp_path).write("plan.json", json.dumps({"schema_version": 0}).encode())
+    FolderStore(tmp_path).write("plan.json", json.dumps({"schema_version": 0}).encode())
     result = CliRunner().invoke(main, ["--process-uri", str(tmp_path), "--chunk", "0-1"])
     assert result.exit_code == 65
     assert "plan.json" in result.output

@@ -15,7 +15,7 @@ from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import Override, Plan, SourceSlice
 from components.shared.documents.transforms import Transforms
 from components.shared.grid import Span
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 from components.shared.volume.volume import volume_of
 from components.shared.work import records, units
 from tests.components.compose.planted_stack import errors_px, plant

@@ -12,7 +12,7 @@ from commands.design.main import design
 from components.shared.documents.cost import COST_KEY, CostEstimate
 from components.shared.documents.prices import read_prices
 from components.shared.errors import UserError
-from components.shared.storage.store import LocalStore
+from components.shared.storage.folder import FolderStore
 from pipeline.settings import STEPS, Settings
 from tests.components.plan.test_plan import FIRST, LAST, plan_of, refusal, run, source  # noqa: F401 - a fixture
 
@@ -88,14 +88,14 @@ def test_an_identity_that_may_not_replace_the_estimate_runs_all_the_same(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     run(source, pods=Settings().pods)
-    write = LocalStore.write
+    write = FolderStore.write
 
-    def refuse_cost(store: LocalStore, key: str, *parts: bytes) -> None:
+    def refuse_cost(store: FolderStore, key: str, *parts: bytes) -> None:
         if key == COST_KEY:
             raise UserError("no right to replace")
         write(store, key, *parts)
 
-    monkeypatch.setattr(LocalStore, "write", refuse_cost)
+    monkeypatch.setattr(FolderStore, "write", refuse_cost)
     again = run(source, pods=Settings(tag="other").pods)
     assert again.exit_code == 0
     assert "estimated before: no right to replace" in caplog.text

@@ -25,7 +25,7 @@ from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.prices import MachinePrices, read_prices
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 from components.shared.volume.volume import volume_of
 from components.tile.main import main as tile
 from pipeline.settings import Settings

@@ -17,7 +17,7 @@ from components.plan.main import main
 from components.shared.documents.config import RunConfig
 from components.shared.documents.plan import Plan
 from components.shared.grid import Span
-from components.shared.storage.store import LocalStore
+from components.shared.storage.folder import FolderStore
 from components.shared.work import units
 from components.shared.work.records import Record, commit
 
@@ -123,7 +123,7 @@ def test_a_second_run_writes_the_same_bytes_and_lists_only_what_is_left(source: 
     before, written_ns = path.read_bytes(), path.stat().st_mtime_ns
     plan = plan_of(tmp_path)
     done = Record(step="align", unit="8-15", input_hash=units.chunk_hash(plan, Span(8, 15)), outputs=())
-    commit(LocalStore(tmp_path / "out/process"), done)
+    commit(FolderStore(tmp_path / "out/process"), done)
     assert run(source).exit_code == 0
     assert (path.read_bytes(), path.stat().st_mtime_ns) == (before, written_ns)
     assert (tmp_path / "parameters/chunks").read_text() == '["16-23","24-25"]'
@@ -134,7 +134,7 @@ def test_another_setting_replans_and_a_changed_slice_is_matched_again(source: Pa
     plan = plan_of(tmp_path)
     for chunk in units.chunks(plan):
         record = Record(step="align", unit=str(chunk), input_hash=units.chunk_hash(plan, chunk), outputs=())
-        commit(LocalStore(tmp_path / "out/process"), record)
+        commit(FolderStore(tmp_path / "out/process"), record)
     assert run(source, clip_limit=0.1).exit_code == 0
     assert plan_of(tmp_path).config.clip_limit == 0.1
     assert (tmp_path / "parameters/chunks").read_text() == "[]"
@@ -154,7 +154,7 @@ def test_an_output_holds_one_stack(source: Path, tmp_path: Path, changes: dict[s
 
 
 def test_an_exported_volume_is_left_alone(source: Path, tmp_path: Path) -> None:
-    LocalStore(tmp_path / "out/process").write("export.json", b"{}")
+    FolderStore(tmp_path / "out/process").write("export.json", b"{}")
     assert "must not hold an exported volume" in refusal(run(source), 65)
     assert list(files_below(tmp_path / "out")) == ["process/export.json"]
 
@@ -359,7 +359,7 @@ def test_another_look_at_the_same_files_reads_none_of_them(
     assert run(source).exit_code == 0
     before = files_below(tmp_path / "out")
     ranges = []
-    monkeypatch.setattr(LocalStore, "read_range", lambda _, key, *ends: ranges.append((key, *ends)))
+    monkeypatch.setattr(FolderStore, "read_range", lambda _, key, *ends: ranges.append((key, *ends)))
     assert run(source).exit_code == 0
     assert run(source, jpeg_quality=70).exit_code == 0
     assert ranges == []

@@ -3,7 +3,7 @@
 import pytest
 
 from components.shared.documents.plan import Override
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 from components.shared.work import units
 from tests.components.plan.test_plan import FIRST, plan_of, refusal, run, source  # noqa: F401 - a fixture
 

@@ -15,7 +15,7 @@ from components.shared.documents.config import RunConfig
 from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import Plan, SourceSlice
 from components.shared.documents.transforms import SliceTransform, Transforms
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 from components.shared.volume.volume import TILES_KEY, volume_of
 from components.shared.work import records, units
 from components.shared.work.publication import publish

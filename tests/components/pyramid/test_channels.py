@@ -6,7 +6,7 @@ import simplejpeg
 import tensorstore as ts
 
 from components.pyramid.encode import encode_jpeg
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 from components.shared.volume.tiles import shard_key, tile_array_spec
 from components.shared.work import records, units
 from tests.components.pyramid.pyramid_builders import (

@@ -16,7 +16,8 @@ from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import Plan, SourceSlice
 from components.shared.documents.transforms import SliceTransform, Transforms
 from components.shared.geometry import rotation_deg
-from components.shared.storage.store import checksum, join_uri, open_store
+from components.shared.storage.registry import open_store
+from components.shared.storage.store import checksum, join_uri
 from components.shared.volume.formats import shards_of_block
 from components.shared.volume.precomputed import info
 from components.shared.volume.volume import volume_of

@@ -11,7 +11,7 @@ import tensorstore as ts
 from click.testing import CliRunner
 
 from components.report.main import main
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 from components.shared.work import verification
 from components.shared.work.records import record_key
 from tests.components.report.finished_run import (

@@ -19,7 +19,7 @@ from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import ChannelFile, Plan, SourceSlice
 from components.shared.documents.transforms import SliceTransform, Transforms
 from components.shared.pictures.reading import read_channels
-from components.shared.storage.store import LocalStore
+from components.shared.storage.folder import FolderStore
 from components.shared.volume.tiles import array_metadata, shard_key, tile_array_spec
 from components.shared.volume.volume import GREY_TILES, TILES_KEY, TileArray, Volume, volume_of
 from components.shared.work.records import read_record
@@ -50,8 +50,8 @@ class Run:
         return volume_of(self.plan, self.transforms)
 
     @property
-    def process(self) -> LocalStore:
-        return LocalStore(self.folder / "out/process")
+    def process(self) -> FolderStore:
+        return FolderStore(self.folder / "out/process")
 
     def write(self) -> Run:
         self.process.write("plan.json", self.plan.to_json())
@@ -66,7 +66,7 @@ class Run:
         return self.voxels_of(GREY_TILES)
 
     def voxels_of(self, array: TileArray) -> NDArray[Any]:
-        spec = tile_array_spec(self.volume, array, LocalStore(self.folder / "out/tmp").kvstore(array.key))
+        spec = tile_array_spec(self.volume, array, FolderStore(self.folder / "out/tmp").kvstore(array.key))
         return tensorstore.open(spec, open=True).result().read().result()
 
     def shard(self, slab: int) -> Path:
@@ -264,7 +264,7 @@ def test_a_missing_slab_is_an_error_for_readers_never_black(stack: Run) -> None:
 
 def test_a_black_slab_is_stored_and_read(stack: Run) -> None:
     data = shard_bytes(stack.volume, GREY_TILES, 1, np.zeros((4, VOLUME_XYZ[1], VOLUME_XYZ[0]), np.uint8))
-    store = LocalStore(stack.folder / "out/tmp" / TILES_KEY)
+    store = FolderStore(stack.folder / "out/tmp" / TILES_KEY)
     assert stack.tile("0-0").exit_code == 0
     store.write(shard_key(1, GREY_TILES), data)
     assert not stack.voxels()[16:].any()

@@ -12,7 +12,8 @@ from components.shared.documents.read_document import read_document
 from components.shared.documents.sealed import SealedDocument
 from components.shared.documents.transforms import Transforms
 from components.shared.errors import UserError
-from components.shared.storage.store import Store, checksum, open_store
+from components.shared.storage.registry import open_store
+from components.shared.storage.store import Store, checksum
 from tests.components.shared.small_plan import plan_of, transforms_of
 
 PLAN = plan_of(0, 2)

@@ -25,7 +25,8 @@ from components.shared.pictures.reading import (
     read_numbers,
     read_slice,
 )
-from components.shared.storage.store import LocalStore, checksum
+from components.shared.storage.folder import FolderStore
+from components.shared.storage.store import checksum
 
 HEIGHT, WIDTH = 150, 203
 GREYS = np.tile(np.arange(256, dtype=np.uint16) * 257, (3, 1))
@@ -56,9 +57,9 @@ def png_of_header(width: int, height: int, depth: int = 8, colour_type: int = 0)
     return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + body + png_chunk(b"IEND", b"")
 
 
-def store_of(folder: Path, data: bytes) -> LocalStore:
+def store_of(folder: Path, data: bytes) -> FolderStore:
     (folder / "slice").write_bytes(data)
-    return LocalStore(folder)
+    return FolderStore(folder)
 
 
 def entry_of(data: bytes, **changes: Any) -> SourceSlice:
@@ -242,7 +243,7 @@ def test_a_slice_that_changed_since_the_plan_is_refused(tmp_path: Path) -> None:
         read_slice(store, entry_of(data, width_px=9), "uint8")
 
 
-class CountingStore(LocalStore):
+class CountingStore(FolderStore):
     read_bytes = 0
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
@@ -374,9 +375,9 @@ def test_a_file_that_was_written_since_it_was_planned_is_refused(tmp_path: Path)
 def test_a_header_that_arrives_damaged_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = png(picture())
     store = store_of(tmp_path, data)
-    read_range, n_reads = LocalStore.read_range, 0
+    read_range, n_reads = FolderStore.read_range, 0
 
-    def damaged_at_first(self: LocalStore, key: str, start: int, stop: int) -> bytes:
+    def damaged_at_first(self: FolderStore, key: str, start: int, stop: int) -> bytes:
         nonlocal n_reads
         n_reads += 1
         read = bytearray(read_range(self, key, start, stop))
@@ -384,7 +385,7 @@ def test_a_header_that_arrives_damaged_is_read_again(tmp_path: Path, monkeypatch
             read[18] ^= 1  # in the width
         return bytes(read)
 
-    monkeypatch.setattr(LocalStore, "read_range", damaged_at_first)
+    monkeypatch.setattr(FolderStore, "read_range", damaged_at_first)
     assert read_header(store, "slice", len(data)).width_px == WIDTH
     assert n_reads == 3
 

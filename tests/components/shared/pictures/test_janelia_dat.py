@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from components.shared.documents.plan import SourceSlice
 from components.shared.errors import UserError
 from components.shared.pictures.reading import read_channels, read_header, read_slice
-from components.shared.storage.store import LocalStore
+from components.shared.storage.folder import FolderStore
 from tests.dat_file import FOOTER, dat
 
 HEIGHT, WIDTH = 23, 37
@@ -24,9 +24,9 @@ def picture(dtype: str = "int16", n_channels: int = 2) -> NDArray[Any]:
     return rng.integers(numbers.min, numbers.max, (HEIGHT, WIDTH, n_channels), dtype, endpoint=True)
 
 
-def store_of(folder: Path, data: bytes) -> LocalStore:
+def store_of(folder: Path, data: bytes) -> FolderStore:
     (folder / "slice.dat").write_bytes(data)
-    return LocalStore(folder)
+    return FolderStore(folder)
 
 
 def entry_of(data: bytes, n_channels: int) -> SourceSlice:

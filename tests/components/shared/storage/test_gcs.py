@@ -211,9 +211,10 @@ def test_what_may_pass_is_tried_again(
     assert len(faulty.requests) == (4 if name == "read" else 3)  # the last compares checksums
 
 
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
 @pytest.mark.parametrize("name", CALLS)
-def test_a_lasting_failure_is_transient_and_ends(faulty: type[FaultyStorage], name: str) -> None:
-    faulty.script = [503]
+def test_a_lasting_failure_is_transient_and_ends(faulty: type[FaultyStorage], name: str, status: int) -> None:
+    faulty.script = [status]
     with pytest.raises(TransientError, match=r"gs://bucket/run.*Try again") as caught:
         CALLS[name](GcsStore("gs://bucket/run"))
     assert caught.value.exit_code == 75
@@ -372,7 +373,7 @@ def test_no_request_asks_for_the_bucket_itself(faulty: type[FaultyStorage]) -> N
 
 
 STALLED = """
-from components.shared import gcs
+from components.shared.storage import gcs
 gcs._ENVIRONMENT["TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS"] = "1"
 print(gcs.GcsStore("gs://bucket").read("a").decode())
 """

@@ -18,8 +18,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from components.shared.errors import TransientError, UserError
+from components.shared.storage.folder import FolderStore, remove_abandoned
+from components.shared.storage.registry import open_store
 from components.shared.storage.store import (
-    LocalStore,
     ObjectChangedError,
     ObjectMissingError,
     Stat,
@@ -27,8 +28,6 @@ from components.shared.storage.store import (
     check_key,
     checksum,
     join_uri,
-    open_store,
-    remove_abandoned,
 )
 
 BAD_KEYS = [
@@ -210,7 +209,7 @@ def test_other_locations_are_refused(uri: str) -> None:
 
 def test_file_uris_are_folders(tmp_path: Path) -> None:
     folder = tmp_path / "with blank#and?marks"
-    LocalStore(folder).write("a", b"x")
+    FolderStore(folder).write("a", b"x")
     assert open_store(folder.as_uri()).read("a") == b"x"
     assert open_store(f"file://localhost{tmp_path}").uri == str(tmp_path)
 
@@ -237,9 +236,9 @@ def test_an_accepted_key_names_something_below_the_root(key: str) -> None:
 
 
 def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
-    outside = LocalStore(tmp_path / "outside")
+    outside = FolderStore(tmp_path / "outside")
     outside.write("secret", b"x")
-    store = LocalStore(tmp_path / "store")
+    store = FolderStore(tmp_path / "store")
     store.write("own", b"y")
     (tmp_path / "store" / "file").symlink_to(tmp_path / "outside" / "secret")
     (tmp_path / "store" / "folder").symlink_to(tmp_path / "outside")
@@ -259,7 +258,7 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_links_within_the_folder_are_objects(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path)
+    store = FolderStore(tmp_path)
     store.write("a", b"12345")
     (tmp_path / "b").symlink_to("a")
     (tmp_path / "dangling").symlink_to("nothing")
@@ -269,9 +268,9 @@ def test_links_within_the_folder_are_objects(tmp_path: Path) -> None:
 
 
 def test_a_root_that_is_a_link_is_fine(tmp_path: Path) -> None:
-    LocalStore(tmp_path / "real").write("a", b"x")
+    FolderStore(tmp_path / "real").write("a", b"x")
     (tmp_path / "link").symlink_to("real")
-    store = LocalStore(tmp_path / "link")
+    store = FolderStore(tmp_path / "link")
     assert store.read("a") == b"x"
     assert [found.key for found in store.list()] == ["a"]
 
@@ -279,7 +278,7 @@ def test_a_root_that_is_a_link_is_fine(tmp_path: Path) -> None:
 def test_listing_enters_only_folders_that_can_hold_the_prefix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = LocalStore(tmp_path)
+    store = FolderStore(tmp_path)
     for key in ("img.1.png", "process/records/0.json", "process/report/index.html", "unrelated/deep/x"):
         store.write(key, b"x")
     entered = []
@@ -297,7 +296,7 @@ def test_listing_enters_only_folders_that_can_hold_the_prefix(
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_missing_permission_is_a_sentence(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path / "store")
+    store = FolderStore(tmp_path / "store")
     store.write("a/b", b"x")
     folder = tmp_path / "store" / "a"
     folder.chmod(0o000)
@@ -323,7 +322,7 @@ def test_missing_permission_is_a_sentence(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_object_and_no_litter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception], says: str
 ) -> None:
-    store = LocalStore(tmp_path)
+    store = FolderStore(tmp_path)
     store.write("a", b"old")
 
     def fail(_: int) -> None:
@@ -337,7 +336,7 @@ def test_a_failed_write_leaves_the_old_object_and_no_litter(
 
 
 def test_a_file_in_the_place_of_a_folder_is_the_users_mistake(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path)
+    store = FolderStore(tmp_path)
     store.write("a", b"x")
     store.write("folder/b", b"x")
     for key in ("a/b", "a/b/c", "folder"):
@@ -350,7 +349,7 @@ def test_a_file_in_the_place_of_a_folder_is_the_users_mistake(tmp_path: Path) ->
 
 def test_a_reader_never_sees_a_part(tmp_path: Path) -> None:
     values = [bytes([digit]) * 300_000 for digit in (1, 2)]
-    store = LocalStore(tmp_path)
+    store = FolderStore(tmp_path)
     store.write("a", values[0])
     stop = threading.Event()
 
@@ -373,8 +372,8 @@ def test_a_reader_never_sees_a_part(tmp_path: Path) -> None:
 KILLED = """
 import sys
 from pathlib import Path
-from components.shared.storage.store import LocalStore
-store = LocalStore(Path(sys.argv[1]))
+from components.shared.storage.folder import FolderStore
+store = FolderStore(Path(sys.argv[1]))
 print("ready", flush=True)
 while True:
     for digit in (1, 2):
@@ -383,7 +382,7 @@ while True:
 
 
 def test_a_killed_writer_leaves_the_old_or_the_new_object(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path)
+    store = FolderStore(tmp_path)
     whole = [bytes([digit]) * 4_000_000 for digit in (0, 1, 2)]
     store.write("a", whole[0])
     for turn in range(6):
@@ -399,7 +398,7 @@ def test_a_killed_writer_leaves_the_old_or_the_new_object(tmp_path: Path) -> Non
 
 
 def test_only_what_killed_writers_left_long_ago_is_removed(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path)
+    store = FolderStore(tmp_path)
     store.write("deep/folder/a", b"x")
     store.write("b", b"y")
     day_ago = time.time() - 25 * 3600

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 from components.shared.work.records import is_done
 
 N_WORKERS, N_UNITS = 4, 12
@@ -15,7 +15,7 @@ WORKER = """
 import sys
 import time
 from components.shared.work.records import Record, commit, is_done, write_output
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 
 uri, begin, n_units = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
 store = open_store(uri)

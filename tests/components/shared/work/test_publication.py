@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from components.shared.storage.store import open_store
+from components.shared.storage.registry import open_store
 from components.shared.volume.volume import volume_of
 from components.shared.work.publication import publish, withdraw, withdraw_unwritten
 from components.shared.work.verification import files_in_the_way

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.shared.errors import UserError
-from components.shared.storage.store import LocalStore, Store, checksum, join_uri, open_store
+from components.shared.storage.folder import FolderStore
+from components.shared.storage.registry import open_store
+from components.shared.storage.store import Store, checksum, join_uri
 from components.shared.work.records import (
     Output,
     Record,
@@ -66,7 +68,7 @@ def test_the_same_work_seals_the_same_bytes(store: Store) -> None:
 
 
 def test_every_damage_makes_a_record_absent(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path)
+    store = FolderStore(tmp_path)
     committed(store)
     file = tmp_path / record_key("align", "0-15")
     whole = file.read_bytes()
@@ -108,7 +110,7 @@ def test_a_bucket_notices_other_bytes_of_the_same_size(bucket: str) -> None:
 
 def test_a_folder_notices_what_was_written_since(tmp_path: Path) -> None:
     """It keeps no checksums, but a file that is newer than its record is read."""
-    store = LocalStore(tmp_path)
+    store = FolderStore(tmp_path)
     committed(store)
     file = tmp_path / "data/0.bin"
     sealed_ns = (tmp_path / record_key("align", "0-15")).stat().st_mtime_ns

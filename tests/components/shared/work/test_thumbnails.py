@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from components.shared.errors import UserError
-from components.shared.storage.store import LocalStore
+from components.shared.storage.folder import FolderStore
 from components.shared.work.thumbnails import Thumbnails
 from components.shared.work.units import chunks
 from tests.components.shared.small_plan import plan_of
 
 
-class CountingStore(LocalStore):
+class CountingStore(FolderStore):
     """Counts what is read."""
 
     reads = 0

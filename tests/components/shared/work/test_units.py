@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from components.shared.documents.plan import Plan
 from components.shared.documents.transforms import Transforms
 from components.shared.grid import Span
-from components.shared.storage.store import LocalStore
+from components.shared.storage.folder import FolderStore
 from components.shared.volume.volume import volume_of
 from components.shared.work.records import Record, commit
 from components.shared.work.units import (
@@ -241,7 +241,7 @@ def test_another_file_changes_its_chunk_its_halo_and_its_slab() -> None:
 
 
 def test_only_work_without_a_record_is_left(tmp_path: Path) -> None:
-    process = LocalStore(tmp_path)
+    process = FolderStore(tmp_path)
     plan = plan_of(0, 39)
     transforms = transforms_of(plan)
     volume = volume_of(plan, transforms)

@@ -1,0 +1,118 @@
+"""Schemes: what holds of a location, as the beginning of its URI tells.
+
+Pure strings; no library of any storage is imported, so that the command line can ask without one. `registry`
+says which code opens the locations of a scheme.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scheme:
+    """What holds of all locations whose URI begins alike; a new scheme says nothing that it does not know."""
+
+    name: str
+    """The word before `://`; empty for a plain path."""
+    is_folder: bool = False
+    """Whether a location is a folder of this machine, whose files have paths and can be linked."""
+    is_remote: bool = False
+    """Whether a location is the same place for every machine of a cluster."""
+    cloud: Literal["", "google"] = ""
+    """The cloud whose login, rights, labels and storage classes hold there; empty for none."""
+    opens_in_neuroglancer: bool = False
+    """Whether neuroglancer on the web reads a volume there, given its URI."""
+    browser_address: str = ""
+    """Address that shows an object to who is logged in, when bucket and key are appended; empty for none."""
+
+
+SCHEMES: dict[str, Scheme] = {
+    scheme.name: scheme
+    for scheme in (
+        Scheme(name="", is_folder=True),
+        Scheme(name="file", is_folder=True),
+        Scheme(
+            name="gs",
+            is_remote=True,
+            cloud="google",
+            opens_in_neuroglancer=True,
+            browser_address="https://storage.cloud.google.com/",
+        ),
+    )
+}
+"""The schemes that fibstack knows, by name."""
+
+
+def scheme_of(uri: str) -> Scheme:
+    """The scheme of a location; one that nothing holds of where fibstack does not know it.
+
+    Example:
+        >>> scheme_of("gs://em/raw").is_remote, scheme_of("/data/em").is_folder, scheme_of("ftp://em/raw").cloud
+        (True, True, '')
+    """
+    name = _name(uri)
+    return SCHEMES.get(name) or Scheme(name=name)
+
+
+def is_known(uri: str) -> bool:
+    """Whether fibstack knows the scheme of a location.
+
+    Example:
+        >>> is_known("file:///data"), is_known("https://kubeflow.lab.org/#/runs/details/4")
+        (True, False)
+    """
+    return _name(uri) in SCHEMES
+
+
+def without_scheme(uri: str) -> str:
+    """A location without its scheme and `://`.
+
+    Example:
+        >>> without_scheme("gs://em/raw"), without_scheme("/data/em")
+        ('em/raw', '/data/em')
+    """
+    return uri.partition("://")[2] if "://" in uri else uri
+
+
+def bucket_of(uri: str) -> str:
+    """The bucket of a location.
+
+    Example:
+        >>> bucket_of("gs://em/raw")
+        'em'
+    """
+    return without_scheme(uri).partition("/")[0]
+
+
+def folder_of(uri: str) -> Path | None:
+    """The folder or file of this machine that a location names; None for one elsewhere.
+
+    Example:
+        >>> folder_of("/data/em"), folder_of("file:///data/a%20b"), folder_of("gs://em/raw")
+        (PosixPath('/data/em'), PosixPath('/data/a b'), None)
+    """
+    name = _name(uri)
+    if name == "":
+        return Path(uri)
+    return Path(unquote(without_scheme(uri).removeprefix("localhost"))) if name == "file" else None
+
+
+def browser_link(uri: str) -> str:
+    """The address of an object for a browser, where there is one; else its URI.
+
+    Example:
+        >>> browser_link("gs://em/out/index.html"), browser_link("/data/out/index.html")
+        ('https://storage.cloud.google.com/em/out/index.html', '/data/out/index.html')
+    """
+    address = scheme_of(uri).browser_address
+    return address + without_scheme(uri) if address else uri
+
+
+def _name(uri: str) -> str:
+    """The word before `://`; empty for a plain path, and `://` itself where no word stands before it."""
+    name, separator, _ = uri.partition("://")
+    return name or separator if separator else ""
