@@ -240,9 +240,9 @@ def predict(config: RunConfig, settings: Settings) -> dict[str, Prediction]:
         The prediction by task name; nothing where there is no plan or no library to read it.
     """
     try:
-        from commands.design.main import machines_of
         from components.plan.estimate import estimate
         from components.plan.work import expected_volume
+        from components.shared.documents.cost import parse_pods
         from components.shared.documents.plan import PLAN_KEY, Plan
         from components.shared.documents.prices import read_prices
         from components.shared.documents.read_document import read_document
@@ -250,7 +250,7 @@ def predict(config: RunConfig, settings: Settings) -> dict[str, Prediction]:
 
         process = open_store(part_uri(config.output, "process"))
         plan = read_document(process, PLAN_KEY, Plan)
-        estimated = estimate(plan, expected_volume(plan), machines_of(settings), read_prices())
+        estimated = estimate(plan, expected_volume(plan), parse_pods(settings.pods), read_prices())
     except (FibstackError, ModuleNotFoundError):
         return {}
     tasks: Counter[str] = Counter()

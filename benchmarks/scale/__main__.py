@@ -11,9 +11,9 @@ from benchmarks.scale.objects import object_sizes
 from benchmarks.scale.planning import plan_in_bucket, plan_in_folder
 from benchmarks.scale.stacks import QUICK, STACKS, Stack
 from benchmarks.scale.table import Scaled, as_markdown, shortfalls
-from commands.design.main import machines_of
 from components.plan.estimate import estimate
 from components.plan.work import expected_volume
+from components.shared.documents.cost import parse_pods
 from components.shared.documents.prices import read_prices
 from pipeline.settings import Settings
 
@@ -46,7 +46,7 @@ def scale(stack: Stack) -> Scaled:
             planned.append(plan_in_bucket(stack, bucket))
     plan = planned[-1].plan
     volume = expected_volume(plan)
-    predicted = estimate(plan, volume, machines_of(settings), read_prices())
+    predicted = estimate(plan, volume, parse_pods(settings.pods), read_prices())
     return Scaled(
         stack=stack,
         volume=volume,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
-from components.plan.bill import Machine
 from components.plan.estimate import StepEstimate
 from components.plan.inventory import Listing, repeated_slices
+from components.shared.documents.cost import Pod
 from components.shared.documents.plan import Plan, SourceSlice
 from components.shared.text import listed, ranges
 
@@ -20,7 +20,7 @@ def concerns(
     plan: Plan,
     listings: Mapping[str, Listing],
     steps: Sequence[StepEstimate],
-    machines: Mapping[str, Machine],
+    pods: Mapping[str, Pod],
 ) -> list[str]:
     """What a user should look at before the run is paid for; most grave first.
 
@@ -28,7 +28,7 @@ def concerns(
         plan: The plan.
         listings: What the source holds, by name pattern.
         steps: What the steps will need.
-        machines: What a pod of each step gets.
+        pods: Pod of each step.
     """
     return [
         *_missing(plan),
@@ -37,7 +37,7 @@ def concerns(
         *_sizes(plan.slices),
         *_left_out(plan, listings),
         *_settings(plan),
-        *_memory(steps, machines),
+        *_memory(steps, pods),
     ]
 
 
@@ -105,11 +105,11 @@ def _settings(plan: Plan) -> list[str]:
     return []
 
 
-def _memory(steps: Sequence[StepEstimate], machines: Mapping[str, Machine]) -> list[str]:
+def _memory(steps: Sequence[StepEstimate], pods: Mapping[str, Pod]) -> list[str]:
     """Steps whose workers need more than a pod gets."""
     return [
         f"{step.title} needs about {step.memory_bytes / 1e9:.1f} GB and its pods get "
-        f"{machines[step.step].memory_bytes / 1e9:.1f} GB: raise 'memory' of [{step.step}] in --settings"
+        f"{pods[step.step].memory_bytes / 1e9:.1f} GB: raise 'memory' of [{step.step}] in --settings"
         for step in steps
-        if step.memory_bytes > machines[step.step].memory_bytes
+        if step.memory_bytes > pods[step.step].memory_bytes
     ]

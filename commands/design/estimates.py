@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from commands.design.concerns import concerns
 from components.plan import inventory
-from components.plan.bill import Machine
 from components.plan.estimate import Estimate, estimate
 from components.plan.main import check_same_stack, make_plan
 from components.plan.work import expected_volume
 from components.shared.documents.config import RunConfig
+from components.shared.documents.cost import Pod
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.prices import Prices
 from components.shared.errors import UserError
@@ -37,13 +37,13 @@ class Design:
     """By an earlier run into the same output."""
 
 
-def design(config: RunConfig, fan: int, machines: Mapping[str, Machine], prices: Prices) -> Design:
+def design(config: RunConfig, fan: int, pods: Mapping[str, Pod], prices: Prices) -> Design:
     """Read the listing and the headers, and say what a run would do. Writes nothing.
 
     Args:
         config: The configuration of the run.
         fan: Most items in a loop.
-        machines: What a pod of each step gets.
+        pods: Pod of each step.
         prices: Of machines and storage.
 
     Raises:
@@ -52,7 +52,7 @@ def design(config: RunConfig, fan: int, machines: Mapping[str, Machine], prices:
     """
     plan, refusal = _plan_in_spite_of_gaps(config, fan)
     volume = expected_volume(plan)
-    predicted = estimate(plan, volume, machines, prices)
+    predicted = estimate(plan, volume, pods, prices)
     source = open_store(plan.locations.source_uri)
     listings = {
         pattern: inventory.number_slices(pattern, source.list(inventory.name_prefix(pattern)))
@@ -72,7 +72,7 @@ def design(config: RunConfig, fan: int, machines: Mapping[str, Machine], prices:
         volume=volume,
         estimate=predicted,
         prices=prices,
-        concerns=tuple(concerns(plan, listings, predicted.steps, machines)),
+        concerns=tuple(concerns(plan, listings, predicted.steps, pods)),
         refusal=refusal,
         n_chunks_done=n_done,
     )

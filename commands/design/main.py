@@ -8,13 +8,11 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from commands.design import estimates, table
 from commands.options import SETTINGS, config_options, given_config, settings_of
-from components.plan.bill import Machine
+from components.shared.documents.cost import parse_pods
 from components.shared.documents.prices import read_prices
 from components.shared.errors import UserError
 from components.shared.text import PIPED_WIDTH
-from pipeline.settings import STEPS, Settings, quantity
 
 
 @click.command()
@@ -42,10 +40,13 @@ def design(
 
     Exit code: 65 where the run would refuse the input.
     """
+    # Imported when they are needed: whoever asks for --help may have no storage libraries.
+    from commands.design import estimates, table
+
     config = given_config(config_path, flags, changes)
     settings = settings_of(settings_path)
     prices = read_prices(prices_path) if prices_path else read_prices()
-    found = estimates.design(config, settings.fan, machines_of(settings), prices)
+    found = estimates.design(config, settings.fan, parse_pods(settings.pods), prices)
     if as_json:
         click.echo(table.as_json(found))
     else:
@@ -53,12 +54,3 @@ def design(
         table.print_design(Console(width=width, highlight=False), found)
     if found.refusal:
         raise UserError(found.refusal)
-
-
-def machines_of(settings: Settings) -> dict[str, Machine]:
-    """What a pod of each step asks for."""
-    wanted = {step: settings.step(step) for step in STEPS}
-    return {
-        step: Machine(float(quantity(asked.cpu)), float(quantity(asked.memory)))
-        for step, asked in wanted.items()
-    }

@@ -46,7 +46,7 @@ def as_json(design: Design) -> str:
         "outputs": [dataclasses.asdict(output) for output in predicted.outputs],
         "tiles_bytes": predicted.tiles_bytes,
         "process_bytes": predicted.process_bytes,
-        "dollars": dataclasses.asdict(predicted.bill)
+        "dollars": predicted.bill.model_dump()
         | {"on_demand": predicted.bill.on_demand, "spot": predicted.bill.spot},
         "prices": design.prices.model_dump(mode="json"),
         "concerns": design.concerns,

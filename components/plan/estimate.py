@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from components.plan import storage_requests
-from components.plan.bill import Bill, Machine, bill
 from components.plan.encoded_bytes import (
     OutputEstimate,
     encoded_once,
@@ -19,10 +18,12 @@ from components.plan.encoded_bytes import (
 )
 from components.plan.rates import RATES
 from components.plan.storage_requests import Requests
-from components.plan.work import Work
+from components.plan.work import Work, expected_volume
+from components.shared.documents.cost import Bill, CostEstimate, Pod
 from components.shared.documents.plan import Plan
-from components.shared.documents.prices import Prices
+from components.shared.documents.prices import MachinePrices, Prices
 from components.shared.grid import Span
+from components.shared.text import GIB
 from components.shared.volume.volume import Volume
 
 
@@ -82,42 +83,90 @@ class Estimate:
         return sum(output.size_bytes for output in self.outputs)
 
 
-def estimate(plan: Plan, volume: Volume, machines: Mapping[str, Machine], prices: Prices) -> Estimate:
+def estimate(plan: Plan, volume: Volume, pods: Mapping[str, Pod], prices: Prices) -> Estimate:
     """Predict a run that starts from nothing.
 
     Args:
         plan: The plan, as the `plan` step makes it.
         volume: The volume; before slices are aligned, `expected_volume(plan)`.
-        machines: What a pod of each step asks for.
-        prices: Of machines and storage.
+        pods: Pod of each step.
+        prices: Prices of machines and storage.
     """
     work = Work.of(plan, volume)
     steps = (
         _plan(work),
         _align(work),
         _compose(work),
-        _tile(work, machines["tile"]),
+        _tile(work, pods["tile"]),
         *(_pyramid(work, index) for index in range(len(volume.passes))),
         _report(work),
     )
     outputs = tuple(output_estimate(work, output) for output in volume.outputs)
-    core_hours = dict.fromkeys((step.step for step in steps), 0.0)
-    for step in steps:
-        core_hours[step.step] += step.core_hours
+    results_bytes = sum(output.size_bytes for output in outputs) + process_bytes(work)
     return Estimate(
         steps=steps,
         outputs=outputs,
         tiles_bytes=tiles_bytes(work),
         process_bytes=process_bytes(work),
-        bill=bill(
-            core_hours,
+        bill=bill_of(
+            _core_hours(steps),
             [step.requests for step in steps],
-            machines,
+            pods,
             prices,
-            tiles_bytes(work),
-            sum(output.size_bytes for output in outputs) + process_bytes(work),
+            tiles_bytes=tiles_bytes(work),
+            results_bytes=results_bytes,
         ),
     )
+
+
+def cost_estimate(plan: Plan, pods: Mapping[str, Pod], prices: Prices) -> CostEstimate:
+    """The estimate that `plan` leaves for the report: core-hours and dollars of a run from nothing."""
+    predicted = estimate(plan, expected_volume(plan), pods, prices)
+    return CostEstimate(
+        pods=dict(pods), core_hours=_core_hours(predicted.steps), dollars=predicted.bill, prices=prices
+    )
+
+
+def bill_of(
+    core_hours: Mapping[str, float],
+    requests: Iterable[Requests],
+    pods: Mapping[str, Pod],
+    prices: Prices,
+    *,
+    tiles_bytes: int,
+    results_bytes: int,
+) -> Bill:
+    """Dollars for a run.
+
+    Args:
+        core_hours: Core-hours of each step.
+        requests: Requests of each step.
+        pods: Pod of each step.
+        prices: Prices of machines and storage.
+        tiles_bytes: What is stored while the run goes on.
+        results_bytes: What is stored from then on.
+    """
+
+    def machines(of: MachinePrices) -> float:
+        hours = {step: worked / pods[step].cores / RATES.busy for step, worked in core_hours.items()}
+        return sum(n * of.per_hour(pods[step].cores, pods[step].memory_bytes) for step, n in hours.items())
+
+    asked = sum(requests, Requests(0, 0))
+    return Bill(
+        machines_on_demand=machines(prices.on_demand),
+        machines_spot=machines(prices.spot),
+        requests=(asked.class_a * prices.class_a_per_1000 + asked.class_b * prices.class_b_per_1000) / 1000,
+        tiles_for_a_day=tiles_bytes / GIB * prices.storage_gib_month / 30,
+        results_a_month=results_bytes / GIB * prices.storage_gib_month,
+    )
+
+
+def _core_hours(steps: Iterable[StepEstimate]) -> dict[str, float]:
+    """Core-hours by step; the passes of the pyramid add up."""
+    hours: dict[str, float] = {}
+    for step in steps:
+        hours[step.step] = hours.get(step.step, 0.0) + step.core_hours
+    return hours
 
 
 def _step(
@@ -186,11 +235,11 @@ def _compose(work: Work) -> StepEstimate:
     )
 
 
-def _tile(work: Work, machine: Machine) -> StepEstimate:
+def _tile(work: Work, pod: Pod) -> StepEstimate:
     """A pod holds a slab; a slice for each thread while it is filled, then its shard while it is encoded."""
     width, height, depth = work.volume.size_xyz
     slab = min(work.volume.slab_depth, depth) * width * height * work.tiles_bytes_per_px
-    n_threads = min(RATES.tile_threads, math.ceil(machine.cores))
+    n_threads = min(RATES.tile_threads, math.ceil(pod.cores))
     in_work = n_threads * width * height * (RATES.tile_bytes_per_px + work.file_bytes_per_px)
     warped_mpx = len(work.plan.slices) * work.slice_px() / 1e6
     return _step(

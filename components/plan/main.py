@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from components.plan import brightness, fitness, inventory, partition
-from components.plan.cost import cost_estimate
+from components.plan.estimate import cost_estimate
 from components.plan.overrides import check_overrides, parse_overrides
 from components.plan.rates import RATES
 from components.shared.command import StepCommand, write_parameter

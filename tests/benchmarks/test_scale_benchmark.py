@@ -10,11 +10,11 @@ from benchmarks.scale.__main__ import scale
 from benchmarks.scale.objects import LARGEST_OBJECT_BYTES, ObjectSizes, object_sizes
 from benchmarks.scale.stacks import STACKS, Stack
 from benchmarks.scale.table import Scaled, as_markdown, shortfalls
-from commands.design.main import machines_of
 from components.plan.estimate import estimate
 from components.plan.partition import chunk_length
 from components.plan.work import expected_volume
 from components.shared.documents.config import RunConfig
+from components.shared.documents.cost import parse_pods
 from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import Plan, SourceSlice
 from components.shared.documents.prices import read_prices
@@ -81,7 +81,7 @@ def test_limits_of_the_services_hold_for_the_largest_stacks(stack: Stack) -> Non
         fan=settings.fan,
     )
     volume = expected_volume(plan)
-    predicted = estimate(plan, volume, machines_of(settings), read_prices())
+    predicted = estimate(plan, volume, parse_pods(settings.pods), read_prices())
     assert max(step.n_pods for step in predicted.steps) <= settings.fan
     sizes: ObjectSizes = object_sizes(config, predicted.steps, settings)
     scaled = Scaled(stack=stack, volume=volume, estimate=predicted, sizes=sizes, planned=[])

@@ -1,4 +1,4 @@
-"""`process/cost.json`: what the run was expected to cost, and the pods that it was compiled for."""
+"""`process/cost.json`: the predicted cost of a run, and the pods that it was compiled for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COST_KEY = "cost.json"
 
 
 class Pod(Document):
-    """What a pod of a step was compiled to be."""
+    """A step's pod: its image and the machine that it asks for, which is what is paid for."""
 
     image: str
     """By digest where the settings know one, else by tag."""
@@ -24,8 +24,8 @@ class Pod(Document):
     spot: bool
 
 
-class Dollars(Document):
-    """The bill, as `fibstack design` prints it; the machines are either all on demand or all spot."""
+class Bill(Document):
+    """Dollars for a run, as `fibstack design` prints them; its machines are all on demand or all spot."""
 
     machines_on_demand: float
     machines_spot: float
@@ -33,25 +33,35 @@ class Dollars(Document):
     tiles_for_a_day: float
     results_a_month: float
 
+    @property
+    def on_demand(self) -> float:
+        """The whole run on machines on demand, until its results are there."""
+        return self.machines_on_demand + self.requests + self.tiles_for_a_day
+
+    @property
+    def spot(self) -> float:
+        """The whole run on spot machines, without the units that are lost when they are taken away."""
+        return self.machines_spot + self.requests + self.tiles_for_a_day
+
 
 class CostEstimate(SealedDocument):
-    """What a run that starts from nothing is expected to cost. Nothing in it is measured."""
+    """Predicted cost of a run that starts from nothing. No number in it is measured on the run."""
 
     schema_version: Literal[1] = 1
     pods: dict[str, Pod]
-    """Of each step."""
+    """Pod of each step."""
     core_hours: dict[str, float]
-    """Of each step."""
-    dollars: Dollars
+    """Core-hours of each step."""
+    dollars: Bill
     prices: Prices
-    """The table that the dollars are from, with its date."""
+    """Table of prices that the dollars are from, with its date."""
 
 
 def parse_pods(text: str) -> dict[str, Pod]:
-    """The pod of each step, from JSON.
+    """The pod of each step, from the JSON that the settings make of them.
 
     Raises:
-        ConfigError: it is no such JSON.
+        ConfigError: the text is not JSON of pods.
     """
     try:
         return TypeAdapter(dict[str, Pod]).validate_json(text)

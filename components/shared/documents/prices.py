@@ -1,4 +1,4 @@
-"""What machines and storage cost: the table of `prices.yaml`, or the user's own."""
+"""Prices of machines and storage: the table of `prices.yaml`, or the user's own."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.shared.errors import ConfigError
+from components.shared.text import GIB
 
 ColderClass = Literal["nearline", "coldline", "archive"]
 LISTED = Path(__file__).with_name("prices.yaml")
+"""Google's list prices, which are part of this package."""
 
 
 class _Table(BaseModel):
@@ -20,14 +22,18 @@ class _Table(BaseModel):
 
 
 class MachinePrices(_Table):
-    """Dollars for an hour of what a pod asks for."""
+    """Dollars for an hour of a core and of a GiB of memory."""
 
     core_hour: float = Field(ge=0)
     gib_hour: float = Field(ge=0)
 
+    def per_hour(self, cores: float, memory_bytes: float) -> float:
+        """Dollars for an hour of a pod."""
+        return cores * self.core_hour + memory_bytes / GIB * self.gib_hour
+
 
 class Prices(_Table):
-    """Dollars, of one region at one date."""
+    """Dollars for machines, requests and storage in one region at one date."""
 
     region: str
     date: dt.date

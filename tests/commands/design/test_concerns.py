@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from commands.design.concerns import concerns, slice_ranges
-from components.plan.bill import Machine
 from components.plan.estimate import estimate
 from components.plan.inventory import Listing
 from components.plan.work import expected_volume
 from components.shared.documents.config import RunConfig
+from components.shared.documents.cost import Pod
 from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import Plan, SourceSlice
 from components.shared.documents.prices import LISTED, read_prices
@@ -52,10 +52,10 @@ def entry(z: int, size_bytes: int = 5000, width_px: int = 100, crc32c: str | Non
 
 
 def said(plan: Plan, listing: Listing | None = None, memory_bytes: float = 4e9) -> list[str]:
-    machines = {step: Machine(1, memory_bytes) for step in STEPS}
-    steps = estimate(plan, expected_volume(plan), machines, read_prices()).steps
+    pods = {step: Pod(image="", cores=1, memory_bytes=memory_bytes, spot=False) for step in STEPS}
+    steps = estimate(plan, expected_volume(plan), pods, read_prices()).steps
     return concerns(
-        plan, {"%d.png": listing or Listing(slices={}, otherwise_padded=(), twice={})}, steps, machines
+        plan, {"%d.png": listing or Listing(slices={}, otherwise_padded=(), twice={})}, steps, pods
     )
 
 

@@ -15,12 +15,12 @@ from benchmarks.scale.emulator import Emulator, running_emulator
 from commands.sample.main import main as sample
 from components.align.main import main as align
 from components.compose.main import main as compose
-from components.plan.bill import Machine, bill
-from components.plan.estimate import Estimate, estimate
+from components.plan.estimate import Estimate, bill_of, estimate
 from components.plan.main import main as plan
 from components.plan.storage_requests import Requests
 from components.pyramid.main import main as pyramid
 from components.report.main import main as report
+from components.shared.documents.cost import Pod
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.prices import MachinePrices, read_prices
 from components.shared.documents.read_document import read_document
@@ -31,8 +31,8 @@ from components.tile.main import main as tile
 from pipeline.settings import Settings
 
 FIRST, LAST = 8, 18
-MACHINES = {
-    step: Machine(cores=1, memory_bytes=4e9)
+PODS = {
+    step: Pod(image="", cores=1, memory_bytes=4e9, spot=False)
     for step in ("plan", "align", "compose", "tile", "pyramid", "report")
 }
 PASSES = {0: "blocks", 5: "coarse_blocks", 10: "top_blocks"}
@@ -107,7 +107,7 @@ def run_in_bucket(emulator: Emulator, folder: Path) -> Run:
     planned = read_document(store, PLAN_KEY, Plan)
     volume = volume_of(planned, read_document(store, TRANSFORMS_KEY, Transforms))
     return Run(
-        predicted=estimate(planned, volume, MACHINES, read_prices()),
+        predicted=estimate(planned, volume, PODS, read_prices()),
         items=items,
         requests=counted,
         plan=planned,
@@ -167,8 +167,15 @@ def test_a_bill_is_hours_bytes_and_requests_at_their_prices() -> None:
             "class_b_per_1000": 0.5,
         }
     )
-    machine = {"tile": Machine(cores=2, memory_bytes=4 * 2**30)}
-    found = bill({"tile": 10.0}, [Requests(1000, 2000)] * 2, machine, prices, 100 * 2**30, 2**30)
+    machine = {"tile": Pod(image="", cores=2, memory_bytes=4 * 2**30, spot=False)}
+    found = bill_of(
+        {"tile": 10.0},
+        [Requests(1000, 2000)] * 2,
+        machine,
+        prices,
+        tiles_bytes=100 * 2**30,
+        results_bytes=2**30,
+    )
     # 10 core-hours on 2 cores that are busy half the time are 10 hours of a pod.
     assert found.machines_on_demand == pytest.approx(10 * (2 * 0.02 + 4 * 0.003))
     assert found.machines_spot == pytest.approx(10 * (2 * 0.01 + 4 * 0.001))

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.plan.bill import Machine
 from components.plan.encoded_bytes import encoded_once, n_shards_at, output_estimate
 from components.plan.estimate import Estimate, estimate
 from components.plan.work import Work, expected_volume
 from components.shared.documents.config import RunConfig
+from components.shared.documents.cost import Pod
 from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import PixelType, Plan, SourceSlice
 from components.shared.documents.prices import read_prices
@@ -60,8 +60,8 @@ def plan_of(
 
 
 def predicted(plan: Plan, cores: float = 1, memory_bytes: float = 4 * GIB) -> Estimate:
-    machines = {step: Machine(cores, memory_bytes) for step in STEPS}
-    return estimate(plan, expected_volume(plan), machines, read_prices())
+    pods = {step: Pod(image="", cores=cores, memory_bytes=memory_bytes, spot=False) for step in STEPS}
+    return estimate(plan, expected_volume(plan), pods, read_prices())
 
 
 @given(st.integers(2, 60), st.integers(1, 20), st.integers(1, 8), st.booleans(), st.sets(st.integers(1, 58)))

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from components.report.main import main
 from components.report.page.cost import cost_facts, images_used
 from components.shared.container_images import PROCESSES
-from components.shared.documents.cost import COST_KEY, CostEstimate, Dollars, Pod
+from components.shared.documents.cost import COST_KEY, Bill, CostEstimate, Pod
 from components.shared.documents.prices import read_prices
 from components.shared.work.completeness import OutputSummary
 from tests.components.report.finished_run import finished_run
@@ -25,7 +25,7 @@ def estimate_of(**images):
             step: Pod(image=image, cores=2, memory_bytes=4e9, spot=False) for step, image in images.items()
         },
         core_hours={"align": 12.5, "tile": 0.034, "report": 0.001},
-        dollars=Dollars(
+        dollars=Bill(
             machines_on_demand=1.25, machines_spot=0.75, requests=0.001, tiles_for_a_day=0, results_a_month=7
         ),
         prices=read_prices(),
