@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from components.shared.errors import ConfigError
-from pipeline.submit import argo, kubeflow, vertex
 from pipeline.submit.runs import Log, RunState
 
 
@@ -23,9 +22,6 @@ class Target(Protocol):
         """The logs of a run's tasks, those of one step or all."""
 
 
-TARGETS: tuple[Target, ...] = (kubeflow, argo, vertex)
-
-
 def target_of(reference: str) -> Target | None:
     """The target that a run's reference names; None for an output, which is a folder or a bucket.
 
@@ -34,7 +30,11 @@ def target_of(reference: str) -> Target | None:
     """
     if "://" not in reference or reference.startswith(("gs://", "file://")):
         return None
-    for target in TARGETS:
+    # Imported here: an output can be looked at without the clients of the targets.
+    from pipeline.submit import argo, kubeflow, vertex
+
+    targets: tuple[Target, ...] = (kubeflow, argo, vertex)
+    for target in targets:
         if target.is_reference(reference):
             return target
     raise ConfigError(

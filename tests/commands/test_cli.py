@@ -191,9 +191,16 @@ def bare(blocked, *words):
 STEP_LIBRARIES = {"numpy", "cv2", "scipy", "skimage", "tensorstore", "google", "google_crc32c"}
 
 
-def test_help_needs_neither_kfp_nor_numpy():
-    result = bare(STEP_LIBRARIES | {"kfp", "neuroglancer"}, "--help")
+@pytest.mark.parametrize("command", ["", "compile", "submit", "status", "logs", "run", "resolve", "doctor"])
+def test_help_needs_neither_kfp_nor_numpy(command):
+    result = bare(STEP_LIBRARIES | {"kfp", "neuroglancer"}, *filter(None, [command]), "--help")
     assert result.returncode == 0, result.stderr
+
+
+def test_compiling_needs_no_library_of_the_steps():
+    result = bare(STEP_LIBRARIES - {"google"} | {"google_crc32c"}, "compile", "--output", "-")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("# PIPELINE DEFINITION")
 
 
 @pytest.mark.parametrize(
