@@ -17,7 +17,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from components.shared.errors import FibstackError, UserError
-from components.shared.pictures.reading import MAX_AREA_PX, RangedFile
+from components.shared.pictures.slice_files import MAX_AREA_PX, RangedFile
 from components.shared.pictures.tiff import TIFF_SIGNATURES
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Stat, Store

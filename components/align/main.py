@@ -22,7 +22,7 @@ from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
 from components.shared.errors import ConfigError
 from components.shared.grid import Span
-from components.shared.pictures.reading import read_slice
+from components.shared.pictures.slice_files import read_slice
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store
 from components.shared.work import records, units

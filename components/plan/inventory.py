@@ -11,7 +11,7 @@ from components.shared.documents.config import RunConfig
 from components.shared.documents.plan import ChannelFile, Reading, SourceSlice
 from components.shared.errors import ConfigError, UserError
 from components.shared.pictures.header import ImageHeader
-from components.shared.pictures.reading import used_size
+from components.shared.pictures.slice_files import used_size
 from components.shared.storage.store import Stat
 from components.shared.text import listed
 

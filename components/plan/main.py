@@ -26,7 +26,12 @@ from components.shared.documents.prices import read_prices
 from components.shared.documents.read_document import read_document
 from components.shared.errors import ConfigError, UserError
 from components.shared.pictures.grey_levels import WIDE, pixel_type_of, value_range
-from components.shared.pictures.reading import ImageHeader, read_further_channel, read_header, read_numbers
+from components.shared.pictures.slice_files import (
+    ImageHeader,
+    read_further_channel,
+    read_header,
+    read_numbers,
+)
 from components.shared.storage.folder import remove_abandoned
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import ObjectMissingError, Stat, Store, join_uri

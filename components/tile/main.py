@@ -18,7 +18,7 @@ from components.shared.documents.transforms import TRANSFORMS_KEY, SliceTransfor
 from components.shared.errors import ConfigError, UserError
 from components.shared.geometry import Matrix
 from components.shared.grid import Span
-from components.shared.pictures.reading import Picture, read_channels
+from components.shared.pictures.slice_files import Picture, read_channels
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store, checksum, join_uri
 from components.shared.volume import tiles

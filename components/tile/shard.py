@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorstore
 
-from components.shared.pictures.reading import Picture
+from components.shared.pictures.slice_files import Picture
 from components.shared.volume.tiles import shard_key, tile_array_spec
 from components.shared.volume.volume import TileArray, Volume
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from components.shared.geometry import Matrix, corner_points, transform_points, translation
-from components.shared.pictures.reading import Picture
+from components.shared.pictures.slice_files import Picture
 
 _BAND_ROWS = 256
 """Rows of float results in memory at a time."""

@@ -11,7 +11,7 @@ import pytest
 from components.plan.main import make_plan
 from components.shared.documents.config import RunConfig
 from components.shared.documents.transforms import Transforms
-from components.shared.pictures.reading import read_slice
+from components.shared.pictures.slice_files import read_slice
 from components.shared.storage.registry import open_store
 from tests.e2e import bad_input_cases as cases
 from tests.e2e import bad_input_guide as guide

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from components.shared.documents.config import RunConfig, parse_config
 from components.shared.documents.plan import SourceSlice
 from components.shared.errors import ConfigError, UserError
-from components.shared.pictures.reading import read_header, read_slice
+from components.shared.pictures.slice_files import read_header, read_slice
 from components.shared.storage.folder import FolderStore
 from components.shared.storage.registry import open_store
 from tests.e2e import bad_input_cases as cases

@@ -8,10 +8,10 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import BinaryIO
 
-import cv2
+import imagecodecs
 import numpy as np
 import simplejpeg
 
@@ -107,22 +107,28 @@ def _png_header(file: BinaryIO) -> ImageHeader:
 
 
 def _decode_png(data: bytes) -> Numbers:
-    for name, body, stored_crc in _png_chunks(data):
-        if zlib.crc32(body, zlib.crc32(name)) != stored_crc:
-            raise RefusedImageError(
-                "must be undamaged", f"a wrong checksum of its {name.decode('latin-1')} part", COPY
-            )
-    picture: Numbers | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if picture is None:
-        raise RefusedImageError("must hold a whole picture", "PNG data that do not decode", COPY)
-    if picture.ndim == 3:
-        to_rgb = cv2.COLOR_BGR2RGB if picture.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
-        cv2.cvtColor(picture, to_rgb, dst=picture)
-    return picture
+    _check_png_chunks(data)
+    try:
+        picture: Numbers = imagecodecs.png_decode(data)
+    except Exception:  # its own error, or that of a message that it has freed before it is read
+        raise RefusedImageError("must hold a whole picture", "PNG data that do not decode", COPY) from None
+    if picture.ndim == 2:
+        return picture
+    n_channels = header(io.BytesIO(data)).n_channels
+    # A transparent colour (tRNS) comes as one channel more than the header tells.
+    used = picture[:, :, 0] if n_channels == 1 else picture[:, :, :n_channels]
+    return np.ascontiguousarray(used)
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, int]]:
-    """Name, body and stored CRC of each chunk up to IEND."""
+def _check_png_chunks(data: bytes) -> None:
+    """Compare every chunk up to IEND with its CRC.
+
+    The decoder itself warns of a chunk beside the picture and never looks at the last; and each file that it
+    refuses costs the interpreter a reference to None (imagecodecs 2026.3.6).
+
+    Raises:
+        RefusedImageError: the file is truncated or damaged.
+    """
     view = memoryview(data)
     position, name = len(_PNG_SIGNATURE), b""
     while name != b"IEND":
@@ -131,7 +137,10 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, int]]:
         position = start + length + 4
         if position > len(data):
             raise truncated(f"a PNG that breaks off after {len(data):,} bytes")
-        yield name, view[start : start + length], int.from_bytes(view[position - 4 : position], "big")
+        stored_crc = int.from_bytes(view[position - 4 : position], "big")
+        if zlib.crc32(view[start - 4 : position - 4]) != stored_crc:
+            part = name.decode("latin-1")
+            raise RefusedImageError("must be undamaged", f"a wrong checksum of its {part} part", COPY)
 
 
 # JPEG: ITU-T T.81 annex B

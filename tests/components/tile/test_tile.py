@@ -18,7 +18,7 @@ from components.shared.documents.config import RunConfig
 from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import ChannelFile, Plan, SourceSlice
 from components.shared.documents.transforms import SliceTransform, Transforms
-from components.shared.pictures.reading import read_channels
+from components.shared.pictures.slice_files import read_channels
 from components.shared.storage.folder import FolderStore
 from components.shared.volume.tiles import array_metadata, shard_key, tile_array_spec
 from components.shared.volume.volume import GREY_TILES, TILES_KEY, TileArray, Volume, volume_of

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from components.shared.documents.plan import SourceSlice
 from components.shared.errors import UserError
-from components.shared.pictures.reading import read_channels, read_header, read_slice
+from components.shared.pictures.slice_files import read_channels, read_header, read_slice
 from components.shared.storage.folder import FolderStore
 from tests.dat_file import FOOTER, dat
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from components.shared.documents.plan import ChannelFile, Reading, SourceSlice
 from components.shared.errors import UserError
 from components.shared.pictures.grey_levels import value_range
-from components.shared.pictures.reading import (
+from components.shared.pictures.slice_files import (
     read_channels,
     read_further_channel,
     read_header,
@@ -122,6 +122,48 @@ def test_a_flipped_bit_never_goes_unnoticed(tmp_path: Path, name: str, position:
     damaged[int(len(data) * position)] ^= 0x10
     with pytest.raises(UserError, match=r"slice\. Copy the slice again\."):
         read_slice(store_of(tmp_path, bytes(damaged)), entry_of(data), str(expected.dtype))  # type: ignore[arg-type]
+
+
+def read_as(folder: Path, data: bytes, image: NDArray[Any]) -> NDArray[Any]:
+    height, width = image.shape[:2]
+    n_channels = image.shape[2] if image.ndim == 3 else 1
+    entry = entry_of(data, width_px=width, height_px=height, n_channels=n_channels)
+    (read,) = read_channels(store_of(folder, data), entry, str(image.dtype))  # type: ignore[arg-type]
+    return read
+
+
+SMALL = {
+    "grey": picture()[:5, :7],
+    "grey of 16 bit": picture("uint16")[:5, :7],
+    "RGB": np.dstack([picture()[:5, :7]] * 3),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_no_bit_of_a_png_can_flip_unnoticed(tmp_path: Path, name: str) -> None:
+    data = png(SMALL[name])
+    data = data[:33] + png_chunk(b"tEXt", b"Comment\0fine") + data[33:]
+    np.testing.assert_array_equal(read_as(tmp_path, data, SMALL[name]), SMALL[name])
+    for bit in range(8 * len(data)):
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(UserError, match=r"slice\. "):
+            read_as(tmp_path, bytes(damaged), SMALL[name])
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_png_can_be_cut_nowhere(tmp_path: Path, name: str) -> None:
+    data = png(SMALL[name])
+    for n_bytes in range(len(data)):
+        with pytest.raises(UserError, match=r"slice\. "):
+            read_as(tmp_path, data[:n_bytes], SMALL[name])
+
+
+@pytest.mark.parametrize(("name", "transparent"), [("grey", bytes(2)), ("RGB", bytes(6))])
+def test_a_transparent_colour_of_a_png_is_a_colour(tmp_path: Path, name: str, transparent: bytes) -> None:
+    data = png(SMALL[name])
+    data = data[:33] + png_chunk(b"tRNS", transparent) + data[33:]
+    np.testing.assert_array_equal(read_as(tmp_path, data, SMALL[name]), SMALL[name])
 
 
 @pytest.mark.parametrize("fraction", [0.5, 0.98])
