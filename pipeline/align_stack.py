@@ -1,7 +1,10 @@
 """The pipeline: plan -> align -> compose -> tile -> pyramid, and report whatever happens."""
 
+import inspect
+
 from kfp import dsl, kubernetes
 from kfp.dsl.base_component import BaseComponent
+from kfp.dsl.pipeline_channel import PipelineChannel
 
 from components.align.component import align
 from components.compose.component import compose
@@ -9,7 +12,7 @@ from components.plan.component import plan
 from components.pyramid.component import pyramid
 from components.report.component import report
 from components.shared.documents import notification
-from components.shared.documents.config import RunConfig
+from components.shared.documents.config import described, parameters
 from components.tile.component import tile
 from pipeline.settings import SPOT_LABEL, Settings, Step, StepSettings, pod_labels
 
@@ -40,81 +43,13 @@ def align_stack(settings: Settings, *, on_kubernetes: bool = True) -> BaseCompon
         )
         return task.set_caching_options(False)
 
-    def pipeline(
-        source: str,
-        image: str,
-        minz: int,
-        maxz: int,
-        output: str,
-        id: str = "",  # noqa: A002 - the key of the configuration
-        project: str = "",
-        email: str = "",
-        webhook: str = "",
-        more_channels: list = [],  # type: ignore[type-arg]  # noqa: B006 - read once, when compiled
-        crop: list = [],  # type: ignore[type-arg]  # noqa: B006 - read once, when compiled
-        invert: bool = False,
-        resolution: list = [8.0, 8.0, 8.0],  # type: ignore[type-arg]  # noqa: B006 - read once, when compiled
-        downsample_factor: float = 0.0,
-        match_size: int = 1280,
-        neighbours: int = 4,
-        solver: str = "robust",
-        skip_align: bool = False,
-        allow_gaps: bool = False,
-        overrides: str = "",
-        trend: str = "hybrid",
-        replace_with: str = "nearest",
-        max_replaced: int = 3,
-        force: bool = False,
-        clip_limit: float = 0.02,
-        jpeg_quality: int = 80,
-        raw_pyramid: bool = False,
-        keep_bits: bool = False,
-        lossless_encoding: str = "raw",
-        ome_zarr: bool = False,
-        output_level: int = 0,
-        keep_tiles: bool = False,
-    ) -> None:
-        reported = on("report", report(output=output, email=email, webhook=webhook, pods=settings.pods))
+    def pipeline(*channels: PipelineChannel) -> None:
+        keys = dict(zip((parameter.name for parameter in parameters()), channels, strict=True))
+        reported = on(
+            "report", report(**{key: keys[key] for key in ("output", "email", "webhook")}, pods=settings.pods)
+        )
         with dsl.ExitHandler(reported):
-            planned = on(
-                "plan",
-                plan(
-                    source=source,
-                    image=image,
-                    minz=minz,
-                    maxz=maxz,
-                    output=output,
-                    id=id,
-                    project=project,
-                    email=email,
-                    webhook=webhook,
-                    more_channels=more_channels,
-                    crop=crop,
-                    invert=invert,
-                    resolution=resolution,
-                    downsample_factor=downsample_factor,
-                    match_size=match_size,
-                    neighbours=neighbours,
-                    solver=solver,
-                    skip_align=skip_align,
-                    allow_gaps=allow_gaps,
-                    overrides=overrides,
-                    trend=trend,
-                    replace_with=replace_with,
-                    max_replaced=max_replaced,
-                    force=force,
-                    clip_limit=clip_limit,
-                    jpeg_quality=jpeg_quality,
-                    raw_pyramid=raw_pyramid,
-                    keep_bits=keep_bits,
-                    lossless_encoding=lossless_encoding,
-                    ome_zarr=ome_zarr,
-                    output_level=output_level,
-                    keep_tiles=keep_tiles,
-                    fan=settings.fan,
-                    pods=settings.pods,
-                ),
-            )
+            planned = on("plan", plan(**keys, fan=settings.fan, pods=settings.pods))
             process_uri = planned.outputs["process_uri"]
 
             with dsl.ParallelFor(planned.outputs["chunks"], parallelism=settings.align.parallelism) as chunk:
@@ -135,10 +70,9 @@ def align_stack(settings: Settings, *, on_kubernetes: bool = True) -> BaseCompon
                     written.after(before).set_display_name(f"pyramid, {_LEVELS[level]}")
                 before = written
 
-    # kfp takes the description of each parameter from here.
-    pipeline.__doc__ = "Align a stack.\n\nArgs:\n" + "\n".join(
-        f"    {key}: {field.description}" for key, field in RunConfig.model_fields.items()
-    )
+    # kfp reads the parameters from the signature, and their descriptions from the docstring.
+    pipeline.__signature__ = inspect.Signature(parameters())  # type: ignore[attr-defined]
+    pipeline.__doc__ = described("Align a stack.")
     return dsl.pipeline(
         name="align-stack",
         display_name="Align a FIB-SEM stack",

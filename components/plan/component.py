@@ -1,128 +1,52 @@
-"""The `plan` step as KFP sees it."""
+"""The `plan` step as KFP sees it: its inputs are the keys of the configuration, and what settings fix."""
+
+import inspect
+from typing import Any
 
 from kfp import dsl
 
 from components.shared.container_images import image_name
+from components.shared.documents.config import RunConfig, described, parameters
+
+_FIXED: dict[str, tuple[type, str]] = {
+    "fan": (int, "Most items in a loop."),
+    "pods": (str, "JSON of each step's image and machine, to estimate the cost from."),
+}
+"""Type and description of the inputs that are no keys of the configuration."""
+_OUTPUTS: dict[str, tuple[type, str]] = {
+    "process_uri": (str, "Where the records of the run lie."),
+    "chunks": (list, "Ranges of slices that are still to be matched, such as 0-15."),
+}
+"""Type and description of what the program writes, each to a file of its own."""
 
 
-@dsl.container_component
-def plan(
-    source: str,
-    image: str,
-    minz: int,
-    maxz: int,
-    output: str,
-    process_uri: dsl.OutputPath(str),  # type: ignore[valid-type]
-    chunks: dsl.OutputPath(list),  # type: ignore[valid-type]
-    id: str,  # noqa: A002 - the key of the configuration
-    project: str,
-    email: str,
-    webhook: str,
-    more_channels: list,  # type: ignore[type-arg]
-    crop: list,  # type: ignore[type-arg]
-    invert: bool,
-    resolution: list,  # type: ignore[type-arg]
-    downsample_factor: float,
-    match_size: int,
-    neighbours: int,
-    solver: str,
-    skip_align: bool,
-    allow_gaps: bool,
-    overrides: str,
-    trend: str,
-    replace_with: str,
-    max_replaced: int,
-    force: bool,
-    clip_limit: float,
-    jpeg_quality: int,
-    raw_pyramid: bool,
-    keep_bits: bool,
-    lossless_encoding: str,
-    ome_zarr: bool,
-    output_level: int,
-    keep_tiles: bool,
-    fan: int,
-    pods: str,
-) -> dsl.ContainerSpec:
-    """Look at the input, refuse what cannot work, and cut the work into units.
+def _signature() -> inspect.Signature:
+    """Every input and output as a parameter without a default: no argument of a container may be absent."""
+    types: dict[str, Any] = {parameter.name: parameter.annotation for parameter in parameters()}
+    types |= {name: kind for name, (kind, _) in _FIXED.items()}
+    types |= {name: dsl.OutputPath(kind) for name, (kind, _) in _OUTPUTS.items()}
+    way = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return inspect.Signature([inspect.Parameter(name, way, annotation=kind) for name, kind in types.items()])
 
-    Args:
-        source: Bucket, gs:// URI or folder that holds the slices.
-        image: Name pattern of a slice, such as img.%05d.png.
-        minz: Number of the first slice.
-        maxz: Number of the last slice, included.
-        output: gs:// URI or folder that receives the results.
-        process_uri: Where the records of the run lie.
-        chunks: Ranges of slices that are still to be matched, such as 0-15.
-        id: Name of the run.
-        project: Google Cloud project that pays for requests.
-        email: Address that is told when the run ends.
-        webhook: http(s) address that gets a JSON message when the run ends.
-        more_channels: Name patterns of further channels; each is warped as the slices of image are.
-        crop: Part of each picture that is used: [x, y, width, height] in px; empty: all of it.
-        invert: Turn the grey levels of image round: tissue dark on bright.
-        resolution: Size of a voxel in nm, [x, y, z].
-        downsample_factor: Slices are matched at 1 / this scale; 0 chooses it from match_size.
-        match_size: Longest side in px at which slices are matched.
-        neighbours: Each slice is matched with this many that follow it.
-        solver: robust: one global solve. compose: product of neighbouring transforms.
-        skip_align: Take the slices as they lie, without alignment.
-        allow_gaps: Accept missing slices and stacks that fall into unconnected parts.
-        overrides: YAML file of decisions about single slices.
-        trend: What becomes of slow trends along z in position, rotation, scale and shear.
-        replace_with: What is shown in place of a bad or missing slice.
-        max_replaced: Longest run of slices that is replaced; a longer one stops the run.
-        force: Write the volume even where the check on thumbnails fails.
-        clip_limit: CLAHE clip limit in scikit-image's meaning; 0 switches CLAHE off.
-        jpeg_quality: JPEG quality of the volume to browse.
-        raw_pyramid: Write every level lossless too, under neuroglancer/raw.
-        keep_bits: Write the raw grey levels of 16-bit slices to the lossless volumes, as uint16.
-        lossless_encoding: Lossless volumes as gzip, or as PNG: a fifth smaller, slower to write and read.
-        ome_zarr: Write every level lossless as OME-Zarr too, under ome-zarr.
-        output_level: Finest level that is written; 0 is full resolution.
-        keep_tiles: Keep the aligned tiles in tmp/ when the run has ended.
-        fan: Most items in a loop.
-        pods: JSON of each step's image and machine, to estimate the cost from.
-    """
+
+def _container(*placeholders: str) -> dsl.ContainerSpec:
+    value_of = dict(zip(_signature().parameters, placeholders, strict=True))
+    inputs = {key: key for key in (*RunConfig.model_fields, *_FIXED)}
+    flags = inputs | {name: f"{name}-out" for name in _OUTPUTS}
+    words = [(f"--{flag.replace('_', '-')}", value_of[name]) for name, flag in flags.items()]
     return dsl.ContainerSpec(
         image=image_name("plan"),
         command=["python", "-m", "components.plan.main"],
-        args=[
-            *("--id", id),
-            *("--source", source),
-            *("--image", image),
-            *("--minz", minz),
-            *("--maxz", maxz),
-            *("--output", output),
-            *("--project", project),
-            *("--email", email),
-            *("--webhook", webhook),
-            *("--more-channels", more_channels),
-            *("--crop", crop),
-            *("--invert", invert),
-            *("--resolution", resolution),
-            *("--downsample-factor", downsample_factor),
-            *("--match-size", match_size),
-            *("--neighbours", neighbours),
-            *("--solver", solver),
-            *("--skip-align", skip_align),
-            *("--allow-gaps", allow_gaps),
-            *("--overrides", overrides),
-            *("--trend", trend),
-            *("--replace-with", replace_with),
-            *("--max-replaced", max_replaced),
-            *("--force", force),
-            *("--clip-limit", clip_limit),
-            *("--jpeg-quality", jpeg_quality),
-            *("--raw-pyramid", raw_pyramid),
-            *("--keep-bits", keep_bits),
-            *("--lossless-encoding", lossless_encoding),
-            *("--ome-zarr", ome_zarr),
-            *("--output-level", output_level),
-            *("--keep-tiles", keep_tiles),
-            *("--fan", fan),
-            *("--pods", pods),
-            *("--process-uri-out", process_uri),
-            *("--chunks-out", chunks),
-        ],
+        args=[word for flag_and_value in words for word in flag_and_value],
     )
+
+
+# kfp takes the name of a component from the function, its inputs and outputs from the signature, and what it
+# says of them from the docstring.
+_container.__name__ = "plan"
+_container.__signature__ = _signature()  # type: ignore[attr-defined]
+_container.__doc__ = described(
+    "Look at the input, refuse what cannot work, and cut the work into units.",
+    {name: text for name, (_, text) in {**_FIXED, **_OUTPUTS}.items()},
+)
+plan: Any = dsl.container_component(_container)

@@ -18,7 +18,7 @@ from components.plan.estimate import cost_estimate
 from components.plan.overrides import check_overrides, parse_overrides
 from components.plan.rates import RATES
 from components.shared.command import StepCommand, write_parameter
-from components.shared.documents.config import RunConfig, parse_config
+from components.shared.documents.config import RunConfig, parameters, parse_config
 from components.shared.documents.cost import COST_KEY, CostEstimate, parse_pods
 from components.shared.documents.locations import Locations, locations_of
 from components.shared.documents.plan import PLAN_KEY, Override, PixelType, Plan, Reading, SourceSlice
@@ -78,19 +78,24 @@ def main(fan: int, pods: str, process_uri_out: str, chunks_out: str, **fields: s
     write_parameter(chunks_out, [str(chunk) for chunk in chunks])
 
 
+_LISTS = {
+    "resolution": ("a number or a list [x, y, z] of nm", "8 or [8,8,8]"),
+    "more_channels": ("a list of name patterns", '["esb.%05d.png"]'),
+    "crop": ("a list [x, y, width, height] of px", "[0,0,4096,3800]"),
+}
+"""What must be written for a key that takes a list, and an example."""
+
+
 def _parse_flags(fields: dict[str, str | None]) -> RunConfig:
+    """The configuration that the flags hold; a list is written as JSON."""
     values: dict[str, Any] = {name: text for name, text in fields.items() if text is not None}
-    for name, rule, example in (
-        ("resolution", "a number or a list [x, y, z] of nm", "8 or [8,8,8]"),
-        ("more_channels", "a list of name patterns", '["esb.%05d.png"]'),
-        ("crop", "a list [x, y, width, height] of px", "[0,0,4096,3800]"),
-    ):
-        if name in values:
-            try:
-                values[name] = json.loads(values[name])
-            except ValueError:
-                got = repr(values[name])
-                raise ConfigError(f"'{name}' must be {rule}; got {got}. Write {example}.") from None
+    for name in [key.name for key in parameters() if key.annotation is list and key.name in values]:
+        try:
+            values[name] = json.loads(values[name])
+        except ValueError:
+            rule, example = _LISTS.get(name, ("a list", "[]"))
+            got = repr(values[name])
+            raise ConfigError(f"'{name}' must be {rule}; got {got}. Write {example}.") from None
     return parse_config(values)
 
 

@@ -9,11 +9,13 @@ No field may be absent (a container's argument cannot be), so "not given" is `""
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Annotated, Any, Literal
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -198,6 +200,51 @@ class RunConfig(BaseModel):
             got = f"got minz {self.minz} and maxz {self.maxz}"
             raise ValueError(f"minz to maxz must be at most {MAX_SLICES:,} slices; {got}")
         return self
+
+
+_NO_TEXTS: Mapping[str, str] = MappingProxyType({})
+
+
+def parameters() -> list[inspect.Parameter]:
+    """The keys as parameters of a function, in the types that pipelines know: str, int, float, bool, list.
+
+    kfp makes the inputs of the pipeline and of the `plan` step from them, so that no key is written twice.
+
+    Example:
+        >>> [str(parameter) for parameter in parameters() if parameter.name in ("source", "solver", "crop")]
+        ['source: str', 'crop: list = []', "solver: str = 'robust'"]
+    """
+    # A parameter without a default cannot follow one that has a default.
+    fields = sorted(RunConfig.model_fields.items(), key=lambda item: not item[1].is_required())
+    return [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            annotation=_pipeline_type(field.annotation),
+            default=inspect.Parameter.empty if field.is_required() else _as_json(field.default),
+        )
+        for name, field in fields
+    ]
+
+
+def described(purpose: str, others: Mapping[str, str] = _NO_TEXTS) -> str:
+    """A docstring that describes each key, and other arguments, in the form that kfp reads."""
+    texts = {name: str(field.description) for name, field in RunConfig.model_fields.items()} | dict(others)
+    return f"{purpose}\n\nArgs:\n" + "\n".join(f"    {name}: {text}" for name, text in texts.items())
+
+
+def _pipeline_type(annotation: Any) -> Any:  # noqa: ANN401 - any annotation of a field
+    """The type of a pipeline's parameter that holds a field's values."""
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return type(get_args(annotation)[0])
+    if origin is Annotated:
+        return _pipeline_type(get_args(annotation)[0])
+    return list if origin is tuple else annotation
+
+
+def _as_json(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
 
 
 _SECRET_WEBHOOKS = ("slack.com", "discord.com", "office.com", "powerplatform.com", "googleapis.com")

@@ -24,7 +24,7 @@ from tests.pipeline.argo.argo_interpreter import Workflow, evaluate
 from tests.pipeline.here.test_local import guarded, loop, nested
 from tests.pipeline.toys import Memory, compiled, note, run, say, uncached
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from pipeline.compiled.dataflow import steps
 from pipeline.compiled.ir import read_pipeline
 from pipeline.settings import STEPS, Settings, StepSettings
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from pipeline.here.containers import Containers
 from pipeline.here.sandbox import IMAGE_USER, Sandbox, sandbox_for
 from pipeline.settings import read_settings
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ANSWERS = 'case "$1" in info) echo 4;; *) exit 0;; esac'
 
 
