@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from components.shared.documents.align import AlignRecord
 from components.shared.documents.config import RunConfig
 from components.shared.documents.plan import Plan
+from components.shared.documents.slices import SliceRow
 from components.shared.documents.transforms import Transforms
 from components.shared.storage.registry import open_store
 from components.shared.work.records import Record
@@ -22,6 +23,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "plan": Plan,
     "align": AlignRecord,
     "transforms": Transforms,
+    "slices-line": SliceRow,
     "record": Record,
 }
 

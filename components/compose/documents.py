@@ -18,6 +18,7 @@ from components.compose.solve.place import Placement
 from components.compose.solve.ties import Frame
 from components.shared.documents.align import PairRecord, SliceStatistics
 from components.shared.documents.plan import Plan, SourceSlice
+from components.shared.documents.slices import SliceRow
 from components.shared.documents.transforms import Matrix3, SliceTransform, Transforms
 from components.shared.geometry import Matrix, rotation_about, rotation_deg, transform_points
 from components.shared.storage.store import join_uri
@@ -25,27 +26,6 @@ from components.shared.storage.store import join_uri
 _LINEAR_DIGITS = 10
 _TRANSLATION_DIGITS = 6
 """A microscopic pixel: far below any meaning, far above what a processor's order of sums changes."""
-
-
-class SliceRow(SliceTransform):
-    """A line of `process/slices.jsonl`. What is not known is null."""
-
-    dx_px: float
-    """Displacement of the shown slice's centre in the volume."""
-    dy_px: float
-    rotation_deg: float
-    scale_ppm: float
-    """Scale - 1: the square root of the area's."""
-    shear_ppm: float
-    """Sine of the angle that x and y lack to 90 degrees."""
-    step_px: float | None
-    """Displacement of the centre relative to that of the row before."""
-    n_features: int | None
-    content_fraction: float | None
-    ncc_before: float | None
-    """Normalised cross-correlation with the next present slice, both as they lie."""
-    ncc_after: float | None
-    """The same after the pair's transform."""
 
 
 def transforms_of(

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from components.report.page.timings import StepTime
 from components.report.pair_tally import PairTally
-from components.report.slice_table import SliceRow
 from components.shared.documents.cost import CostEstimate, Pod
 from components.shared.documents.plan import Plan
 from components.shared.documents.preview import Preview
+from components.shared.documents.slices import SliceRow
 from components.shared.documents.transforms import Transforms
 from components.shared.documents.trends import Trends
 

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 
 from components.report.evidence import Evidence
 from components.report.page.timings import STEPS, StepTime, raw_bytes, step_times
-from components.report.slice_table import read_rows
 from components.shared.documents.align import AlignRecord
 from components.shared.documents.cost import COST_KEY, CostEstimate
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.preview import PREVIEW_KEY, Preview
 from components.shared.documents.read_document import AnyDocument, read_document
-from components.shared.documents.slices import SLICES_KEY
+from components.shared.documents.slices import SLICES_KEY, read_rows
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.documents.trends import TRENDS_KEY, Trends
 from components.shared.errors import UserError
@@ -52,7 +51,7 @@ def gather(process: Store, plan: Plan) -> Evidence:
     if evidence.transforms is not None and process.stat(SLICES_KEY) is not None:
         try:
             rows = process.read(SLICES_KEY, _recorded_crc32c(process, SLICES_KEY))
-            evidence.rows = read_rows(rows.decode().splitlines(), plan)
+            evidence.rows = read_rows(rows.decode().splitlines())
         except (ValueError, TypeError, ObjectChangedError) as error:
             evidence.unreadable.append(f"slices.jsonl cannot be read: {error}")
     return evidence

@@ -4,7 +4,7 @@ import pytest
 
 from docs.schemas import SCHEMAS, schema_bytes
 
-FOLDER = Path(__file__).parents[3] / "manifests" / "schemas"
+FOLDER = Path(__file__).parents[2] / "manifests" / "schemas"
 
 
 @pytest.mark.parametrize("name", SCHEMAS)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from components.report.evidence import Evidence
 from components.report.page.figures import Curve, Panel, curves_svg
-from components.report.slice_table import SliceRow, column
+from components.report.slice_table import column
+from components.shared.documents.slices import SliceRow
 
 
 def correlation_svg(evidence: Evidence) -> str:

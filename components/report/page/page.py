@@ -19,11 +19,12 @@ from components.report.page.reslice import Section
 from components.report.page.sections import SectionPair
 from components.report.page.stack_facts import stack_facts, volume_facts
 from components.report.page.strips import Strip
-from components.report.slice_table import SliceRow, worst_first
+from components.report.slice_table import worst_first
 from components.report.words.bad_slices import bad_slices, decision_line
 from components.report.words.preview_words import STOPPED, way_on
 from components.report.words.summary import RunDocument, command_of
 from components.report.words.verdict import verdict_of
+from components.shared.documents.slices import SliceRow
 from components.shared.text import count, duration, size
 
 ROWS_AT_FIRST = 200
@@ -75,7 +76,8 @@ def render(
     environment.filters["aspect"] = _aspect
     environment.filters["extent"] = partial(_extent, evidence.plan.config.resolution)
     environment.filters["setting"] = _setting
-    rows = [_cells(row) for row in worst_first(evidence.rows)]
+    files = {entry.z: entry.key for entry in evidence.plan.slices}
+    rows = [_cells(row, files.get(row.z, "")) for row in worst_first(evidence.rows)]
     return environment.get_template("page.html.j2").render(
         run=run,
         verdict=verdict_of(run, evidence),
@@ -128,13 +130,14 @@ def _setting(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _cells(row: SliceRow) -> list[str | int | float | None]:
-    return [_cell(getattr(row, column.name), column, row) for column in _COLUMNS]
+def _cells(row: SliceRow, file: str) -> list[str | int | float | None]:
+    return [file if column.name == "file" else _cell(row, column) for column in _COLUMNS]
 
 
-def _cell(value: str | float, column: _Column, row: SliceRow) -> str | int | float | None:
+def _cell(row: SliceRow, column: _Column) -> str | int | float | None:
     if column.name == "action" and row.action not in ("", "keep"):
         return row.shown
+    value: str | int | float | None = getattr(row, column.name)
     if isinstance(value, float):
         return round(value, column.digits) + 0.0 if math.isfinite(value) else None
     return value

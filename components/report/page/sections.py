@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.report.page.reslice import Axis, Line, Picture, Section, rows_around, rows_shown
-from components.report.slice_table import SliceRow, column
+from components.report.slice_table import column
 from components.shared.documents.plan import Plan
+from components.shared.documents.slices import SliceRow
 from components.shared.documents.transforms import Transforms
 from components.shared.geometry import Matrix
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from components.report.slice_table import SliceRow
+from components.shared.documents.slices import SliceRow
 from components.shared.text import listed
 
 _NAMED = 5
@@ -46,7 +46,8 @@ def decision_line(row: SliceRow) -> str:
     """The line of an overrides file that undoes or changes what was done with a slice.
 
     Example:
-        >>> decision_line(SliceRow(z=512, verdict="blank", action="replace", replaced_from=511))
+        >>> from components.shared.documents.slices import known_row
+        >>> decision_line(known_row(z=512, verdict="blank", action="replace", replaced_from=511))
         '- {z: 512, keep: true}  # blank, replaced by 511'
     """
     about = f"{row.verdict}, {row.shown}"

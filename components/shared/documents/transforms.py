@@ -84,10 +84,19 @@ class SliceTransform(Document):
         return self.z if self.replaced_from is None else self.replaced_from
 
     @property
+    def is_ordinary(self) -> bool:
+        """Whether the slice is good and shown as it is."""
+        return self.verdict == "good" and self.action == "keep"
+
+    @property
+    def shown(self) -> str:
+        """What is shown at the slice's place, in words: replaced by 511."""
+        return action_text(self.action, self.replaced_from, self.blended_with)
+
+    @property
     def description(self) -> str:
         """What became of the slice, in words: slice 512: blank, replaced by 511."""
-        shown = action_text(self.action, self.replaced_from, self.blended_with)
-        return f"slice {self.z}: {self.verdict}, {shown}"
+        return f"slice {self.z}: {self.verdict}, {self.shown}"
 
 
 def action_text(action: str, replaced_from: int | None, blended_with: int | None) -> str:

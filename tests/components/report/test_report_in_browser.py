@@ -10,10 +10,10 @@ from components.report.page.page import ROWS_AT_FIRST, render
 from components.report.page.reslice import MAX_ROWS, Line, Section
 from components.report.page.sections import SectionPair
 from components.report.page.strips import N_STRIPS, SIDE_PX, Frame, Strip
-from components.report.slice_table import SliceRow
 from components.report.words.status import parse_status
 from components.report.words.summary import summarise
 from components.shared.documents.preview import WorstSlice
+from components.shared.documents.slices import known_row
 from components.shared.work.verification import Verification
 from tests.components.report.finished_run import finished_run, make_plan, make_transforms
 from tests.components.report.test_report_check import preview_of
@@ -113,8 +113,8 @@ def long_page() -> str:
         return random.integers(0, 256, shape, dtype=np.uint8)
 
     rows = [
-        SliceRow(
-            z=z, file=f"img.{z:05d}.png", verdict="good" if z % 9 else "defocused", action="keep", n_edges=8,
+        known_row(
+            z=z, verdict="good" if z % 9 else "defocused", action="keep", n_edges=8,
             evidence="" if z % 9 else "sharpness 7 sigma below the slices around, 41% of theirs",
             sigma_px=0.1, step_sigma_px=0.03, residual_px=0.2, step_px=1.5, scale_ppm=3.0,
             **dict(zip(("dx_px", "dy_px", "rotation_deg", "ncc_after"), random.normal(size=4), strict=True)),

@@ -17,13 +17,14 @@ from components.report.page.figures import MOST_POINTS, Curve, Panel, curves_svg
 from components.report.page.page import ROWS_AT_FIRST, render
 from components.report.page.timings import step_times
 from components.report.pair_tally import PairTally
-from components.report.slice_table import SliceRow, read_rows, worst_first
+from components.report.slice_table import worst_first
 from components.report.words.bad_slices import bad_slices_sentence, decision_line
 from components.report.words.status import parse_status
 from components.report.words.summary import command_of, summarise
 from components.report.words.verdict import verdict_of
 from components.shared.documents.align import AlignRecord
 from components.shared.documents.config import RunConfig, parse_config
+from components.shared.documents.slices import known_row
 from components.shared.work.completeness import OutputSummary
 from components.shared.work.verification import Verification
 from tests.components.report.finished_run import make_plan, pair_record, slice_statistics
@@ -34,8 +35,8 @@ def undrawn(monkeypatch):
     monkeypatch.setattr("components.report.page.curves.curves_svg", lambda z, panels: "<svg></svg>")
 
 
-def page_of(rows, **settings):
-    evidence = Evidence(make_plan("out", **settings), rows=rows)
+def page_of(rows, plan=None):
+    evidence = Evidence(plan or make_plan("out"), rows=rows)
     run = summarise(evidence, parse_status("Failed"), None, Verification((), ()))
     return render(run, evidence, [])
 
@@ -109,9 +110,9 @@ def test_a_section_is_transparent_where_nothing_is_known():
 
 
 def test_a_long_table_starts_with_the_worst_slices_and_holds_all(undrawn):
-    rows = [SliceRow(z=z, verdict="good", action="keep", ncc_after=0.9, n_edges=8) for z in range(13_696)]
-    rows[9000] = SliceRow(z=9000, verdict="missing", action="replace", replaced_from=8999)
-    rows[5] = SliceRow(z=5, verdict="good", action="keep", ncc_after=0.1)
+    rows = [known_row(z=z, verdict="good", action="keep", ncc_after=0.9, n_edges=8) for z in range(13_696)]
+    rows[9000] = known_row(z=9000, verdict="missing", action="replace", replaced_from=8999)
+    rows[5] = known_row(z=5, verdict="good", action="keep", ncc_after=0.1)
     text = page_of(rows)
     table = text[text.index('id="slices"') :]
     body = table[table.index("<tbody>") : table.index("</tbody>")]
@@ -123,30 +124,23 @@ def test_a_long_table_starts_with_the_worst_slices_and_holds_all(undrawn):
 
 
 def test_what_users_write_cannot_become_markup(undrawn):
-    rows = [SliceRow(z=0, file="</script><b>x.png", verdict="<i>", action="keep")]
-    text = page_of(rows, id="run-1", email="<script>alert(1)</script>")
+    plan = make_plan("out", 1, id="run-1", email="<script>alert(1)</script>")
+    named = plan.slices[0].model_copy(update={"key": "</script><b>x.png"})
+    rows = [known_row(z=0, verdict="<i>", action="keep")]
+    text = page_of(rows, plan.model_copy(update={"slices": (named,)}))
+    assert "&lt;b&gt;x.png" in text
     assert "<b>x.png" not in text
     assert "<i>" not in text
     assert "<script>alert" not in text
 
 
-def test_rows_tolerate_absent_and_unknown_keys():
-    plan = make_plan("out", 3)
-    lines = ['{"z": 0}', '{"z": 1, "dx_px": 2, "ncc_after": null, "uri": "u", "other": [1]}', ""]
-    first, second = read_rows(lines, plan)
-    assert (first.z, first.file, second.dx_px) == (0, "img.00000.png", 2)
-    assert math.isnan(second.ncc_after)
-    with pytest.raises(ValueError, match="with a z"):
-        read_rows(["[]"], plan)
-
-
 def test_the_worst_slices_come_first():
     rows = [
-        SliceRow(z=0, verdict="good", action="keep"),
-        SliceRow(z=1, verdict="good", action="keep", ncc_after=0.9, residual_px=1),
-        SliceRow(z=2, verdict="good", action="keep", ncc_after=0.9, residual_px=7),
-        SliceRow(z=3, verdict="good", action="keep", ncc_after=0.2),
-        SliceRow(z=4, verdict="isolated", action="keep", ncc_after=0.95),
+        known_row(z=0, verdict="good", action="keep"),
+        known_row(z=1, verdict="good", action="keep", ncc_after=0.9, residual_px=1),
+        known_row(z=2, verdict="good", action="keep", ncc_after=0.9, residual_px=7),
+        known_row(z=3, verdict="good", action="keep", ncc_after=0.2),
+        known_row(z=4, verdict="isolated", action="keep", ncc_after=0.95),
     ]
     assert [row.z for row in worst_first(rows)] == [4, 3, 2, 1, 0]
 
@@ -183,8 +177,8 @@ def test_the_command_repeats_the_configuration():
 
 def test_the_sentences_say_what_was_done():
     rows = [
-        SliceRow(z=0, verdict="good", action="keep"),
-        SliceRow(
+        known_row(z=0, verdict="good", action="keep"),
+        known_row(
             z=1,
             verdict="missing",
             action="replace",
@@ -205,14 +199,14 @@ def test_the_sentences_say_what_was_done():
 
 
 BAD_ROWS = [
-    SliceRow(z=0, verdict="good", action="keep"),
-    SliceRow(z=1, verdict="blank", action="replace", replaced_from=0, evidence="no <content>"),
-    SliceRow(z=2, verdict="blank", action="blend", replaced_from=0, blended_with=3),
-    SliceRow(z=3, verdict="step", action="keep"),
-    SliceRow(z=4, verdict="inverted", action="invert"),
-    SliceRow(z=5, verdict="missing", action="replace", replaced_from=6),
-    SliceRow(z=6, verdict="good", action="keep"),
-    SliceRow(z=7, verdict="good", action="replace", replaced_from=6, override="{z: 7, skip: true}"),
+    known_row(z=0, verdict="good", action="keep"),
+    known_row(z=1, verdict="blank", action="replace", replaced_from=0, evidence="no <content>"),
+    known_row(z=2, verdict="blank", action="blend", replaced_from=0, blended_with=3),
+    known_row(z=3, verdict="step", action="keep"),
+    known_row(z=4, verdict="inverted", action="invert"),
+    known_row(z=5, verdict="missing", action="replace", replaced_from=6),
+    known_row(z=6, verdict="good", action="keep"),
+    known_row(z=7, verdict="good", action="replace", replaced_from=6, override="{z: 7, skip: true}"),
 ]
 
 
@@ -248,7 +242,7 @@ def test_the_page_lists_the_slices_that_stand_out_with_evidence_and_decision(und
 
 def test_only_a_slice_that_is_shown_has_a_band():
     def row(z, action="keep", n_edges=8):
-        return SliceRow(
+        return known_row(
             z=z, verdict="good", action=action, n_edges=n_edges, sigma_px=0.1 * z, step_sigma_px=1
         )
 

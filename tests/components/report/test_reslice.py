@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from components.report.page.reslice import MAX_ROWS, Line, Section, rows_around, rows_shown
 from components.report.page.sections import make_sections
-from components.report.slice_table import SliceRow
+from components.shared.documents.slices import known_row
 from components.shared.geometry import rotation_about, translation
 from tests.components.report.finished_run import make_plan, make_transforms
 
@@ -86,7 +86,7 @@ def test_a_long_stack_is_thinned_out_and_shown_closer_at_its_worst_slice():
     n = 2 * MAX_ROWS + 1
     plan = make_plan("out", n, (8, 8), SCALE)
     transforms = make_transforms(plan, [np.eye(3)] * n, (8, 8, n))
-    rows = [SliceRow(z=z, ncc_after=0.5 if z == 1500 else 0.9) for z in range(n)]
+    rows = [known_row(z=z, ncc_after=0.5 if z == 1500 else 0.9) for z in range(n)]
     thumbnails = ((z, np.full((4, 4), z % 251, np.uint8)) for z in range(n))
     xz, _, closer, _ = make_sections(plan, transforms, rows, lambda _: thumbnails)
     np.testing.assert_array_equal(xz.after.values[:, 0], np.arange(0, n, 3) % 251)
