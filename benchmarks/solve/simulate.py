@@ -3,22 +3,19 @@
 The simulator is that of the tests (tests/components/compose/planted_stack.py): 5,000 px wide slices,
 positions with 4 px of jitter on a slow wander of 30 px, pairs z+1..z+4 from 300 matches of 0.8 px.
 
-    python benchmarks/solve/simulate.py --seeds 0-19
+    python -m benchmarks.solve.simulate --seeds 0-19
 """
 
 from __future__ import annotations
 
 import argparse
 import resource
-import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "components" / "compose"))
 from components.compose.solve.connectivity import connectivity
 from components.compose.solve.pairs import Solution
 from components.compose.solve.robust import normal_equations, solve
