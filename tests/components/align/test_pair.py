@@ -291,19 +291,18 @@ def test_the_next_but_one_serial_section_is_found_roughly_and_its_mirror_is_not(
 
 def test_record_does_not_depend_on_the_number_of_threads() -> None:
     program = (
-        "from planted_pair import *; from components.align.pair import match_pair; "
+        "from tests.components.align.planted_pair import *; from components.align.pair import match_pair; "
         "from components.align.prepare import prepare; "
         "from components.shared.geometry import rotation_about; "
         "turned = [rotation_about((9, 9), angle) for angle in (0, 0.01)]; "
         "a, b = (prepare(z, render(texture(1), turned[z], seed=z), 1.0) for z in (0, 1)); "
         "print(match_pair(a, b).model_dump_json())"
     )
-    here = Path(__file__).parent
-    path = os.pathsep.join([str(here), str(here.parents[2])])
+    root = str(Path(__file__).parents[3])
     records = {
         subprocess.run(
             [sys.executable, "-c", program],
-            env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": n, "OMP_NUM_THREADS": n},
+            env={**os.environ, "PYTHONPATH": root, "OPENBLAS_NUM_THREADS": n, "OMP_NUM_THREADS": n},
             capture_output=True,
             text=True,
             check=True,
