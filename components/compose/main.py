@@ -30,10 +30,6 @@ from components.shared.work.verification import files_in_the_way
 
 _STEP = "compose"
 _UNIT = "transforms"
-_CONFIG_KEYS = {
-    *("minz", "maxz", "neighbours", "solver", "skip_align", "allow_gaps", "trend"),
-    *("replace_with", "max_replaced"),
-}
 _READS_IN_FLIGHT = 16
 log = logging.getLogger(__name__)
 
@@ -93,12 +89,10 @@ def read_evidence(plan: Plan, process: Store) -> Evidence:
                 f"the records of align must hold every slice; slice {source.z} is missing in "
                 f"{process.uri}/align. Run align again."
             )
-    settings = str(units.RESULT_VERSIONS["compose"]) + plan.config.model_dump_json(include=_CONFIG_KEYS)
-    sources = [document.model_dump_json() for document in (*plan.slices, *plan.overrides)]
     return Evidence(
         statistics=statistics,
         pairs=tuple(pair for record in chunk_records for pair in record.pairs),
-        input_hash=records.input_hash(settings, *sources, *contents),
+        input_hash=units.compose_hash(plan, contents),
     )
 
 

@@ -7,6 +7,7 @@ give its size, its levels and where each slice lies in it. `export.json` says wh
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Literal
 
 from components.shared.documents.plan import Plan
@@ -49,10 +50,10 @@ class Export(SealedDocument):
     """Whether `chunk` is written too."""
 
 
-def export_hash(export: Export, level: int, block: int) -> str:
+def export_hash(export: Export, level: int, block: int, versions: Mapping[str, int] = RESULT_VERSIONS) -> str:
     """Input hash of a block of the pass that starts at `level`."""
     content = export.model_dump_json(exclude={"crc32c"})
-    return input_hash(str(RESULT_VERSIONS["pyramid"]), content, f"{level}/{block}")
+    return input_hash(str(versions["pyramid"]), content, f"{level}/{block}")
 
 
 def exported_volume(export: Export, plan: Plan, transforms: Transforms) -> Volume:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -27,6 +27,10 @@ So a release that changes nothing in a step leaves the work of earlier releases 
 """
 _KEYS = {
     "align": {"downsample_factor", "match_size", "neighbours", "skip_align"},
+    "compose": {
+        *("minz", "maxz", "neighbours", "solver", "skip_align", "allow_gaps", "trend"),
+        *("replace_with", "max_replaced"),
+    },
     "tile": {"clip_limit"},
     "pyramid": {
         *("jpeg_quality", "raw_pyramid", "lossless_encoding", "ome_zarr", "output_level", "resolution"),
@@ -39,8 +43,9 @@ _Unit = TypeVar("_Unit", Span, int)
 _Slice = TypeVar("_Slice", SourceSlice, SliceTransform)
 
 
-def _settings(step: str, plan: Plan) -> str:
-    return f"{RESULT_VERSIONS[step]} {plan.config.model_dump_json(include=_KEYS[step])}"
+def _settings(step: str, plan: Plan, versions: Mapping[str, int]) -> str:
+    """Version and configuration of a step, as its hashes hold them."""
+    return f"{versions[step]} {plan.config.model_dump_json(include=_KEYS[step])}"
 
 
 def chunks(plan: Plan) -> list[Span]:
@@ -60,15 +65,41 @@ def chunk_slices(plan: Plan, chunk: Span) -> tuple[list[SourceSlice], list[Sourc
     return own, after[: 2 * plan.config.neighbours]
 
 
-def chunk_hash(plan: Plan, chunk: Span) -> str:
-    """Input hash of a chunk: the matching settings and its slices with their halo."""
+def chunk_hash(plan: Plan, chunk: Span, versions: Mapping[str, int] = RESULT_VERSIONS) -> str:
+    """Input hash of a chunk: the matching settings and its slices with their halo.
+
+    Args:
+        plan: The plan of the run.
+        chunk: A range of z.
+        versions: Result version by step; older ones tell which version wrote a record.
+    """
     own, halo = chunk_slices(plan, chunk)
     sources = [s.model_dump_json(exclude={"more_channels"}) for s in own + halo]
     scales = json.dumps([plan.match_scale, plan.thumbnail_scale, plan.pixel_type, plan.reading.model_dump()])
-    return input_hash(plan.config.source, _settings("align", plan), scales, *sources)
+    return input_hash(plan.config.source, _settings("align", plan, versions), scales, *sources)
 
 
-def slab_hash(plan: Plan, transforms: Transforms, volume: Volume, slab: int) -> str:
+def compose_hash(plan: Plan, evidence: Iterable[bytes], versions: Mapping[str, int] = RESULT_VERSIONS) -> str:
+    """Input hash of the transforms: the settings of the solve, the slices, the overrides and the evidence.
+
+    Args:
+        plan: The plan of the run.
+        evidence: The content of every chunk's record of pairs.
+        versions: Result version by step.
+    """
+    # Without the space of the other steps: a hash that changes would have old runs solved again.
+    settings = f"{versions['compose']}{plan.config.model_dump_json(include=_KEYS['compose'])}"
+    sources = [document.model_dump_json() for document in (*plan.slices, *plan.overrides)]
+    return input_hash(settings, *sources, *evidence)
+
+
+def slab_hash(
+    plan: Plan,
+    transforms: Transforms,
+    volume: Volume,
+    slab: int,
+    versions: Mapping[str, int] = RESULT_VERSIONS,
+) -> str:
     """Input hash of a slab: the tile settings, the volume's frame, its slices and what is shown of them."""
     z_indices = volume.slab_z_indices(slab)
     shown = [transforms.slices[index] for index in z_indices]
@@ -82,7 +113,7 @@ def slab_hash(plan: Plan, transforms: Transforms, volume: Volume, slab: int) -> 
     arrays = [(array.key, array.n_channels) for array in volume.arrays]
     reading = plan.reading.model_dump()
     frame = json.dumps([plan.config.source, volume.size_xyz, volume.slab_depth, arrays, grey_levels, reading])
-    return input_hash(_settings("tile", plan), frame, *sources, *matrices)
+    return input_hash(_settings("tile", plan, versions), frame, *sources, *matrices)
 
 
 def _of_numbers(slices: Sequence[_Slice], numbers: Sequence[int]) -> Iterator[_Slice]:
@@ -93,7 +124,14 @@ def _of_numbers(slices: Sequence[_Slice], numbers: Sequence[int]) -> Iterator[_S
             yield slices[index]
 
 
-def block_hash(plan: Plan, volume: Volume, level: int, block: int, slab_hashes: list[str]) -> str:
+def block_hash(
+    plan: Plan,
+    volume: Volume,
+    level: int,
+    block: int,
+    slab_hashes: list[str],
+    versions: Mapping[str, int] = RESULT_VERSIONS,
+) -> str:
     """Input hash of a block of the pass that starts at `level`: its settings and the slabs below it.
 
     A block of a coarse pass depends on every slab: it is one of few, and cheap to make again.
@@ -102,12 +140,14 @@ def block_hash(plan: Plan, volume: Volume, level: int, block: int, slab_hashes: 
     if level == 0:
         covered = volume.slabs_of_block(block)
         below = slab_hashes[covered.first : covered.last + 1]
-    return input_hash(_settings("pyramid", plan), f"{level}/{block}", *below)
+    return input_hash(_settings("pyramid", plan, versions), f"{level}/{block}", *below)
 
 
-def slab_hashes(plan: Plan, transforms: Transforms, volume: Volume) -> list[str]:
+def slab_hashes(
+    plan: Plan, transforms: Transforms, volume: Volume, versions: Mapping[str, int] = RESULT_VERSIONS
+) -> list[str]:
     """The input hash of every slab."""
-    return [slab_hash(plan, transforms, volume, slab) for slab in range(volume.n_slabs)]
+    return [slab_hash(plan, transforms, volume, slab, versions) for slab in range(volume.n_slabs)]
 
 
 def chunks_to_do(plan: Plan, process: Store) -> list[Span]:
