@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from commands.design.concerns import concerns
 from components.plan import inventory
 from components.plan.estimate import Estimate, estimate
-from components.plan.main import check_same_stack, make_plan
+from components.plan.main import make_plan
+from components.plan.output import check_same_stack
 from components.plan.work import expected_volume
 from components.shared.documents.config import RunConfig
 from components.shared.documents.cost import Pod

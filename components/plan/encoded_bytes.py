@@ -1,4 +1,4 @@
-"""How many bytes a run writes, and how many of them a worker of the pyramid holds."""
+"""Bytes and files that a run writes, and the encoded bytes that a worker of the pyramid holds."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from components.shared.volume.volume import TileArray, Volume, VolumeOutput
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputEstimate:
-    """One volume."""
+    """Files and bytes of one volume that a run writes, all levels together."""
 
     uri: str
     encoding: str
     n_files: int
-    """Shards of all levels, those that hold nothing but black included."""
+    """Shards, counting those that are all black, which are not written."""
     raw_bytes: int
+    """Bytes of the voxels, before they are encoded."""
     size_bytes: int
+    """Bytes of the files."""
 
 
 def output_estimate(work: Work, output: VolumeOutput) -> OutputEstimate:
@@ -51,7 +53,7 @@ def raw_bytes_at(volume: Volume, output: VolumeOutput, level: int) -> int:
 
 
 def tiles_bytes(work: Work) -> int:
-    """The aligned tiles."""
+    """Bytes of the aligned tiles, encoded."""
     of_a_voxel = sum(
         array.bytes_per_voxel * _ratios(work.plan.config, array).tiles for array in work.volume.arrays
     )
@@ -59,7 +61,7 @@ def tiles_bytes(work: Work) -> int:
 
 
 def process_bytes(work: Work) -> int:
-    """Records, thumbnails, and the exact blocks that coarse levels are made from."""
+    """Bytes of the records, the thumbnails, and the exact blocks that coarse levels are made from."""
     plan, volume = work.plan, work.volume
     thumbnail = work.slice_px() * plan.thumbnail_scale**2 * RATES.thumbnail_ratio
     exact_voxels = sum(math.prod(p.size_at_level(p.levels[-1])) for p in volume.passes[:-1])
@@ -68,7 +70,11 @@ def process_bytes(work: Work) -> int:
 
 
 def encoded_once(volume: Volume, pyramid_pass: PyramidPass) -> list[tuple[VolumeOutput, int]]:
-    """The outputs of a pass at each level; of those with the same chunks, that of the deepest shards."""
+    """What a pass encodes: pairs of an output and a level.
+
+    Outputs whose chunks have the same bytes are encoded once. The one with the deepest shards stands for
+    them, since it holds its chunks longest.
+    """
     deepest: dict[tuple[str, str, int], VolumeOutput] = {}
     for level in pyramid_pass.levels:
         for output in volume.outputs:
@@ -79,7 +85,7 @@ def encoded_once(volume: Volume, pyramid_pass: PyramidPass) -> list[tuple[Volume
 
 
 def held_bytes(work: Work, output: VolumeOutput, level: int) -> float:
-    """Encoded chunks of an output that a worker holds at a level: of a block as deep as a shard."""
+    """Bytes of encoded chunks that a worker holds for an output at a level, until their shard is whole."""
     volume = work.volume
     x, y, z = volume.size_at_level(level)
     width, height, depth = volume.pass_at_level(level).block_sides(level)
@@ -89,6 +95,7 @@ def held_bytes(work: Work, output: VolumeOutput, level: int) -> float:
 
 
 def _ratio(config: RunConfig, output: VolumeOutput) -> float:
+    """Encoded over raw bytes of an output."""
     ratios = _ratios(config, output.array)
     if output.encoding == "jpeg":
         return ratios.jpeg(output.jpeg_quality)
@@ -96,5 +103,5 @@ def _ratio(config: RunConfig, output: VolumeOutput) -> float:
 
 
 def _ratios(config: RunConfig, array: TileArray) -> Ratios:
-    """Of an array of tiles; the raw grey levels are never equalized."""
+    """Compression ratios of an array of tiles; raw grey levels are never equalized."""
     return EQUALIZED if config.clip_limit > 0 and array.data_type == "uint8" else PLAIN

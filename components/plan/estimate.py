@@ -1,4 +1,4 @@
-"""What a run will take, before it takes it: tasks, memory, bytes, requests, hours and dollars."""
+"""Estimate of a run before it starts: pods, memory, bytes, requests, core-hours and dollars."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from components.shared.volume.volume import Volume
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepEstimate:
-    """One step; each pass of the pyramid counts as one."""
+    """Work, memory, hours and requests of one step; each pass of the pyramid counts as a step."""
 
     step: str
     """Name of the program, such as pyramid."""
     title: str
     unit: str
-    """What its work consists of: slice, slab or block; empty for a step without a loop."""
+    """Unit of its work: slice, slab or block; empty for a step without a loop."""
     n_units: int
     items: tuple[str, ...]
-    """Of its loop; empty for a step without one."""
+    """Items of its loop; empty for a step without one."""
     memory_bytes: int
-    """Peak of a worker."""
+    """Peak memory of a pod."""
     core_hours: float
     requests: Requests
 
@@ -50,13 +50,13 @@ class StepEstimate:
 
     @property
     def work(self) -> str:
-        """In words, such as 25 blocks; empty for a step without a loop."""
+        """Its work in words, such as 25 blocks; empty for a step without a loop."""
         return f"{self.n_units:,} {self.unit}{'s' * (self.n_units != 1)}" if self.unit else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A whole run that starts from nothing."""
+    """What a whole run takes that starts from nothing."""
 
     steps: tuple[StepEstimate, ...]
     outputs: tuple[OutputEstimate, ...]
@@ -94,12 +94,12 @@ def estimate(plan: Plan, volume: Volume, pods: Mapping[str, Pod], prices: Prices
     """
     work = Work.of(plan, volume)
     steps = (
-        _plan(work),
-        _align(work),
-        _compose(work),
-        _tile(work, pods["tile"]),
-        *(_pyramid(work, index) for index in range(len(volume.passes))),
-        _report(work),
+        _estimate_plan(work),
+        _estimate_align(work),
+        _estimate_compose(work),
+        _estimate_tile(work, pods["tile"]),
+        *(_estimate_pyramid(work, index) for index in range(len(volume.passes))),
+        _estimate_report(work),
     )
     outputs = tuple(output_estimate(work, output) for output in volume.outputs)
     results_bytes = sum(output.size_bytes for output in outputs) + process_bytes(work)
@@ -180,7 +180,7 @@ def _step(
     items: Iterable[Span] = (),
     title: str = "",
 ) -> StepEstimate:
-    """A step whose work takes so much, besides the start of its programs and their libraries."""
+    """The estimate of a step: its work, and the start of its programs with their libraries."""
     texts = tuple(map(str, items))
     starts_s = max(1, len(texts)) * getattr(RATES.start_cpu_s, step)
     return StepEstimate(
@@ -195,7 +195,7 @@ def _step(
     )
 
 
-def _plan(work: Work) -> StepEstimate:
+def _estimate_plan(work: Work) -> StepEstimate:
     n = len(work.plan.slices)
     return _step(
         "plan",
@@ -205,7 +205,7 @@ def _plan(work: Work) -> StepEstimate:
     )
 
 
-def _align(work: Work) -> StepEstimate:
+def _estimate_align(work: Work) -> StepEstimate:
     """Each slice of a chunk and of its halo is read once, each pair matched once."""
     plan = work.plan
     slice_mpx, matched = work.slice_px() / 1e6, plan.match_scale**2
@@ -225,7 +225,7 @@ def _align(work: Work) -> StepEstimate:
     )
 
 
-def _compose(work: Work) -> StepEstimate:
+def _estimate_compose(work: Work) -> StepEstimate:
     n = len(work.plan.slices)
     return _step(
         "compose",
@@ -235,7 +235,7 @@ def _compose(work: Work) -> StepEstimate:
     )
 
 
-def _tile(work: Work, pod: Pod) -> StepEstimate:
+def _estimate_tile(work: Work, pod: Pod) -> StepEstimate:
     """A pod holds a slab; a slice for each thread while it is filled, then its shard while it is encoded."""
     width, height, depth = work.volume.size_xyz
     slab = min(work.volume.slab_depth, depth) * width * height * work.tiles_bytes_per_px
@@ -253,7 +253,7 @@ def _tile(work: Work, pod: Pod) -> StepEstimate:
     )
 
 
-def _pyramid(work: Work, index: int) -> StepEstimate:
+def _estimate_pyramid(work: Work, index: int) -> StepEstimate:
     """A block streams by in slabs of a chunk's depth; encoded chunks are kept until their shard is whole."""
     volume = work.volume
     pyramid_pass = volume.passes[index]
@@ -275,7 +275,7 @@ def _pyramid(work: Work, index: int) -> StepEstimate:
     )
 
 
-def _report(work: Work) -> StepEstimate:
+def _estimate_report(work: Work) -> StepEstimate:
     n = len(work.plan.slices)
     return _step(
         "report",

@@ -1,20 +1,38 @@
-"""Whether the slices of a stack fit together, and to what is done with them."""
+"""Checks that the slices of a stack fit together and suit the configuration."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import median_low
 
 from components.shared.documents.config import RunConfig
 from components.shared.documents.plan import SourceSlice
 from components.shared.errors import ConfigError, UserError
+from components.shared.limits import limit
 from components.shared.pictures.grey_levels import SampleType
 from components.shared.pictures.header import MAX_CHANNELS, ImageHeader
 
 _PNG_CHANNELS = 4
-_MOST_TIMES_LARGER = 16
-"""A slice four times as wide and high is another picture: it would fill the memory and the volume."""
+"""Channels of an RGBA picture, the most that PNG holds (PNG specification, ISO/IEC 15948, section 6.1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitnessLimits:
+    """When a picture is no slice of the stack."""
+
+    most_times_larger: int = limit(
+        16,
+        unit="times the median number of pixels",
+        why="a picture four times as wide and as high as the others is another picture, such as an overview",
+        measured_on="not measured",
+        too_small="stacks whose field of view was widened during the recording are refused",
+        too_large="one wrong picture fills a pod's memory and makes the whole volume as wide as itself",
+    )
+
+
+FITNESS = FitnessLimits()
 
 
 def check_areas(headers: dict[str, ImageHeader], uri: str) -> None:
@@ -25,23 +43,28 @@ def check_areas(headers: dict[str, ImageHeader], uri: str) -> None:
         uri: The source.
 
     Raises:
-        UserError: there is one.
+        UserError: a picture has more than `most_times_larger` times the pixels of the median.
     """
     usual_px = median_low(header.width_px * header.height_px for header in headers.values())
     key, largest = max(headers.items(), key=lambda item: item[1].width_px * item[1].height_px)
-    if largest.width_px * largest.height_px > _MOST_TIMES_LARGER * usual_px:
+    if largest.width_px * largest.height_px > FITNESS.most_times_larger * usual_px:
         raise UserError(
-            f"a slice must have at most {_MOST_TIMES_LARGER} times the {usual_px:,} px of the others; got "
-            f"{largest.width_px:,} x {largest.height_px:,} px in {uri}/{key}. "
+            f"a slice must have at most {FITNESS.most_times_larger} times the {usual_px:,} px of the others; "
+            f"got {largest.width_px:,} x {largest.height_px:,} px in {uri}/{key}. "
             f"Cut it or leave it out: move it away and set allow_gaps."
         )
 
 
 def check_sides(slices: Sequence[SourceSlice], smallest_scale: float, uri: str) -> None:
-    """Refuse a slice of which nothing is left at the smallest scale that it is looked at.
+    """Refuse a slice with a side of less than a pixel at the smallest scale that it is looked at.
+
+    Args:
+        slices: The slices.
+        smallest_scale: The smaller of the matching scale and the scale of thumbnails.
+        uri: The source.
 
     Raises:
-        UserError: there is one.
+        UserError: a slice is too thin.
     """
     thinnest = min(slices, key=lambda entry: min(entry.width_px, entry.height_px))
     if min(thinnest.width_px, thinnest.height_px) * smallest_scale < 1:
@@ -56,8 +79,8 @@ def check_channels(slices: Sequence[SourceSlice], config: RunConfig, uri: str) -
     """Refuse a stack whose slices differ in their number of channels.
 
     Raises:
-        UserError: they do, or there are more in all than a volume may have.
-        ConfigError: there are more than PNG can hold, which is asked for.
+        UserError: they differ, or a slice has more channels than a volume may have.
+        ConfigError: `lossless_encoding` asks for PNG, and a slice has more channels than PNG can hold.
     """
     first_of: dict[tuple[int, ...], str] = {}
     for entry in slices:

@@ -1,4 +1,4 @@
-"""Which slices a listing holds, and what speaks against working on them."""
+"""The slices of a listing: which are there, which are missing, and which files are no sound slice."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from components.shared.pictures.slice_files import used_size
 from components.shared.storage.store import Stat
 from components.shared.text import listed
 
-_SHOWN = 5
-"""So many examples are shown in a sentence."""
+SHOWN = 5
+"""Examples that a sentence names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """The objects of a source whose names are like the pattern."""
+    """The objects of a source whose names fit a pattern, sorted by the number in them."""
 
     slices: dict[int, Stat]
-    """Objects that the pattern names, by number."""
+    """Objects with a name that the pattern makes, by number."""
     otherwise_padded: tuple[str, ...]
-    """Names with a number that is padded otherwise, such as img.7.png for img.%05d.png."""
+    """Names that fit but for the padding of their number, such as img.7.png for img.%05d.png."""
     twice: dict[int, str]
-    """Those of them whose number a slice has too."""
+    """Otherwise padded names by number, where a slice of the same number exists: two files claim it."""
 
     def between(self, minz: int, maxz: int) -> dict[int, Stat]:
         """The slices minz..maxz that are there, z ascending."""
@@ -36,7 +36,7 @@ class Listing:
 
 
 def name_prefix(pattern: str) -> str:
-    """What every name of a pattern starts with.
+    """The text that every name of a pattern starts with.
 
     Example:
         >>> name_prefix("raw/img.%05d.png")
@@ -75,7 +75,7 @@ def check_numbered_once(listing: Listing, minz: int, maxz: int, uri: str) -> Non
     """Refuse a folder in which two files have the number of one slice.
 
     Raises:
-        UserError: there is such a slice between minz and maxz.
+        UserError: two files between minz and maxz have the same number.
     """
     for z, name in sorted(listing.twice.items()):
         if minz <= z <= maxz:
@@ -88,10 +88,10 @@ def check_numbered_once(listing: Listing, minz: int, maxz: int, uri: str) -> Non
 def no_match_sentence(
     config: RunConfig, pattern: str, listing: Listing, others: Sequence[str], uri: str
 ) -> str:
-    """Why no slice was found, with the names that are there.
+    """A sentence for when no slice was found, with names that are there.
 
     Args:
-        config: Names the range of the slices.
+        config: The configuration, which names the range of the slices.
         pattern: Name pattern of the slices, or of a further channel.
         listing: The objects whose names are like the pattern.
         others: Some names in the pattern's folder.
@@ -103,10 +103,10 @@ def no_match_sentence(
         found = f"{len(listing.slices)} slices numbered {min(listing.slices)} to {max(listing.slices)}"
         return f"{wanted} {found} in {uri}. Change minz and maxz."
     if listing.otherwise_padded:
-        names = ", ".join(listing.otherwise_padded[:_SHOWN])
+        names = ", ".join(listing.otherwise_padded[:SHOWN])
         return f"{wanted} names such as {names} in {uri}. Change the digits of %05d in '{key}', or use %d."
     if others:
-        return f"{wanted} names such as {', '.join(others[:_SHOWN])} in {uri}. Change '{key}' or 'source'."
+        return f"{wanted} names such as {', '.join(others[:SHOWN])} in {uri}. Change '{key}' or 'source'."
     return f"{wanted} no file in {uri}. Change 'source' to the folder or bucket of the slices."
 
 
@@ -116,13 +116,13 @@ def missing_slices(
     """The numbers between minz and maxz without a slice.
 
     Raises:
-        UserError: there are any and gaps are not allowed, or the first or last slice is missing: a range that
-            exists can be named instead.
+        UserError: slices are missing and gaps are not allowed, or the first or the last slice is missing: a
+            range that exists can be named instead.
     """
     there = set(present)
     missing = tuple(z for z in range(minz, maxz + 1) if z not in there)
     if missing and not allow_gaps:
-        shown = listed(missing, _SHOWN, rest=", ...")
+        shown = listed(missing, SHOWN, rest=", ...")
         # Few of so many: the numbers are no slice numbers, but times, or heights in nm.
         remedy = (
             "Number the slices anew with 'fibstack data renumber'"
@@ -162,7 +162,7 @@ def with_every_channel(
     complete = some.difference(*lacking.values())
     if any(lacking.values()) and not (allow_gaps and complete):
         pattern, numbers = next((p, sorted(zs)) for p, zs in lacking.items() if zs)
-        shown = listed(numbers, _SHOWN, rest=", ...")
+        shown = listed(numbers, SHOWN, rest=", ...")
         raise UserError(
             f"every slice must have every channel; got {len(numbers)} without '{pattern}' ({shown}) in "
             f"{uri}. Add them, change minz and maxz, or set allow_gaps."
@@ -173,12 +173,12 @@ def with_every_channel(
 def source_slices(
     present: dict[int, tuple[Stat, ...]], headers: dict[str, ImageHeader], reading: Reading, uri: str
 ) -> tuple[SourceSlice, ...]:
-    """The entries of a plan.
+    """The slices of a plan, with what their headers tell.
 
     Args:
         present: The files of each slice, the one that is aligned first, z ascending.
         headers: Header of each file, by its key.
-        reading: Says which part of a picture is used.
+        reading: How pictures are read; names the part that is used.
         uri: The source.
 
     Raises:
@@ -230,10 +230,10 @@ def _used_size(key: str, headers: dict[str, ImageHeader], reading: Reading, uri:
 
 
 def are_of_files(slices: Sequence[SourceSlice], present: dict[int, tuple[Stat, ...]]) -> bool:
-    """Whether the entries of a plan are of these very files, as far as a listing tells.
+    """Whether slices of an earlier plan are these very files, as far as a listing tells.
 
     Args:
-        slices: The entries, z ascending.
+        slices: Slices of the earlier plan, z ascending.
         present: The files of each slice, z ascending.
     """
     planned: dict[int, tuple[Stat, ...]] = {}
@@ -247,6 +247,6 @@ def are_of_files(slices: Sequence[SourceSlice], present: dict[int, tuple[Stat, .
 
 
 def repeated_slices(slices: Sequence[SourceSlice]) -> list[tuple[int, int]]:
-    """Pairs of neighbouring slices with the same checksum: one was exported twice."""
+    """Numbers of neighbouring slices with the same checksum: one was exported twice."""
     pairs = itertools.pairwise(slices)
     return [(a.z, b.z) for a, b in pairs if a.crc32c is not None and a.crc32c == b.crc32c]

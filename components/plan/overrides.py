@@ -1,4 +1,4 @@
-"""What a person decides about single slices: the overrides file.
+"""The overrides file: decisions of a person about single slices.
 
 A YAML list, one line a decision, each naming a slice by its number::
 
@@ -22,17 +22,41 @@ from pydantic import TypeAdapter, ValidationError
 from components.shared.documents.config import RunConfig
 from components.shared.documents.plan import Override
 from components.shared.documents.transforms import Matrix3
-from components.shared.errors import ConfigError
+from components.shared.errors import ConfigError, UserError
+from components.shared.storage.registry import open_store
+from components.shared.storage.store import ObjectMissingError
 
 _RIVALS = ({"skip", "keep", "replace"}, {"skip", "pin"}, {"skip", "matrix"}, {"cut", "matrix"})
-"""Decisions about one slice of which one can hold."""
+"""Decisions about one slice that contradict each other."""
+
+
+def read_overrides(config: RunConfig) -> tuple[Override, ...]:
+    """The decisions of the overrides file; none where no file is named.
+
+    Raises:
+        ConfigError: the file is not there, or is not a list of overrides.
+    """
+    uri = config.overrides
+    if not uri:
+        return ()
+    folder, slash, name = uri.rpartition("/")
+    try:
+        text = open_store(folder or slash or ".").read(name)
+    except ObjectMissingError:
+        raise ConfigError(
+            f"'overrides' must name a file that the run can read; got {uri}, which does not exist. "
+            f"Change 'overrides'; a run in a cluster reads it from a bucket."
+        ) from None
+    except UserError as error:
+        raise ConfigError(str(error)) from None
+    return parse_overrides(text, uri)
 
 
 def parse_overrides(text: bytes, uri: str) -> tuple[Override, ...]:
     """Read an overrides file.
 
     Raises:
-        ConfigError: the file is no such list; the sentence names the line's slice and the rule.
+        ConfigError: the file is not a list of overrides; the sentence names the place and the rule.
     """
     try:
         found = yaml.safe_load(text) or []
@@ -71,7 +95,7 @@ def check_overrides(config: RunConfig, overrides: Sequence[Override]) -> None:
                 f"{what} must have a slice before it; got the first slice of the run in {config.overrides}. "
                 "Remove the line."
             )
-        if override.matrix is not None and not _keeps_the_plane(override.matrix):
+        if override.matrix is not None and not _is_orientation_preserving(override.matrix):
             raise ConfigError(
                 f"{what} must be an affine matrix of positive determinant with the last row [0, 0, 1]; got "
                 f"{[list(row) for row in override.matrix]} in {config.overrides}. Mend the line."
@@ -81,6 +105,7 @@ def check_overrides(config: RunConfig, overrides: Sequence[Override]) -> None:
 
 
 def _check_pins(config: RunConfig, n_pins: int) -> None:
+    """Refuse pins that cannot hold, and a trend that needs a pin and has none."""
     solved = config.solver == "robust" and not config.skip_align
     if config.trend == "anchor" and not n_pins:
         raise ConfigError(
@@ -99,7 +124,8 @@ def _check_pins(config: RunConfig, n_pins: int) -> None:
         )
 
 
-def _keeps_the_plane(matrix: Matrix3) -> bool:
+def _is_orientation_preserving(matrix: Matrix3) -> bool:
+    """Whether a matrix is affine and neither mirrors nor flattens the plane."""
     (a, b, _), (c, d, _), last = matrix
     return last == (0.0, 0.0, 1.0) and a * d - b * c > 0
 

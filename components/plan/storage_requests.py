@@ -1,4 +1,4 @@
-"""How often each step asks storage, counted from what it reads and writes.
+"""Requests to storage of each step, counted from the objects that it reads, writes and lists.
 
 Google bills a class A operation for each object written (in parts or not) and each page of a listing, a
 class B operation for each read, of a range too, and each look at an object; deleting is free.
@@ -14,16 +14,65 @@ from dataclasses import dataclass
 from components.plan.encoded_bytes import n_shards_at
 from components.plan.work import Work
 from components.shared.grid import ceil_div
+from components.shared.limits import limit
 from components.shared.volume.formats import metadata_files
 
-_PAGE = 1000
-"""Objects in a page of a listing."""
-_READS_PER_SHARD = {"precomputed": 3, "ome-zarr": 2}
-"""To find and read one chunk: the shard's index, the minishard's, the chunk. A shard of one chunk takes 1."""
-_DOCUMENT = 2
-"""Reads of a document, record or archive that is there: its bytes, and the checksum that they must have."""
-_ABSENT = 1
-"""Reads of a record that is not there yet."""
+_CHEAP = {
+    "too_small": "requests are promised too few: cents a run",
+    "too_large": "requests are promised too many: cents a run",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestCounts:
+    """How many requests one act of reading or listing is, from which those of a run are counted."""
+
+    listing_page: int = limit(
+        1000,
+        unit="objects a request",
+        why="objects in a page of a listing; each page is a request",
+        measured_on="Cloud Storage's documentation: maxResults of objects.list",
+        **_CHEAP,
+    )
+    reads_per_document: int = limit(
+        2,
+        unit="requests",
+        why="a document, record or archive that is there: its bytes, and the checksum that they must have",
+        measured_on="log of an emulated bucket (test_estimate, test_request_budget): equal",
+        **_CHEAP,
+    )
+    reads_per_absent_record: int = limit(
+        1,
+        unit="requests",
+        why="a record that is not there yet: one request says so",
+        measured_on="log of an emulated bucket (test_estimate, test_request_budget): equal",
+        **_CHEAP,
+    )
+    reads_per_precomputed_chunk: int = limit(
+        3,
+        unit="requests",
+        why="index of the shard, index of the minishard, chunk; a shard of one chunk takes a single read",
+        measured_on="log of an emulated bucket (test_estimate): at most 1.3 times what is asked",
+        **_CHEAP,
+    )
+    reads_per_zarr_chunk: int = limit(
+        2,
+        unit="requests",
+        why="index of the shard, chunk; a shard of one chunk takes a single read",
+        measured_on="log of an emulated bucket (test_estimate): at most 1.3 times what is asked",
+        **_CHEAP,
+    )
+
+
+COUNTS = RequestCounts()
+_PAGE = COUNTS.listing_page
+_DOCUMENT = COUNTS.reads_per_document
+_ABSENT = COUNTS.reads_per_absent_record
+_READS_PER_SHARD = {
+    "precomputed": COUNTS.reads_per_precomputed_chunk,
+    "ome-zarr": COUNTS.reads_per_zarr_chunk,
+}
+"""Reads that find one chunk of a shard, by format."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""The work of a run as the steps will cut it, before any of it is done: arithmetic on a plan and a volume."""
+"""The work of a run before any of it is done: at which scales, cut into which units, over which volume.
+
+Everything here is arithmetic on a plan and on the volume that it leads to.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,110 @@ from dataclasses import dataclass
 
 from components.shared.documents.plan import Plan
 from components.shared.documents.transforms import Transforms
+from components.shared.errors import ConfigError
 from components.shared.grid import PyramidPass, Span, ceil_div, group
+from components.shared.limits import limit
 from components.shared.volume.volume import TileArray, Volume, volume_of
 from components.shared.work import units
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutLimits:
+    """How a stack is cut into calls of `align`, and how small its thumbnails are.
+
+    A chunk's slices are matched with a halo of neighbours that are prepared once more, so that short chunks
+    cost more in all; long ones leave machines idle at the end and lose more where one is taken away.
+    """
+
+    shortest_chunk: int = limit(
+        8,
+        unit="slices a call of `align`",
+        why="with 4 neighbours, half as many slices again are prepared for the halo",
+        measured_on="benchmarks/end_to_end: 64 slices in chunks of 8 take 552 CPU s, 246 pairs",
+        too_small="most of the work is preparing neighbours again",
+        too_large="a small stack keeps fewer cores busy",
+    )
+    usual_chunk: int = limit(
+        16,
+        unit="slices a call of `align`",
+        why="a quarter as many slices again for the halo; a call takes two minutes",
+        measured_on="benchmarks/end_to_end: 256 slices in chunks of 16 take 2,152 CPU s",
+        too_small="the halo costs more, and a run has more pods",
+        too_large="a pod that is taken away loses more",
+    )
+    few_chunks: int = limit(
+        8,
+        unit="chunks",
+        why="a stack of 64 to 128 slices is cut into this many: cores of one machine stay busy to the end",
+        measured_on="not measured; machines here have 2 to 8 cores",
+        too_small="cores wait for the last chunk",
+        too_large="chunks are short, and halos cost more",
+    )
+    thumbnail_side_px: int = limit(
+        512,
+        unit="px, longest side of the largest slice",
+        why="what `compose` checks the alignment on, and what the report shows of each slice",
+        measured_on="`compose` checks 1,000 slices in 15 s; what a smaller one would miss is not measured",
+        too_small="correlation of neighbours rests on too little texture to tell a bad slice",
+        too_large="records and report grow by its square, and the check on thumbnails slows down",
+    )
+
+
+CUT = CutLimits()
+
+
+def match_scale(longest_side_px: int, match_size_px: int, downsample_factor: float) -> float:
+    """The scale (<= 1) at which slices are matched.
+
+    Two keys of the configuration set this one scale. `downsample_factor`, the older workflow's key, names the
+    scale itself, whatever the size of the slices; where it is 0, `match_size` names the longest side that a
+    slice has after it, so that slices of any size cost `align` the same.
+
+    Args:
+        longest_side_px: Longest side of the largest slice.
+        match_size_px: Longest side at which slices are matched; not used where a factor is given.
+        downsample_factor: 1 / the scale; 0 for none.
+
+    Raises:
+        ConfigError: the factor would enlarge the slices.
+
+    Example:
+        >>> match_scale(5120, 1280, 0), match_scale(5120, 1280, 2), match_scale(520, 1280, 0)
+        (0.25, 0.5, 1.0)
+    """
+    if 0 < downsample_factor < 1:
+        raise ConfigError(
+            f"'downsample_factor' must be 0, or 1 or more; got {downsample_factor}. "
+            f"A factor of 4 matches slices at a quarter of their size."
+        )
+    if downsample_factor:
+        return 1 / downsample_factor
+    return min(1.0, match_size_px / longest_side_px)
+
+
+def thumbnail_scale(longest_side_px: int) -> float:
+    """The scale (<= 1) of the thumbnails.
+
+    Example:
+        >>> thumbnail_scale(5120), thumbnail_scale(300)
+        (0.1, 1.0)
+    """
+    return min(1.0, CUT.thumbnail_side_px / longest_side_px)
+
+
+def chunk_length(n_slices: int, fan: int) -> int:
+    """Slices per chunk: about eight chunks for a small stack, at most `fan` for any.
+
+    Example:
+        >>> chunk_length(48, 200), chunk_length(1000, 200), chunk_length(13_696, 200)
+        (8, 16, 69)
+    """
+    few = ceil_div(n_slices, CUT.few_chunks)
+    return max(min(max(few, CUT.shortest_chunk), CUT.usual_chunk), ceil_div(n_slices, fan))
+
+
 def expected_volume(plan: Plan) -> Volume:
-    """The volume as it will be if no slice moves; the frame grows by what the stack drifts.
+    """The volume that a plan leads to if no slice moves; drift makes the real one larger.
 
     Raises:
         ConfigError: it would have too many levels.
@@ -30,22 +130,24 @@ def expected_volume(plan: Plan) -> Volume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """The units of every step of a run, and how many of them a loop's item holds."""
+    """The units of every step of a run, and how they are grouped into the items of the loops."""
 
     plan: Plan
     volume: Volume
     chunks: tuple[Span, ...]
-    """Of slices; each is an item of `align`'s loop."""
+    """Ranges of z; each is an item of `align`'s loop."""
     slab_items: tuple[Span, ...]
+    """Ranges of slabs; each is an item of `tile`'s loop."""
     block_items: tuple[tuple[Span, ...], ...]
-    """Of each pass."""
+    """Ranges of blocks, one tuple for each pass of the pyramid."""
     n_slices_matched: int
-    """How many slices `align` reads, those twice that lie in the halo of a chunk too."""
+    """Slices that `align` reads; one that lies in a halo too is read, and counted, twice."""
     n_pairs: int
+    """Pairs that `align` matches."""
 
     @classmethod
     def of(cls, plan: Plan, volume: Volume) -> Work:
-        """The work on a plan whose volume is this."""
+        """The work on a plan that leads to a volume."""
         chunks = units.chunks(plan)
         halo = 0 if plan.config.skip_align else plan.config.neighbours
         n_after = len(plan.slices)
@@ -67,35 +169,36 @@ class Work:
 
     @property
     def n_files_per_slice(self) -> int:
+        """Files of a slice: one for each name pattern."""
         return len(self.plan.file_channels)
 
     @property
     def file_bytes_per_px(self) -> int:
-        """Of the file of a slice that has the most channels, decoded."""
+        """Decoded bytes a pixel of a slice's largest file, the one with the most channels."""
         return max(self.plan.file_channels) * (1 if self.plan.pixel_type == "uint8" else 2)
 
     @property
     def tiles_bytes_per_px(self) -> int:
-        """Of all arrays of aligned tiles."""
+        """Bytes a pixel of all arrays of aligned tiles together."""
         return sum(array.bytes_per_voxel for array in self.volume.arrays)
 
     def slice_px(self) -> float:
-        """Pixels of a slice, on average."""
+        """Mean number of pixels of a slice."""
         return sum(s.width_px * s.height_px for s in self.plan.slices) / len(self.plan.slices)
 
     def n_slab_readings(self) -> int:
-        """How many slabs the blocks of the first pass read, added up."""
+        """Slabs that the blocks of the first pass read; one that several blocks read counts for each."""
         x, y, _ = self.volume.passes[0].blocks_xyz
         layers = range(0, self.volume.passes[0].n_blocks, x * y)
         return x * y * sum(len(self.volume.slabs_of_block(block)) for block in layers)
 
     def n_slab_records(self) -> int:
-        """How many slabs the pods of the first pass look for, added up; each pod looks once for each."""
+        """Slabs whose records the pods of the first pass read; each pod reads a record once."""
         ends = ((self.volume.slabs_of_block(b) for b in (pod.first, pod.last)) for pod in self.block_items[0])
         return sum(last.last + 1 - first.first for first, last in ends)
 
     def n_exact_layers(self, pyramid_pass: PyramidPass) -> int:
-        """Files that a pass leaves behind for the next one."""
+        """Files with exact voxels that a pass leaves for the next one."""
         if pyramid_pass is self.volume.passes[-1]:
             return 0
         last = pyramid_pass.levels[-1]
@@ -105,7 +208,7 @@ class Work:
 
 
 def fed_arrays(volume: Volume, level: int) -> list[TileArray]:
-    """The arrays of tiles that a level coarser than this one is made from."""
+    """The arrays of tiles from which levels coarser than `level` are made."""
     return [
         array
         for array in volume.arrays

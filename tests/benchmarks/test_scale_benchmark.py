@@ -11,8 +11,7 @@ from benchmarks.scale.objects import LARGEST_OBJECT_BYTES, ObjectSizes, object_s
 from benchmarks.scale.stacks import STACKS, Stack
 from benchmarks.scale.table import Scaled, as_markdown, shortfalls
 from components.plan.estimate import estimate
-from components.plan.partition import chunk_length
-from components.plan.work import expected_volume
+from components.plan.work import chunk_length, expected_volume
 from components.shared.documents.config import RunConfig
 from components.shared.documents.cost import parse_pods
 from components.shared.documents.locations import locations_of

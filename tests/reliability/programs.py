@@ -15,7 +15,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -140,14 +140,14 @@ def _prepare_and_run(
 
 def cut_smaller(assign: Callable[[Any, str, Any], None] = setattr) -> None:
     """Cut this process's volumes into small units."""
-    from components.plan import partition
+    from components.plan import work
     from components.shared import grid
     from components.shared.volume import volume
 
     def passes(size: Any, nm: Any) -> Any:
         return grid.pyramid_passes(size, nm, VOXEL_CHUNK, LEVELS_PER_PASS)
 
-    assign(partition, "SHORTEST_CHUNK", SLICES_PER_CHUNK)
+    assign(work, "CUT", replace(work.CUT, shortest_chunk=SLICES_PER_CHUNK))
     assign(grid, "MAX_SLAB_DEPTH", SLICES_PER_SLAB)
     assign(volume, "LOSSLESS_SHARD", VOXEL_CHUNK)
     assign(volume, "_passes", passes)

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -69,11 +70,12 @@ def _run(words: Sequence[str], terminal: str, held: str, reached: Path) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ |= {"TERM": "xterm", "COLUMNS": "400"}
     from commands.main import main
-    from components.plan import partition
+    from components.plan import work
     from components.shared import grid
     from pipeline.here import processes
 
-    partition.SHORTEST_CHUNK = grid.MAX_SLAB_DEPTH = SLICES_PER_UNIT
+    work.CUT = replace(work.CUT, shortest_chunk=SLICES_PER_UNIT)
+    grid.MAX_SLAB_DEPTH = SLICES_PER_UNIT
 
     def start(argv: Sequence[str], **options: object) -> SimpleNamespace:
         return _fork(argv, options["stdout"].fileno(), held, reached)

@@ -10,7 +10,7 @@ from components.plan.inventory import (
     number_slices,
     repeated_slices,
 )
-from components.plan.partition import chunk_length
+from components.plan.work import chunk_length
 from components.shared.documents.plan import SourceSlice
 from components.shared.errors import UserError
 from components.shared.grid import spans

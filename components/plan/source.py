@@ -1,0 +1,218 @@
+"""What a source holds of a stack: the listed files, their headers, and the grey levels of some pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from components.plan import fitness, inventory
+from components.shared.documents.config import RunConfig
+from components.shared.documents.locations import Locations
+from components.shared.documents.plan import PLAN_KEY, PixelType, Plan, Reading, SourceSlice
+from components.shared.documents.read_document import read_document
+from components.shared.errors import UserError
+from components.shared.limits import limit
+from components.shared.pictures.grey_levels import (
+    TAIL_PERCENTILES,
+    WIDE,
+    Picture,
+    pixel_type_of,
+    value_range,
+)
+from components.shared.pictures.slice_files import (
+    ImageHeader,
+    read_further_channel,
+    read_header,
+    read_numbers,
+)
+from components.shared.storage.registry import open_store
+from components.shared.storage.store import Stat, Store
+
+_URI_SHOWN = 200
+"""Characters of a URI that a sentence shows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingLimits:
+    """Which pixels tell the grey range of a channel that `align` does not measure, and how files are read."""
+
+    n_slices: int = limit(
+        9,
+        unit="slices",
+        why="pictures that are read whole, evenly spaced along z",
+        measured_on="not measured; odd, so that the middle of the stack is one of them",
+        too_small="one bad slice, or a drift of brightness, decides the range",
+        too_large="planning reads many slices of a bucket",
+    )
+    odd_percent: int = limit(
+        20,
+        unit="percent of the sampled slices",
+        why="one sample in nine may be blank or saturated and has no say; the others may drift",
+        measured_on="not measured; follows from n_slices",
+        too_small="a blank slice stretches the range: the channel looks flat",
+        too_large="slices at the end of a drift are clipped to black or white",
+    )
+    step_px: int = limit(
+        4,
+        unit="px",
+        why="every fourth pixel along x and y is counted; percentiles need no more",
+        measured_on="not measured",
+        too_small="planning takes longer",
+        too_large="percentiles of small pictures rest on few pixels",
+    )
+    headers_in_flight: int = limit(
+        32,
+        unit="requests",
+        why="headers are a few kB each, so that latency decides",
+        measured_on="benchmarks/scale: 13,696 headers from an emulated bucket in 29 s",
+        too_small="planning a tall stack in a bucket takes minutes",
+        too_large="sockets and memory for nothing: the bucket answers no faster",
+    )
+
+
+SAMPLING = SamplingLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class InputStack:
+    """The slices of a plan, and how the numbers in their files are read."""
+
+    slices: tuple[SourceSlice, ...]
+    pixel_type: PixelType
+    reading: Reading
+    more_intensity_ranges: tuple[tuple[float, float], ...]
+
+
+def find_channels(config: RunConfig, source: Store) -> tuple[RunConfig, list[dict[int, Stat]]]:
+    """The files of each channel by z, and the configuration whose patterns name them.
+
+    In the older workflow, `source` names the bucket also where the slices lie in its folder `raw`: where no
+    slice is found, the patterns are tried there.
+
+    Raises:
+        UserError: there is no such source, or no slice in it.
+    """
+    patterns = (config.image, *config.more_channels)
+    try:
+        return config, [_find_slices(config, pattern, source) for pattern in patterns]
+    except UserError:
+        image, *more = (f"raw/{pattern}" for pattern in patterns)
+        in_raw = config.model_copy(update={"image": image, "more_channels": tuple(more)})
+        with suppress(UserError):
+            return in_raw, [_find_slices(in_raw, pattern, source) for pattern in (image, *more)]
+        raise
+
+
+def _find_slices(config: RunConfig, pattern: str, source: Store) -> dict[int, Stat]:
+    """The files of one channel between minz and maxz, z ascending."""
+    if not source.exists():
+        got = source.uri if len(source.uri) < _URI_SHOWN else f"{source.uri[:_URI_SHOWN]}..."
+        raise UserError(f"the source must be a folder or bucket that exists; got {got}. Change 'source'.")
+    listing = inventory.number_slices(pattern, source.list(inventory.name_prefix(pattern)))
+    inventory.check_numbered_once(listing, config.minz, config.maxz, source.uri)
+    present = listing.between(config.minz, config.maxz)
+    if not present:
+        folder = "".join(f"{part}/" for part in pattern.split("/")[:-1])
+        others = [stat.key for stat in islice(source.list(folder), inventory.SHOWN)]
+        raise UserError(inventory.no_match_sentence(config, pattern, listing, others, source.uri))
+    return present
+
+
+def known_stack(
+    config: RunConfig, locations: Locations, present: dict[int, tuple[Stat, ...]]
+) -> InputStack | None:
+    """The stack as an earlier run has read it, if its files are still the same: no header is read again."""
+    try:
+        earlier = read_document(open_store(locations.process_uri), PLAN_KEY, Plan)
+    except UserError:  # there is none, or it is of another version
+        return None
+    read_alike = (earlier.config.source, earlier.config.crop) == (config.source, config.crop)
+    if not read_alike or not inventory.are_of_files(earlier.slices, present):
+        return None
+    reading = earlier.reading.model_copy(update={"invert": config.invert})
+    return InputStack(earlier.slices, earlier.pixel_type, reading, earlier.more_intensity_ranges)
+
+
+def read_stack(config: RunConfig, source: Store, present: dict[int, tuple[Stat, ...]]) -> InputStack:
+    """Read the header of every file, and some pictures where the range of their grey levels must be known.
+
+    Raises:
+        UserError: a header cannot be read, or the files do not fit together.
+    """
+    headers = _read_headers(source, [file for files in present.values() for file in files])
+    fitness.check_areas(headers, source.uri)
+    x, y, width_px, height_px = config.crop or (0, 0, 0, 0)
+    crop = (x, y, width_px, height_px) if config.crop else None
+    reading = Reading(crop=crop, invert=config.invert)
+    slices = inventory.source_slices(present, headers, reading, source.uri)
+    sample_type = fitness.common_sample_type(headers, source.uri)
+    pixel_type = pixel_type_of(sample_type)
+    if sample_type in WIDE:
+        samples = sampled_slices(slices)
+        values = tuple(
+            value_range(read_numbers(source, entry, index, pixel_type, reading) for entry in samples)
+            for index in range(len(slices[0].file_channels))
+        )
+        reading = reading.model_copy(update={"values": values})
+    return InputStack(
+        slices, pixel_type, reading, _more_intensity_ranges(source, slices, pixel_type, reading)
+    )
+
+
+def _read_headers(source: Store, files: list[Stat]) -> dict[str, ImageHeader]:
+    """The header of each file, by its key."""
+    with ThreadPoolExecutor(SAMPLING.headers_in_flight) as executor:
+        headers = executor.map(lambda file: read_header(source, file.key, file.size_bytes), files)
+        return {file.key: header for file, header in zip(files, headers, strict=True)}
+
+
+def _more_intensity_ranges(
+    source: Store, slices: tuple[SourceSlice, ...], pixel_type: PixelType, reading: Reading
+) -> tuple[tuple[float, float], ...]:
+    """The grey levels of each further channel that become 0 and 255; 8 bit stays as it is."""
+    n_files = len(slices[0].more_channels)
+    if pixel_type == "uint8":
+        return ((0.0, 255.0),) * n_files
+    samples = sampled_slices(slices)
+    return tuple(
+        intensity_range(read_further_channel(source, entry, index, pixel_type, reading) for entry in samples)
+        for index in range(n_files)
+    )
+
+
+def sampled_slices(slices: Sequence[SourceSlice]) -> list[SourceSlice]:
+    """A few slices, evenly spaced, from which a channel's grey range is told.
+
+    Example:
+        >>> entries = [SourceSlice(z=z, key="", size_bytes=1, width_px=1, height_px=1) for z in range(100)]
+        >>> [entry.z for entry in sampled_slices(entries)]
+        [5, 16, 27, 38, 50, 61, 72, 83, 94]
+    """
+    n = min(SAMPLING.n_slices, len(slices))
+    return [slices[(2 * i + 1) * len(slices) // (2 * n)] for i in range(n)]
+
+
+def intensity_range(pictures: Iterable[Picture]) -> tuple[float, float]:
+    """The grey levels that become 0 and 255, from some pictures of a channel.
+
+    `align` measures every slice of the channel that it aligns; of the others a few must do.
+
+    Example:
+        >>> grey = np.arange(1000, 2000, dtype=np.uint16).reshape(1, -1)
+        >>> low, high = intensity_range([grey, grey, 10 * grey])
+        >>> round(low), round(high)
+        (1001, 19950)
+    """
+    seen = [
+        np.percentile(picture[:: SAMPLING.step_px, :: SAMPLING.step_px], TAIL_PERCENTILES)
+        for picture in pictures
+    ]
+    lows, highs = zip(*seen, strict=True)
+    low = float(np.percentile(lows, SAMPLING.odd_percent, method="lower"))
+    high = float(np.percentile(highs, 100 - SAMPLING.odd_percent, method="higher"))
+    return low, max(high, low + 1)

@@ -1,0 +1,89 @@
+"""Numbers that decide stand with their reasons: no bare one is left in the steps that judge."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+from components.shared.limits import has_reasons, reasons_of
+
+ROOT = Path(__file__).parents[2]
+STEPS = ("plan",)
+OF_A_FORMAT = {
+    "components/plan/fitness.py: _PNG_CHANNELS": "channels of a PNG",
+}
+"""Numbers that a specification fixes, which their docstring names: no stack needs another one."""
+WORDING = re.compile(r"_?([A-Z]+_)?SHOWN")
+"""How many examples or characters a sentence shows decides nothing."""
+
+
+def modules(step: str) -> Iterator[str]:
+    package = importlib.import_module(f"components.{step}")
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if not module.name.endswith(".component"):  # for kfp alone
+            yield module.name
+
+
+def bare_constants(code: str) -> list[str]:
+    """Names of a module's constants that are made of numbers, but for members of `Literal` and the like."""
+    found = []
+    for node in ast.parse(code).body:
+        if isinstance(node, ast.Assign):
+            targets: list[ast.expr] = node.targets
+        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+            targets = [node.target]
+        else:
+            continue
+        assert node.value is not None
+        if not isinstance(node.value, ast.Subscript) and any(map(is_number, ast.walk(node.value))):
+            found += [ast.unparse(target) for target in targets]
+    return found
+
+
+def is_number(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and type(node.value) in (int, float, complex)
+
+
+def bare_defaults(module: str) -> list[str]:
+    """Fields of a module's dataclasses whose default is a number without a reason."""
+    found = []
+    for kind in vars(importlib.import_module(module)).values():
+        if not (isinstance(kind, type) and kind.__module__ == module and is_dataclass(kind)):
+            continue
+        if has_reasons(kind):
+            for _, _, reason in reasons_of(kind()):  # fails where one of them has none
+                assert all((reason.unit, reason.why, reason.measured_on, reason.too_small, reason.too_large))
+            continue
+        found += [f"{kind.__name__}.{field.name}" for field in fields(kind) if holds_number(field.default)]
+    return found
+
+
+def holds_number(value: object) -> bool:
+    if isinstance(value, tuple):
+        return any(map(holds_number, value))
+    return type(value) in (int, float, complex)
+
+
+def test_no_number_is_bare() -> None:
+    found = []
+    for step in STEPS:
+        for module in modules(step):
+            path = Path(f"{module.replace('.', '/')}.py")
+            path = path if (ROOT / path).exists() else path.with_suffix("") / "__init__.py"
+            names = [
+                name for name in bare_constants((ROOT / path).read_text()) if not WORDING.fullmatch(name)
+            ]
+            found += [f"{path}: {name}" for name in names + bare_defaults(module)]
+    assert sorted(set(found) - OF_A_FORMAT.keys()) == []
+    assert {name for name in OF_A_FORMAT if name not in found} == set(), "no longer there"
+
+
+def test_the_check_sees_bare_numbers() -> None:
+    numbers = "A = 1\nB: float = -0.5\nC = range(-5, 6)\nD = {'x': (1, 2)}\n"
+    others = "E = Literal[1, 2]\nF = 'x'\nG = Limits()\nH = True\n"
+    assert bare_constants(numbers + others) == ["A", "B", "C", "D"]
