@@ -1,4 +1,4 @@
-"""Writes the pages that say what the code says: configuration, commands, messages and limits in docs/.
+"""Writes the pages that say what the code says: configuration, commands, messages, limits and correctness.
 
 Usage: python docs/reference.py docs
 """
@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 
 from commands.main import main as fibstack
 from commands.program import LazyCommand
+from commands.verify.wrong_results import WrongResult, wrong_results
 from components.shared.documents.config import ALIASES, RunConfig
 from components.shared.errors import ConfigError, TransientError, UserError
 from components.shared.limits import has_reasons, reasons_of
@@ -151,12 +152,53 @@ def _value(value: object) -> str:
     return str(value)
 
 
+def correctness_page() -> str:
+    """Every result that is known to be wrong: who has it, how it is noticed and mended."""
+    header = [
+        "| name | wrong | who has it | how to notice | how to mend a volume | written by |",
+        6 * "|---" + "|",
+    ]
+    mended = [_correctness_row(result) for result in wrong_results() if result.right_from]
+    not_mended = [_correctness_row(result) for result in wrong_results() if not result.right_from]
+    return "\n".join(
+        [
+            "# Correctness",
+            "",
+            GENERATED,
+            "",
+            "The results that fibstack has written and that are wrong, from",
+            "`commands/verify/wrong_results.yaml`. Each step has a result version, which rises when a",
+            "change of the code changes what the step writes (`components/shared/work/units.py`). From",
+            "the records of a volume `fibstack verify OUTPUT` finds the versions that wrote it, and names",
+            "the mended results below that concern it. `fibstack run` makes anew what an older version",
+            "wrote.",
+            "",
+            "## Mended",
+            "",
+            *([*header, *mended] if mended else ["None yet: every step has its first result version."]),
+            "",
+            "## Not mended yet",
+            "",
+            *([*header, *not_mended] if not_mended else ["None that is known."]),
+            "",
+        ]
+    )
+
+
+def _correctness_row(result: WrongResult) -> str:
+    until = [f"{step} before version {version}" for step, version in result.right_from.items()]
+    written_by = ", ".join(until or result.made_by)
+    cells = (f"`{result.id}`", result.wrong, result.affected, result.notice, result.mend, written_by)
+    return f"| {' | '.join(cells)} |"
+
+
 LIMITED_STEPS = ("plan", "align", "compose", "tile", "pyramid")
 PAGES = {
     "configuration.md": configuration_page,
     "commands.md": commands_page,
     "messages.md": messages_page,
     "limits.md": limits_page,
+    "correctness.md": correctness_page,
 }
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from commands.verify.rereading import LevelCheck, Rereading
+from commands.verify.wrong_results import concerning
 from components.shared.command import StepCommand
 from components.shared.cores import available_cores
 from components.shared.documents.plan import PLAN_KEY
@@ -61,6 +62,8 @@ def main(output: str, n_sampled: int, full: bool) -> None:
             checks = list(rereading.check(None if full else n_sampled, pool))
         _print_table(checks, written)
         problems = [problem for check in checks for problem in check.problems]
+    for sentence in concerning(written):
+        click.echo(f"note: {sentence}", err=True)
     for problem in problems:
         click.echo(f"error: {problem}", err=True)
     if problems:

@@ -11,6 +11,6 @@ def test_the_pages_are_what_make_manifests_writes(tmp_path):
     # A program of its own: click remembers the name of the help option from a command's first call.
     subprocess.run([sys.executable, DOCS / "reference.py", tmp_path], check=True, cwd=DOCS.parent)
     pages = sorted(path.name for path in tmp_path.iterdir())
-    assert pages == ["commands.md", "configuration.md", "limits.md", "messages.md"]
+    assert pages == ["commands.md", "configuration.md", "correctness.md", "limits.md", "messages.md"]
     for name in pages:
         assert (DOCS / name).read_text() == (tmp_path / name).read_text(), "run make manifests"
