@@ -10,11 +10,10 @@ from components.report.run_document import RunDocument
 from components.report.run_status import RunStatus
 from components.report.words.run_verdict import outcome
 from components.shared.storage.run_buckets import part_uri
+from components.shared.storage.schemes import browser_link
 from components.shared.storage.store import join_uri
 
 Figure = str | int | float | bool | None
-_CONSOLE = "https://storage.cloud.google.com/"
-"""Address below which a browser reads a private object, if its user is logged in there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +29,14 @@ def notice_of(run: RunDocument) -> Notice:
     """The message on a run that has a report."""
     output = run.config.output
     report = join_uri(part_uri(output, "process"), "report", "index.html")
-    lines = [*run.summary, f"Report: {_link(report)}"]
+    lines = [*run.summary, f"Report: {browser_link(report)}"]
     if run.complete:
         lines.append(f"Look at it: {shlex.join(['fibstack', 'view', output])}")
     figures: dict[str, Figure] = {
         "id": run.config.id,
         "output": output,
         "state": outcome(run),
-        "report": _link(report),
+        "report": browser_link(report),
         **run.model_dump(
             include={
                 "n_slices",
@@ -62,13 +61,3 @@ def notice_without_work(output: str, status: RunStatus) -> Notice:
 
 def _subject(name: str, run: RunDocument | None) -> str:
     return f"fibstack: {name} {'is complete' if outcome(run) == 'complete' else 'failed'}"
-
-
-def _link(uri: str) -> str:
-    """The address by which a browser opens a file, where it lies in a bucket.
-
-    Example:
-        >>> _link("gs://em/out/index.html"), _link("/data/out/index.html")
-        ('https://storage.cloud.google.com/em/out/index.html', '/data/out/index.html')
-    """
-    return _CONSOLE + uri.removeprefix("gs://") if uri.startswith("gs://") else uri
