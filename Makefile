@@ -28,7 +28,7 @@ SOURCE_URL ?= $(shell git config remote.origin.url | sed -nE \
 # Not on the base: a new commit would build all anew that is built on it.
 LABELS = --label org.opencontainers.image.revision=$$(git rev-parse HEAD) \
     $(addprefix --label org.opencontainers.image.source=,$(SOURCE_URL))
-STEPS      := plan align compose tile pyramid report
+STEPS = $(shell $(PYTHON) -c 'from components.shared.steps import STEPS; print(*STEPS)')
 EMPTY  :=
 BLANK  := $(EMPTY) $(EMPTY)
 OUTPUT ?= run/$(if $(SOURCE),$(notdir $(abspath $(subst $(BLANK),_,$(SOURCE)))),volume)

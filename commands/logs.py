@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from components.shared.errors import UserError
-from pipeline.settings import STEPS
+from components.shared.steps import STEPS
 from pipeline.submit.runs import Log
 from pipeline.submit.targets import target_of
 

@@ -13,25 +13,11 @@ from commands.options import help_of
 from commands.run import Extent, run_as_asked, run_options
 from components.shared.documents.config import RunConfig, parse_config
 from components.shared.errors import ConfigError, UserError
+from components.shared.steps import STEPS
 from components.shared.storage.run_buckets import part_uri
 from pipeline.configuration import absolute, parse_settings, with_absolute_locations
-from pipeline.settings import Step
 
-MATCHING_KEYS = frozenset(
-    {
-        "source",
-        "image",
-        "minz",
-        "maxz",
-        "crop",
-        "invert",
-        "output",
-        "downsample_factor",
-        "match_size",
-        "neighbours",
-        "skip_align",
-    }
-)
+MATCHING_KEYS = {"source", "image", "minz", "maxz", "crop", "invert", "output"} | STEPS["align"].hashed_keys
 """Keys that say which slices are matched, and how. With other values the stored matching is of no use."""
 
 
@@ -54,7 +40,7 @@ def resolve(
     output: str,
     overrides: str | None,
     changes: tuple[str, ...],
-    until: Step,
+    until: str,
     runner: str,
     jobs: int | None,
     settings_path: Path | None,

@@ -24,11 +24,12 @@ from commands.options import SETTINGS, called_as, config_options, given_config, 
 from components.shared.cores import available_cores
 from components.shared.documents.config import RunConfig
 from components.shared.errors import ConfigError, FibstackError
+from components.shared.steps import STEPS, steps_from, steps_until
 from components.shared.storage.run_buckets import part_uri
 from pipeline.here.attempt import Failure
 from pipeline.here.processes import Processes
 from pipeline.here.time_left import Prediction
-from pipeline.settings import STEPS, Settings, Step
+from pipeline.settings import Settings
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -37,9 +38,9 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 class Extent:
     """The steps that a run does."""
 
-    until: Step = "report"
+    until: str = "report"
     """The last step."""
-    again_from: Step | None = None
+    again_from: str | None = None
     """The first step whose units are done again although they are complete; None for none."""
 
 
@@ -49,7 +50,7 @@ def run_options(function: _Function) -> _Function:
         (
             click.option(
                 "--until",
-                type=click.Choice(STEPS),
+                type=click.Choice([*STEPS]),
                 default="report",
                 help="Stop when this step is done. The same command without it goes on.",
             ),
@@ -82,15 +83,15 @@ def run_options(function: _Function) -> _Function:
 @click.option(
     "--from",
     "again_from",
-    type=click.Choice(STEPS),
+    type=click.Choice([*STEPS]),
     help="Do this step and all later ones again, though they are done; what is there stays until then.",
 )
 @run_options
 def run(
     config_path: Path | None,
     changes: tuple[str, ...],
-    again_from: Step | None,
-    until: Step,
+    again_from: str | None,
+    until: str,
     runner: str,
     jobs: int | None,
     settings_path: Path | None,
@@ -105,7 +106,7 @@ def run(
     Exit code: 0 the volume is complete and verified (with --until: the step is done), 65 bad input, 75 try
     again, 78 bad configuration.
     """
-    if again_from is not None and STEPS.index(again_from) > STEPS.index(until):
+    if again_from is not None and again_from not in steps_until(until):
         raise ConfigError(
             f"--from must not name a later step than --until; got --from {again_from} --until {until}. "
             f"Change one of them."
@@ -194,7 +195,7 @@ def _run_steps(
     console = Console(stderr=True)
     console.print(f"Logs: {folder}", highlight=False, soft_wrap=True, markup=False)
 
-    def run_part(last: Step) -> tuple[Failure | None, dict[str, StepUse]]:
+    def run_part(last: str) -> tuple[Failure | None, dict[str, StepUse]]:
         part = up_to(pipeline, last)
         work = None if last == "plan" else partial(predict, config, settings)
         progress = progress_on(console, steps(part), jobs, work)
@@ -262,14 +263,14 @@ def predict(config: RunConfig, settings: Settings) -> dict[str, Prediction]:
     return predictions
 
 
-def _unseal(config: RunConfig, first: Step) -> int:
+def _unseal(config: RunConfig, first: str) -> int:
     """Have the units of a step and of all later ones made again; returns their number."""
     from components.shared.storage.registry import open_store
     from components.shared.work.records import unseal
 
     process = open_store(part_uri(config.output, "process"))
     process.write("plan.json", process.read("plan.json"))  # the report counts the time from here
-    return sum(unseal(process, step) for step in STEPS[STEPS.index(first) :])
+    return sum(unseal(process, step) for step in steps_from(first))
 
 
 def _print_result(output: str) -> None:
@@ -293,7 +294,7 @@ def _report_lines(output: str) -> list[str]:
     return [str(line) for line in lines] if isinstance(lines, list) else []
 
 
-def _print_part(output: str, until: Step) -> None:
+def _print_part(output: str, until: str) -> None:
     """Say which results a run that was to stop early has left, and how it goes on."""
     click.echo(f"Stopped after {until}, as --until asks. The volume is NOT complete.")
     for line in _standing_lines(output, until):
@@ -301,24 +302,17 @@ def _print_part(output: str, until: Step) -> None:
     click.echo(f"Go on with: {same_command('until', 'again_from')}")
 
 
-def _standing_lines(output: str, until: Step) -> Iterator[str]:
+def _standing_lines(output: str, until: str) -> Iterator[str]:
     """How much each step has done, and where the results lie; nothing where it cannot be told here."""
-    process, volume = part_uri(output, "process"), part_uri(output, "neuroglancer")
-    places = {
-        "plan": f"{process}/plan.json",
-        "align": f"{process}/align",
-        "compose": f"{process}/transforms.json",
-        "tile": part_uri(output, "tmp"),
-        "pyramid": f"{volume}/jpeg",
-    }
     try:
         from commands.status.unit_counts import read_status
 
         status = read_status(output)
     except (FibstackError, ModuleNotFoundError):
         return
-    asked = STEPS[: STEPS.index(until) + 1]
     for count in status.counts:
-        yield f"{count}  {places[count.step]}" if count.step in asked else str(count)
+        part, key = STEPS[count.step].result
+        place = f"  {part_uri(output, part)}/{key}".rstrip("/") if count.step in steps_until(until) else ""
+        yield f"{count}{place}"
     for uri in status.published:
         yield f"published by an earlier run: {uri}"

@@ -1,6 +1,8 @@
 """The pipeline: plan -> align -> compose -> tile -> pyramid, and report whatever happens."""
 
 import inspect
+from collections.abc import Mapping
+from typing import Any
 
 from kfp import dsl, kubernetes
 from kfp.dsl.base_component import BaseComponent
@@ -13,10 +15,19 @@ from components.pyramid.component import pyramid
 from components.report.component import report
 from components.shared.documents import notification
 from components.shared.documents.config import described, parameters
+from components.shared.steps import STEPS, Step
 from components.tile.component import tile
-from pipeline.settings import SPOT_LABEL, Settings, Step, StepSettings, pod_labels
+from pipeline.settings import SPOT_LABEL, Settings, StepSettings, pod_labels
 
-_LEVELS = {0: "levels 0 to 4", 5: "levels 5 to 9", 10: "levels 10 and above"}
+COMPONENTS: Mapping[str, Any] = {
+    "plan": plan,
+    "align": align,
+    "compose": compose,
+    "tile": tile,
+    "pyramid": pyramid,
+    "report": report,
+}
+"""What kfp makes tasks from, for each step."""
 
 
 def align_stack(settings: Settings, *, on_kubernetes: bool = True) -> BaseComponent:
@@ -27,7 +38,7 @@ def align_stack(settings: Settings, *, on_kubernetes: bool = True) -> BaseCompon
         on_kubernetes: Say where pods run and how long, which KFP takes and Vertex AI refuses.
     """
 
-    def on(step: Step, task: dsl.PipelineTask) -> dsl.PipelineTask:
+    def on(step: str, task: dsl.PipelineTask) -> dsl.PipelineTask:
         """Give a task its image, machine and retries; steps know themselves what is done, so no caching."""
         wanted = settings.step(step)
         if on_kubernetes:
@@ -44,31 +55,34 @@ def align_stack(settings: Settings, *, on_kubernetes: bool = True) -> BaseCompon
         return task.set_caching_options(False)
 
     def pipeline(*channels: PipelineChannel) -> None:
-        keys = dict(zip((parameter.name for parameter in parameters()), channels, strict=True))
-        reported = on(
-            "report", report(**{key: keys[key] for key in ("output", "email", "webhook")}, pods=settings.pods)
-        )
-        with dsl.ExitHandler(reported):
-            planned = on("plan", plan(**keys, fan=settings.fan, pods=settings.pods))
-            process_uri = planned.outputs["process_uri"]
+        values = dict(zip((parameter.name for parameter in parameters()), channels, strict=True))
+        values |= {"fan": settings.fan, "pods": settings.pods}
 
-            with dsl.ParallelFor(planned.outputs["chunks"], parallelism=settings.align.parallelism) as chunk:
-                aligned = on("align", align(process_uri=process_uri, chunk=chunk))
+        def task_of(step: Step, **others: object) -> dsl.PipelineTask:
+            """A task of a step: its inputs are the values of their names."""
+            component, known = COMPONENTS[step.name], {**values, **others}
+            taken = {name: known[name] for name in component.component_spec.inputs if name in known}
+            return on(step.name, component(**taken))
 
-            composed = on("compose", compose(process_uri=process_uri)).after(aligned)
-
-            with dsl.ParallelFor(composed.outputs["slabs"], parallelism=settings.tile.parallelism) as slabs:
-                tiled = on("tile", tile(process_uri=process_uri, slabs=slabs))
-
-            # Each pass reads what the one before it left behind; a small volume's later loops are empty.
-            before = tiled
-            for level, blocks_out in ((0, "blocks"), (5, "coarse_blocks"), (10, "top_blocks")):
-                with dsl.ParallelFor(
-                    composed.outputs[blocks_out], parallelism=settings.pyramid.parallelism
-                ) as blocks:
-                    written = on("pyramid", pyramid(process_uri=process_uri, level=level, blocks=blocks))
-                    written.after(before).set_display_name(f"pyramid, {_LEVELS[level]}")
-                before = written
+        (last,) = (step for step in STEPS.values() if step.is_last)
+        with dsl.ExitHandler(task_of(last)):
+            before: dsl.PipelineTask | None = None
+            for step in STEPS.values():
+                if step.is_last:
+                    continue
+                for loop in step.loops:
+                    with dsl.ParallelFor(
+                        values[loop.items], parallelism=settings.step(step.name).parallelism
+                    ) as item:
+                        task = task_of(step, **{loop.item: item}, **loop.constants)
+                        task.after(*([before] if before else []))
+                        if loop.title:
+                            task.set_display_name(f"{step.name}, {loop.title}")
+                    before = task
+                if not step.loops:
+                    task = task_of(step)
+                    before = task.after(*([before] if before else []))
+                    values |= task.outputs
 
     # kfp reads the parameters from the signature, and their descriptions from the docstring.
     pipeline.__signature__ = inspect.Signature(parameters())  # type: ignore[attr-defined]
@@ -80,7 +94,7 @@ def align_stack(settings: Settings, *, on_kubernetes: bool = True) -> BaseCompon
     )(pipeline)
 
 
-def _set_pod(task: dsl.PipelineTask, step: Step, wanted: StepSettings) -> None:
+def _set_pod(task: dsl.PipelineTask, step: str, wanted: StepSettings) -> None:
     """Say what of a pod is Kubernetes' own; it lands in a second document beside the IR."""
     kubernetes.set_timeout(task, wanted.timeout_s)
     kubernetes.set_security_context(task, run_as_non_root=True)

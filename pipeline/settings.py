@@ -11,15 +11,18 @@ import json
 import tomllib
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from components.shared.container_images import REGISTRY, TAG, image_name
 from components.shared.errors import ConfigError
+from components.shared.steps import STEPS
 
-Step = Literal["plan", "align", "compose", "tile", "pyramid", "report"]
-STEPS: tuple[Step, ...] = get_args(Step)
+if TYPE_CHECKING:
+    StepName = str
+else:
+    StepName = Literal[tuple(STEPS)]
 
 SPOT_LABEL = "cloud.google.com/gke-spot"
 """Label of GKE's spot nodes, and key of the taint that a cluster may put on them."""
@@ -78,19 +81,14 @@ class StepSettings(BaseModel):
         return self.memory_limit or self.memory
 
 
-class Settings(BaseModel):
-    """All compile-time settings; the default of each suits slices of up to 10k x 10k px.
-
-    Example:
-        >>> Settings(registry="gcr.io/em", tag="1.0").image("tile")
-        'gcr.io/em/tile:1.0'
-    """
+class SettingsOfAllSteps(BaseModel):
+    """The settings that hold for every step, and how to ask for those of one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     registry: str = Field(REGISTRY, min_length=1, description="Repository prefix of the images.")
     tag: str = Field(TAG, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", description="Tag of the images.")
-    digests: dict[Step, Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]] = Field(
+    digests: dict[StepName, Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]] = Field(
         {}, description="Digest of each step's image, as `make push` records them; pins what runs."
     )
     fan: int = Field(200, ge=1, le=200, description="Most items in a loop.")
@@ -99,20 +97,19 @@ class Settings(BaseModel):
         pattern=rf"^({_NAME})?$",
         description="Kubernetes service account of steps that name none (target argo).",
     )
-    plan: StepSettings = StepSettings(memory="1G")
-    align: StepSettings = StepSettings(memory="4G")
-    compose: StepSettings = StepSettings(memory="4G")
-    tile: StepSettings = StepSettings(memory="4G")
-    pyramid: StepSettings = StepSettings(memory="2G")
-    report: StepSettings = StepSettings(memory="4G")
 
-    def step(self, step: Step) -> StepSettings:
+    def step(self, step: str) -> StepSettings:
         """The settings of one step."""
         found: StepSettings = getattr(self, step)
         return found
 
-    def image(self, step: Step) -> str:
-        """The image of one step: by digest where one is known, else by tag."""
+    def image(self, step: str) -> str:
+        """The image of one step: by digest where one is known, else by tag.
+
+        Example:
+            >>> Settings(registry="gcr.io/em", tag="1.0").image("tile")
+            'gcr.io/em/tile:1.0'
+        """
         name = image_name(step, self.registry, self.tag)
         return f"{name}@{self.digests[step]}" if step in self.digests else name
 
@@ -129,6 +126,21 @@ class Settings(BaseModel):
             for name in STEPS
         }
         return json.dumps(pods, separators=(",", ":"))
+
+
+if TYPE_CHECKING:
+    Settings = SettingsOfAllSteps
+else:
+    _tables = {
+        step.name: StepSettings(cpu=step.cpu, memory=step.memory, retries=step.retries)
+        for step in STEPS.values()
+    }
+    Settings = create_model(
+        "Settings",
+        __base__=SettingsOfAllSteps,
+        __doc__="All compile-time settings: those that hold for every step, and a table for each step.",
+        **{name: (StepSettings, default) for name, default in _tables.items()},
+    )
 
 
 def quantity(text: str) -> Decimal:

@@ -11,7 +11,6 @@ from components.shared.errors import UserError
 from components.shared.storage import gcs
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri, run_buckets_of
-from components.shared.storage.schemes import scheme_of
 from components.shared.text import GIB
 
 STANDARD = "STANDARD"
@@ -53,7 +52,7 @@ def stored_objects(uri: str) -> Iterator[StoredObject]:
                     StoredObject(place=part, storage_class=o.storage_class, size_bytes=o.size_bytes)
                     for o in stored_objects(part)
                 )
-    elif scheme_of(uri).cloud == "google":
+    elif uri.startswith("gs://"):
         yield from _in_bucket(uri)
     else:
         folder = open_store(uri)

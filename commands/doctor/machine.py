@@ -13,10 +13,10 @@ from commands.doctor.findings import Finding, Use
 from components.shared.cores import available_cores
 from components.shared.documents.config import RunConfig
 from components.shared.errors import ConfigError
-from components.shared.storage.schemes import folder_of
+from components.shared.steps import STEPS
 from components.shared.text import GIB
-from pipeline.here.sandbox import engine_cores, require_images
-from pipeline.settings import STEPS, Settings, quantity
+from pipeline.here.sandbox import engine_cores, folder_of, require_images
+from pipeline.settings import Settings, quantity
 
 _MODULES = (
     "cv2",

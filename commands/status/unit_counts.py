@@ -11,6 +11,7 @@ from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.errors import UserError
 from components.shared.grid import Span
+from components.shared.steps import STEPS, Step
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import Store
@@ -102,19 +103,34 @@ def read_status(output: str) -> OutputStatus:
 
 
 def _run_counts(process: Store, plan: Plan, transforms: Transforms | None) -> Iterator[UnitCount]:
-    """The counts of each step of a run."""
-    yield UnitCount("plan", 1, 1)
-    names = map(str, chunks(plan))
-    yield _count(process, "align", names, lambda name: chunk_hash(plan, Span.parse(name)))
-    yield UnitCount("compose", int(transforms is not None), 1)
-    if transforms is None:
-        yield UnitCount("tile", 0, None)
-        yield UnitCount("pyramid", 0, None)
-        return
-    volume = volume_of(plan, transforms)
-    slabs = slab_hashes(plan, transforms, volume)
-    yield _count(process, "tile", map(str, range(len(slabs))), lambda name: slabs[int(name)])
-    yield _pyramid_count(process, volume, lambda level, block: block_hash(plan, volume, level, block, slabs))
+    """The count of each step of a run; the report is left out, since it publishes and counts nothing."""
+    volume = volume_of(plan, transforms) if transforms else None
+    slabs = slab_hashes(plan, transforms, volume) if transforms and volume else []
+    chunk_names, slab_names = (
+        [str(chunk) for chunk in chunks(plan)],
+        [str(slab) for slab in range(len(slabs))],
+    )
+
+    def looping(step: Step) -> UnitCount:
+        over_chunks = step.loops[0].items == "chunks"
+        if volume is None and not over_chunks:
+            return UnitCount(step.name, 0, None)
+        if step.name == "align":
+            return _count(process, "align", chunk_names, lambda name: chunk_hash(plan, Span.parse(name)))
+        if step.name == "tile":
+            return _count(process, "tile", slab_names, lambda name: slabs[int(name)])
+        if step.name == "pyramid" and volume is not None:
+            return _pyramid_count(
+                process, volume, lambda level, block: block_hash(plan, volume, level, block, slabs)
+            )
+        return _count(process, step.records[0], chunk_names if over_chunks else slab_names)
+
+    for step in STEPS.values():
+        if step.loops:
+            yield looping(step)
+        elif not step.is_last:
+            _, key = step.result
+            yield UnitCount(step.name, int(process.stat(key) is not None), 1)
 
 
 def _pyramid_count(process: Store, volume: Volume, expected_hash: Callable[[int, int], str]) -> UnitCount:
@@ -139,12 +155,23 @@ def _pyramid_count(process: Store, volume: Volume, expected_hash: Callable[[int,
     )
 
 
-def _count(process: Store, step: str, units: Iterable[str], expected_hash: Callable[[str], str]) -> UnitCount:
+def _count(
+    process: Store, step: str, units: Iterable[str], expected_hash: Callable[[str], str] | None = None
+) -> UnitCount:
+    """The units of a step, or of a pass, that have a record.
+
+    Args:
+        process: Where the records lie.
+        step: Folder of the records.
+        units: Names of all units.
+        expected_hash: The input hash of a unit. Without it, records of other settings are not noticed.
+    """
     names = list(units)
     found = {stat.key for stat in process.list(record_key(step, "").removesuffix(".json"))}
     done = [name for name in names if record_key(step, name) in found]
     sample = done[:: -(-len(done) // _SAMPLED) or 1]
-    records = [(read_record(process, step, name), expected_hash(name)) for name in sample]
+    hashes = [(name, expected_hash(name)) for name in sample] if expected_hash else []
+    records = [(read_record(process, step, name), expected) for name, expected in hashes]
     is_earlier = any(record is not None and record.input_hash != expected for record, expected in records)
     return UnitCount(step, len(done), len(names), is_earlier)
 

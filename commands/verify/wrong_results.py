@@ -15,12 +15,12 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from components.shared.steps import RESULT_VERSIONS
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import ObjectMissingError, Store
 from components.shared.work.export import EXPORT_KEY, Export, export_hash
 from components.shared.work.records import read_record
 from components.shared.work.units import (
-    RESULT_VERSIONS,
     block_hash,
     chunk_hash,
     chunks,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from components.plan import storage_requests
@@ -23,6 +23,7 @@ from components.shared.documents.cost import Bill, CostEstimate, Pod
 from components.shared.documents.plan import Plan
 from components.shared.documents.prices import MachinePrices, Prices
 from components.shared.grid import Span
+from components.shared.steps import STEPS, Step
 from components.shared.text import GIB
 from components.shared.volume.volume import Volume
 
@@ -93,14 +94,15 @@ def estimate(plan: Plan, volume: Volume, pods: Mapping[str, Pod], prices: Prices
         prices: Prices of machines and storage.
     """
     work = Work.of(plan, volume)
-    steps = (
-        _estimate_plan(work),
-        _estimate_align(work),
-        _estimate_compose(work),
-        _estimate_tile(work, pods["tile"]),
-        *(_estimate_pyramid(work, index) for index in range(len(volume.passes))),
-        _estimate_report(work),
-    )
+    measured = {
+        "plan": (_estimate_plan(work),),
+        "align": (_estimate_align(work),),
+        "compose": (_estimate_compose(work),),
+        "tile": (_estimate_tile(work, pods["tile"]),),
+        "pyramid": tuple(_estimate_pyramid(work, index) for index in range(len(volume.passes))),
+        "report": (_estimate_report(work),),
+    }
+    steps = tuple(part for step in STEPS.values() for part in measured.get(step.name) or _starts(step, work))
     outputs = tuple(output_estimate(work, output) for output in volume.outputs)
     results_bytes = sum(output.size_bytes for output in outputs) + process_bytes(work)
     return Estimate(
@@ -182,17 +184,24 @@ def _step(
 ) -> StepEstimate:
     """The estimate of a step: its work, and the start of its programs with their libraries."""
     texts = tuple(map(str, items))
-    starts_s = max(1, len(texts)) * getattr(RATES.start_cpu_s, step)
+    starts_s = max(1, len(texts)) * RATES.start_cpu_s.of(step)
     return StepEstimate(
         step=step,
         title=title or step,
         unit=unit,
         n_units=n_units,
         items=texts,
-        memory_bytes=round(getattr(RATES.libraries_bytes, step) + memory_bytes),
+        memory_bytes=round(RATES.libraries_bytes.of(step) + memory_bytes),
         core_hours=(starts_s + cpu_s) / 3600,
         requests=requests,
     )
+
+
+def _starts(step: Step, work: Work) -> Iterator[StepEstimate]:
+    """A step of which no more is known than that its programs start: one estimate for each of its loops."""
+    items_of = {"chunks": work.chunks, "slabs": work.slab_items, "blocks": work.block_items[0]}
+    for items in [items_of.get(loop.items, ()) for loop in step.loops] or [()]:
+        yield _step(step.name, Requests(0, 0), cpu_s=0.0, memory_bytes=0.0, items=items)
 
 
 def _estimate_plan(work: Work) -> StepEstimate:

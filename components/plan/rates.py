@@ -23,6 +23,10 @@ class PerStep(NamedTuple):
     pyramid: float
     report: float
 
+    def of(self, step: str) -> float:
+        """The figure of one step; the largest of all for a step that was not measured."""
+        return float(getattr(self, step, max(self)))
+
 
 _HOURS = {
     "too_small": "hours and dollars are promised too low; no result changes",

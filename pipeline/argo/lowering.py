@@ -19,6 +19,7 @@ import yaml
 from hera.workflows import models as argo
 
 from components.shared.errors import ConfigError
+from components.shared.steps import STEPS
 from pipeline.argo.pod import pod_template
 from pipeline.compiled.dataflow import tasks_before
 from pipeline.compiled.ir import (
@@ -35,7 +36,7 @@ from pipeline.compiled.ir import (
 )
 from pipeline.compiled.values import to_text
 from pipeline.here.sandbox import IMAGE_USER
-from pipeline.settings import STEPS, Settings, StepSettings
+from pipeline.settings import Settings, StepSettings
 
 Expressions = Mapping[str, str]
 """What stands for each input: a text, or Argo's `{{...}}`."""

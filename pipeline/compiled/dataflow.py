@@ -7,6 +7,7 @@ from dataclasses import replace
 from graphlib import TopologicalSorter
 
 from components.shared.errors import ConfigError
+from components.shared.steps import steps_until
 from pipeline.compiled.ir import (
     Constant,
     Dag,
@@ -20,18 +21,17 @@ from pipeline.compiled.ir import (
 )
 from pipeline.compiled.values import fill, to_text
 from pipeline.here.attempt import Failure
-from pipeline.settings import STEPS, Step
 from pipeline.submit.runs import step_of
 
 _GROUPS = ("comp-for-loop-", "comp-exit-handler-")
 """Components that kfp makes of `with` blocks; users never named them, so paths leave them out."""
 
 
-def up_to(pipeline: Pipeline, last: Step) -> Pipeline:
+def up_to(pipeline: Pipeline, last: str) -> Pipeline:
     """The pipeline up to and including a step; the report is made only where something fails."""
     if last == "report":
         return pipeline
-    done = STEPS[: STEPS.index(last) + 1]
+    done = steps_until(last)
 
     def belongs(task: Task) -> bool:
         component = pipeline.components[task.component]

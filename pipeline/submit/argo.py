@@ -17,10 +17,11 @@ from kubernetes.config import ConfigException
 
 from components.shared.documents.config import RunConfig
 from components.shared.errors import ConfigError, UserError
+from components.shared.steps import STEPS
 from pipeline.argo.pod import UNIT_LABEL
 from pipeline.compiled.compile import compile_argo
 from pipeline.compiled.values import to_text
-from pipeline.settings import STEPS, Settings
+from pipeline.settings import Settings
 from pipeline.submit.runs import (
     ANSWER_TIMEOUT_S,
     CONNECT_TIMEOUT_S,

@@ -14,7 +14,7 @@ from components.shared.documents.config import RunConfig
 from components.shared.errors import ConfigError, FibstackError
 from components.shared.storage.run_buckets import part_uri
 from pipeline.compiled.compile import compile_vertex
-from pipeline.settings import STEPS, Settings
+from pipeline.settings import Settings
 from pipeline.submit.runs import (
     ANSWER_TIMEOUT_S,
     CONNECT_TIMEOUT_S,
@@ -206,7 +206,7 @@ def _check_registry(settings: Settings) -> None:
     host = settings.registry.partition("/")[0]
     if "." not in host:
         raise ConfigError(
-            f"Vertex AI must be able to pull the images; got {settings.image(STEPS[0])}, which names no "
+            f"Vertex AI must be able to pull the images; got {settings.image('plan')}, which names no "
             "registry. Run 'make push REGISTRY=...' and give --settings images/pushed.toml."
         )
 

@@ -14,13 +14,13 @@ from benchmarks.end_to_end.measure import Measured, StepUse
 from benchmarks.end_to_end.table import as_markdown
 from benchmarks.end_to_end.texture import microscope
 from commands.sample.truth import make_truth
-from pipeline.settings import STEPS
+from components.shared.steps import STEPS
 
 
 def test_whole_pipeline_is_measured_once(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["--quick", "--out", str(tmp_path)], catch_exceptions=False)
     found = Measured.model_validate_json((tmp_path / f"{QUICK[0]}.json").read_bytes())
-    assert tuple(found.steps) == STEPS
+    assert tuple(found.steps) == tuple(STEPS)
     for use in found.steps.values():
         assert use.n_tasks == 1
         assert use.cpu_s > 0.1

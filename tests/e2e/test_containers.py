@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from components.shared.steps import STEPS
 from components.shared.storage.registry import open_store
-from pipeline.settings import STEPS, Settings
+from pipeline.settings import Settings
 from tests.e2e.stack import FIBSTACK, Stack, fibstack
 
 ROOT = Path(__file__).parents[2]

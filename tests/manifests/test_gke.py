@@ -10,9 +10,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from components.shared.steps import STEPS
 from pipeline.argo.lint import problems
 from pipeline.compiled.compile import compile_argo
-from pipeline.settings import STEPS, Settings, read_settings
+from pipeline.settings import Settings, read_settings
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 GKE = MANIFESTS / "gke"

@@ -8,10 +8,11 @@ import yaml
 
 from components.plan.component import plan
 from components.shared.documents.config import RunConfig
+from components.shared.steps import STEPS
 from pipeline.compiled.compile import compile_kfp
 from pipeline.compiled.ir import Container, read_pipeline
 from pipeline.compiled.values import fill, to_text
-from pipeline.settings import STEPS, Settings
+from pipeline.settings import Settings
 
 VALUES = {
     "STRING": "0-3",

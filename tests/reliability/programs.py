@@ -20,9 +20,9 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
+from components.shared.steps import STEPS
 from pipeline.settings import Settings
 
-STEPS = ("plan", "align", "compose", "tile", "pyramid", "report")
 PODS = Settings().pods
 SLICES_PER_CHUNK = 2
 SLICES_PER_SLAB = 4

@@ -11,9 +11,10 @@ from pathlib import Path
 import grimp
 import pytest
 
+from components.shared.steps import STEPS
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-STEPS = ("plan", "align", "compose", "tile", "pyramid", "report")
 BELONGS_TO = {"google": "google-cloud-storage", "requests": "google-cloud-storage"}
 """Namespaces and what a library brings along."""
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from components.shared.steps import STEPS
+
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
     *("view.py", "link.py", "share.py", "clio.py", "notebook.py", "verify.py"),
@@ -20,7 +22,6 @@ COMMANDS = (
 PROGRAMS = ("main.py", "component.py", "writing.py", "telling.py", *COMMANDS)
 """Files of a step that are no algorithms; `writing.py` is what two programs of the pyramid have in common,
 `telling.py` sends messages."""
-STEPS = ("plan", "align", "compose", "tile", "pyramid", "report")
 CODE = sorted([*(ROOT / "components").rglob("*.py"), *(ROOT / "pipeline").rglob("*.py")])
 
 OPENS_FILES = {"open", "read_bytes", "write_bytes", "fromfile", "tofile", "imread", "imwrite"}

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from components.shared.documents.plan import Plan
+from components.shared.steps import STEPS
 
-STEPS = ("align", "compose", "tile", "pyramid")
+RECORDED = tuple(step.name for step in STEPS.values() if step.records)
 """Steps that leave records, in their order."""
 
 
@@ -53,7 +54,7 @@ def step_times(
         (1, 18, 100.0)
     """
     times, start_s = [], planned_s
-    for step in STEPS:
+    for step in RECORDED:
         written_s = records_s.get(step, ())
         new = [at for at in written_s if at >= planned_s]
         wall_s = max(new, default=start_s) - start_s

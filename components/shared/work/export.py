@@ -13,10 +13,10 @@ from typing import Literal
 from components.shared.documents.plan import Plan
 from components.shared.documents.sealed import Document, SealedDocument
 from components.shared.documents.transforms import Transforms
+from components.shared.steps import RESULT_VERSIONS
 from components.shared.storage.store import join_uri
 from components.shared.volume.volume import Volume, volume_of
 from components.shared.work.records import input_hash
-from components.shared.work.units import RESULT_VERSIONS
 
 EXPORT_KEY = "export.json"
 """Key below the process URI."""

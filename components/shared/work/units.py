@@ -16,27 +16,11 @@ from typing import TypeVar
 from components.shared.documents.plan import Plan, SourceSlice
 from components.shared.documents.transforms import SliceTransform, Transforms
 from components.shared.grid import PyramidPass, Span, spans
+from components.shared.steps import RESULT_VERSIONS, STEPS
 from components.shared.storage.store import Store
 from components.shared.volume.volume import Volume, volume_of
 from components.shared.work.records import input_hash, is_done
 
-RESULT_VERSIONS = {"align": 1, "compose": 1, "tile": 1, "pyramid": 1}
-"""Part of each hash: raise a step's number when a change of the code changes the bytes that the step writes.
-
-So a release that changes nothing in a step leaves the work of earlier releases valid.
-"""
-_KEYS = {
-    "align": {"downsample_factor", "match_size", "neighbours", "skip_align"},
-    "compose": {
-        *("minz", "maxz", "neighbours", "solver", "skip_align", "allow_gaps", "trend"),
-        *("replace_with", "max_replaced"),
-    },
-    "tile": {"clip_limit"},
-    "pyramid": {
-        *("jpeg_quality", "raw_pyramid", "lossless_encoding", "ome_zarr", "output_level", "resolution"),
-    },
-}
-"""Keys of the configuration that a step's result depends on."""
 _RECORDS_IN_FLIGHT = 32
 
 _Unit = TypeVar("_Unit", Span, int)
@@ -45,7 +29,7 @@ _Slice = TypeVar("_Slice", SourceSlice, SliceTransform)
 
 def _settings(step: str, plan: Plan, versions: Mapping[str, int]) -> str:
     """Version and configuration of a step, as its hashes hold them."""
-    return f"{versions[step]} {plan.config.model_dump_json(include=_KEYS[step])}"
+    return f"{versions[step]} {plan.config.model_dump_json(include=set(STEPS[step].hashed_keys))}"
 
 
 def chunks(plan: Plan) -> list[Span]:
@@ -88,7 +72,8 @@ def compose_hash(plan: Plan, evidence: Iterable[bytes], versions: Mapping[str, i
         versions: Result version by step.
     """
     # Without the space of the other steps: a hash that changes would have old runs solved again.
-    settings = f"{versions['compose']}{plan.config.model_dump_json(include=_KEYS['compose'])}"
+    keys = plan.config.model_dump_json(include=set(STEPS["compose"].hashed_keys))
+    settings = f"{versions['compose']}{keys}"
     sources = [document.model_dump_json() for document in (*plan.slices, *plan.overrides)]
     return input_hash(settings, *sources, *evidence)
 

@@ -17,9 +17,8 @@ from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import Plan, SourceSlice
 from components.shared.documents.prices import LISTED, read_prices
 from components.shared.errors import ConfigError
+from components.shared.steps import STEPS
 from components.shared.storage.store import Stat
-
-STEPS = ("plan", "align", "compose", "tile", "pyramid", "report")
 
 
 def plan_of(*slices: SourceSlice, missing: tuple[int, ...] = (), keep_bits: bool = False) -> Plan:

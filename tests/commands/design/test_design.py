@@ -16,8 +16,8 @@ from benchmarks.scale.stacks import IMAGE, Stack, png_header, write_headers
 from commands.main import main
 from components.plan.main import main as plan
 from components.shared.errors import ConfigError, UserError
+from components.shared.steps import STEPS
 from components.shared.storage.registry import open_store
-from pipeline.settings import STEPS
 
 STACK = Stack("small", n_slices=40, side_px=700)
 

@@ -12,10 +12,11 @@ from commands.main import main
 from commands.verify import wrong_results as module
 from commands.verify.wrong_results import WrongResult, concerning, versions_of, wrong_results
 from components.shared.documents.plan import Plan
+from components.shared.steps import RESULT_VERSIONS
 from components.shared.storage.store import Store
 from components.shared.work.publication import publish
 from components.shared.work.records import Record, commit
-from components.shared.work.units import RESULT_VERSIONS, chunk_hash, chunks, compose_hash
+from components.shared.work.units import chunk_hash, chunks, compose_hash
 from components.shared.work.verification import read_written
 from pipeline.settings import STEPS
 from tests.components.report.finished_run import finished_run

@@ -12,8 +12,9 @@ from commands.design.main import design
 from components.shared.documents.cost import COST_KEY, CostEstimate
 from components.shared.documents.prices import read_prices
 from components.shared.errors import UserError
+from components.shared.steps import STEPS
 from components.shared.storage.folder import FolderStore
-from pipeline.settings import STEPS, Settings
+from pipeline.settings import Settings
 from tests.components.plan.test_plan import FIRST, LAST, plan_of, refusal, run, source  # noqa: F401 - a fixture
 
 DIGEST = f"sha256:{'0a' * 32}"

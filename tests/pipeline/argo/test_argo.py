@@ -12,14 +12,15 @@ import yaml
 from hera.workflows import models as argo
 from kfp import dsl
 
-from components.report.run_status import parse_status
+from components.report.words.status import parse_status
 from components.shared.errors import ConfigError
+from components.shared.steps import STEPS
 from pipeline.argo.lowering import lower
 from pipeline.compiled.compile import MANIFESTS, compile_argo, compile_kfp
 from pipeline.compiled.ir import Container, read_pipeline
 from pipeline.compiled.values import to_text
 from pipeline.here.local import run_pipeline
-from pipeline.settings import STEPS, Settings, StepSettings
+from pipeline.settings import Settings, StepSettings
 from tests.pipeline.argo.argo_interpreter import Workflow, evaluate
 from tests.pipeline.here.test_local import guarded, loop, nested
 from tests.pipeline.toys import Memory, compiled, note, run, say, uncached

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from commands.main import main
 from components.shared.documents.config import RunConfig
 from components.shared.errors import ConfigError, TransientError, UserError
+from components.shared.steps import STEPS
 from pipeline.compiled.compile import compile_kfp
-from pipeline.settings import STEPS, Settings
+from pipeline.settings import Settings
 from pipeline.submit.runs import RunState, Task, refused, require_reachable, step_of, unreachable
 
 CONFIG = [

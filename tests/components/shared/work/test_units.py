@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from components.shared.documents.plan import Plan
 from components.shared.documents.transforms import Transforms
 from components.shared.grid import Span
+from components.shared.steps import RESULT_VERSIONS
 from components.shared.storage.folder import FolderStore
 from components.shared.volume.volume import volume_of
 from components.shared.work.records import Record, commit
 from components.shared.work.units import (
-    RESULT_VERSIONS,
     block_hash,
     blocks_to_do,
     chunk_hash,

@@ -1,0 +1,137 @@
+"""The steps of a run, once, as data: what each loops over, leaves behind and depends on, and its machine.
+
+Whatever lists steps reads this: the graph of the pipeline and its settings, the hashes of units, the
+estimate, `fibstack status`, the report, `make images`. A new step is an entry here, a folder
+`components/<name>` with `component.py` and `main.py`, a line in `pipeline/align_stack.py`, and an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loop:
+    """Pods of a step side by side, one for each item of a list."""
+
+    items: str
+    """Output of an earlier step that lists the items, such as `chunks`."""
+    item: str
+    """Input of the step's component that receives an item."""
+    constants: Mapping[str, int] = field(default_factory=dict)
+    """Further inputs of the component, the same for all items."""
+    title: str = ""
+    """Name of the loop in consoles, where a step has several."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A step of a run: a program, `components.<name>.main`, in an image of its own."""
+
+    name: str
+    loops: tuple[Loop, ...] = ()
+    """Loops that the step's pods run in, each when the one before has ended; none for a step of one pod."""
+    is_last: bool = False
+    """Whether it runs when the others have ended, also after a failure."""
+    cpu: str = "1"
+    """Cores that a pod asks for where no settings say otherwise."""
+    memory: str = "2G"
+    """Memory that a pod asks for where no settings say otherwise; suits slices of up to 10k x 10k px."""
+    retries: int = 3
+    """How often a failed pod is tried again where no settings say otherwise."""
+    result: tuple[Literal["process", "tmp", "neuroglancer"], str]
+    """Where the result lies: a part of the output (`process`, `tmp`, `neuroglancer`), and a key below it."""
+    records: tuple[str, ...] = ()
+    """Folders below `records/` that hold a record for each unit that is done: one for each loop."""
+    result_version: int = 0
+    """Part of the hash of each unit. Raise it when a change of the code changes the bytes that the step
+    writes: a release that changes nothing in a step leaves the work of earlier releases valid."""
+    hashed_keys: frozenset[str] = frozenset()
+    """Keys of the configuration that the step's result depends on: part of the hash of each unit."""
+
+
+STEPS: Mapping[str, Step] = {
+    step.name: step
+    for step in (
+        Step(name="plan", memory="1G", result=("process", "plan.json")),
+        Step(
+            name="align",
+            loops=(Loop(items="chunks", item="chunk"),),
+            memory="4G",
+            result=("process", "align"),
+            records=("align",),
+            result_version=1,
+            hashed_keys=frozenset({"downsample_factor", "match_size", "neighbours", "skip_align"}),
+        ),
+        Step(
+            name="compose",
+            memory="4G",
+            result=("process", "transforms.json"),
+            records=("compose",),
+            result_version=1,
+            hashed_keys=frozenset(
+                {
+                    *("minz", "maxz", "neighbours", "solver", "skip_align", "allow_gaps", "trend"),
+                    *("replace_with", "max_replaced"),
+                }
+            ),
+        ),
+        Step(
+            name="tile",
+            loops=(Loop(items="slabs", item="slabs"),),
+            memory="4G",
+            result=("tmp", ""),
+            records=("tile",),
+            result_version=1,
+            hashed_keys=frozenset({"clip_limit"}),
+        ),
+        # Each pass reads what the one before it left behind; the later loops of a small volume are empty.
+        Step(
+            name="pyramid",
+            loops=(
+                Loop(items="blocks", item="blocks", constants={"level": 0}, title="levels 0 to 4"),
+                Loop(items="coarse_blocks", item="blocks", constants={"level": 5}, title="levels 5 to 9"),
+                Loop(items="top_blocks", item="blocks", constants={"level": 10}, title="levels 10 and above"),
+            ),
+            result=("neuroglancer", "jpeg"),
+            records=("pyramid/0", "pyramid/5", "pyramid/10"),
+            result_version=1,
+            hashed_keys=frozenset(
+                {
+                    *("jpeg_quality", "raw_pyramid", "lossless_encoding", "ome_zarr", "output_level"),
+                    "resolution",
+                }
+            ),
+        ),
+        Step(name="report", is_last=True, memory="4G", result=("process", "report/index.html")),
+    )
+}
+"""The steps by name, in the order in which they run."""
+RESULT_VERSIONS: Mapping[str, int] = {
+    step.name: step.result_version for step in STEPS.values() if step.result_version
+}
+"""The result version of each step whose units have a hash."""
+
+
+def steps_until(name: str) -> tuple[str, ...]:
+    """Names of the steps up to and including one.
+
+    Example:
+        >>> steps_until("compose")
+        ('plan', 'align', 'compose')
+    """
+    names = tuple(STEPS)
+    return names[: names.index(name) + 1]
+
+
+def steps_from(name: str) -> tuple[str, ...]:
+    """Names of a step and of those that follow it.
+
+    Example:
+        >>> steps_from("tile")
+        ('tile', 'pyramid', 'report')
+    """
+    names = tuple(STEPS)
+    return names[names.index(name) :]
