@@ -10,8 +10,7 @@ from scipy import ndimage
 from skimage import exposure
 
 from components.shared.volume.volume import TileArray
-from components.tile.channels import channels_of
-from components.tile.contrast import equalized, to_uint8
+from components.tile.contrast import channels_of, equalized, to_uint8
 
 RGBA = TileArray(key="rgba", data_type="uint8", n_channels=4)
 
@@ -98,5 +97,5 @@ def test_raw_grey_levels_are_not_touched_by_the_mapping() -> None:
     deep = TileArray(key="deep", data_type="uint16", n_channels=1)
     (found,) = channels_of(deep, raw, (10_000, 30_000), 0.02, invert=False)
     np.testing.assert_array_equal(found, raw)
-    (turned,) = channels_of(deep, raw, (10_000, 30_000), 0.02, invert=True)
-    np.testing.assert_array_equal(turned, 40_000 - raw)
+    (inverted,) = channels_of(deep, raw, (10_000, 30_000), 0.02, invert=True)
+    np.testing.assert_array_equal(inverted, 40_000 - raw)

@@ -24,8 +24,8 @@ from components.shared.volume.tiles import array_metadata, shard_key, tile_array
 from components.shared.volume.volume import GREY_TILES, TILES_KEY, TileArray, Volume, volume_of
 from components.shared.work.records import read_record
 from components.tile.contrast import equalized, to_uint8
-from components.tile.main import main, make_slab
-from components.tile.shard import shard_bytes
+from components.tile.main import main
+from components.tile.slab import make_slab, shard_bytes
 
 FIRST, N_SLICES, HEIGHT, WIDTH = 5, 20, 40, 56
 SHIFT_XY = (3, 2)
@@ -134,9 +134,21 @@ def make_run(folder: Path, dtype: str = "uint8") -> Run:
     return Run(folder, plan, transforms).write()
 
 
+def first_slab(stack: Run, files: list[str] | None = None) -> dict[TileArray, NDArray[Any]]:
+    """The first slab of each array; `files` gets the names of the files that are read."""
+    source = FolderStore(stack.folder / "raw")
+
+    def read(entry: SourceSlice) -> list[Any]:
+        if files is not None:
+            files.append(entry.key)
+        return read_channels(source, entry, stack.plan.pixel_type, stack.plan.reading)
+
+    return make_slab(stack.plan, stack.transforms, stack.volume, 0, read)
+
+
 def grey_slab(stack: Run) -> NDArray[Any]:
     """The first slab, `[z, y, x]`."""
-    return make_slab(stack.plan, stack.transforms, 0)[GREY_TILES][0]
+    return first_slab(stack)[GREY_TILES][0]
 
 
 @pytest.fixture
@@ -359,18 +371,12 @@ def test_a_blend_is_the_mean_of_two_slices_each_where_it_lies(stack: Run) -> Non
     np.testing.assert_array_equal(voxels[6], b)
 
 
-def test_each_slice_of_a_slab_is_read_once(stack: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[str] = []
-
-    def counting(source: Any, entry: SourceSlice, *how: Any) -> Any:
-        read.append(entry.key)
-        return read_channels(source, entry, *how)
-
-    monkeypatch.setattr("components.tile.main.read_channels", counting)
+def test_each_slice_of_a_slab_is_read_once(stack: Run) -> None:
     for z in (7, 8):
         stack = stack.with_slice(FIRST + z, action="blend", replaced_from=FIRST + 6, blended_with=FIRST + 9)
     stack = stack.with_slice(FIRST + 10, action="replace", replaced_from=FIRST + 9)
-    make_slab(stack.plan, stack.transforms, 0)
+    read: list[str] = []
+    first_slab(stack, read)
     shown = [z for z in range(16) if z not in (7, 8, 10)]
     assert sorted(read) == [f"{FIRST + z:03d}.png" for z in shown]
 

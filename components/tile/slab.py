@@ -1,0 +1,157 @@
+"""A slab of aligned tiles: slices are read once, shown on the planes that the transforms name, and encoded.
+
+*Blend*: a plane that is to be blended shows two slices. Each is put there as it comes, in any order, as the
+mean with what the plane shows already; an untouched plane is black (0), and the mean with black is the other
+picture alone. So neither slice waits for the other, and where one of them does not reach, the other is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+import tensorstore
+
+from components.shared.cores import available_cores
+from components.shared.documents.plan import Plan, SourceSlice
+from components.shared.documents.transforms import SliceTransform, Transforms
+from components.shared.errors import UserError
+from components.shared.geometry import Matrix
+from components.shared.grid import Span
+from components.shared.limits import limit
+from components.shared.pictures.grey_levels import Picture
+from components.shared.volume.tiles import shard_key, tile_array_spec
+from components.shared.volume.volume import TileArray, Volume
+from components.tile.contrast import blended, slice_channels
+from components.tile.warp import warp_slice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlabLimits:
+    """How many slices are in work at a time while a slab is filled."""
+
+    max_threads: int = limit(
+        4,
+        unit="slices",
+        why="a slice in work holds its file and its spline coefficients: 6 bytes a pixel, up to 11 of RGB",
+        measured_on="benchmarks/end_to_end: 1,177 MiB at 8192 x 8192 px on 2 cores; the default pod has 4 GB",
+        too_small="cores of larger machines wait",
+        too_large="a pod of many cores is killed for its memory",
+    )
+
+
+LIMITS = SlabLimits()
+ReadSlice = Callable[[SourceSlice], Sequence[Picture]]
+"""Reads the pictures of a slice, one for each of its files."""
+
+
+def make_slab(
+    plan: Plan, transforms: Transforms, volume: Volume, slab: int, read: ReadSlice
+) -> dict[TileArray, Picture]:
+    """The voxels of a slab for each array of tiles, `[channel, z, y, x]`, clipped to the volume.
+
+    Args:
+        plan: The plan of the run.
+        transforms: Where each slice lies, and what each plane shows.
+        volume: The volume that they lead to.
+        slab: Index of the slab.
+        read: Reads the pictures of a slice.
+
+    Raises:
+        UserError: a slice cannot be read, or a plane shows a slice that the plan does not have.
+    """
+    z_indices = volume.slab_z_indices(slab)
+    blends = {plane for plane, z in enumerate(z_indices) if transforms.slices[z].action == "blend"}
+    width_px, height_px, _ = volume.size_xyz
+    shape_zyx = (len(z_indices), height_px, width_px)
+    arrays = {array: _SlabArray(array, shape_zyx, blends) for array in volume.arrays}
+    entries = {entry.z: entry for entry in plan.slices}
+    intensity_ranges = (transforms.intensity_range, *plan.more_intensity_ranges)
+
+    def show(item: tuple[SliceTransform, list[int]]) -> None:
+        shown, planes = item
+        if shown.z not in entries:
+            raise UserError(
+                f"a plane of the volume must show a slice of the plan; got z {shown.z}, which is missing. "
+                f"Run compose again."
+            )
+        files = read(entries[shown.z])
+        for array, in_slab in arrays.items():
+            channels = slice_channels(array, files, intensity_ranges, plan.config.clip_limit, shown.action)
+            in_slab.show(channels, np.array(shown.matrix), planes)
+
+    with ThreadPoolExecutor(min(LIMITS.max_threads, available_cores())) as executor:
+        list(executor.map(show, planes_of_slices(transforms, z_indices)))
+    return {array: in_slab.voxels for array, in_slab in arrays.items()}
+
+
+class _SlabArray:
+    """The voxels of a slab in one array of tiles, while slices are shown on its planes by several threads."""
+
+    def __init__(self, tiles: TileArray, shape_zyx: tuple[int, int, int], blends: set[int]) -> None:
+        self.voxels: Picture = np.zeros((tiles.n_channels, *shape_zyx), tiles.data_type)
+        self._blends = blends
+        self._blending = Lock()
+
+    def show(self, channels: Iterable[Picture], volume_from_slice: Matrix, planes: list[int]) -> None:
+        """Show the channels of a slice on planes of the slab; it is warped once."""
+        for channel, planes_of_channel in zip(channels, self.voxels, strict=True):
+            self._show_channel(channel, volume_from_slice, planes_of_channel, planes)
+
+    def _show_channel(
+        self, channel: Picture, volume_from_slice: Matrix, out: Picture, planes: list[int]
+    ) -> None:
+        alone = [plane for plane in planes if plane not in self._blends]
+        warped = out[alone[0]] if alone else np.empty(out.shape[1:], out.dtype)
+        warp_slice(channel, volume_from_slice, warped)
+        out[alone[1:]] = warped
+        for plane in self._blends.intersection(planes):
+            with self._blending:
+                out[plane] = blended(out[plane], warped)
+
+
+def planes_of_slices(transforms: Transforms, z_indices: Span) -> list[tuple[SliceTransform, list[int]]]:
+    """Each slice that a slab shows, with the planes of the slab that show it.
+
+    A slice is read once, whether it shows itself, stands in for others or is half of a blend. A plane that is
+    left blank shows none.
+    """
+    first_z = transforms.slices[0].z
+    planes_of: dict[int, list[int]] = {}
+    for plane, z_index in enumerate(z_indices):
+        for z in _shown_z(transforms.slices[z_index]):
+            planes_of.setdefault(z, []).append(plane)
+    return [(transforms.slices[z - first_z], planes) for z, planes in planes_of.items()]
+
+
+def _shown_z(entry: SliceTransform) -> list[int]:
+    """The z of the slices that a plane shows: its own, another's, those of a blend, or none."""
+    if entry.action == "blank":
+        return []
+    if entry.action in ("keep", "invert"):
+        return [entry.z]
+    return [z for z in (entry.replaced_from, entry.blended_with) if z is not None]
+
+
+def shard_bytes(volume: Volume, tiles: TileArray, slab: int, voxels: Picture) -> bytes:
+    """The shard that holds a slab, built in memory; the same voxels give the same bytes.
+
+    Args:
+        volume: The volume of the run.
+        tiles: One of its arrays.
+        slab: Index of the slab.
+        voxels: `[channel, z, y, x]`, the slab clipped to the volume.
+    """
+    context = tensorstore.Context({"data_copy_concurrency": {"limit": 2}})
+    memory = tensorstore.KvStore.open({"driver": "memory"}, context=context).result()
+    spec = tile_array_spec(volume, tiles, {"driver": "memory"})
+    array = tensorstore.open(spec, create=True, context=context).result()
+    z_indices = volume.slab_z_indices(slab)
+    planes = array[..., z_indices.first : z_indices.last + 1, :, :]
+    planes.write(voxels.reshape(planes.shape), can_reference_source_data_indefinitely=True).result()
+    del voxels, planes, array  # a caller that keeps no slab frees up to 512 MiB before the bytes are copied
+    data: bytes = memory[shard_key(slab, tiles)]
+    return data
