@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -134,7 +135,8 @@ def _lossless_output(written: Written, output: str) -> VolumeOutput:
     problems = check_blocks(written.blocks) + check_listing(written.volume, found, written.blocks)
     if problems:
         raise UserError(
-            f"the lossless volume must be whole; {problems[0].sentence}. Run 'fibstack verify {output}'."
+            f"the lossless volume must be whole; {problems[0].sentence}. "
+            f"Run '{shlex.join(['fibstack', 'verify', output])}'."
         )
     return found
 

@@ -20,6 +20,8 @@ from components.shared.storage.store import ObjectMissingError, Store
 
 LOOPBACK = "127.0.0.1"
 _RANGE = re.compile(r"bytes=(\d+)-(\d+)")
+_LARGEST_POSITION = 2**63 - 1
+"""Last byte of the largest file that there can be; storage cannot be asked for bytes further on."""
 _HEADERS = {
     # The viewer's page comes from another port, which counts as another origin.
     "Access-Control-Allow-Origin": "*",
@@ -104,6 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, length=stat.size_bytes)
 
     def _answer_part(self, store: Store, key: str, start: int, stop: int) -> None:
+        start, stop = min(start, _LARGEST_POSITION), min(stop, _LARGEST_POSITION)
         data = store.read_range(key, start, max(start, stop))
         if not data:
             self._answer(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)

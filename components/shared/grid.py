@@ -10,8 +10,10 @@ Everything here follows from a few numbers of the plan and the size of the volum
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 VOXEL_CHUNK = 64
 """Side of a precomputed chunk in voxels."""
@@ -62,7 +64,7 @@ class Span:
         return iter(range(self.first, self.last + 1))
 
     def __contains__(self, item: object) -> bool:
-        return isinstance(item, int) and self.first <= item <= self.last
+        return isinstance(item, SupportsIndex) and self.first <= operator.index(item) <= self.last
 
     def __str__(self) -> str:
         return f"{self.first}-{self.last}"

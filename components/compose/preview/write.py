@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import numpy as np
 
 from components.compose.preview.correlate import Figures, agreement
@@ -69,13 +71,13 @@ def make_preview(plan: Plan, transforms: Transforms, thumbnails: Thumbnails) -> 
 
 def refusal(plan: Plan, preview: Preview) -> UserError:
     """The error of a run that stops before the costly steps."""
-    output = plan.config.output
+    resolve = shlex.join(["fibstack", "resolve", plan.config.output])
     found = "; ".join(preview.gate.failures)
     page = join_uri(plan.locations.process_uri, "report", "index.html")
     return UserError(
         f"the check on thumbnails must pass before the volume is written; got: {found}. "
-        f"Look at these slices in {page}, decide on them with 'fibstack resolve {output} --overrides FILE', "
-        f"or write the volume as it is with 'fibstack resolve {output} --set force=true'."
+        f"Look at these slices in {page}, decide on them with '{resolve} --overrides FILE', "
+        f"or write the volume as it is with '{resolve} --set force=true'."
     )
 
 

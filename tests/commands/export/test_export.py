@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -186,6 +187,14 @@ def test_a_lossless_volume_that_is_not_whole_is_never_black(tmp_path, damage):
     assert result.exit_code == 65
     assert str(tmp_path / "old/chunk") in result.stderr or damage == "no record"
     assert not (tmp_path / "new/neuroglancer/jpeg/info").exists()
+
+
+def test_the_command_that_names_the_damage_can_be_copied(tmp_path):
+    stack = finished(tmp_path / "the lab's run", textured((5, 9, 70)))
+    (tmp_path / "the lab's run/chunk/8x8x8/0.shard").unlink()
+    said = export(root(stack), tmp_path / "new").stderr
+    command = said.rpartition("Run '")[2].rstrip().removesuffix("'.")
+    assert shlex.split(command) == ["fibstack", "verify", root(stack)]
 
 
 def test_buckets(bucket, tmp_path):

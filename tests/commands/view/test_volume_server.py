@@ -47,6 +47,10 @@ def test_a_range_beyond_the_end_is_cut_or_refused(served: str):
     status, headers, body = ask(f"{served}/8x8x8/0.shard", Range="bytes=90-199")
     assert (status, body, headers["Content-Range"]) == (206, BODY[90:], "bytes 90-99/*")
     assert ask(f"{served}/8x8x8/0.shard", Range="bytes=100-110")[0] == 416
+    for last in ("99999999999999", "9" * 30):
+        status, _, body = ask(f"{served}/8x8x8/0.shard", Range=f"bytes=90-{last}")
+        assert (status, body) == (206, BODY[90:])
+    assert ask(f"{served}/8x8x8/0.shard", Range=f"bytes={'9' * 30}-{'9' * 31}")[0] == 416
 
 
 @pytest.mark.parametrize("path", ["8x8x8/1.shard", "info"])

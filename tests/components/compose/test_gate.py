@@ -1,6 +1,7 @@
 """The check on thumbnails: good stacks pass, each way to go wrong is stopped with the right slices named."""
 
 import re
+import shlex
 from pathlib import Path
 
 import cv2
@@ -248,6 +249,9 @@ def test_the_document_and_the_sentence(plan):
     assert "7-8 (" in said
     assert f"fibstack resolve {plan.config.output} --overrides FILE" in said
     assert "--set force=true" in said
+    quoted = plan.model_copy(update={"config": plan.config.model_copy(update={"output": "/lab's data/run"})})
+    command = str(refusal(quoted, preview)).partition("decide on them with '")[2].partition("', or")[0]
+    assert shlex.split(command) == ["fibstack", "resolve", "/lab's data/run", "--overrides", "FILE"]
     for key in ("force", "skip_align"):
         changed = plan.model_copy(update={"config": plan.config.model_copy(update={key: True})})
         free = make_preview(changed, transforms_of(plan), Held(pictures))

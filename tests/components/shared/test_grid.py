@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -204,3 +205,13 @@ def test_known_sizes() -> None:
     isotropic = tuple((k, k, k) for k in range(5))
     assert pyramid_passes((520, 520, 60)) == (PyramidPass(0, (520, 520, 60), isotropic),)
     assert halvings_of_levels((1, 1, 1)) == ((0, 0, 0),)
+
+
+@pytest.mark.parametrize("kind", [int, np.int64, np.uint8, np.int16])
+def test_integers_of_every_kind_lie_in_a_span_alike(kind: type) -> None:
+    assert [kind(z) in Span(3, 5) for z in (2, 3, 5, 6)] == [False, True, True, False]
+
+
+@pytest.mark.parametrize("item", [4.0, np.float64(4), "4", None])
+def test_what_is_no_integer_lies_in_no_span(item: object) -> None:
+    assert item not in Span(3, 5)

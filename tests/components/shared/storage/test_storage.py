@@ -84,7 +84,11 @@ def test_keys_may_hold_what_file_names_hold(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "stop"), [(0, 10), (3, 5), (0, 1), (9, 10), (4, 4), (0, 0), (8, 99), (10, 12), (50, 60)]
+    ("start", "stop"),
+    [
+        *((0, 10), (3, 5), (0, 1), (9, 10), (4, 4), (0, 0), (8, 99), (10, 12), (50, 60)),
+        *((8, 100_000_000_000_000), (2**63 - 2, 2**63 - 1)),
+    ],
 )
 def test_a_range_is_a_slice_of_the_object(store: Store, start: int, stop: int) -> None:
     data = b"0123456789"
