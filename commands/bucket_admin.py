@@ -15,6 +15,7 @@ from components.shared.documents.locations import locations_of
 from components.shared.errors import UserError
 from components.shared.storage import gcs
 from components.shared.storage.run_buckets import run_buckets_of
+from components.shared.storage.schemes import bucket_of
 
 RUN_LABEL = "fibstack-run"
 """Says which run a bucket belongs to; `_SHARED` where it belongs to all runs on a source."""
@@ -81,19 +82,15 @@ def _labels(config: RunConfig, run_id: str) -> dict[str, str]:
     """The buckets of a run, each with its label."""
     locations = locations_of(config)
     return {
-        _bucket_of(locations.neuroglancer_uri): run_id,
-        _bucket_of(locations.chunk_uri): run_id,
-        _bucket_of(locations.tmp_uri): run_id,
-        _bucket_of(locations.process_uri): _SHARED,
+        bucket_of(locations.neuroglancer_uri): run_id,
+        bucket_of(locations.chunk_uri): run_id,
+        bucket_of(locations.tmp_uri): run_id,
+        bucket_of(locations.process_uri): _SHARED,
     }
 
 
 def _temporary(config: RunConfig) -> str:
-    return _bucket_of(locations_of(config).tmp_uri)
-
-
-def _bucket_of(uri: str) -> str:
-    return uri.removeprefix("gs://").partition("/")[0]
+    return bucket_of(locations_of(config).tmp_uri)
 
 
 def _create(client: Any, name: str, label: str, location: str, *, is_temporary: bool) -> bool:  # noqa: ANN401

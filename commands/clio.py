@@ -24,6 +24,7 @@ from components.shared.documents.read_document import read_document
 from components.shared.errors import ConfigError, FibstackError, TransientError, UserError
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
+from components.shared.storage.schemes import scheme_of
 from components.shared.storage.store import join_uri
 
 TOKEN_VARIABLE = "FIBSTACK_CLIO_TOKEN"  # noqa: S105 - its name
@@ -47,7 +48,7 @@ def main(output: str, name: str, public: bool, store_url: str) -> None:
     """
     volumes = find_volumes(output)
     shown = volumes[0]
-    if not shown.store.uri.startswith("gs://"):
+    if not scheme_of(shown.store.uri).opens_in_neuroglancer:
         raise UserError(
             f"clio must be given a volume in a bucket, which Clio can read; got {output}. "
             "Upload it with 'fibstack data upload'."

@@ -10,7 +10,7 @@ from typing import Any
 import click
 import jinja2
 
-from components.report.words.summary import RUN_KEY, RunDocument
+from components.report.run_document import RUN_KEY, RunDocument
 from components.shared.command import StepCommand
 from components.shared.documents.read_document import read_document
 from components.shared.documents.slices import SLICES_KEY

@@ -11,6 +11,7 @@ from components.shared.errors import UserError
 from components.shared.storage import gcs
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri, run_buckets_of
+from components.shared.storage.schemes import scheme_of
 from components.shared.text import GIB
 
 STANDARD = "STANDARD"
@@ -52,7 +53,7 @@ def stored_objects(uri: str) -> Iterator[StoredObject]:
                     StoredObject(place=part, storage_class=o.storage_class, size_bytes=o.size_bytes)
                     for o in stored_objects(part)
                 )
-    elif uri.startswith("gs://"):
+    elif scheme_of(uri).cloud == "google":
         yield from _in_bucket(uri)
     else:
         folder = open_store(uri)

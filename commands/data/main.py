@@ -12,6 +12,7 @@ from components.shared.command import StepCommand
 from components.shared.documents.config import check_image_pattern
 from components.shared.errors import ConfigError, UserError
 from components.shared.storage.registry import open_store
+from components.shared.storage.schemes import scheme_of
 
 _SHOWN = 3
 _YES = click.option("--yes", is_flag=True, help="Do not ask.")
@@ -126,7 +127,7 @@ def upload(folder: Path, target: str, jobs: int) -> None:
 
 
 def _check_in_bucket(uri: str) -> None:
-    if not uri.startswith("gs://"):
+    if scheme_of(uri).cloud != "google":
         raise ConfigError(f"the target must be a gs:// URI; got '{uri}'. Write gs://BUCKET.")
 
 
@@ -242,7 +243,7 @@ def delete(output: str, yes: bool) -> None:
         for h in holdings:
             remove(h, done)
     click.echo(f"Removed {n_objects:,} objects, {size(n_bytes)}.")
-    if output.startswith("gs://"):
+    if scheme_of(output).cloud == "google":
         click.echo("Where a bucket has soft delete, Google keeps and bills them for some days more.")
 
 

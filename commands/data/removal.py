@@ -15,9 +15,9 @@ from commands.data.many import for_each
 from components.shared.documents.plan import PLAN_KEY
 from components.shared.errors import UserError
 from components.shared.storage import gcs
-from components.shared.storage.folder import FolderStore
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import Part, part_uri, run_buckets_of
+from components.shared.storage.schemes import bucket_of, scheme_of, without_scheme
 
 PARTS: tuple[Part, ...] = ("neuroglancer", "ome-zarr", "chunk", "tmp", "process")
 """In the order of their removal: viewers lose the volume first, and the record of the run goes last."""
@@ -55,8 +55,8 @@ def holdings_of(output: str) -> list[Holding]:
     for uri in there:
         store = open_store(uri)
         sizes = [stat.size_bytes for stat in store.list()]
-        whole = own is not None and "/" not in uri.removeprefix("gs://")
-        if sizes or whole or (isinstance(store, FolderStore) and store.exists()):
+        whole = own is not None and without_scheme(uri) == bucket_of(uri)
+        if sizes or whole or (scheme_of(uri).is_folder and store.exists()):
             found.append(Holding(uri=uri, n_objects=len(sizes), n_bytes=sum(sizes), whole_bucket=whole))
     return found
 
@@ -76,10 +76,10 @@ def remove(holding: Holding, done: Callable[[], None]) -> None:
     others = [key for key in keys if key not in (*first, *last)]
     for group in (first, others, last):
         for_each(group, store.delete, _DELETES_IN_FLIGHT, lambda _: done())
-    if isinstance(store, FolderStore):
+    if scheme_of(store.uri).is_folder:
         _remove_empty_folders(Path(store.uri))
     if holding.whole_bucket:
-        bucket = holding.uri.removeprefix("gs://")
+        bucket = bucket_of(holding.uri)
         grant = f"storage.buckets.delete on the bucket '{bucket}'"
         with gcs.failures(f"cannot remove {holding.uri}", bucket, grant), contextlib.suppress(NotFound):
             gcs.client_of().bucket(bucket).delete(timeout=gcs.TIMEOUT_S, retry=gcs.RETRY)

@@ -11,7 +11,6 @@ import csv
 import errno
 import io
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,6 +22,8 @@ from commands.data.numbering import Numbering, number_images
 from components.shared.documents.config import check_image_pattern
 from components.shared.errors import ConfigError, FibstackError, TransientError, UserError
 from components.shared.storage import gcs
+from components.shared.storage.folder import temporary_beside
+from components.shared.storage.schemes import scheme_of
 from components.shared.storage.store import Stat, Store, check_key, checksum, join_uri
 
 RECORD = "renumbered.csv"
@@ -76,7 +77,7 @@ def renumber(
         UserError: a file of another content has appeared, or a right is missing.
         TransientError: the disk or storage failed in a way that may pass.
     """
-    place = _copy_in_bucket if target.uri.startswith("gs://") else _link
+    place = _link if scheme_of(target.uri).is_folder else _copy_in_bucket
 
     def one(name: str) -> None:
         place(source, name, target, numbering.new_names[name])
@@ -95,7 +96,7 @@ def record_of(numbering: Numbering) -> bytes:
 
 
 def _check_places(source: str, target: str) -> None:
-    if source.startswith("gs://") != target.startswith("gs://"):
+    if scheme_of(source) != scheme_of(target):
         raise ConfigError(
             f"source and target must both be folders or both in buckets; got {source} and {target}. "
             "Renumber first, then use 'fibstack data upload'."
@@ -110,8 +111,9 @@ def _same(source: Store, old: Stat, target: Store, new: Stat) -> bool:
         return False
     if old.crc32c and new.crc32c:
         return old.crc32c == new.crc32c
-    a, b = Path(source.uri, old.key), Path(target.uri, new.key)
-    return a.samefile(b) or checksum(source.read(old.key)) == checksum(target.read(new.key))
+    if scheme_of(source.uri).is_folder and Path(source.uri, old.key).samefile(Path(target.uri, new.key)):
+        return True
+    return checksum(source.read(old.key)) == checksum(target.read(new.key))
 
 
 def _link(source: Store, old: str, target: Store, new: str) -> None:
@@ -135,7 +137,7 @@ def _link(source: Store, old: str, target: Store, new: str) -> None:
 
 def _copy(original: Path, path: Path) -> None:
     """Copy a file under a name that must not be there; nobody sees a part of it."""
-    temporary = path.with_name(f".fibstack-tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    temporary = temporary_beside(path)
     try:
         with original.open("rb") as old, temporary.open("xb") as new:
             shutil.copyfileobj(old, new, 1 << 20)

@@ -15,7 +15,9 @@ from google.api_core.exceptions import PreconditionFailed
 from commands.data.many import for_each
 from components.shared.errors import TransientError, UserError
 from components.shared.storage import gcs
+from components.shared.storage.folder import TEMPORARY_PREFIX
 from components.shared.storage.registry import open_store
+from components.shared.storage.schemes import bucket_of
 from components.shared.storage.store import Stat, check_key, join_uri
 from components.shared.text import listed
 
@@ -104,7 +106,7 @@ def list_files(folder: Path) -> Iterator[Item]:
                 size = path.stat().st_size
             except OSError as error:
                 raise UserError(f"cannot read {path}: {error.strerror}. Remove or mend it.") from None
-            if path.is_file() and not name.startswith(".fibstack-tmp-"):
+            if path.is_file() and not name.startswith(TEMPORARY_PREFIX):
                 yield Item(key, path, size)
 
 
@@ -135,7 +137,7 @@ def _upload(item: Item, bucket: object, prefix: str, target: str) -> None:
     blob = gcs.new_blob(bucket, prefix + item.key)
     uri = join_uri(target, item.key)
     crc32c = file_checksum(item.path)
-    name = target.removeprefix("gs://").partition("/")[0]
+    name = bucket_of(target)
     with gcs.failures(f"cannot write {uri}", name, f"storage.objects.create on the bucket '{name}'"):
         try:
             blob.upload_from_filename(

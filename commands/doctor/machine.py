@@ -14,8 +14,9 @@ from components.shared.cores import available_cores
 from components.shared.documents.config import RunConfig
 from components.shared.errors import ConfigError
 from components.shared.steps import STEPS
+from components.shared.storage.schemes import folder_of
 from components.shared.text import GIB
-from pipeline.here.sandbox import engine_cores, folder_of, require_images
+from pipeline.here.sandbox import engine_cores, require_images
 from pipeline.settings import Settings, quantity
 
 _MODULES = (

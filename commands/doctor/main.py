@@ -14,6 +14,7 @@ from commands.doctor.machine import check_disk, check_engine, check_folder, chec
 from commands.options import SETTINGS, settings_of
 from components.shared.documents.config import RunConfig
 from components.shared.errors import FibstackError, UserError
+from components.shared.storage.schemes import scheme_of
 from pipeline.configuration import absolute, read_config
 
 _MARKS = {"ok": "ok   ", "note": "note ", "wrong": "WRONG"}
@@ -73,7 +74,7 @@ def _findings(
 
 
 def _check_config(config: RunConfig) -> Iterator[Finding]:
-    if "gs://" in config.source + config.output:
+    if "google" in (scheme_of(config.source).cloud, scheme_of(config.output).cloud):
         from commands.doctor.buckets import check_login
 
         yield check_login()
@@ -95,7 +96,7 @@ def _check_config(config: RunConfig) -> Iterator[Finding]:
 
 
 def _check_place(location: str, use: Use, project: str = "") -> Iterator[Finding]:
-    if location.startswith(("gs://", "http://", "https://")):
+    if scheme_of(location).cloud or location.startswith(("http://", "https://")):
         from commands.doctor import buckets
 
         yield from buckets.check_place(location, use, project)

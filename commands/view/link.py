@@ -10,6 +10,7 @@ from commands.view.first_view import first_view
 from commands.view.published import find_volumes
 from components.shared.command import StepCommand
 from components.shared.errors import UserError
+from components.shared.storage.schemes import scheme_of
 
 MOST_MARKS = 50
 """In each layer: so that the address still fits where addresses are pasted."""
@@ -44,7 +45,7 @@ def link_to(output: str) -> tuple[str, int]:
     Raises:
         UserError: the output lies in a folder, or there is no finished volume.
     """
-    if not output.startswith("gs://"):
+    if not scheme_of(output).opens_in_neuroglancer:
         raise UserError(
             f"link must be given a gs:// URI, since nobody else can read a folder here; got {output}. "
             f"Look at it with: {shlex.join(['fibstack', 'view', output])}"

@@ -10,6 +10,7 @@ from commands.view.public_access import make_private, make_public
 from components.shared.command import StepCommand
 from components.shared.errors import UserError
 from components.shared.storage.run_buckets import part_uri, run_buckets_of
+from components.shared.storage.schemes import bucket_of
 
 
 @click.command(cls=StepCommand)
@@ -63,7 +64,7 @@ def viewing_bucket(output: str) -> str:
             f"become public too. Copy the neuroglancer folder to a bucket of its own, or run with 'id' and "
             f"without 'output'."
         )
-    return part_uri(output, "neuroglancer").removeprefix("gs://")
+    return bucket_of(part_uri(output, "neuroglancer"))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from components.shared.pictures.slice_files import (
     read_numbers,
 )
 from components.shared.storage.registry import open_store
-from components.shared.storage.store import Stat, Store
+from components.shared.storage.store import Stat, Store, with_checksums
 
 _URI_SHOWN = 200
 """Characters of a URI that a sentence shows."""
@@ -120,7 +120,7 @@ def _find_slices(config: RunConfig, pattern: str, source: Store) -> dict[int, St
         folder = "".join(f"{part}/" for part in pattern.split("/")[:-1])
         others = [stat.key for stat in islice(source.list(folder), inventory.SHOWN)]
         raise UserError(inventory.no_match_sentence(config, pattern, listing, others, source.uri))
-    return present
+    return dict(zip(present, with_checksums(source, list(present.values())), strict=True))
 
 
 def known_stack(

@@ -1,17 +1,18 @@
-"""Reads the documents that a run has left, as many as there are."""
+"""The evidence on a run: the documents that it has left, as many as there are and can be read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-from components.report.evidence import Evidence
 from components.report.page.timings import RECORDED, StepTime, raw_bytes, step_times
+from components.report.pair_tally import PairTally
 from components.shared.documents.align import AlignRecord
-from components.shared.documents.cost import COST_KEY, CostEstimate
+from components.shared.documents.cost import COST_KEY, CostEstimate, Pod
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.preview import PREVIEW_KEY, Preview
 from components.shared.documents.read_document import AnyDocument, read_document
-from components.shared.documents.slices import SLICES_KEY, read_rows
+from components.shared.documents.slices import SLICES_KEY, SliceRow, read_rows
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.documents.trends import TRENDS_KEY, Trends
 from components.shared.errors import UserError
@@ -21,6 +22,29 @@ from components.shared.work.thumbnails import Thumbnail, Thumbnails
 from components.shared.work.units import chunks
 
 RECORDS_PREFIX = "records/"
+"""Keys of the records of all units begin so, below the process URI."""
+
+
+@dataclass(slots=True)
+class RunEvidence:
+    """The documents and figures that a run has left; what is not there stays None or empty."""
+
+    plan: Plan
+    pairs: PairTally = field(default_factory=PairTally)
+    n_chunks: int = 0
+    n_chunks_matched: int = 0
+    transforms: Transforms | None = None
+    preview: Preview | None = None
+    trends: Trends | None = None
+    cost: CostEstimate | None = None
+    pods: dict[str, Pod] = field(default_factory=dict)
+    """Image and machine of each step; empty where nobody told the run."""
+    as_processes: bool = False
+    """Whether the steps run as processes of one machine, in no container."""
+    rows: list[SliceRow] = field(default_factory=list)
+    times: tuple[StepTime, ...] = ()
+    unreadable: list[str] = field(default_factory=list)
+    """Sentences on documents that are there and cannot be read."""
 
 
 def read_plan(process: Store) -> Plan | None:
@@ -34,9 +58,9 @@ def read_plan(process: Store) -> Plan | None:
     return read_document(process, PLAN_KEY, Plan)
 
 
-def gather(process: Store, plan: Plan) -> Evidence:
+def gather(process: Store, plan: Plan) -> RunEvidence:
     """Read every document of the run, one align record at a time."""
-    evidence = Evidence(plan, n_chunks=len(chunks(plan)))
+    evidence = RunEvidence(plan, n_chunks=len(chunks(plan)))
     for chunk in chunks(plan):
         record = _optional(process, f"align/{chunk}.json", AlignRecord, evidence)
         if record is not None:
@@ -58,13 +82,13 @@ def gather(process: Store, plan: Plan) -> Evidence:
 
 
 def _recorded_crc32c(process: Store, key: str) -> str | None:
-    """What the record of `compose` says of a file; None where there is no record."""
+    """Checksum of a file as `compose` recorded it; None where there is no record."""
     record = read_record(process, "compose", "transforms")
     outputs = record.outputs if record is not None else ()
     return next((output.crc32c for output in outputs if output.key == key), None)
 
 
-def _transforms(process: Store, evidence: Evidence) -> Transforms | None:
+def _transforms(process: Store, evidence: RunEvidence) -> Transforms | None:
     """The transforms, if they are of this plan's slices: a run that fails early leaves an earlier run's."""
     transforms = _optional(process, TRANSFORMS_KEY, Transforms, evidence)
     config = evidence.plan.config
@@ -74,7 +98,7 @@ def _transforms(process: Store, evidence: Evidence) -> Transforms | None:
     return None
 
 
-def _preview(process: Store, evidence: Evidence) -> Preview | None:
+def _preview(process: Store, evidence: RunEvidence) -> Preview | None:
     """The check on thumbnails, if it is of this plan's slices."""
     preview = _optional(process, PREVIEW_KEY, Preview, evidence)
     config = evidence.plan.config
@@ -88,7 +112,7 @@ def _preview(process: Store, evidence: Evidence) -> Preview | None:
 class Pictures:
     """The thumbnails of a run, in one pass; what cannot be read is told in the evidence and passed over."""
 
-    def __init__(self, process: Store, evidence: Evidence, to_keep: frozenset[int]) -> None:
+    def __init__(self, process: Store, evidence: RunEvidence, to_keep: frozenset[int]) -> None:
         self._thumbnails = Thumbnails(evidence.plan, process)
         self._evidence = evidence
         self._to_keep = to_keep
@@ -125,7 +149,7 @@ def _times(process: Store, plan: Plan) -> tuple[StepTime, ...]:
     return step_times(planned_s, records_s, raw_bytes(plan))
 
 
-def _optional(process: Store, key: str, kind: type[AnyDocument], evidence: Evidence) -> AnyDocument | None:
+def _optional(process: Store, key: str, kind: type[AnyDocument], evidence: RunEvidence) -> AnyDocument | None:
     if process.stat(key) is None:
         return None
     try:

@@ -7,17 +7,17 @@ import os
 
 import click
 
-from components.report.evidence import Evidence
-from components.report.gather import Pictures, gather, read_plan
+from components.report.console_artifacts import markdown_of, metrics_of, write_artifact, write_metrics
+from components.report.gather import Pictures, RunEvidence, gather, read_plan
 from components.report.page.page import render
 from components.report.page.sections import SectionPair, make_sections
 from components.report.page.strips import Strip, make_strips, slices_in_strips
+from components.report.run_document import RUN_KEY, RunDocument
+from components.report.run_status import RunStatus, parse_status
 from components.report.telling import tell
 from components.report.tiles_removal import remove_tiles
-from components.report.words.artifacts import markdown_of, metrics_of, write_artifact, write_metrics
 from components.report.words.notice import notice_of, notice_without_work
-from components.report.words.status import RunStatus, parse_status
-from components.report.words.summary import RUN_KEY, RunDocument, summarise
+from components.report.words.summary import summarise
 from components.shared.command import StepCommand
 from components.shared.container_images import PROCESSES
 from components.shared.documents.config import RunConfig
@@ -101,7 +101,7 @@ def _publish(volume: Volume, plan: Plan) -> None:
         logger.warning("%s is of an earlier run and no longer shown; remove it if it is not needed", uri)
 
 
-def look_at(evidence: Evidence, volume: Volume | None, status: RunStatus, process: Store) -> Verification:
+def look_at(evidence: RunEvidence, volume: Volume | None, status: RunStatus, process: Store) -> Verification:
     """Verify the volume if the run did not fail before, and withdraw an `info` that is no longer true.
 
     A viewer takes `info` for the promise of a whole volume. An earlier run's `info` therefore goes when
@@ -131,7 +131,7 @@ def earlier_run(process: Store) -> RunDocument | None:
     return run if run.complete else None
 
 
-def stands(evidence: Evidence, volume: Volume | None, process: Store) -> bool:
+def stands(evidence: RunEvidence, volume: Volume | None, process: Store) -> bool:
     """Whether plan and volume are still those of an earlier run, so that its report is true."""
     earlier = earlier_run(process)
     if earlier is None or volume is None or evidence.transforms is None:
@@ -143,7 +143,11 @@ def stands(evidence: Evidence, volume: Volume | None, process: Store) -> bool:
 
 
 def write_page(
-    evidence: Evidence, status: RunStatus, volume: Volume | None, verification: Verification, process: Store
+    evidence: RunEvidence,
+    status: RunStatus,
+    volume: Volume | None,
+    verification: Verification,
+    process: Store,
 ) -> RunDocument:
     """Write `report/index.html`; returns the run document that it shows."""
     sections: list[SectionPair] = []

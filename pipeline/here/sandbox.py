@@ -8,11 +8,11 @@ import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote
 
 from components.shared.documents.config import RunConfig
 from components.shared.documents.notification import WEBHOOK_VARIABLE
 from components.shared.errors import ConfigError
+from components.shared.storage.schemes import folder_of
 
 IMAGE_USER = (10001, 10001)
 """User and group of the images."""
@@ -67,19 +67,6 @@ def sandbox_for(config: RunConfig, images: Iterable[str], notifier: str = "") ->
         environment=environment,
         n_cores=n_cores,
     )
-
-
-def folder_of(uri: str) -> Path | None:
-    """The folder or file of this machine that a location names, None for one elsewhere.
-
-    Example:
-        >>> folder_of("/data/em"), folder_of("file:///data/a%20b"), folder_of("gs://em/raw")
-        (PosixPath('/data/em'), PosixPath('/data/a b'), None)
-    """
-    scheme, separator, rest = uri.partition("://")
-    if not separator:
-        return Path(uri)
-    return Path(unquote(rest.removeprefix("localhost"))) if scheme == "file" else None
 
 
 def engine_cores() -> int:

@@ -18,6 +18,7 @@ from typing import Literal
 from components.shared.documents.config import RunConfig
 from components.shared.errors import ConfigError, FibstackError, TransientError, UserError
 from components.shared.steps import STEPS
+from components.shared.storage.schemes import scheme_of
 
 CONNECT_TIMEOUT_S = 5
 ANSWER_TIMEOUT_S = 60
@@ -109,7 +110,7 @@ def require_reachable(config: RunConfig, mounts: Collection[str] = ()) -> None:
     """
     locations = {"source": config.source, "output": config.output, "overrides": config.overrides}
     for key, location in locations.items():
-        if location and not location.startswith("gs://") and not _is_below(location, mounts):
+        if location and not scheme_of(location).is_remote and not _is_below(location, mounts):
             remedy = f", or a path on the pods' volume, below {' or '.join(mounts)}" if mounts else ""
             raise ConfigError(
                 f"'{key}' must be in a bucket, since a cluster does not see this machine; got {location}. "

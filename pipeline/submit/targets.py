@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from components.shared.errors import ConfigError
+from components.shared.storage.schemes import is_known
 from pipeline.submit.runs import Log, RunState
 
 
@@ -28,7 +29,7 @@ def target_of(reference: str) -> Target | None:
     Raises:
         ConfigError: the address is of no run.
     """
-    if "://" not in reference or reference.startswith(("gs://", "file://")):
+    if is_known(reference):
         return None
     # Imported here: an output can be looked at without the clients of the targets.
     from pipeline.submit import argo, kubeflow, vertex

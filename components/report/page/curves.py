@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from components.report.evidence import Evidence
+from components.report.gather import RunEvidence
 from components.report.page.figures import Curve, Panel, curves_svg
 from components.report.slice_table import column
 from components.shared.documents.slices import SliceRow
 
 
-def correlation_svg(evidence: Evidence) -> str:
+def correlation_svg(evidence: RunEvidence) -> str:
     """Of the slices that are shown where there is a preview, else of the pairs as they were matched."""
     preview, rows = evidence.preview, evidence.rows
     if preview is not None:

@@ -11,58 +11,65 @@ from functools import partial
 
 import jinja2
 
-from components.report.evidence import Evidence
-from components.report.page.cost import cost_facts
+from components.report.gather import RunEvidence
 from components.report.page.curves import correlation_svg, tracks_svg
+from components.report.page.facts import cost_facts, stack_facts, volume_facts
 from components.report.page.figures import picture_uri
-from components.report.page.reslice import Section
-from components.report.page.sections import SectionPair
-from components.report.page.stack_facts import stack_facts, volume_facts
+from components.report.page.sections import Section, SectionPair
 from components.report.page.strips import Strip
+from components.report.run_document import RunDocument, command_of
 from components.report.slice_table import worst_first
-from components.report.words.bad_slices import bad_slices, decision_line
-from components.report.words.preview_words import STOPPED, way_on
-from components.report.words.summary import RunDocument, command_of
-from components.report.words.verdict import verdict_of
+from components.report.words.bad_slices import bad_slices, decision_line, way_on
+from components.report.words.run_verdict import STOPPED, run_verdict
 from components.shared.documents.slices import SliceRow
 from components.shared.text import count, duration, size
 
 ROWS_AT_FIRST = 200
-"""The table shows this many slices, worst first, until more are asked for."""
+"""Slices that the table shows, worst first, until more are asked for."""
 MOST_REFUSED = 500
+"""Refused pairs that are listed."""
 MOST_BAD = 500
+"""Slices that stand out that are listed."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Column:
+class Column:
+    """A column of the table of slices."""
+
     title: str
     name: str
-    digits: int | None
-    help: str
+    """Attribute of the row that it shows."""
+    digits: int | None = None
+    """Digits after the point; None for whole numbers and text."""
+    help: str = ""
+    """Explanation that the page shows when the mouse rests on the title."""
+    is_text: bool = False
+    """Whether it is aligned to the left."""
 
 
-_COLUMNS = (
-    _Column("z", "z", None, "slice number of the file name"),
-    _Column("file", "file", None, ""),
-    _Column("verdict", "verdict", None, ""),
-    _Column("action", "action", None, "what became of the slice"),
-    _Column("dx px", "dx_px", 2, "shift along x"),
-    _Column("dy px", "dy_px", 2, "shift along y"),
-    _Column("rotation °", "rotation_deg", 3, "x towards y"),
-    _Column("scale ppm", "scale_ppm", 0, "deviation from 1, in millionths"),
-    _Column("step px", "step_px", 2, "movement against the slice before"),
-    _Column("pairs", "n_edges", None, "accepted pairs of this slice"),
-    _Column("sigma px", "sigma_px", 2, "1-sigma of the position against the middle of the stack"),
-    _Column("residual px", "residual_px", 3, "disagreement of these pairs with the solution"),
-    _Column("NCC before", "ncc_before", 3, "correlation with the neighbour, as they lie"),
-    _Column("NCC after", "ncc_after", 3, "correlation with the neighbour, aligned"),
-    _Column("evidence", "evidence", None, "what speaks for the verdict"),
-    _Column("override", "override", None, "the decision of the overrides file"),
+COLUMNS = (
+    Column("z", "z", help="slice number of the file name"),
+    Column("file", "file", is_text=True),
+    Column("verdict", "verdict", is_text=True),
+    Column("action", "action", help="what became of the slice", is_text=True),
+    Column("dx px", "dx_px", 2, "shift along x"),
+    Column("dy px", "dy_px", 2, "shift along y"),
+    Column("rotation °", "rotation_deg", 3, "x towards y"),
+    Column("scale ppm", "scale_ppm", 0, "deviation from 1, in millionths"),
+    Column("step px", "step_px", 2, "movement against the slice before"),
+    Column("pairs", "n_edges", help="accepted pairs of this slice"),
+    Column("sigma px", "sigma_px", 2, "1-sigma of the position against the middle of the stack"),
+    Column("residual px", "residual_px", 3, "disagreement of these pairs with the solution"),
+    Column("NCC before", "ncc_before", 3, "correlation with the neighbour, as they lie"),
+    Column("NCC after", "ncc_after", 3, "correlation with the neighbour, aligned"),
+    Column("evidence", "evidence", help="what speaks for the verdict", is_text=True),
+    Column("override", "override", help="the decision of the overrides file", is_text=True),
 )
+"""The table's columns; the page finds `z`, `verdict` and `action` among them by name."""
 
 
 def render(
-    run: RunDocument, evidence: Evidence, sections: Sequence[SectionPair], strips: Sequence[Strip] = ()
+    run: RunDocument, evidence: RunEvidence, sections: Sequence[SectionPair], strips: Sequence[Strip] = ()
 ) -> str:
     """The page's HTML, which loads nothing from elsewhere."""
     environment = jinja2.Environment(
@@ -80,7 +87,7 @@ def render(
     rows = [_cells(row, files.get(row.z, "")) for row in worst_first(evidence.rows)]
     return environment.get_template("page.html.j2").render(
         run=run,
-        verdict=verdict_of(run, evidence),
+        verdict=run_verdict(run, evidence),
         facts=stack_facts(evidence),
         outputs=volume_facts(run, evidence),
         cost=evidence.cost,
@@ -96,7 +103,8 @@ def render(
         stopped=run.error == STOPPED,
         correlation=correlation_svg(evidence),
         tracks=tracks_svg(evidence.rows),
-        columns=_COLUMNS,
+        columns=COLUMNS,
+        column_at={column.name: index for index, column in enumerate(COLUMNS)},
         bad_slices=bad_slices(evidence.rows)[:MOST_BAD],
         n_bad=len(bad_slices(evidence.rows)),
         decision_line=decision_line,
@@ -131,10 +139,10 @@ def _setting(value: object) -> str:
 
 
 def _cells(row: SliceRow, file: str) -> list[str | int | float | None]:
-    return [file if column.name == "file" else _cell(row, column) for column in _COLUMNS]
+    return [file if column.name == "file" else _cell(row, column) for column in COLUMNS]
 
 
-def _cell(row: SliceRow, column: _Column) -> str | int | float | None:
+def _cell(row: SliceRow, column: Column) -> str | int | float | None:
     if column.name == "action" and row.action not in ("", "keep"):
         return row.shown
     value: str | int | float | None = getattr(row, column.name)

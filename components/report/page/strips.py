@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.report.page.reslice import Picture
+from components.report.page.sections import Picture
 from components.shared.documents.preview import WorstSlice
 from components.shared.documents.transforms import SliceTransform, Transforms
 from components.shared.geometry import Matrix, scaled_from_full, transform_points

@@ -1,14 +1,18 @@
-"""The slices that are not shown as they are, or not good: how many, and how to decide otherwise."""
+"""Slices that are not good, or not shown as they are: how many, and how to decide otherwise."""
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from components.report.gather import RunEvidence
 from components.shared.documents.slices import SliceRow
 from components.shared.text import listed
 
 _NAMED = 5
+_MOST_DECISIONS = 5
 _OUTCOMES = {
     "replace": "replaced by a neighbour",
     "blend": "replaced by a blend",
@@ -19,12 +23,12 @@ _OUTCOMES = {
 
 
 def bad_slices(rows: Sequence[SliceRow]) -> list[SliceRow]:
-    """The slices that are not good, or that an override does not show, z ascending."""
+    """Slices that are not good, or that an override does not show, z ascending."""
     return [row for row in rows if not row.is_ordinary]
 
 
 def bad_slices_sentence(rows: Sequence[SliceRow]) -> str:
-    """How many slices are not good, by kind, and what was done; empty where all are."""
+    """How many slices are not good, by kind, and what was done; empty where all are good."""
     bad = bad_slices(rows)
     if not bad:
         return ""
@@ -36,7 +40,7 @@ def bad_slices_sentence(rows: Sequence[SliceRow]) -> str:
     for action, outcome in _OUTCOMES.items():
         of_action = [row for row in bad if row.action == action]
         if of_action:
-            named = listed([_named(row) for row in of_action], _NAMED, rest=", ...")
+            named = listed([_number_and_source(row) for row in of_action], _NAMED, rest=", ...")
             done.append(f"{len(of_action)} {outcome} ({named})")
     verb = "stands" if len(bad) == 1 else "stand"
     return f"{len(bad)} of {len(rows):,} slices {verb} out: {', '.join(found)}; {'; '.join(done)}."
@@ -60,5 +64,31 @@ def decision_line(row: SliceRow) -> str:
     return f"- {{z: {row.z}, {decision}: true}}  # {about}"
 
 
-def _named(row: SliceRow) -> str:
+def _number_and_source(row: SliceRow) -> str:
     return f"{row.z} by {row.replaced_from}" if row.action == "replace" else str(row.z)
+
+
+@dataclass(frozen=True, slots=True)
+class WayOn:
+    """A way out of a check on thumbnails that is not passed: a file to start from, and two commands."""
+
+    decisions: str
+    """Text of an overrides file for the worst slices."""
+    decide: str
+    """Command that solves anew with these decisions."""
+    go_on: str
+    """Command that writes the volume in spite of the check."""
+
+
+def way_on(evidence: RunEvidence) -> WayOn | None:
+    """The way on where the check on thumbnails is not passed, else None."""
+    preview = evidence.preview
+    if preview is None or not preview.gate.failures:
+        return None
+    output = evidence.plan.config.output
+    lines = [f"- {{z: {worst.z}, replace: nearest}}" for worst in preview.worst[:_MOST_DECISIONS]]
+    return WayOn(
+        decisions="\n".join(lines),
+        decide=shlex.join(["fibstack", "resolve", output, "--overrides", "decisions.yaml"]),
+        go_on=shlex.join(["fibstack", "resolve", output, "--set", "force=true"]),
+    )

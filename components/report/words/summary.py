@@ -1,121 +1,34 @@
-"""`process/run.json`: how the run went, in figures and in sentences."""
+"""Fills in the run document: the figures of a run, and the sentences that the terminal prints."""
 
 from __future__ import annotations
 
-import json
-import platform
-import shlex
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
-from typing import Literal
 
-from pydantic import Field
-
-from components.report.evidence import Evidence
-from components.report.page.cost import images_used
+from components.report.gather import RunEvidence
+from components.report.page.facts import images_used
+from components.report.run_document import RunDocument, versions
+from components.report.run_status import RunStatus
 from components.report.slice_table import column, largest, median
 from components.report.words.bad_slices import bad_slices_sentence
-from components.report.words.preview_words import STOPPED, stopped_the_run
-from components.report.words.status import RunStatus
-from components.shared.documents.config import RunConfig
-from components.shared.documents.sealed import SealedDocument
+from components.report.words.run_verdict import STOPPED, ending, is_stopped_by_check
 from components.shared.documents.transforms import Transforms
 from components.shared.text import count, product, size
 from components.shared.volume.volume import Volume
-from components.shared.work.completeness import OutputSummary
 from components.shared.work.verification import Verification
-
-RUN_KEY = "run.json"
-"""Key below the process URI."""
-_PACKAGES = {
-    "fibstack": "fibstack",
-    "numpy": "numpy",
-    "opencv": "opencv-contrib-python-headless",
-    "tensorstore": "tensorstore",
-}
-_ALWAYS_GIVEN = ("source", "image", "minz", "maxz", "output")
-
-
-class RunDocument(SealedDocument):
-    """`process/run.json`."""
-
-    schema_version: Literal[1] = 1
-    state: Literal["succeeded", "failed", "unknown"]
-    """How the steps before the report ended."""
-    error: str
-    complete: bool
-    """Whether every part of the volume was found, opened and published."""
-    problems: tuple[str, ...]
-    n_slices: int
-    n_missing: int
-    n_replaced: int | None
-    n_pairs_accepted: int
-    n_pairs_refused: int
-    refusal_reasons: dict[str, int]
-    median_ncc_before: float | None
-    median_ncc_after: float | None
-    largest_step_px: float | None
-    volume_size_xyz: tuple[int, int, int] | None
-    levels: tuple[int, ...]
-    outputs: tuple[OutputSummary, ...]
-    volume_hash: str
-    """Of all that the volume depends on; empty where there is none."""
-    plan_crc32c: str = ""
-    """Of the plan that was carried out."""
-    versions: dict[str, str]
-    images: dict[str, str] = Field(default_factory=dict)
-    """Container image of each step; empty where the steps ran in none, or nobody told."""
-    images_known: str = ""
-    """How surely these are known, as a sentence."""
-    config: RunConfig
-    summary: tuple[str, ...]
-    """Sentences for the terminal."""
-
-
-def versions() -> dict[str, str]:
-    """Versions of what the result depends on."""
-    found = {"python": platform.python_version()}
-    for name, package in _PACKAGES.items():
-        try:
-            found[name] = version(package)
-        except PackageNotFoundError:
-            found[name] = "unknown"
-    return found
-
-
-def command_of(config: RunConfig) -> str:
-    """The command that repeats a run.
-
-    Example:
-        >>> config = RunConfig(source="my stack", image="%d.png", minz=0, maxz=1, output="out", neighbours=2)
-        >>> command_of(config)
-        "fibstack run --source 'my stack' --image %d.png --minz 0 --maxz 1 --output out --set neighbours=2"
-    """
-    values = config.model_dump()
-    words = ["fibstack", "run"]
-    for key in _ALWAYS_GIVEN:
-        words += [f"--{key}", str(values.pop(key))]
-    defaults = {name: field.default for name, field in RunConfig.model_fields.items()}
-    for key, value in values.items():
-        if value != defaults[key]:
-            words += ["--set", f"{key}={_plain(value)}"]
-    return shlex.join(words)
-
-
-def _plain(value: object) -> str:
-    """A value as YAML on one line."""
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def summarise(
-    evidence: Evidence,
+    evidence: RunEvidence,
     status: RunStatus,
     volume: Volume | None,
     verification: Verification,
 ) -> RunDocument:
-    """The run document; a run is complete when no step failed and the volume was found without a problem."""
+    """The run document, with its sentences.
+
+    A run is complete when no step failed and the volume was found without a problem.
+    """
     rows, transforms = evidence.rows, evidence.transforms
-    stopped = stopped_the_run(evidence, status)
+    stopped = is_stopped_by_check(evidence, status)
     images, images_known = images_used(evidence.pods, as_processes=evidence.as_processes)
     clauses = evidence.preview.gate.failures if stopped and evidence.preview else ()
     document = RunDocument(
@@ -123,13 +36,13 @@ def summarise(
         error=STOPPED if stopped else status.error,
         complete=status.state != "failed" and volume is not None and not verification.problems,
         problems=(
-            *(_sentence(c) for c in clauses),
+            *(_as_sentence(c) for c in clauses),
             *(p.sentence for p in verification.problems),
             *evidence.unreadable,
         ),
         n_slices=len(evidence.plan.slices),
         n_missing=len(evidence.plan.missing_z),
-        n_replaced=_n_replaced(transforms),
+        n_replaced=_number_replaced(transforms),
         n_pairs_accepted=evidence.pairs.n_accepted,
         n_pairs_refused=evidence.pairs.n_refused,
         refusal_reasons=dict(evidence.pairs.reasons),
@@ -150,9 +63,9 @@ def summarise(
     return document.model_copy(update={"summary": tuple(sentences(document, evidence))})
 
 
-def sentences(run: RunDocument, evidence: Evidence) -> Iterator[str]:
-    """What happened, in two to six sentences; the first is the verdict."""
-    yield verdict(run)
+def sentences(run: RunDocument, evidence: RunEvidence) -> Iterator[str]:
+    """Two to six sentences on what happened; the first says how the run ended."""
+    yield ending(run)
     yield _input_and_volume(run)
     if run.median_ncc_before is not None and run.median_ncc_after is not None:
         step = "" if run.largest_step_px is None else f"; the largest step is {run.largest_step_px:.1f} px"
@@ -173,14 +86,14 @@ def sentences(run: RunDocument, evidence: Evidence) -> Iterator[str]:
         yield f"Written: {written}."
 
 
-def _n_replaced(transforms: Transforms | None) -> int | None:
-    """Slices of which something else is shown."""
+def _number_replaced(transforms: Transforms | None) -> int | None:
+    """Number of slices at whose place something else is shown; None where the run has no transforms."""
     if transforms is None:
         return None
     return sum(s.action in ("replace", "blend", "blank") for s in transforms.slices)
 
 
-def _sentence(clause: str) -> str:
+def _as_sentence(clause: str) -> str:
     return f"{clause[0].upper()}{clause[1:]}."
 
 
@@ -192,16 +105,3 @@ def _input_and_volume(run: RunDocument) -> str:
     verb = "has" if run.complete else "is to have"
     size_xyz, levels = product(run.volume_size_xyz), count(len(run.levels), "level")
     return f"{slices}{missing}; the volume {verb} {size_xyz} voxels in {levels}."
-
-
-def verdict(run: RunDocument) -> str:
-    """The sentence that says how the run ended."""
-    if run.complete:
-        return "The volume is complete: every shard was found and opened."
-    if run.error == STOPPED:
-        return STOPPED
-    if run.state == "failed":
-        return f"The run failed{': ' + run.error if run.error else ' before the volume was complete'}"
-    if run.volume_size_xyz is None:
-        return "The run ended before the slices were aligned; there is no volume."
-    return f"The volume is NOT complete: {run.problems[0]}."

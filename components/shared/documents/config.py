@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from components.shared.errors import ConfigError
-from components.shared.storage.run_buckets import run_buckets_output
+from components.shared.storage.run_buckets import bucket_uri, run_buckets_output
 
 ALIASES = {
     "clip-limit": "clip_limit",
@@ -334,7 +334,7 @@ def _own_buckets(values: Mapping[str, Any]) -> dict[str, str]:
     output = run_buckets_output(source, run_id)
     if output is None:
         return {}
-    return {"source": source if "://" in source else f"gs://{source}", "output": output}
+    return {"source": bucket_uri(source), "output": output}
 
 
 def _sentence(error: ValidationError) -> str:

@@ -84,7 +84,7 @@ class FolderStore:
 
     def write(self, key: str, *parts: bytes | memoryview) -> None:
         path = self._path(key)
-        temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}")
+        temporary = temporary_beside(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -179,6 +179,11 @@ class FolderStore:
         return TransientError(
             f"cannot {verb} {where}: {error.strerror or error}. Check the disk's free space and try again."
         )
+
+
+def temporary_beside(path: Path) -> Path:
+    """A new name in the folder of a file, under which the file is written before it is renamed."""
+    return path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}")
 
 
 def remove_abandoned(uri: str) -> int:

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import base64
 import functools
+import io
 import os
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from itertools import accumulate
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorstore as ts
 from google.api_core import exceptions as api
@@ -28,7 +31,6 @@ from requests import RequestException
 from requests.adapters import HTTPAdapter
 
 from components.shared.errors import FibstackError, TransientError, UserError
-from components.shared.storage.joined_file import Parts
 from components.shared.storage.schemes import without_scheme
 from components.shared.storage.store import (
     READS,
@@ -41,6 +43,9 @@ from components.shared.storage.store import (
     check_range,
     checksum,
 )
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 TIMEOUT_S = 60
 RETRY: Retry = DEFAULT_RETRY.with_delay(initial=0.5, maximum=30, multiplier=2).with_timeout(120)
@@ -140,7 +145,7 @@ class GcsStore:
 
     def write(self, key: str, *parts: bytes | memoryview) -> None:
         check_key(key)
-        file = Parts(parts)
+        file = JoinedParts(parts)
         blob = new_blob(self._bucket, self._prefix + key)
         with self._failures("write", key):
             try:
@@ -346,3 +351,47 @@ def _content_type(key: str) -> str:
     if name.name == "info":  # of a precomputed volume
         return "application/json"
     return _CONTENT_TYPES.get(name.suffix, _UNKNOWN_TYPE)
+
+
+class JoinedParts(io.RawIOBase):
+    """A readable and seekable file over parts that lie one behind the other, without a copy of them.
+
+    Example:
+        >>> file = JoinedParts([b"abc", b"", b"de"])
+        >>> len(file), file.read(4), file.read(4)
+        (5, b'abcd', b'e')
+    """
+
+    def __init__(self, parts: Sequence[bytes | memoryview]) -> None:
+        self._parts = [memoryview(part).cast("B") for part in parts]
+        self._starts = [0, *accumulate(len(part) for part in self._parts)]
+        self._position = 0
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self)}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        target = memoryview(buffer).cast("B")
+        filled = 0
+        while filled < len(target) and self._position < len(self):
+            index = bisect_right(self._starts, self._position) - 1
+            offset = self._position - self._starts[index]
+            piece = self._parts[index][offset : offset + len(target) - filled]
+            target[filled : filled + len(piece)] = piece
+            filled += len(piece)
+            self._position += len(piece)
+        return filled

@@ -14,6 +14,7 @@ import re
 from typing import Literal
 
 from components.shared.errors import ConfigError
+from components.shared.storage.schemes import bucket_of, scheme_of
 
 Part = Literal["neuroglancer", "chunk", "ome-zarr", "process", "tmp"]
 _OUTPUT = re.compile(r"gs://([^/*]+)_\*_([^/*]+)/?")
@@ -36,7 +37,7 @@ def run_buckets_output(source: str, run_id: str) -> str | None:
         >>> run_buckets_output("gs://em/raw", "run1"), run_buckets_output("/data/em", "run1")
         ('gs://em_*_run1', None)
     """
-    bucket = source.removeprefix("gs://").partition("/")[0] if source.startswith("gs://") else source
+    bucket = bucket_of(source) if scheme_of(source).cloud == "google" else source
     if not _BUCKET.fullmatch(bucket):
         return None
     if not _ID.fullmatch(run_id):
@@ -51,6 +52,16 @@ def run_buckets_output(source: str, run_id: str) -> str | None:
             f"Shorten 'id', or give 'output'."
         )
     return f"gs://{bucket}_*_{run_id}"
+
+
+def bucket_uri(source: str) -> str:
+    """The URI of a bucket that may be given by its bare name.
+
+    Example:
+        >>> bucket_uri("em"), bucket_uri("gs://em/raw")
+        ('gs://em', 'gs://em/raw')
+    """
+    return source if "://" in source else f"gs://{source}"
 
 
 def run_buckets_of(output: str) -> tuple[str, str] | None:

@@ -4,8 +4,9 @@ A record names the hash of everything that the unit's result depends on and the 
 output. A unit whose record has the same input hash and whose outputs are there is done. A record that
 does not verify counts as absent, so the work is repeated, never trusted.
 
-A bucket tells the checksum of what it holds. A folder tells size and time only: there, a file that is newer
-than its record, which was written after it, is read and compared.
+What vouches for an output is its store's to say (`Store.vouches`). A checksum that the store keeps is
+compared. Where the store keeps times, an output that is newer than its record, which was written after it,
+is read and compared. Where it keeps neither, every output is read and compared: nothing passes unseen.
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from components.shared.storage.folder import FolderStore
 from components.shared.storage.registry import open_store
-from components.shared.storage.store import ObjectMissingError, Stat, Store, checksum
+from components.shared.storage.store import ObjectMissingError, Stat, Store, Vouches, checksum
 
 _IN_FLIGHT = 32
 
@@ -135,16 +135,31 @@ def _is_present(store: Store, output: Output) -> bool:
 
 
 def overwritten(process: Store, record: Record) -> list[Output]:
-    """The files of a unit that hold something else since the unit was sealed; in buckets, none."""
-    if not isinstance(process, FolderStore):
+    """The outputs of a unit that hold something else since the unit was sealed.
+
+    Outputs in a store that keeps checksums are not looked at: `outputs_present`, and whoever compares a
+    listing with the records, has their checksums.
+    """
+    stores = {uri: open_store(uri) for uri in {output.uri for output in record.outputs}}
+    unsure = [output for output in record.outputs if stores[output.uri].vouches is not Vouches.CHECKSUM]
+    if not unsure:
         return []
     sealed = process.stat(record_key(record.step, record.unit))
-    return [output for output in record.outputs if sealed and _is_other_since(output, sealed)]
+    return [output for output in unsure if sealed and _is_other_since(stores[output.uri], output, sealed)]
 
 
-def _is_other_since(output: Output, sealed: Stat) -> bool:
-    store = open_store(output.uri)
+def _is_other_since(store: Store, output: Output, sealed: Stat) -> bool:
+    """Whether an output holds other bytes than its record says, reading it unless its time vouches for it."""
     found = store.stat(output.key)
-    if found is None or (found.modified_ns or 0) <= (sealed.modified_ns or 0):
+    if found is None:
+        return False
+    if _is_known_older(found, sealed):
         return False
     return checksum(store.read(output.key)) != output.crc32c
+
+
+def _is_known_older(found: Stat, sealed: Stat) -> bool:
+    """Whether an object was last written before its record, by a clock that both stores keep."""
+    if found.modified_ns is None or sealed.modified_ns is None:
+        return False
+    return found.modified_ns <= sealed.modified_ns

@@ -18,8 +18,11 @@ from components.shared.documents.config import RunConfig
 from components.shared.documents.plan import Plan
 from components.shared.grid import Span
 from components.shared.storage.folder import FolderStore
+from components.shared.storage.registry import open_store
+from components.shared.storage.store import checksum
 from components.shared.work import units
 from components.shared.work.records import Record, commit
+from tests.components.shared.storage.memory_store import new_root
 
 FIRST, LAST = 8, 25
 
@@ -430,3 +433,21 @@ def test_the_values_of_floating_point_are_sampled(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     ((low, high),) = plan.reading.values
     assert (low, high, plan.pixel_type) == (pytest.approx(-13, abs=0.7), pytest.approx(17, abs=0.7), "uint16")
+
+
+def test_slices_that_nothing_vouches_for_are_read(source: Path, tmp_path: Path) -> None:
+    """Their store tells a size alone, so that other bytes would be taken for the same slice."""
+    uri = new_root("slices")
+    store = open_store(uri)
+    for path in source.iterdir():
+        store.write(path.name, path.read_bytes())
+    folder = tmp_path / "parameters"
+    places = {"output": tmp_path / "out", "process_uri_out": folder / "uri", "chunks_out": folder / "chunks"}
+    assert run(uri, **places).exit_code == 0
+    first = plan_of(tmp_path).slices[0]
+    assert first.crc32c == checksum(store.read(first.key))
+    changed = bytearray(store.read(first.key))
+    changed[-1] ^= 1  # the end of the last PNG chunk's checksum, which no header is read from
+    store.write(first.key, bytes(changed))
+    assert run(uri, **places).exit_code == 0
+    assert plan_of(tmp_path).slices[0].crc32c == checksum(bytes(changed))

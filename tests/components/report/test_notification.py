@@ -255,7 +255,7 @@ def test_a_finished_run_tells_its_verdict_figures_and_link(
     (body,) = Hook.bodies
     assert body["text"].startswith("fibstack: run1 is complete\n")
     assert f"Report: {plan.config.output}/process/report/index.html" in body["text"]
-    assert f"fibstack view '{plan.config.output}'" in body["text"]
+    assert f"fibstack view {plan.config.output}" in body["text"]
     assert (body["state"], body["n_slices"], body["n_replaced"]) == ("complete", 20, 1)
     assert body["median_ncc_after"] > 0.8
 

@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from components.report.evidence import Evidence
+from components.report.gather import RunEvidence
 from components.report.main import main
 from components.report.page.page import ROWS_AT_FIRST, render
-from components.report.page.reslice import MAX_ROWS, Line, Section
-from components.report.page.sections import SectionPair
+from components.report.page.sections import MAX_ROWS, Line, Section, SectionPair
 from components.report.page.strips import N_STRIPS, SIDE_PX, Frame, Strip
-from components.report.words.status import parse_status
+from components.report.run_status import parse_status
 from components.report.words.summary import summarise
 from components.shared.documents.preview import WorstSlice
 from components.shared.documents.slices import known_row
@@ -129,7 +128,7 @@ def long_page() -> str:
     frame = Frame(9, "", noise(SIDE_PX, SIDE_PX), np.ones((SIDE_PX, SIDE_PX), bool))
     strips = [Strip(worst, (frame, frame, frame))] * N_STRIPS
     transforms = make_transforms(plan, [np.eye(3)] * N_SLICES, (5120, 5120, N_SLICES))
-    evidence = Evidence(plan, rows=rows, transforms=transforms)
+    evidence = RunEvidence(plan, rows=rows, transforms=transforms)
     run = summarise(evidence, parse_status("Failed"), None, Verification((), ()))
     return render(run, evidence, sections, strips)
 

@@ -11,17 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.plan.overrides import parse_overrides
-from components.report.evidence import Evidence
+from components.report.gather import RunEvidence
+from components.report.page import page
 from components.report.page.curves import shown_sigma, tracks_svg
 from components.report.page.figures import MOST_POINTS, Curve, Panel, curves_svg, envelope, picture_uri
-from components.report.page.page import ROWS_AT_FIRST, render
+from components.report.page.page import COLUMNS, ROWS_AT_FIRST, Column, render
 from components.report.page.timings import step_times
 from components.report.pair_tally import PairTally
+from components.report.run_document import command_of
+from components.report.run_status import parse_status
 from components.report.slice_table import worst_first
 from components.report.words.bad_slices import bad_slices_sentence, decision_line
-from components.report.words.status import parse_status
-from components.report.words.summary import command_of, summarise
-from components.report.words.verdict import verdict_of
+from components.report.words.run_verdict import run_verdict
+from components.report.words.summary import summarise
 from components.shared.documents.align import AlignRecord
 from components.shared.documents.config import RunConfig, parse_config
 from components.shared.documents.slices import known_row
@@ -36,7 +38,7 @@ def undrawn(monkeypatch):
 
 
 def page_of(rows, plan=None):
-    evidence = Evidence(plan or make_plan("out"), rows=rows)
+    evidence = RunEvidence(plan or make_plan("out"), rows=rows)
     run = summarise(evidence, parse_status("Failed"), None, Verification((), ()))
     return render(run, evidence, [])
 
@@ -123,6 +125,29 @@ def test_a_long_table_starts_with_the_worst_slices_and_holds_all(undrawn):
     assert len(text) < 3_000_000
 
 
+def notable_z(text: str) -> list[int]:
+    """The z of the rows that the table of slices marks."""
+    table = text[text.index('id="slices"') :]
+    rows = re.findall(r'<tr class="notable">(.*?)</tr>', table[: table.index("</table>")], re.DOTALL)
+    return sorted(int(re.search(r"<td>(\d+)</td>", row).group(1)) for row in rows)
+
+
+@pytest.mark.parametrize("at", [0, 2, 4])
+def test_a_further_column_changes_neither_what_is_marked_nor_how_a_cell_lies(at, undrawn, monkeypatch):
+    before = page_of(BAD_ROWS)
+    further = Column("edge weight", "edge_weight", 2)
+    monkeypatch.setattr(page, "COLUMNS", (*COLUMNS[:at], further, *COLUMNS[at:]))
+    after = page_of(BAD_ROWS)
+    assert "edge weight" in after
+    assert notable_z(after) == notable_z(before) == [1, 2, 3, 4, 5, 7]
+    assert after.count('<td class="text">') == before.count('<td class="text">')
+    names = json.loads(re.search(r"const at = (.*);", after).group(1))
+    data = json.loads(re.search(r'id="slice-data">(.*?)</script>', after).group(1))
+    assert {row[names["z"]]: row[names["verdict"]] for row in data["rows"]} == {
+        r.z: r.verdict for r in BAD_ROWS
+    }
+
+
 def test_what_users_write_cannot_become_markup(undrawn):
     plan = make_plan("out", 1, id="run-1", email="<script>alert(1)</script>")
     named = plan.slices[0].model_copy(update={"key": "</script><b>x.png"})
@@ -188,7 +213,7 @@ def test_the_sentences_say_what_was_done():
             step_px=2,
         ),
     ]
-    evidence = Evidence(make_plan("out", 2, missing=(1,)), rows=rows)
+    evidence = RunEvidence(make_plan("out", 2, missing=(1,)), rows=rows)
     output = OutputSummary(
         uri="out/jpeg", encoding="jpeg", n_shards=1, n_black_shards=0, size_bytes=2_500_000
     )
@@ -253,9 +278,9 @@ def test_only_a_slice_that_is_shown_has_a_band():
 
 
 def verdict(rows, **changes):
-    evidence = Evidence(make_plan("out", len(rows), **changes), rows=rows)
+    evidence = RunEvidence(make_plan("out", len(rows), **changes), rows=rows)
     run = summarise(evidence, parse_status("Succeeded"), None, Verification((), ()))
-    return verdict_of(run.model_copy(update={"complete": True}), evidence)
+    return run_verdict(run.model_copy(update={"complete": True}), evidence)
 
 
 def test_the_verdict_is_for_people_who_know_em():

@@ -12,7 +12,7 @@ import yaml
 from hera.workflows import models as argo
 from kfp import dsl
 
-from components.report.words.status import parse_status
+from components.report.run_status import parse_status
 from components.shared.errors import ConfigError
 from components.shared.steps import STEPS
 from pipeline.argo.lowering import lower

@@ -23,8 +23,7 @@ import tensorstore as ts
 
 from components.shared.errors import TransientError, UserError
 from components.shared.storage import gcs
-from components.shared.storage.gcs import GcsStore
-from components.shared.storage.joined_file import Parts
+from components.shared.storage.gcs import GcsStore, JoinedParts
 from components.shared.storage.store import READS, ObjectChangedError, ObjectMissingError, checksum
 
 
@@ -57,13 +56,13 @@ def test_viewers_get_the_right_type_and_no_transcoding(bucket: str, key: str, co
 def test_a_shard_larger_than_one_request_is_whole(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is sent at a time is held twice, so it is little."""
     sent_bytes = []
-    read = Parts.readinto
+    read = JoinedParts.readinto
 
-    def note(parts: Parts, buffer: bytearray) -> int:
+    def note(parts: JoinedParts, buffer: bytearray) -> int:
         sent_bytes.append(len(buffer))
         return read(parts, buffer)
 
-    monkeypatch.setattr(Parts, "readinto", note)
+    monkeypatch.setattr(JoinedParts, "readinto", note)
     data = os.urandom(1 << 20) * 37  # above 8 MiB the upload is resumable
     store = GcsStore(f"gs://{bucket}")
     store.write("0.shard", data[:5], data[5:])

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from components.shared.storage.registry import open_store
 from components.shared.work.records import is_done
 
@@ -28,6 +30,7 @@ for unit in range(n_units):
 """
 
 
+@pytest.mark.parametrize("store_uri", ["file", "gs"], indirect=True)  # memory is seen by one process alone
 def test_workers_at_the_same_units_leave_one_content(store_uri: str) -> None:
     begin = time.time() + 3
     workers = [

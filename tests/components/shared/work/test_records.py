@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from components.shared.errors import UserError
 from components.shared.storage.folder import FolderStore
 from components.shared.storage.registry import open_store
-from components.shared.storage.store import Store, checksum, join_uri
+from components.shared.storage.store import Store, Vouches, checksum, join_uri
 from components.shared.work.records import (
     Output,
     Record,
@@ -21,11 +21,13 @@ from components.shared.work.records import (
     input_hash,
     is_done,
     outputs_present,
+    overwritten,
     read_record,
     record_key,
     unseal,
     write_output,
 )
+from tests.components.shared.storage.memory_store import new_root
 
 PARTS = st.lists(st.text("aé", max_size=2) | st.sampled_from([b"", b"a", b"aa", b"\xff"]), max_size=3)
 
@@ -122,7 +124,30 @@ def test_a_folder_notices_what_was_written_since(tmp_path: Path) -> None:
     assert is_done(store, "align", "0-15", "abc")
 
 
-def test_what_is_older_than_its_record_is_not_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_vouches_for_nothing_is_read_and_compared() -> None:
+    """Neither a checksum nor a time tells that bytes are others, so they are looked at each time."""
+    store = open_store(new_root("records"))
+    record = committed(store)
+    assert is_done(store, "align", "0-15", "abc")
+    store.write("data/0.bin", b"987654321")
+    assert outputs_present(record.outputs)  # as far as a size tells
+    assert overwritten(store, record) == list(record.outputs)
+    assert not is_done(store, "align", "0-15", "abc")
+    store.write("data/0.bin", b"123456789")
+    assert is_done(store, "align", "0-15", "abc")
+
+
+def test_a_folder_beside_a_bucket_is_read_too(bucket: str, tmp_path: Path) -> None:
+    """Its times are told by another clock than the record's."""
+    process, folder = open_store(f"gs://{bucket}/run"), FolderStore(tmp_path)
+    outputs = (write_output(folder, "a", b"123"),)
+    commit(process, Record(step="align", unit="0", input_hash="abc", outputs=outputs))
+    assert is_done(process, "align", "0", "abc")
+    (tmp_path / "a").write_bytes(b"321")
+    assert not is_done(process, "align", "0", "abc")
+
+
+def test_what_a_store_vouches_for_is_not_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     committed(store)
     keys = []
     read = type(store).read
@@ -133,7 +158,8 @@ def test_what_is_older_than_its_record_is_not_read(store: Store, monkeypatch: py
 
     monkeypatch.setattr(type(store), "read", note)
     assert is_done(store, "align", "0-15", "abc")
-    assert keys == [record_key("align", "0-15")]
+    looked_at = ["data/0.bin"] if store.vouches is Vouches.NOTHING else []
+    assert keys == [record_key("align", "0-15"), *looked_at]
 
 
 def test_outputs_may_lie_in_several_stores(store: Store) -> None:

@@ -7,7 +7,7 @@ import io
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.shared.storage.joined_file import Parts
+from components.shared.storage.gcs import JoinedParts
 
 
 @given(
@@ -17,7 +17,7 @@ from components.shared.storage.joined_file import Parts
 def test_reads_and_seeks_as_a_file_of_the_joined_bytes(
     parts: list[bytes], moves: list[tuple[int, int, int]]
 ) -> None:
-    file, joined = Parts(parts), io.BytesIO(b"".join(parts))
+    file, joined = JoinedParts(parts), io.BytesIO(b"".join(parts))
     for whence, offset, n_bytes in moves:
         base = [0, joined.tell(), len(joined.getvalue())][whence]
         position = max(0, base + offset)
@@ -29,6 +29,6 @@ def test_reads_and_seeks_as_a_file_of_the_joined_bytes(
 
 def test_nothing_is_copied_that_is_not_asked_for() -> None:
     part = memoryview(bytearray(b"abc"))
-    file = Parts([part])
+    file = JoinedParts([part])
     part[1:2] = b"x"
     assert file.read() == b"axc"

@@ -1,4 +1,4 @@
-"""What the console of KFP and Vertex AI shows of a run: a page, a few lines, and figures to compare runs by.
+"""Artifacts for the console of KFP and Vertex AI: a page, a few lines, and figures to compare runs by.
 
 The figures have no file: a program hands them over as metadata of their artifact, in the executor's output, a
 JSON document whose place the executor's input names. The console shows a page without its links, so these
@@ -12,16 +12,16 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from components.report.evidence import Evidence
-from components.report.words.summary import RunDocument
-from components.report.words.verdict import verdict_of
+from components.report.gather import RunEvidence
+from components.report.run_document import RunDocument
+from components.report.words.run_verdict import run_verdict
 
 METRICS = "metrics"
 """Name of the output artifact that holds the figures."""
 
 
-def metrics_of(run: RunDocument, evidence: Evidence) -> dict[str, float]:
-    """The figures of a run, those that are known."""
+def metrics_of(run: RunDocument, evidence: RunEvidence) -> dict[str, float]:
+    """Figures of a run to compare it with others by; what is not known is left out."""
     known = {
         "complete": float(run.complete),
         "slices": run.n_slices,
@@ -38,11 +38,11 @@ def metrics_of(run: RunDocument, evidence: Evidence) -> dict[str, float]:
     return {name: round(float(value), 6) for name, value in known.items() if value is not None}
 
 
-def markdown_of(run: RunDocument, evidence: Evidence, report_uri: str) -> str:
+def markdown_of(run: RunDocument, evidence: RunEvidence, report_uri: str) -> str:
     """The verdict, and where to find the rest, as Markdown."""
-    verdict = verdict_of(run, evidence)
+    verdict = run_verdict(run, evidence)
     lines = [f"# {verdict.headline}", ""]
-    lines += [f"- {text}" for text in (*run.summary, *verdict.look_at) if text != verdict.headline]
+    lines += [f"- {text}" for text in (*verdict.sentences, *verdict.look_at)]
     output = run.config.output
     lines += ["", f"Report: `{report_uri}`"]
     if run.complete:
@@ -63,11 +63,11 @@ def write_artifact(path: str, text: str) -> None:
 
 
 def write_metrics(executor_input: str, metrics: dict[str, float]) -> None:
-    """Hand figures over.
+    """Hand figures over to KFP.
 
     Args:
-        executor_input: JSON that KFP puts into the arguments.
-        metrics: by name.
+        executor_input: JSON that KFP puts into the arguments; it names the file to write.
+        metrics: Figures by name.
     """
     path = json.loads(executor_input)["outputs"]["outputFile"]
     write_artifact(path, json.dumps(executor_output(metrics)))

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.report.page.reslice import MAX_ROWS, Line, Section, rows_around, rows_shown
-from components.report.page.sections import make_sections
+from components.report.page.sections import MAX_ROWS, Line, Section, make_sections, rows_around, rows_shown
 from components.shared.documents.slices import known_row
 from components.shared.geometry import rotation_about, translation
 from tests.components.report.finished_run import make_plan, make_transforms

@@ -1,0 +1,97 @@
+"""`process/run.json`: how a run went. The step writes it, and commands read what a finished run was."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+from pydantic import Field
+
+from components.shared.documents.config import RunConfig
+from components.shared.documents.sealed import SealedDocument
+from components.shared.work.completeness import OutputSummary
+
+RUN_KEY = "run.json"
+"""Key below the process URI."""
+
+_PACKAGES = {
+    "fibstack": "fibstack",
+    "numpy": "numpy",
+    "opencv": "opencv-contrib-python-headless",
+    "tensorstore": "tensorstore",
+}
+_ALWAYS_GIVEN = ("source", "image", "minz", "maxz", "output")
+
+
+class RunDocument(SealedDocument):
+    """How a run went, in figures and in sentences."""
+
+    schema_version: Literal[1] = 1
+    state: Literal["succeeded", "failed", "unknown"]
+    """How the steps before the report ended."""
+    error: str
+    complete: bool
+    """Whether every part of the volume was found, opened and published."""
+    problems: tuple[str, ...]
+    n_slices: int
+    n_missing: int
+    n_replaced: int | None
+    n_pairs_accepted: int
+    n_pairs_refused: int
+    refusal_reasons: dict[str, int]
+    median_ncc_before: float | None
+    median_ncc_after: float | None
+    largest_step_px: float | None
+    volume_size_xyz: tuple[int, int, int] | None
+    levels: tuple[int, ...]
+    outputs: tuple[OutputSummary, ...]
+    volume_hash: str
+    """Hash of all that the volume depends on; empty where there is no volume."""
+    plan_crc32c: str = ""
+    """Checksum of the plan that was carried out."""
+    versions: dict[str, str]
+    images: dict[str, str] = Field(default_factory=dict)
+    """Container image of each step; empty where the steps ran in none, or nobody told."""
+    images_known: str = ""
+    """How surely `images` are known, as a sentence."""
+    config: RunConfig
+    summary: tuple[str, ...]
+    """Sentences for the terminal; the first says how the run ended."""
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that the result depends on."""
+    found = {"python": platform.python_version()}
+    for name, package in _PACKAGES.items():
+        try:
+            found[name] = version(package)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def command_of(config: RunConfig) -> str:
+    """The command that repeats a run.
+
+    Example:
+        >>> config = RunConfig(source="my stack", image="%d.png", minz=0, maxz=1, output="out", neighbours=2)
+        >>> command_of(config)
+        "fibstack run --source 'my stack' --image %d.png --minz 0 --maxz 1 --output out --set neighbours=2"
+    """
+    values = config.model_dump()
+    words = ["fibstack", "run"]
+    for key in _ALWAYS_GIVEN:
+        words += [f"--{key}", str(values.pop(key))]
+    defaults = {name: field.default for name, field in RunConfig.model_fields.items()}
+    for key, value in values.items():
+        if value != defaults[key]:
+            words += ["--set", f"{key}={_plain(value)}"]
+    return shlex.join(words)
+
+
+def _plain(value: object) -> str:
+    """A value as YAML on one line."""
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,99 @@
+"""The verdict on a run: how it ended, whether its stack is good, and where to look first.
+
+The page, the console of KFP, `run.json` and the messages take their words from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from components.report.gather import RunEvidence
+from components.report.run_document import RunDocument
+from components.report.run_status import RunStatus
+from components.report.words.bad_slices import bad_slices
+from components.shared.text import count, listed
+
+STOPPED = "The volume was not written: its slices do not pass the check on thumbnails."
+"""The error of a run that the check on thumbnails stopped."""
+_NAMED = 6
+Tone = Literal["good", "doubtful", "bad"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunVerdict:
+    """The judgement on a run, for people who know EM and not this program."""
+
+    tone: Tone
+    headline: str
+    sentences: tuple[str, ...]
+    """Sentences that follow the headline: what happened."""
+    look_at: tuple[str, ...]
+    """Sentences on what to look at before the volume is used."""
+
+
+def run_verdict(run: RunDocument, evidence: RunEvidence) -> RunVerdict:
+    """The verdict on a run that has its summary."""
+    tone, headline = _tone_and_headline(run, evidence)
+    sentences = tuple(sentence for sentence in run.summary if sentence != headline)
+    return RunVerdict(tone, headline, sentences, tuple(_look_at(evidence)))
+
+
+def _tone_and_headline(run: RunDocument, evidence: RunEvidence) -> tuple[Tone, str]:
+    if not run.complete:
+        return "bad", ending(run)
+    if evidence.preview is not None and evidence.preview.gate.failures:
+        return "doubtful", "The volume is complete, but its slices do not lie well."
+    if run.config.skip_align:
+        return (
+            "doubtful",
+            "The volume is complete. Its slices lie as in their files: alignment was switched off.",
+        )
+    n_bad, n_slices = len(bad_slices(evidence.rows)), run.n_slices + run.n_missing
+    verb = "stands" if n_bad == 1 else "stand"
+    exceptions = f" {count(n_bad, 'slice')} of {n_slices:,} {verb} out." if n_bad else ""
+    return "good", f"The stack is aligned and the volume is complete.{exceptions}"
+
+
+def _look_at(evidence: RunEvidence) -> Iterator[str]:
+    bad = bad_slices(evidence.rows)
+    if bad:
+        named = listed([f"{row.z} ({row.verdict}, {row.shown})" for row in bad], _NAMED)
+        yield f"Slices that stand out: {named}."
+    if evidence.preview is not None and evidence.preview.worst:
+        worst = evidence.preview.worst[0]
+        known = [ncc for ncc in (worst.ncc_previous, worst.ncc_next) if ncc is not None]
+        if known:
+            yield (
+                f"Least agreement with a neighbour: slice {worst.z}, {min(known):.2f} where "
+                f"{worst.usual_ncc:.2f} is usual."
+            )
+    if evidence.trends is not None:
+        yield from (f"{w[0].upper()}{w[1:].rstrip('.')}." for w in evidence.trends.warnings if w)
+
+
+def ending(run: RunDocument) -> str:
+    """How the run ended, in a sentence."""
+    if run.complete:
+        return "The volume is complete: every shard was found and opened."
+    if run.error == STOPPED:
+        return STOPPED
+    if run.state == "failed":
+        return f"The run failed{': ' + run.error if run.error else ' before the volume was complete'}"
+    if run.volume_size_xyz is None:
+        return "The run ended before the slices were aligned; there is no volume."
+    return f"The volume is NOT complete: {run.problems[0]}."
+
+
+def outcome(run: RunDocument | None) -> Literal["complete", "failed"]:
+    """How the run ended, in a word; None is a run that ended before it did any work."""
+    return "complete" if run is not None and run.complete else "failed"
+
+
+def is_stopped_by_check(evidence: RunEvidence, status: RunStatus) -> bool:
+    """Whether the check on thumbnails ended the run, and not a failure before or after it."""
+    preview = evidence.preview
+    if preview is None or status.state != "failed" or not preview.gate.stops_the_run:
+        return False
+    return not status.error or "compose" in status.error or "check on thumbnails" in status.error
