@@ -26,6 +26,7 @@ _MODULES = (
     "matplotlib",
     "scipy",
     "simplejpeg",
+    "skimage",
     "tensorstore",
     "tifffile",
 )

@@ -16,8 +16,13 @@ from components.shared.geometry import Matrix, scaled_from_full, transform_point
 from components.shared.pictures.warping import warped
 
 N_STRIPS = 20
+"""Slices that are shown in strips."""
 SIDE_PX = 200
 """Longest side of a picture in a strip."""
+_WINDOW_SIGMA_PX, _WINDOW_PX = 1.5, 11
+"""The Gaussian window of SSIM, as its authors have it."""
+_MIN_SHARED = 1 / 16
+"""Least part of a strip's picture that two slices must share to be compared, as in `compose`'s check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,10 @@ class Strip:
 
     worst: WorstSlice
     frames: tuple[Frame, ...]
+    ssim_previous: float | None
+    """SSIM with the previous slice; None where that is not shown, shows the same, or shares too little."""
+    ssim_next: float | None
+    """SSIM with the next slice, likewise."""
 
 
 def slices_in_strips(worst: tuple[WorstSlice, ...], transforms: Transforms) -> frozenset[int]:
@@ -68,13 +77,43 @@ def make_strips(
         if middle is None or picture is None:
             continue
         view_from_volume, shape = _view(middle, entries, picture, scale)
-        frames = [
-            _frame(entries[z], entries, view_from_volume, shape, scale, thumbnail)
+        frames = {
+            z: _frame(entries[z], entries, view_from_volume, shape, scale, thumbnail)
             for z in (slice_.z - 1, slice_.z, slice_.z + 1)
             if z in entries
-        ]
-        strips.append(Strip(slice_, tuple(frames)))
+        }
+        ssim_previous, ssim_next = (
+            similarity(frames[slice_.z], frames[z]) if ncc is not None and z in frames else None
+            for z, ncc in ((slice_.z - 1, slice_.ncc_previous), (slice_.z + 1, slice_.ncc_next))
+        )
+        strips.append(Strip(slice_, tuple(frames.values()), ssim_previous, ssim_next))
     return strips
+
+
+def similarity(one: Frame, other: Frame) -> float | None:
+    """Mean structural similarity (SSIM) where both frames hold a picture; None where they share too little.
+
+    SSIM compares mean, contrast and structure in a Gaussian window around each pixel (Wang et al., "Image
+    quality assessment: from error visibility to structural similarity", IEEE Trans. Image Process. 13, 2004).
+    """
+    from skimage.metrics import structural_similarity
+
+    # Only windows that lie in both pictures as a whole: what is beyond their borders is no tissue.
+    window = np.ones((_WINDOW_PX, _WINDOW_PX), np.uint8)
+    known = (one.known & other.known).astype(np.uint8)
+    shared = cv2.erode(known, window, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
+    if shared.mean() < _MIN_SHARED:
+        return None
+    _, local = structural_similarity(  # type: ignore[no-untyped-call] # scikit-image has no types
+        one.values,
+        other.values,
+        data_range=255,
+        gaussian_weights=True,
+        sigma=_WINDOW_SIGMA_PX,
+        use_sample_covariance=False,
+        full=True,
+    )
+    return float(local[shared].mean())
 
 
 def _view(

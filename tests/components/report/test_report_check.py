@@ -45,6 +45,7 @@ def test_a_passed_check_is_shown(run):
     assert "The way on" not in text
     assert text.count('<figure class="strip">') == 10
     assert text.count("data:image/webp") == 4 + 10 * 3
+    assert text.count(" · SSIM with ") == 10
 
 
 def test_a_failed_check_leads_the_page_with_the_way_on(run):

@@ -126,7 +126,7 @@ def long_page() -> str:
     sections = [SectionPair(f"section {n}", N_SLICES, section, section) for n in range(4)]
     worst = WorstSlice(z=9, ncc_previous=0.1, ncc_next=0.2, usual_ncc=0.9)
     frame = Frame(9, "", noise(SIDE_PX, SIDE_PX), np.ones((SIDE_PX, SIDE_PX), bool))
-    strips = [Strip(worst, (frame, frame, frame))] * N_STRIPS
+    strips = [Strip(worst, (frame, frame, frame), 0.3, 0.4)] * N_STRIPS
     transforms = make_transforms(plan, [np.eye(3)] * N_SLICES, (5120, 5120, N_SLICES))
     evidence = RunEvidence(plan, rows=rows, transforms=transforms)
     run = summarise(evidence, parse_status("Failed"), None, Verification((), ()))
