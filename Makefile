@@ -29,13 +29,14 @@ SOURCE_URL ?= $(shell git config remote.origin.url | sed -nE \
 LABELS = --label org.opencontainers.image.revision=$$(git rev-parse HEAD) \
     $(addprefix --label org.opencontainers.image.source=,$(SOURCE_URL))
 STEPS = $(shell $(PYTHON) -c 'from components.shared.steps import STEPS; print(*STEPS)')
+OVERLAYS := manifests/gke/spot manifests/gke/on-demand
 EMPTY  :=
 BLANK  := $(EMPTY) $(EMPTY)
 OUTPUT ?= run/$(if $(SOURCE),$(notdir $(abspath $(subst $(BLANK),_,$(SOURCE)))),volume)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run view test reliability live check format benchmark-alignment benchmark-pyramid \
-        benchmark-end-to-end benchmark-scale manifests sbom bad-input images push pictures lock clean
+        benchmark-end-to-end benchmark-scale manifests overlays sbom bad-input images push pictures lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,10 +96,12 @@ manifests: $(VENV)/dev.stamp ## Write anew what is generated: compiled pipelines
 	$(BIN)/fibstack compile --target kfp
 	$(BIN)/fibstack compile --target vertex
 	$(BIN)/fibstack compile --target argo
-	for overlay in spot on-demand; do $(BIN)/fibstack compile --target argo \
-	    --settings manifests/gke/$$overlay/settings.toml --output manifests/gke/$$overlay/align-stack.yaml || exit 1; done
+	$(BIN)/python -m manifests.overlays $(OVERLAYS)
 	$(BIN)/python -m docs.schemas manifests/schemas
 	$(BIN)/python docs/reference.py docs
+
+overlays: $(VENV)/run.stamp ## Write the patches of manifests/gke anew from their settings.toml
+	@$(BIN)/python -m manifests.overlays $(OVERLAYS)
 
 sbom: $(BIN)/uv ## List what the command and each image hold, as CycloneDX, in build/sbom
 	mkdir -p build/sbom

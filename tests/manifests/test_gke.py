@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from components.shared.steps import STEPS
+from manifests.overlays import LIMITS, WORKFLOW, overlay_patches
 from pipeline.argo.lint import problems
 from pipeline.compiled.compile import compile_argo
-from pipeline.settings import Settings, read_settings
+from pipeline.settings import Settings, StepSettings, read_settings
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 GKE = MANIFESTS / "gke"
@@ -22,22 +23,82 @@ OVERLAYS = ["spot", "on-demand", "local-volume"]
 
 
 def objects(folder: Path) -> list[dict]:
-    """All objects of a kustomization, before its patches."""
+    """All objects of a kustomization, with its patches and without its namespace."""
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
     found = []
-    for name in yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]:
+    for name in kustomization["resources"]:
         path = folder / name
         found += objects(path) if path.is_dir() else list(yaml.safe_load_all(path.read_text()))
+    for each in kustomization.get("patches", ()):
+        patch = yaml.safe_load(each["patch"] if "patch" in each else (folder / each["path"]).read_text())
+        target = each.get("target") or {"kind": patch["kind"], "name": patch["metadata"]["name"]}
+        (patched,) = (o for o in found if (o["kind"], o["metadata"]["name"]) == tuple(target.values()))
+        if isinstance(patch, list):
+            apply_operations(patched, patch)
+        else:
+            merge(patched, patch)
     return found
 
 
+def apply_operations(patched: dict, operations: list[dict]) -> None:
+    """Apply a JSON Patch (RFC 6902) to an object."""
+    for operation in operations:
+        *way, last = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
+        place = patched
+        for part in way:
+            place = place[int(part)] if isinstance(place, list) else place[part]
+        key = int(last) if isinstance(place, list) else last
+        match operation["op"]:
+            case "test":
+                assert place[key] == operation["value"], operation["path"]
+            case "remove":
+                del place[key]
+            case "replace":
+                assert key in place, operation["path"]
+                place[key] = operation["value"]
+            case "add":
+                assert isinstance(place, dict), operation["path"]
+                place[key] = operation["value"]
+
+
+def merge(patched: dict, patch: dict) -> None:
+    """Apply a merge patch (RFC 7386) to an object."""
+    for key, value in patch.items():
+        if isinstance(value, dict) and isinstance(patched.get(key), dict):
+            merge(patched[key], value)
+        else:
+            patched[key] = value
+
+
 @pytest.mark.parametrize("overlay", ["spot", "on-demand"])
-def test_compiled_workflow_is_up_to_date(overlay):
-    settings = read_settings(GKE / overlay / "settings.toml")
-    assert compile_argo(settings) == (GKE / overlay / "align-stack.yaml").read_text(), "run 'make manifests'"
+def test_patches_are_up_to_date(overlay: str) -> None:
+    for name, text in overlay_patches(read_settings(GKE / overlay / "settings.toml")).items():
+        assert (GKE / overlay / name).read_text() == text, "run 'make overlays'"
+
+
+@pytest.mark.parametrize("overlay", ["spot", "on-demand"])
+def test_the_patched_workflow_is_the_compiled_one(overlay: str) -> None:
+    compiled = list(yaml.safe_load_all(compile_argo(read_settings(GKE / overlay / "settings.toml"))))
+    names = {o["metadata"]["name"] for o in compiled}
+    assert [o for o in objects(GKE / overlay) if o["metadata"]["name"] in names] == compiled
+
+
+def test_patches_carry_whatever_settings_change() -> None:
+    """Images, limits of pods and retries too, not only what the two overlays change."""
+    settings = Settings(
+        registry="host/project",
+        digests={"tile": f"sha256:{'0' * 64}"},
+        align=StepSettings(retries=0, parallelism=7, labels={"team/name": "em"}),
+    )
+    limits, workflow = yaml.safe_load_all((MANIFESTS / "argo/align-stack.yaml").read_text())
+    patches = {name: yaml.safe_load(text) for name, text in overlay_patches(settings).items()}
+    merge(limits, patches[LIMITS])
+    apply_operations(workflow, patches[WORKFLOW])
+    assert [limits, workflow] == list(yaml.safe_load_all(compile_argo(settings)))
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_service_accounts_of_the_pods_exist_and_may_report(overlay):
+def test_service_accounts_of_the_pods_exist_and_may_report(overlay: str) -> None:
     every = objects(GKE / overlay)
     accounts = {o["metadata"]["name"] for o in every if o["kind"] == "ServiceAccount"}
     (binding,) = [o for o in every if o["kind"] == "RoleBinding"]
@@ -48,12 +109,12 @@ def test_service_accounts_of_the_pods_exist_and_may_report(overlay):
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_names_are_unique(overlay):
+def test_names_are_unique(overlay: str) -> None:
     names = [(o["kind"], o["metadata"]["name"]) for o in objects(GKE / overlay)]
     assert len(set(names)) == len(names)
 
 
-def test_network_policy_is_for_the_pods_of_the_steps():
+def test_network_policy_is_for_the_pods_of_the_steps() -> None:
     (policy,) = [o for o in objects(GKE / "spot") if o["kind"] == "NetworkPolicy"]
     (workflow,) = [o for o in objects(GKE / "spot") if o["kind"] == "WorkflowTemplate"]
     wanted = policy["spec"]["podSelector"]["matchLabels"].items()
@@ -62,14 +123,14 @@ def test_network_policy_is_for_the_pods_of_the_steps():
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_kubernetes_knows_every_field(overlay):
+def test_kubernetes_knows_every_field(overlay: str) -> None:
     for each in objects(GKE / overlay):
         if each["kind"] != "WorkflowTemplate":  # Argo's own: pipeline.argo.lint
             kubernetes_validate.validate(each, kubernetes_validate.latest_version(), strict=True)
 
 
 @pytest.mark.parametrize("name", ["argo-controller.yaml", "local-volume/loader.yaml"])
-def test_kubernetes_knows_what_is_applied_alone(name):
+def test_kubernetes_knows_what_is_applied_alone(name: str) -> None:
     each = yaml.safe_load((GKE / name).read_text())
     kubernetes_validate.validate(each, kubernetes_validate.latest_version(), strict=True)
     if each["kind"] == "ConfigMap":
@@ -80,13 +141,14 @@ def test_kubernetes_knows_what_is_applied_alone(name):
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl, which builds kustomizations")
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_kubectl_builds_it(overlay):
+def test_kubectl_builds_it(overlay: str) -> None:
     done = subprocess.run(
         ["kubectl", "kustomize", GKE / overlay], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     built = list(yaml.safe_load_all(done.stdout))
-    assert len(built) == len(objects(GKE / overlay))
+    named = {(o["kind"], o["metadata"]["name"]): o.get("spec", o.get("data")) for o in objects(GKE / overlay)}
+    assert {(o["kind"], o["metadata"]["name"]): o.get("spec", o.get("data")) for o in built} == named
     assert problems([o for o in built if o["kind"] in {"ConfigMap", "WorkflowTemplate"}]) == []
     for each in built:
         assert each["kind"] == "Namespace" or each["metadata"]["namespace"] == "fibstack"
@@ -94,13 +156,13 @@ def test_kubectl_builds_it(overlay):
             kubernetes_validate.validate(each, kubernetes_validate.latest_version(), strict=True)
 
 
-def test_each_step_has_a_service_account_of_its_own():
+def test_each_step_has_a_service_account_of_its_own() -> None:
     (workflow,) = [o for o in objects(GKE / "spot") if o["kind"] == "WorkflowTemplate"]
     accounts = {t["name"]: t["serviceAccountName"] for t in workflow["spec"]["templates"] if "container" in t}
     assert accounts == {step: f"fibstack-{step}" for step in STEPS}
 
 
-def test_guide_gives_rights_only_to_accounts_that_exist():
+def test_guide_gives_rights_only_to_accounts_that_exist() -> None:
     guide = (MANIFESTS.parent / "docs/gke.md").read_text()
     assert set(re.findall(r"fibstack-[a-z]+\b", guide)) - {f"fibstack-{step}" for step in STEPS} == {
         "fibstack-loader"
@@ -109,7 +171,7 @@ def test_guide_gives_rights_only_to_accounts_that_exist():
         assert (MANIFESTS.parent / path).exists(), path
 
 
-def test_patches_of_the_local_volume_fit_the_workflow():
+def test_patches_of_the_local_volume_fit_the_workflow() -> None:
     kustomization = yaml.safe_load((GKE / "local-volume/kustomization.yaml").read_text())
     (workflow,) = [o for o in objects(GKE / "local-volume") if o["kind"] == "WorkflowTemplate"]
     (claim,) = [o for o in objects(GKE / "local-volume") if o["kind"] == "PersistentVolumeClaim"]
@@ -119,5 +181,5 @@ def test_patches_of_the_local_volume_fit_the_workflow():
     pod = json.loads(values["/spec/podSpecPatch"])
     assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
     assert pod["containers"][0]["volumeMounts"][0]["name"] == pod["volumes"][0]["name"]
-    assert "podSpecPatch" not in workflow["spec"]
-    assert "securityContext" in workflow["spec"]
+    assert workflow["spec"]["podSpecPatch"] == values["/spec/podSpecPatch"]
+    assert workflow["spec"]["securityContext"]["runAsNonRoot"]
