@@ -19,10 +19,8 @@ import numpy as np
 from components.compose.solve.connectivity import connectivity
 from components.compose.solve.pairs import Solution
 from components.compose.solve.robust import normal_equations, solve
-from components.compose.solve.steering import Steering
-from components.compose.solve.trend import settle
+from components.compose.solve.trend import with_trend_policy
 from components.compose.solve.uncertainty import observed_spread, uncertainty
-from components.shared.documents.config import RunConfig
 from tests.components.compose import planted_stack as planting
 
 N, WIDTH, WRONG, N_BAD = 13_696, 5000.0, 0.05, 150
@@ -67,17 +65,17 @@ def case(seed: int, kind: str) -> Case:
 def report(seed: int, kind: str) -> str:
     """One row of the table."""
     found = case(seed, kind)
-    pairs, stack = found.planted.pairs, found.planted.stack
+    pairs = found.planted.pairs
     started = time.process_time()
-    solution = solve(pairs, stack)
+    problem = found.planted.problem
+    solution = solve(problem)
     seconds = time.process_time() - started
-    config = RunConfig(source="s", image="%d.png", minz=0, maxz=N - 1, output="o", trend="hybrid")
-    settled = settle(pairs, stack, solution, Steering(), config)
+    settled = with_trend_policy(problem, solution, "hybrid")
     parts = connectivity(pairs.chosen(solution.kept), N)
     isolated = np.flatnonzero(parts.isolated)
     keep, hybrid = _errors(solution, found), _errors(settled, found)
-    equations = normal_equations(pairs, stack, solution)
-    sigma = uncertainty(equations, observed_spread(pairs, stack, solution), parts.parts, N).sigma_px
+    equations = normal_equations(problem, solution)
+    sigma = uncertainty(equations, observed_spread(problem, solution), parts.parts, N).sigma_px
     below = f"{hybrid[found.inside].max():.1f}" if found.inside.any() else "-"
     return (
         f"| {seed} | {kind} | {keep[found.judged].max():.2f} | {hybrid[found.judged].max():.2f} | {below} "
@@ -89,8 +87,7 @@ def report(seed: int, kind: str) -> str:
 def floor(seed: int) -> str:
     """The same stack with every pair right: what the noise of the matches alone leaves."""
     planted = planting.plant(N, 4, seed=seed)
-    config = RunConfig(source="s", image="%d.png", minz=0, maxz=N - 1, output="o", trend="hybrid")
-    solution = settle(planted.pairs, planted.stack, planted.solve(), Steering(), config)
+    solution = with_trend_policy(planted.problem, planted.solve(), "hybrid")
     worst = planting.errors_px(solution.volume_from_slice, planted.truth, WIDTH).max()
     return f"| {seed} | floor | - | {worst:.2f} | - | - | - | - | - |"
 

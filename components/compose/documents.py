@@ -1,62 +1,118 @@
-"""The documents of the step: the transforms, and one row of readable figures for each z."""
+"""The documents of the step: the records of `align` that it reads, and what it writes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from components.compose.judge.classify import classify
-from components.compose.judge.figures import signs_of
 from components.compose.judge.intensity import intensity_range
-from components.compose.judge.replacement import Judgement, judge
-from components.compose.judge.support import support
-from components.compose.solve.bounds import Box, bounding_box, moved_to_origin
-from components.compose.solve.pairs import Floats
+from components.compose.judge.replacement import SliceAction
+from components.compose.solve.pairs import Floats, PairSupport, VolumeBox, bounding_box, moved_to_origin
 from components.compose.solve.place import Placement
-from components.compose.solve.ties import Frame
-from components.shared.documents.align import PairRecord, SliceStatistics
+from components.shared.documents.align import AlignRecord, PairRecord, SliceStatistics
 from components.shared.documents.plan import Plan, SourceSlice
-from components.shared.documents.slices import SliceRow
-from components.shared.documents.transforms import Matrix3, SliceTransform, Transforms
+from components.shared.documents.slices import SLICES_KEY, SliceRow
+from components.shared.documents.transforms import TRANSFORMS_KEY, Matrix3, SliceTransform, Transforms
+from components.shared.documents.trends import TRENDS_KEY
+from components.shared.errors import TransientError
 from components.shared.geometry import Matrix, rotation_about, rotation_deg, transform_points
-from components.shared.storage.store import join_uri
+from components.shared.grid import Span
+from components.shared.storage.store import ObjectChangedError, ObjectMissingError, Store, join_uri
+from components.shared.work import records, units
 
+_READS_IN_FLIGHT = 16
 _LINEAR_DIGITS = 10
 _TRANSLATION_DIGITS = 6
 """A microscopic pixel: far below any meaning, far above what a processor's order of sums changes."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlignFindings:
+    """What all chunks of `align` have found."""
+
+    statistics: dict[int, SliceStatistics]
+    """Statistics of each present slice, by z."""
+    pairs: tuple[PairRecord, ...]
+    """Every examined pair."""
+    input_hash: str
+    """Hash of the records' content and of the settings of the step."""
+
+
+def read_findings(plan: Plan, process: Store) -> AlignFindings:
+    """Read the record of every chunk.
+
+    Raises:
+        TransientError: a chunk's record is missing, of other settings, or damaged.
+    """
+    chunks = units.chunks(plan)
+    with ThreadPoolExecutor(_READS_IN_FLIGHT) as pool:
+        contents = list(pool.map(lambda chunk: _read_chunk(plan, chunk, process), chunks))
+    chunk_records = [AlignRecord.model_validate_json(content) for content in contents]
+    statistics = {s.z: s for record in chunk_records for s in record.slices}
+    for source in plan.slices:
+        if source.z not in statistics:
+            raise TransientError(
+                f"the records of align must hold every slice; slice {source.z} is missing in "
+                f"{process.uri}/align. Run align again."
+            )
+    return AlignFindings(
+        statistics=statistics,
+        pairs=tuple(pair for record in chunk_records for pair in record.pairs),
+        input_hash=units.compose_hash(plan, contents),
+    )
+
+
+def _read_chunk(plan: Plan, chunk: Span, process: Store) -> bytes:
+    key = f"align/{chunk}.json"
+    record = records.read_record(process, "align", str(chunk))
+    problem = "it is missing"
+    if record is not None and record.input_hash != units.chunk_hash(plan, chunk):
+        problem = "it is of other slices or settings"
+    elif record is not None:
+        expected = next((output.crc32c for output in record.outputs if output.key == key), "none")
+        with suppress(ObjectMissingError, ObjectChangedError):
+            return process.read(key, expected)
+        problem = "it is damaged"
+    raise TransientError(
+        f"the record of chunk {chunk} must be complete; {problem} in {process.uri}/{key}. Run align again."
+    )
+
+
 def transforms_of(
     plan: Plan,
     placement: Placement,
+    actions: Sequence[SliceAction],
     statistics: Mapping[int, SliceStatistics],
-    pairs: Iterable[PairRecord],
 ) -> Transforms:
     """The transform of every z of the plan in the frame of the volume.
 
-    Raises:
-        UserError: too many slices in a row are bad, or an override cannot be followed.
+    Args:
+        plan: The plan of the run.
+        placement: Where the slices lie.
+        actions: What is shown at each z of the plan.
+        statistics: Statistics of each present slice, by z.
     """
-    stack, config = placement.stack, plan.config
-    signs = signs_of(stack, statistics, pairs, placement.pairs, placement.solution, placement.isolated)
-    held = dict(enumerate((~placement.isolated).tolist()))
-    judgements = judge(config, stack.z, classify(signs), held, plan.overrides)
-    shown = {j.shown_slot for j in judgements} | {j.blended_slot for j in judgements}
+    stack, config = placement.problem.stack, plan.config
+    shown = {a.shown_slot for a in actions} | {a.blended_slot for a in actions}
     box_slots = sorted(slot for slot in shown if slot is not None)
     matrices = rounded(placement.solution.volume_from_slice)
     box = bounding_box(matrices[box_slots], stack.sizes_xy[box_slots])
-    kept = [j for j in judgements if j.action == "keep"] or [j for j in judgements if not j.is_replaced]
-    trusted = [statistics[int(stack.z[j.shown_slot])] for j in kept]
+    kept = [a for a in actions if a.action == "keep"] or [a for a in actions if not a.is_replaced]
+    good = [statistics[int(stack.z[a.shown_slot])] for a in kept]
     return Transforms(
         volume_size_xyz=(*box.size_xy, config.maxz - config.minz + 1),
         volume_origin_xyz_px=(*box.origin_xy, config.minz),
         slice_origin_xy_px=plan.reading.crop[:2] if plan.reading.crop else (0, 0),
         intensity_range=intensity_range(
-            plan.pixel_type, np.array([s.low for s in trusted]), np.array([s.high for s in trusted])
+            plan.pixel_type, np.array([s.low for s in good]), np.array([s.high for s in good])
         ),
-        slices=tuple(_slices(plan, placement, judgements, _in_box(matrices, box))),
+        slices=tuple(_slices(plan, placement, actions, _in_box(matrices, box))),
     )
 
 
@@ -68,13 +124,13 @@ def rows_of(
 ) -> list[SliceRow]:
     """The rows of `slices.jsonl`, one for each slice of the transforms."""
     sources = {s.z: s for s in plan.slices}
-    following = dict(zip([s.z for s in plan.slices], [s.z for s in plan.slices[1:]], strict=False))
-    to_next = {pair.z: pair for pair in pairs if following.get(pair.z) == pair.neighbour_z}
+    next_z = {s.z: following.z for s, following in pairwise(plan.slices)}
+    to_next = {pair.z: pair for pair in pairs if next_z.get(pair.z) == pair.neighbour_z}
     rows: list[SliceRow] = []
     for entry in transforms.slices:
         shown = sources[entry.z if entry.replaced_from is None else entry.replaced_from]
         dx, dy = _displacement(entry.matrix, shown)
-        before = rows[-1] if rows else None
+        previous = rows[-1] if rows else None
         own, pair = statistics.get(entry.z), to_next.get(entry.z)
         rows.append(
             SliceRow(
@@ -82,9 +138,7 @@ def rows_of(
                 dx_px=dx,
                 dy_px=dy,
                 **_linear_figures(np.array(entry.matrix)),
-                step_px=None
-                if before is None
-                else round(math.hypot(dx - before.dx_px, dy - before.dy_px), 6),
+                step_px=previous and round(math.hypot(dx - previous.dx_px, dy - previous.dy_px), 6),
                 n_features=own and own.n_features,
                 content_fraction=own and own.content_fraction,
                 ncc_before=pair and pair.ncc_before,
@@ -102,41 +156,64 @@ def rounded(matrices: Floats) -> Floats:
     return result + 0.0  # no negative zeros
 
 
-def _in_box(matrices: Floats, box: Box) -> Floats:
+def write_documents(
+    plan: Plan, placement: Placement, transforms: Transforms, findings: AlignFindings, process: Store
+) -> None:
+    """Write the transforms, the trends and the readable rows, and record that they are of these findings."""
+    rows = rows_of(plan, transforms, findings.statistics, findings.pairs)
+    lines = "".join(f"{row.model_dump_json()}\n" for row in rows)
+    outputs = (
+        records.write_output(process, SLICES_KEY, lines.encode()),
+        records.write_output(process, TRENDS_KEY, placement.trends.to_json()),
+        records.write_output(process, TRANSFORMS_KEY, transforms.to_json()),
+    )
+    record = records.Record(
+        step="compose", unit="transforms", input_hash=findings.input_hash, outputs=outputs
+    )
+    records.commit(process, record)
+
+
+def _in_box(matrices: Floats, box: VolumeBox) -> Floats:
     return rounded(moved_to_origin(matrices, box))
 
 
 def _slices(
-    plan: Plan, placement: Placement, judgements: list[Judgement], matrices: Floats
+    plan: Plan, placement: Placement, actions: Sequence[SliceAction], matrices: Floats
 ) -> Iterable[SliceTransform]:
-    evidence = support(placement.pairs, placement.solution, len(placement.stack))
-    known, half_px = placement.uncertainty, Frame.of(placement.stack.sizes_xy).half_px
-    slot_of = {source.z: slot for slot, source in enumerate(plan.slices)}
-    for judgement in judgements:
-        slot = slot_of.get(judgement.z)
-        blended = judgement.blended_slot
-        yield SliceTransform(
-            z=judgement.z,
+    problem = placement.problem
+    support = PairSupport.of(problem.pairs, placement.solution, len(problem.stack))
+    slot_of = problem.stack.slot_of
+    for action in actions:
+        slot, blended = slot_of.get(action.z), action.blended_slot
+        entry = SliceTransform(
+            z=action.z,
             uri="" if slot is None else join_uri(plan.locations.source_uri, plan.slices[slot].key),
-            matrix=_matrix3(matrices[judgement.shown_slot]),
-            verdict=judgement.verdict,
-            action=judgement.action,
-            replaced_from=plan.slices[judgement.shown_slot].z if judgement.is_replaced else None,
+            matrix=_matrix3(matrices[action.shown_slot]),
+            verdict=action.verdict,
+            action=action.action,
+            replaced_from=plan.slices[action.shown_slot].z if action.is_replaced else None,
             blended_with=None if blended is None else plan.slices[blended].z,
-            evidence=judgement.evidence,
-            override=judgement.override,
-            n_edges=0 if slot is None else int(evidence.n_pairs[slot]),
-            edge_weight=0.0 if slot is None else round(float(evidence.mean_weight[slot]), 6),
-            residual_px=0.0 if slot is None else round(float(evidence.residual_px[slot]), 6),
-            sigma_px=0.0 if slot is None else round(float(known.sigma_px[slot]), 4),
-            step_sigma_px=0.0 if slot is None else round(float(known.step_sigma_px[slot]), 4),
-            rotation_sigma_deg=0.0
-            if slot is None
-            else round(math.degrees(known.rotation_sigma_px[slot] / half_px), 6),
-            scale_sigma_ppm=0.0
-            if slot is None
-            else round(float(known.scale_sigma_px[slot]) / half_px * 1e6, 3),
+            evidence=action.evidence,
+            override=action.override,
+            n_edges=0,
+            edge_weight=0.0,
+            residual_px=0.0,
         )
+        yield entry if slot is None else entry.model_copy(update=_confidence(placement, support, slot))
+
+
+def _confidence(placement: Placement, support: PairSupport, slot: int) -> dict[str, float]:
+    """How sure the place of a present slice is: its pairs, and the 1-sigma of its pose."""
+    known, half_px = placement.uncertainty, placement.problem.frame.half_px
+    return {
+        "n_edges": int(support.n_pairs[slot]),
+        "edge_weight": round(float(support.mean_weight[slot]), 6),
+        "residual_px": round(float(support.residual_px[slot]), 6),
+        "sigma_px": round(float(known.sigma_px[slot]), 4),
+        "step_sigma_px": round(float(known.step_sigma_px[slot]), 4),
+        "rotation_sigma_deg": round(math.degrees(known.rotation_sigma_px[slot] / half_px), 6),
+        "scale_sigma_ppm": round(float(known.scale_sigma_px[slot]) / half_px * 1e6, 3),
+    }
 
 
 def _matrix3(matrix: Matrix) -> Matrix3:

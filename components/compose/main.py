@@ -1,48 +1,31 @@
-"""Solve for the transform of every slice and list the work that is left."""
+"""Solve for the transform of every slice, judge the result, and list the work that is left."""
 
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
 
 import click
 
-from components.compose.documents import rows_of, transforms_of
+from components.compose.documents import AlignFindings, read_findings, transforms_of, write_documents
+from components.compose.judge.classify import classify
+from components.compose.judge.replacement import actions_of
+from components.compose.judge.slice_figures import figures_of
 from components.compose.preview.write import check_on_thumbnails, refusal
 from components.compose.solve.place import Placement, place
 from components.shared.command import StepCommand, write_parameter
-from components.shared.documents.align import AlignRecord, PairRecord, SliceStatistics
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.preview import Preview
 from components.shared.documents.read_document import read_document
-from components.shared.documents.slices import SLICES_KEY
-from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
-from components.shared.documents.trends import TRENDS_KEY, Trends
-from components.shared.errors import TransientError, UserError
-from components.shared.grid import Span, group
+from components.shared.documents.transforms import Transforms
+from components.shared.errors import UserError
+from components.shared.grid import group
 from components.shared.storage.registry import open_store
-from components.shared.storage.store import ObjectChangedError, ObjectMissingError, Store
+from components.shared.storage.store import Store
 from components.shared.volume.volume import volume_of
-from components.shared.work import records, units
+from components.shared.work import units
 from components.shared.work.verification import files_in_the_way
 
-_STEP = "compose"
-_UNIT = "transforms"
-_READS_IN_FLIGHT = 16
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """What all chunks of `align` have found."""
-
-    statistics: dict[int, SliceStatistics]
-    """By z."""
-    pairs: tuple[PairRecord, ...]
-    input_hash: str
-    """Of the records' content and the settings of the solve."""
 
 
 @click.command(cls=StepCommand)
@@ -57,12 +40,12 @@ def main(
     """Solve for the transform of every slice and list the work that is left."""
     process = open_store(process_uri)
     plan = read_document(process, PLAN_KEY, Plan)
-    evidence = read_evidence(plan, process)
-    placement = place(plan, evidence.pairs)
-    transforms = transforms_of(plan, placement, evidence.statistics, evidence.pairs)
+    findings = read_findings(plan, process)
+    placement = place(plan, findings.pairs)
+    transforms = judged(plan, placement, findings)
     _log_result(placement, transforms)
-    _write(plan, transforms, placement.trends, evidence, process)
-    preview = check_on_thumbnails(plan, transforms, evidence.input_hash, process)
+    write_documents(plan, placement, transforms, findings, process)
+    preview = check_on_thumbnails(plan, transforms, findings.input_hash, process)
     _log_preview(preview)
     if preview.gate.stops_the_run:
         raise refusal(plan, preview)
@@ -72,44 +55,17 @@ def main(
         write_parameter(path, blocks)
 
 
-def read_evidence(plan: Plan, process: Store) -> Evidence:
-    """Read the record of every chunk.
+def judged(plan: Plan, placement: Placement, findings: AlignFindings) -> Transforms:
+    """From figures of each slice to its verdict, to the action, to the transforms of what is shown.
 
     Raises:
-        TransientError: a chunk's record is missing, of other settings, or damaged.
+        UserError: too many slices in a row are bad, or an override cannot be followed.
     """
-    chunks = units.chunks(plan)
-    with ThreadPoolExecutor(_READS_IN_FLIGHT) as pool:
-        contents = list(pool.map(lambda chunk: _read_chunk(plan, chunk, process), chunks))
-    chunk_records = [AlignRecord.model_validate_json(content) for content in contents]
-    statistics = {s.z: s for record in chunk_records for s in record.slices}
-    for source in plan.slices:
-        if source.z not in statistics:
-            raise TransientError(
-                f"the records of align must hold every slice; slice {source.z} is missing in "
-                f"{process.uri}/align. Run align again."
-            )
-    return Evidence(
-        statistics=statistics,
-        pairs=tuple(pair for record in chunk_records for pair in record.pairs),
-        input_hash=units.compose_hash(plan, contents),
-    )
-
-
-def _read_chunk(plan: Plan, chunk: Span, process: Store) -> bytes:
-    key = f"align/{chunk}.json"
-    record = records.read_record(process, "align", str(chunk))
-    problem = "it is missing"
-    if record is not None and record.input_hash != units.chunk_hash(plan, chunk):
-        problem = "it is of other slices or settings"
-    elif record is not None:
-        expected = next((output.crc32c for output in record.outputs if output.key == key), "none")
-        with suppress(ObjectMissingError, ObjectChangedError):
-            return process.read(key, expected)
-        problem = "it is damaged"
-    raise TransientError(
-        f"the record of chunk {chunk} must be complete; {problem} in {process.uri}/{key}. Run align again."
-    )
+    problem, isolated = placement.problem, placement.isolated
+    figures = figures_of(problem, placement.solution, isolated, findings.statistics, findings.pairs)
+    verdicts = classify(figures)
+    actions = actions_of(plan.config, problem.stack.z, verdicts, ~isolated, plan.overrides)
+    return transforms_of(plan, placement, actions, findings.statistics)
 
 
 def work_left(plan: Plan, transforms: Transforms, process: Store) -> tuple[list[str], list[list[str]]]:
@@ -140,18 +96,6 @@ def work_left(plan: Plan, transforms: Transforms, process: Store) -> tuple[list[
 
 def _items(indices: list[int], fan: int) -> list[str]:
     return [str(span) for span in group(indices, fan)]
-
-
-def _write(plan: Plan, transforms: Transforms, trends: Trends, evidence: Evidence, process: Store) -> None:
-    rows = rows_of(plan, transforms, evidence.statistics, evidence.pairs)
-    lines = "".join(f"{row.model_dump_json()}\n" for row in rows)
-    outputs = (
-        records.write_output(process, SLICES_KEY, lines.encode()),
-        records.write_output(process, TRENDS_KEY, trends.to_json()),
-        records.write_output(process, TRANSFORMS_KEY, transforms.to_json()),
-    )
-    record = records.Record(step=_STEP, unit=_UNIT, input_hash=evidence.input_hash, outputs=outputs)
-    records.commit(process, record)
 
 
 def _log_result(placement: Placement, transforms: Transforms) -> None:

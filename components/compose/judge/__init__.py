@@ -1,1 +1,1 @@
-"""Verdicts on slices, and what is shown in place of a bad one."""
+"""From figures of each slice to its verdict, and from there to what is shown at its place."""

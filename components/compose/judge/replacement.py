@@ -1,4 +1,8 @@
-"""What becomes of each z: shown, turned round, or replaced by others. A person's decisions come first."""
+"""From the verdict on each slice to the action: it is shown as it is, inverted, or replaced by others.
+
+A person's decisions (overrides) come first. A replacement shows a slice that is kept itself, never one that
+is replaced or inverted.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import yaml
 
-from components.compose.judge.classify import Finding
-from components.compose.solve.pairs import Integers
+from components.compose.judge.classify import SliceVerdict
+from components.compose.solve.pairs import Flags, Integers
 from components.shared.documents.config import RunConfig
 from components.shared.documents.plan import Override, Replacement
 from components.shared.documents.transforms import Action, Verdict
@@ -17,24 +21,33 @@ from components.shared.errors import UserError
 from components.shared.text import listed
 
 _KEPT: Collection[Verdict] = ("good", "duplicate", "step")
-"""Shown as they are by default. So is a slip that pairs hold: the alignment has moved it back."""
+"""Verdicts whose slices are shown as they are by default. So is a slip that pairs hold: the alignment has
+moved it back."""
 _MOST_NAMED = 8
+"""Slices that a sentence lists before it ends with dots."""
+_NO_SLOT = -1
+"""Slot of a missing slice until another one stands in."""
+_Decided = Mapping[int, tuple[Override, ...]]
+"""The overrides of each z."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
-    """One z of the volume."""
+class SliceAction:
+    """What is shown at one z of the volume, and why."""
 
     z: int
     verdict: Verdict
     action: Action
     evidence: str = ""
+    """What speaks for the verdict."""
     override: str = ""
+    """The lines of the overrides file that were applied."""
     shown_slot: int
-    """Slot whose matrix counts: its own, or that of the slice that stands in."""
+    """Slot whose picture and matrix count: the slice's own, or that of the one that stands in."""
     blended_slot: int | None = None
+    """Slot of the second slice of a blend."""
     is_replaced: bool = False
-    """Whether `shown_slot` is another slice than its own."""
+    """Whether `shown_slot` is another slice's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +57,11 @@ class _Sources:
     z: Integers
     slots: Integers
 
-    def before(self, z: int) -> int | None:
+    def previous(self, z: int) -> int | None:
         index = int(np.searchsorted(self.z, z)) - 1
         return int(self.slots[index]) if index >= 0 else None
 
-    def behind(self, z: int) -> int | None:
+    def next(self, z: int) -> int | None:
         index = int(np.searchsorted(self.z, z, side="right"))
         return int(self.slots[index]) if index < len(self.slots) else None
 
@@ -57,14 +70,14 @@ class _Sources:
         return int(self.slots[int(np.argmin(np.abs(self.z - z)))])
 
 
-def judge(
+def actions_of(
     config: RunConfig,
     z: Integers,
-    findings: Sequence[Finding],
-    held: Mapping[int, bool],
+    verdicts: Sequence[SliceVerdict],
+    held: Flags,
     overrides: Sequence[Override],
-) -> list[Judgement]:
-    """One judgement for each z of the run.
+) -> list[SliceAction]:
+    """One action for each z of the run.
 
     A run of slices that are replaced for their verdicts may be `max_replaced` long. With `allow_gaps` there
     is no limit, for missing slices there is none: each shows what `replace_with` asks for.
@@ -72,8 +85,8 @@ def judge(
     Args:
         config: Settings of the run.
         z: `[n]` z of each slot.
-        findings: `[n]`.
-        held: Whether pairs hold each slot.
+        verdicts: `[n]`.
+        held: `[n]` whether pairs hold each slot.
         overrides: The decisions of a person.
 
     Raises:
@@ -81,33 +94,21 @@ def judge(
     """
     slot_of = {number: slot for slot, number in enumerate(z.tolist())}
     decided = _decisions(overrides)
-    own: dict[int, Judgement] = {}
-    for each in range(config.minz, config.maxz + 1):
-        slot = slot_of.get(each)
-        if slot is None:
-            own[each] = Judgement(
-                z=each, verdict="missing", action="replace", evidence="no file", shown_slot=-1
-            )
-        else:
-            found = findings[slot]
-            action = _default_action(found.verdict, held[slot])
-            own[each] = Judgement(
-                z=each, verdict=found.verdict, action=action, evidence=found.evidence, shown_slot=slot
-            )
-    if all(j.action == "replace" for j in own.values()):
+    own = {n: _by_verdict(n, slot_of.get(n), verdicts, held) for n in range(config.minz, config.maxz + 1)}
+    if all(a.action == "replace" for a in own.values()):
         # Nothing is better than these.
-        own = {n: replace(j, action="keep") if n in slot_of else j for n, j in own.items()}
-    own = {n: _with_override(j, decided.get(n, ())) for n, j in own.items()}
+        own = {n: replace(a, action="keep") if n in slot_of else a for n, a in own.items()}
+    own = {n: _with_override(a, decided.get(n, ())) for n, a in own.items()}
     _check_runs(config, list(own.values()), decided)
-    shown = [j.z for j in own.values() if j.action == "keep"] or [
-        j.z for j in own.values() if j.action == "invert"
+    shown = [a.z for a in own.values() if a.action == "keep"] or [
+        a.z for a in own.values() if a.action == "invert"
     ]
     if not shown:
         raise UserError(
             "a volume must have a slice to show; got overrides that leave none. Change the overrides."
         )
     sources = _Sources(z=np.array(shown), slots=np.array([slot_of[n] for n in shown]))
-    return [_shown(config, j, decided.get(j.z, ()), sources, slot_of, own) for j in own.values()]
+    return [_with_source(config, a, decided.get(a.z, ()), sources, slot_of, own) for a in own.values()]
 
 
 def override_text(override: Override) -> str:
@@ -129,16 +130,23 @@ def _decisions(overrides: Sequence[Override]) -> dict[int, tuple[Override, ...]]
     return decided
 
 
-def _default_action(verdict: Verdict, is_held: bool) -> Action:
+def _by_verdict(z: int, slot: int | None, verdicts: Sequence[SliceVerdict], held: Flags) -> SliceAction:
+    """The action that follows from a verdict alone."""
+    if slot is None:
+        return SliceAction(z=z, verdict="missing", action="replace", evidence="no file", shown_slot=_NO_SLOT)
+    verdict, is_held = verdicts[slot].verdict, bool(held[slot])
+    action: Action = "replace"
     if verdict in _KEPT or (verdict == "slip" and is_held):
-        return "keep"
-    return "invert" if verdict == "inverted" and is_held else "replace"
+        action = "keep"
+    elif verdict == "inverted" and is_held:
+        action = "invert"
+    return SliceAction(z=z, verdict=verdict, action=action, evidence=verdicts[slot].evidence, shown_slot=slot)
 
 
-def _with_override(judgement: Judgement, overrides: Sequence[Override]) -> Judgement:
-    action = judgement.action
+def _with_override(own: SliceAction, overrides: Sequence[Override]) -> SliceAction:
+    action = own.action
     for override in overrides:
-        if override.keep and judgement.verdict == "missing":
+        if override.keep and own.verdict == "missing":
             raise UserError(
                 f"a slice that the overrides keep must be there; got slice {override.z}, which is missing. "
                 "Remove that line."
@@ -147,36 +155,25 @@ def _with_override(judgement: Judgement, overrides: Sequence[Override]) -> Judge
             action = "keep"
         elif override.skip or override.replace is not None:
             action = "replace"
-    return replace(judgement, action=action, override="; ".join(override_text(o) for o in overrides))
+    return replace(own, action=action, override="; ".join(override_text(o) for o in overrides))
 
 
-def _check_runs(
-    config: RunConfig, judgements: Sequence[Judgement], decided: Mapping[int, tuple[Override, ...]]
-) -> None:
-    """Refuse a long run of slices that nobody has decided on."""
+def _check_runs(config: RunConfig, actions: Sequence[SliceAction], decided: _Decided) -> None:
+    """Refuse a long run of slices that are replaced and that nobody has decided on."""
     if config.allow_gaps:
         return
-    run: list[Judgement] = []
-    for judgement in judgements:
-        if judgement.action != "replace" or judgement.z in decided:
+    run: list[SliceAction] = []
+    for each in (*actions, None):
+        if each is not None and each.action == "replace" and each.z not in decided:
+            run.append(each)
+        elif len(run) > config.max_replaced:
+            raise UserError(_long_run(config, run))
+        else:
             run = []
-            continue
-        run.append(judgement)
-        if len(run) > config.max_replaced:
-            first = judgements[run[0].z - judgements[0].z :]
-            raise UserError(_long_run(config, _leading(first, decided)))
 
 
-def _leading(judgements: Sequence[Judgement], decided: Mapping[int, tuple[Override, ...]]) -> list[Judgement]:
-    """The replaced slices that a list begins with."""
-    n = next(
-        (i for i, j in enumerate(judgements) if j.action != "replace" or j.z in decided), len(judgements)
-    )
-    return list(judgements[:n])
-
-
-def _long_run(config: RunConfig, run: Sequence[Judgement]) -> str:
-    named = listed([f"{j.z} {j.verdict}" for j in run], _MOST_NAMED, rest=", ...")
+def _long_run(config: RunConfig, run: Sequence[SliceAction]) -> str:
+    named = listed([f"{a.z} {a.verdict}" for a in run], _MOST_NAMED, rest=", ...")
     return (
         f"slices in a row that are replaced must be {config.max_replaced} at most; got {len(run)} "
         f"({run[0].z}-{run[-1].z}: {named}) in {config.source}. Look at these slices; then raise "
@@ -185,34 +182,34 @@ def _long_run(config: RunConfig, run: Sequence[Judgement]) -> str:
     )
 
 
-def _shown(
+def _with_source(
     config: RunConfig,
-    judgement: Judgement,
+    own: SliceAction,
     overrides: Sequence[Override],
     sources: _Sources,
     slot_of: Mapping[int, int],
-    own: Mapping[int, Judgement],
-) -> Judgement:
-    """The judgement with the slots that are shown."""
-    z = judgement.z
-    if judgement.action != "replace":
-        return judgement
+    actions: Mapping[int, SliceAction],
+) -> SliceAction:
+    """The action with the slots of the slices that are shown."""
+    z = own.z
+    if own.action != "replace":
+        return own
     wanted: Replacement | int = config.replace_with
     for override in overrides:
         wanted = wanted if override.replace is None else override.replace
     if isinstance(wanted, int):
-        if wanted not in slot_of or own[wanted].action not in ("keep", "invert"):
+        if wanted not in slot_of or actions[wanted].action not in ("keep", "invert"):
             raise UserError(
                 f"the slice that replaces another must be shown itself; got slice {wanted} in place of {z} "
                 "in the overrides. Name another slice, or keep that one."
             )
-        return replace(judgement, shown_slot=slot_of[wanted], is_replaced=True)
+        return replace(own, shown_slot=slot_of[wanted], is_replaced=True)
     if wanted == "blank":
-        slot = judgement.shown_slot if judgement.shown_slot >= 0 else sources.nearest(z)
-        return replace(judgement, action="blank", shown_slot=slot)
-    before, behind = sources.before(z), sources.behind(z)
-    if wanted == "blend" and before is not None and behind is not None:
-        return replace(judgement, action="blend", shown_slot=before, blended_slot=behind, is_replaced=True)
-    one_sided = {"previous": before, "next": behind}.get(wanted)
+        slot = sources.nearest(z) if own.shown_slot == _NO_SLOT else own.shown_slot
+        return replace(own, action="blank", shown_slot=slot)
+    previous, following = sources.previous(z), sources.next(z)
+    if wanted == "blend" and previous is not None and following is not None:
+        return replace(own, action="blend", shown_slot=previous, blended_slot=following, is_replaced=True)
+    one_sided = {"previous": previous, "next": following}.get(wanted)
     slot = sources.nearest(z) if one_sided is None else one_sided
-    return replace(judgement, shown_slot=slot, is_replaced=True)
+    return replace(own, shown_slot=slot, is_replaced=True)

@@ -1,4 +1,4 @@
-"""Correlates the slices as the volume will show them, on thumbnails."""
+"""Correlates the slices as the volume will show them, on thumbnails (normalised cross-correlation, NCC)."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from components.compose.preview.limits import CORRELATION, CorrelationLimits
+from components.compose.solve.pairs import Floats
 from components.shared.documents.transforms import SliceTransform, Transforms
 from components.shared.geometry import Matrix, at_scale
 from components.shared.pictures.warping import warped
 
-_GRAIN_SIGMA_PX = 1.0
-"""Noise below this differs between slices, however well they lie."""
-_SHADING_FRACTION = 1 / 16
-"""Structures wider than this part of the picture are taken away: shading, borders of resin and charging look
-alike in slices that have nothing to do with each other."""
-_MIN_OVERLAP_FRACTION = 1 / 16
 _DISTANCES = (1, 2)
+"""Slots between the slices that are compared."""
 _DIGITS = 4
-_SLICES_KEPT = 8
+"""Digits after the point of an NCC: more would depend on the processor."""
+_SLICES_IN_MEMORY = 8
 
-Flat = NDArray[np.float32]
-Figures = NDArray[np.float64]
+FlatPicture = NDArray[np.float32]
+"""[y, x] a thumbnail without grain and without slow shading."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Agreement:
-    """Correlation of each z index with the next and the next but one, `[n]` each; NaN where unknown."""
+class NeighbourCorrelations:
+    """NCC of each z index with the next and the next but one, `[n]` each; NaN where unknown.
 
-    next_before: Figures
-    next_after: Figures
-    second_before: Figures
-    second_after: Figures
+    `before` is as the slices lie in their files, `after` as the volume will show them.
+    """
+
+    next_before: Floats
+    next_after: Floats
+    second_before: Floats
+    second_after: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +45,17 @@ class _Placed:
     """A picture and its place, both at the scale of thumbnails."""
 
     sources: tuple[int, ...]
-    """z of what it is made of."""
-    picture: Flat
+    """z of the slices that the picture is made of."""
+    picture: FlatPicture
     frame_from_picture: Matrix
 
 
-def agreement(
-    transforms: Transforms, scale: float, thumbnail: Callable[[int], NDArray[np.uint8] | None]
-) -> Agreement:
+def correlate_neighbours(
+    transforms: Transforms,
+    scale: float,
+    thumbnail: Callable[[int], NDArray[np.uint8] | None],
+    limits: CorrelationLimits = CORRELATION,
+) -> NeighbourCorrelations:
     """Correlate every slice with the two that follow, as they lie and as they are shown.
 
     Memory holds a few thumbnails, whatever the length of the stack.
@@ -60,14 +64,15 @@ def agreement(
         transforms: Where the slices lie and what is shown.
         scale: Scale of the thumbnails.
         thumbnail: The thumbnail `[y, x]` of a slice by its z; None where there is none.
+        limits: What of a thumbnail is compared.
     """
 
-    @lru_cache(_SLICES_KEPT)
-    def flat(z: int) -> Flat | None:
+    @lru_cache(_SLICES_IN_MEMORY)
+    def flat(z: int) -> FlatPicture | None:
         picture = thumbnail(z)
-        return None if picture is None else flattened(picture)
+        return None if picture is None else flattened(picture, limits)
 
-    stage = _Stage(transforms, scale, flat)
+    placing = _Placing(transforms, scale, flat)
     figures = {
         name: np.full(len(transforms.slices), np.nan)
         for name in ("next_before", "next_after", "second_before", "second_after")
@@ -76,21 +81,23 @@ def agreement(
     after: deque[_Placed | None] = deque(maxlen=len(_DISTANCES))
     for index, entry in enumerate(transforms.slices):
         for when, earlier, placed in (
-            ("before", before, stage.as_it_lies(entry)),
-            ("after", after, stage.as_shown(entry)),
+            ("before", before, placing.as_it_lies(entry)),
+            ("after", after, placing.as_shown(entry)),
         ):
             for distance, name in zip(_DISTANCES, ("next", "second"), strict=True):
                 if index >= distance:
-                    found = _compare(earlier[-distance], placed)
+                    found = _compare(earlier[-distance], placed, limits)
                     figures[f"{name}_{when}"][index - distance] = found
             earlier.append(placed)
-    return Agreement(**figures)
+    return NeighbourCorrelations(**figures)
 
 
-class _Stage:
-    """Puts slices in their places."""
+class _Placing:
+    """Puts the thumbnails of slices where they lie, or where the volume shows them."""
 
-    def __init__(self, transforms: Transforms, scale: float, flat: Callable[[int], Flat | None]) -> None:
+    def __init__(
+        self, transforms: Transforms, scale: float, flat: Callable[[int], FlatPicture | None]
+    ) -> None:
         self._matrices = {s.z: at_scale(np.array(s.matrix), scale) for s in transforms.slices}
         self._flat = flat
 
@@ -117,22 +124,25 @@ class _Stage:
         return _Placed((source, entry.blended_with), np.asarray(mean, np.float32), matrix)
 
 
-def flattened(thumbnail: NDArray[np.uint8]) -> Flat:
+def flattened(thumbnail: NDArray[np.uint8], limits: CorrelationLimits = CORRELATION) -> FlatPicture:
     """A picture without grain and without slow shading, `[y, x]`."""
-    smooth = cv2.GaussianBlur(thumbnail.astype(np.float32), (0, 0), _GRAIN_SIGMA_PX)
-    side = 2 * max(1, round(_SHADING_FRACTION * max(thumbnail.shape) / 2)) + 1
+    smooth = cv2.GaussianBlur(thumbnail.astype(np.float32), (0, 0), limits.grain_sigma_px)
+    side = 2 * max(1, round(limits.shading_fraction * max(thumbnail.shape) / 2)) + 1
     shading = cv2.blur(smooth, (side, side), borderType=cv2.BORDER_REPLICATE)
     return np.asarray(smooth - shading, np.float32)
 
 
-def _compare(a: _Placed | None, b: _Placed | None) -> float:
+def _compare(a: _Placed | None, b: _Placed | None, limits: CorrelationLimits) -> float:
     """The correlation of two placed pictures; NaN where there is nothing to compare."""
     if a is None or b is None or set(a.sources) & set(b.sources):
         return np.nan
-    return correlation(a.picture, b.picture, np.linalg.inv(b.frame_from_picture) @ a.frame_from_picture)
+    b_from_a = np.linalg.inv(b.frame_from_picture) @ a.frame_from_picture
+    return correlation(a.picture, b.picture, b_from_a, limits)
 
 
-def correlation(a: Flat, b: Flat, b_from_a: Matrix) -> float:
+def correlation(
+    a: FlatPicture, b: FlatPicture, b_from_a: Matrix, limits: CorrelationLimits = CORRELATION
+) -> float:
     """Normalised cross-correlation over the area that both cover.
 
     0 where they hardly overlap: slices that lie next to each other do. NaN where a picture has no texture.
@@ -140,13 +150,14 @@ def correlation(a: Flat, b: Flat, b_from_a: Matrix) -> float:
     Args:
         a: `[y, x]`.
         b: `[y, x]`.
-        b_from_a: from pixels of a to pixels of b.
+        b_from_a: From pixels of a to pixels of b.
+        limits: How much the pictures must overlap.
     """
     if not (a.any() and b.any()):
         return np.nan
     moved = _in_frame(b, b_from_a, a.shape)
     inside = np.isfinite(moved)
-    if np.count_nonzero(inside) < _MIN_OVERLAP_FRACTION * a.size:
+    if np.count_nonzero(inside) < limits.min_overlap_fraction * a.size:
         return 0.0
     p, q = (a, moved) if inside.all() else (a[inside], moved[inside])
     p, q = p - np.mean(p), q - np.mean(q)
@@ -154,12 +165,12 @@ def correlation(a: Flat, b: Flat, b_from_a: Matrix) -> float:
     return round(float(_total(p * q) / norm), _DIGITS) if norm > 0 else np.nan
 
 
-def _total(values: Flat) -> np.float64:
+def _total(values: FlatPicture) -> np.float64:
     """A sum without BLAS, whose last bits depend on the number of threads."""
     return np.sum(values, dtype=np.float64)
 
 
-def _in_frame(picture: Flat, picture_from_frame: Matrix, shape: tuple[int, ...]) -> Flat:
+def _in_frame(picture: FlatPicture, picture_from_frame: Matrix, shape: tuple[int, ...]) -> FlatPicture:
     """A picture in another frame; NaN outside of it."""
     if np.array_equal(picture_from_frame, np.eye(3)) and picture.shape == shape:
         return picture

@@ -6,8 +6,9 @@ import shlex
 
 import numpy as np
 
-from components.compose.preview.correlate import Figures, agreement
-from components.compose.preview.limits import failures_of, worst_slices
+from components.compose.preview.correlate import correlate_neighbours
+from components.compose.preview.gate import failures_of, worst_slices
+from components.compose.solve.pairs import Floats
 from components.shared.documents.plan import Plan
 from components.shared.documents.preview import PREVIEW_KEY, Correlations, Gate, Preview
 from components.shared.documents.read_document import read_document
@@ -51,7 +52,7 @@ def make_preview(plan: Plan, transforms: Transforms, thumbnails: Thumbnails) -> 
             )
         return picture
 
-    found = agreement(transforms, plan.thumbnail_scale, thumbnail)
+    found = correlate_neighbours(transforms, plan.thumbnail_scale, thumbnail)
     return Preview(
         thumbnail_scale=plan.thumbnail_scale,
         first_z=config.minz,
@@ -81,10 +82,10 @@ def refusal(plan: Plan, preview: Preview) -> UserError:
     )
 
 
-def _correlations(values: Figures) -> Correlations:
+def _correlations(values: Floats) -> Correlations:
     return tuple(float(value) if np.isfinite(value) else None for value in values)
 
 
-def _median(values: Figures) -> float | None:
+def _median(values: Floats) -> float | None:
     known = values[np.isfinite(values)]
     return round(float(np.median(known)), 4) if len(known) else None

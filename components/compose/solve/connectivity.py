@@ -1,4 +1,4 @@
-"""Which slices hang together, by the pairs that are believed."""
+"""Which slices the kept pairs connect, and where the stack breaks."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from components.compose.solve.pairs import Integers, Pairs
+from components.compose.solve.pairs import Flags, Integers, Pairs
 from components.shared.text import listed, ranges
 
 _MOST_NAMED = 4
+"""Parts, runs or places that a sentence lists before it counts the rest."""
 CONTRADICTED = "contradicted by the other pairs"
-"""What stands for a refusal's reason where the solve, not the matching, has refused the pair."""
+"""Reason of a pair that matching accepted and the solve does not keep."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,10 +26,10 @@ class Connectivity:
 
     parts: tuple[Integers, ...]
     """Ascending slots of each connected part, by first slot."""
-    isolated: NDArray[np.bool_]
-    """[n] slots that no pair holds, and which another slice can stand in for."""
+    isolated: Flags
+    """[n] whether no pair holds a slot, so that another slice is shown in its place."""
     cuts: tuple[int, ...] = ()
-    """Slots before which no connection is asked for."""
+    """First slot of each part that begins with a true step; no pair need reach across it."""
 
     @property
     def longest_isolated_run(self) -> int:
@@ -68,8 +68,13 @@ def connectivity(pairs: Pairs, n_slices: int, cuts: tuple[int, ...] = ()) -> Con
     return Connectivity(parts=tuple(sorted(parts, key=lambda part: int(part[0]))), isolated=alone, cuts=cuts)
 
 
+def in_one_part(n_slices: int) -> Connectivity:
+    """The division of a stack that is taken as it lies: one part, no slot isolated."""
+    return Connectivity(parts=(np.arange(n_slices),), isolated=np.zeros(n_slices, np.bool_))
+
+
 def breaks(found: Connectivity, z: Integers) -> list[tuple[int, int]]:
-    """The z before and after each place, cuts apart, where a part or a run of isolated slices ends."""
+    """The two z at each place, cuts apart, where a part or a run of isolated slices ends."""
     owner = np.full(len(z), -1)
     for index, part in enumerate(found.parts):
         owner[part] = index
@@ -78,7 +83,7 @@ def breaks(found: Connectivity, z: Integers) -> list[tuple[int, int]]:
 
 
 def break_sentence(found: Connectivity, z: Integers, refusals: Mapping[tuple[int, int], str]) -> str:
-    """What is wrong with a stack that is not whole: `<what> must <rule>; got <value>` and where.
+    """A sentence on a stack that is not whole: `<what> must <rule>; got <value>` and where.
 
     Args:
         found: The division.
@@ -95,9 +100,9 @@ def break_sentence(found: Connectivity, z: Integers, refusals: Mapping[tuple[int
     return f"matched pairs must connect the slices; got {got}. The stack breaks {places}"
 
 
-def _reasons(refusals: Mapping[tuple[int, int], str], before: int, after: int) -> str:
+def _reasons(refusals: Mapping[tuple[int, int], str], previous: int, following: int) -> str:
     """The reasons of the refused pairs that would have joined the two sides, most frequent first."""
-    across = Counter(reason for (a, b), reason in refusals.items() if a <= before and b >= after)
+    across = Counter(reason for (a, b), reason in refusals.items() if a <= previous and b >= following)
     named = [f"{reason} in {count}" for reason, count in sorted(across.items(), key=lambda i: (-i[1], i[0]))]
     return f"refused pairs: {', '.join(named)}" if named else "no refused pairs"
 

@@ -1,4 +1,9 @@
-"""What goes into a solve, and what comes out of it."""
+"""Slices, pairs and the solution: what goes into a solve and what comes out of it, as arrays.
+
+The words of this room (docs/glossary.md): a *slot* is the position of a slice among those that are present, z
+ascending. A pair is *accepted* where matching found evidence enough, and *kept* where the solve gives it a
+weight above 0. A slice is *held* where a kept pair ties it to another one, else it is *isolated*.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +14,48 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+CORNERS: Floats = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+"""The corners of the unit square, `[4, 2]`; times (size - 1) they are the corner pixels' centres."""
+_ROUND_OFF_DIGITS = 6
+"""Digits of a px that count when a box is rounded outward: a solve's 1e-12 must not cost a row of voxels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slices:
+    """The present slices of a stack, z ascending. The position of a slice here is its slot."""
+
+    z: Integers
+    """[n] number of each slice."""
+    sizes_xy: Floats
+    """[n, 2] width and height in px."""
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+    @property
+    def slot_of(self) -> dict[int, int]:
+        """The slot of each z."""
+        return {z: slot for slot, z in enumerate(self.z.tolist())}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairs:
-    """Accepted pairs, ascending in slot and neighbour. A slot counts the present slices from 0."""
+    """Accepted pairs of slices, ascending in slot and neighbour."""
 
     slot: Integers
     neighbour: Integers
+    """[m] slot of the second slice, above that of the first."""
     neighbour_from_slice: Floats
     """[m, 3, 3] at full resolution."""
     sigma_px: Floats
+    """[m] 1-sigma of the transform at the picture's centre, as matching states it."""
 
     def __len__(self) -> int:
         return len(self.slot)
 
-    def chosen(self, mask: NDArray[np.bool_]) -> Pairs:
+    def chosen(self, mask: Flags) -> Pairs:
         """The pairs where `mask` is true."""
         return Pairs(
             slot=self.slot[mask],
@@ -48,29 +79,78 @@ class Pairs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stack:
-    """The present slices, z ascending; their position is their slot."""
-
-    z: Integers
-    sizes_xy: Floats
-    """[n, 2] width and height in px."""
-
-    def __len__(self) -> int:
-        return len(self.z)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Solution:
-    """Where the slices lie, and how far each pair agrees."""
+    """Where a solve puts the slices, and how far each pair agrees with that."""
 
     volume_from_slice: Floats
-    """[n, 3, 3], one for each slot."""
+    """[n, 3, 3], one for each slot, in the frame of the solve."""
     weight: Floats
-    """[m] weight of each pair, 0..1; 0 where it is not believed."""
+    """[m] robust weight of each pair, 0..1; 0 where it is not kept."""
     residual_px: Floats
     """[m] RMS misfit over the area that the pair's slices share."""
 
     @property
-    def kept(self) -> NDArray[np.bool_]:
-        """The pairs that are believed."""
+    def kept(self) -> Flags:
+        """[m] whether a pair is kept."""
         return self.weight > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairSupport:
+    """How far the accepted pairs of each slice speak for its place, `[n]` each."""
+
+    n_pairs: Integers
+    """Number of accepted pairs."""
+    mean_weight: Floats
+    """Mean of their robust weights, 0..1."""
+    residual_px: Floats
+    """RMS misfit of the pairs, weighted by their robust weights; 0 where none is kept."""
+
+    @classmethod
+    def of(cls, pairs: Pairs, solution: Solution, n_slices: int) -> PairSupport:
+        """Sum each pair's weight and misfit at both of its slices."""
+        ends = np.concatenate([pairs.slot, pairs.neighbour])
+        count = np.bincount(ends, minlength=n_slices)
+        weight = np.bincount(ends, np.tile(solution.weight, 2), minlength=n_slices)
+        squares = np.bincount(ends, np.tile(solution.weight * solution.residual_px**2, 2), minlength=n_slices)
+        return cls(
+            n_pairs=count,
+            mean_weight=weight / np.maximum(count, 1),
+            residual_px=np.sqrt(np.divide(squares, weight, out=np.zeros(n_slices), where=weight > 0)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeBox:
+    """The volume in the plane of the slices: whole voxels, in the frame of the solve."""
+
+    origin_xy: tuple[int, int]
+    """Position of voxel (0, 0)."""
+    size_xy: tuple[int, int]
+    """Width and height in voxels."""
+
+
+def bounding_box(volume_from_slice: Floats, sizes_xy: Floats) -> VolumeBox:
+    """The least box of whole voxels that holds the corner pixels' centres of all slices.
+
+    Args:
+        volume_from_slice: `[n, 3, 3]`.
+        sizes_xy: `[n, 2]` width and height.
+
+    Example:
+        >>> bounding_box(np.eye(3)[None], np.array([[520.0, 500.0]]))
+        VolumeBox(origin_xy=(0, 0), size_xy=(520, 500))
+    """
+    corners = CORNERS * (sizes_xy - 1)[:, None]
+    placed = corners @ volume_from_slice[:, :2, :2].transpose(0, 2, 1) + volume_from_slice[:, None, :2, 2]
+    x, y = np.moveaxis(np.round(placed, _ROUND_OFF_DIGITS), 2, 0)
+    left, right = int(np.floor(x.min())), int(np.ceil(x.max()))
+    top, bottom = int(np.floor(y.min())), int(np.ceil(y.max()))
+    return VolumeBox((left, top), (right - left + 1, bottom - top + 1))
+
+
+def moved_to_origin(volume_from_slice: Floats, box: VolumeBox) -> Floats:
+    """The matrices with voxel (0, 0) of the box as origin."""
+    moved = volume_from_slice.copy()
+    moved[:, :2, 2] -= box.origin_xy
+    return moved

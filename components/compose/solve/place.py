@@ -1,4 +1,4 @@
-"""From the records of the pairs to the place of every slice, or to the reason why there is none."""
+"""Where every slice lies, and how sure that is; or the reason why a stack has no place."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from components.compose.solve import chain, robust
-from components.compose.solve.connectivity import CONTRADICTED, Connectivity, break_sentence, connectivity
+from components.compose.solve.chain import chained
+from components.compose.solve.connectivity import (
+    CONTRADICTED,
+    Connectivity,
+    break_sentence,
+    connectivity,
+    in_one_part,
+)
 from components.compose.solve.drift import trends_of
-from components.compose.solve.pairs import Pairs, Solution, Stack
-from components.compose.solve.steering import Steering, overridden, steering_of
-from components.compose.solve.trend import settle
+from components.compose.solve.pairs import Flags, Solution
+from components.compose.solve.problem import SolveProblem, problem_of
+from components.compose.solve.robust import normal_equations, solve
+from components.compose.solve.trend import with_trend_policy
 from components.compose.solve.uncertainty import Uncertainty, observed_spread, uncertainty, unknown
 from components.shared.documents.align import PairRecord
 from components.shared.documents.config import RunConfig
@@ -24,16 +30,15 @@ from components.shared.errors import UserError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Where the slices lie, and the evidence for it."""
+    """Where the slices lie, and what speaks for it."""
 
-    stack: Stack
-    pairs: Pairs
+    problem: SolveProblem
     solution: Solution
-    isolated: NDArray[np.bool_]
-    """[n] slots that no believed pair holds."""
+    """After the trend policy."""
+    isolated: Flags
+    """[n] whether no kept pair holds a slot."""
     n_parts: int
-    steering: Steering
-    """The cuts and pins of the overrides."""
+    """Parts of the stack between which no kept pair reaches; 1 where it is whole."""
     uncertainty: Uncertainty
     trends: Trends
 
@@ -41,87 +46,55 @@ class Placement:
 def place(plan: Plan, records: Iterable[PairRecord]) -> Placement:
     """Solve for the stack as the plan's configuration asks.
 
-    A single slice without any believed pair does not stop the run as long as pairs bridge it: it is isolated,
-    and another is shown in its place.
+    A single slice without any kept pair does not stop the run as long as pairs bridge it: it is isolated, and
+    another is shown in its place.
 
     Raises:
         UserError: the pairs leave the stack in parts, and the configuration does not allow gaps.
     """
-    stack = stack_of(plan)
-    if plan.config.skip_align:
-        return _as_they_lie(plan.config, stack)
+    config = plan.config
     by_slices = {(r.z, r.neighbour_z): r for r in records}
-    steering = steering_of(plan.overrides, stack)
-    pairs = overridden(accepted_pairs(by_slices.values(), stack), plan.overrides, stack)
-    if plan.config.solver == "compose":
-        pairs = chain.of_neighbours(pairs)
-        solution = chain.compose(pairs, len(stack))
-    else:
-        solution = robust.solve(pairs, stack, steering.cuts)
-    found = connectivity(pairs.chosen(solution.kept), len(stack), steering.cuts)
+    problem = problem_of(plan, by_slices.values())
+    n_slices = len(problem.stack)
+    solution = _solved(problem, config)
+    found = in_one_part(n_slices) if config.skip_align else _connected(plan, problem, solution, by_slices)
+    written, known, policy = solution, unknown(n_slices), "keep"
+    if config.solver == "robust" and not config.skip_align:
+        policy = config.trend
+        written = with_trend_policy(problem, solution, policy)
+        spread = observed_spread(problem, solution)
+        known = uncertainty(normal_equations(problem, solution), spread, found.parts, n_slices)
+    return Placement(
+        problem=problem,
+        solution=written,
+        isolated=found.isolated,
+        n_parts=len(found.parts),
+        uncertainty=known,
+        trends=trends_of(problem, solution, written, ~found.isolated, policy),
+    )
+
+
+def _solved(problem: SolveProblem, config: RunConfig) -> Solution:
+    """The slices as they lie, by the plain chain, or by the robust solve."""
+    n_slices = len(problem.stack)
+    if config.skip_align:
+        as_they_lie = np.tile(np.eye(3), (n_slices, 1, 1))
+        return Solution(volume_from_slice=as_they_lie, weight=np.zeros(0), residual_px=np.zeros(0))
+    return chained(problem.pairs, n_slices) if config.solver == "compose" else solve(problem)
+
+
+def _connected(
+    plan: Plan, problem: SolveProblem, solution: Solution, records: dict[tuple[int, int], PairRecord]
+) -> Connectivity:
+    """How the kept pairs divide the stack; an error where that is not allowed."""
+    found = connectivity(problem.pairs.chosen(solution.kept), len(problem.stack), problem.cuts)
     if not found.is_whole(_bridge(plan.config)) and not plan.config.allow_gaps:
-        sentence = break_sentence(found, stack.z, _refusals(by_slices, pairs, solution, stack))
+        sentence = break_sentence(found, problem.stack.z, _refusals(records, problem, solution))
         raise UserError(
             f"{sentence} in {plan.locations.source_uri}. Look at the slices there, or set allow_gaps: true: "
             "each part then goes on where the one before ends, and isolated slices are replaced."
         )
-    return _placed(plan.config, stack, pairs, solution, found, steering)
-
-
-def _placed(
-    config: RunConfig, stack: Stack, pairs: Pairs, solution: Solution, found: Connectivity, steering: Steering
-) -> Placement:
-    """Apply the trend policy to a solution, and say how sure it is. A plain product is left as it is."""
-    written, known, policy = solution, unknown(len(stack)), "keep"
-    if config.solver == "robust" and not config.skip_align:
-        policy = config.trend
-        written = settle(pairs, stack, solution, steering, config)
-        equations = robust.normal_equations(pairs, stack, solution, steering.cuts)
-        known = uncertainty(equations, observed_spread(pairs, stack, solution), found.parts, len(stack))
-    return Placement(
-        stack=stack,
-        pairs=pairs,
-        solution=written,
-        isolated=found.isolated,
-        n_parts=len(found.parts),
-        steering=steering,
-        uncertainty=known,
-        trends=trends_of(pairs, stack, solution, written, ~found.isolated, policy),
-    )
-
-
-def stack_of(plan: Plan) -> Stack:
-    """The present slices of a plan."""
-    return Stack(
-        z=np.array([s.z for s in plan.slices], np.int64),
-        sizes_xy=np.array([(s.width_px, s.height_px) for s in plan.slices], np.float64),
-    )
-
-
-def accepted_pairs(records: Iterable[PairRecord], stack: Stack) -> Pairs:
-    """The accepted pairs of present slices as arrays, ascending."""
-    slot_of = {z: slot for slot, z in enumerate(stack.z.tolist())}
-    accepted = sorted(
-        (slot_of[r.z], slot_of[r.neighbour_z], r.matrix, r.sigma_px)
-        for r in records
-        if r.accepted and r.matrix is not None and r.z in slot_of and r.neighbour_z in slot_of
-    )
-    return Pairs(
-        slot=np.array([slot for slot, *_ in accepted], np.int64),
-        neighbour=np.array([neighbour for _, neighbour, *_ in accepted], np.int64),
-        neighbour_from_slice=np.array([m for *_, m, _ in accepted], np.float64).reshape(-1, 3, 3),
-        sigma_px=np.array([sigma for *_, sigma in accepted], np.float64),
-    )
-
-
-def _as_they_lie(config: RunConfig, stack: Stack) -> Placement:
-    n = len(stack)
-    none = accepted_pairs((), stack)
-    solution = Solution(
-        volume_from_slice=np.tile(np.eye(3), (n, 1, 1)), weight=np.zeros(0), residual_px=np.zeros(0)
-    )
-    whole = Connectivity(parts=(np.arange(n),), isolated=np.zeros(n, np.bool_))
-    return _placed(config, stack, none, solution, whole, Steering())
+    return found
 
 
 def _bridge(config: RunConfig) -> int:
@@ -130,12 +103,13 @@ def _bridge(config: RunConfig) -> int:
 
 
 def _refusals(
-    records: dict[tuple[int, int], PairRecord], pairs: Pairs, solution: Solution, stack: Stack
+    records: dict[tuple[int, int], PairRecord], problem: SolveProblem, solution: Solution
 ) -> dict[tuple[int, int], str]:
-    z, kept = stack.z, solution.kept
+    """Why each pair (z, neighbour z) that is not kept was refused, by the solve or by the matching."""
+    z, pairs, refused = problem.stack.z, problem.pairs, ~solution.kept
     by_solve = {
         (int(z[i]), int(z[j])): CONTRADICTED
-        for i, j in zip(pairs.slot[~kept], pairs.neighbour[~kept], strict=True)
+        for i, j in zip(pairs.slot[refused], pairs.neighbour[refused], strict=True)
     }
     by_matching = {key: r.reason or "refused" for key, r in records.items() if not r.accepted}
     return by_matching | by_solve

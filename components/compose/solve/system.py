@@ -1,4 +1,4 @@
-"""The least-squares problem: ties between poses, and priors, as banded normal equations.
+"""The least-squares system: ties between poses, and priors, as banded normal equations.
 
 A pair (i, j) says that the points u of slice i lie at v in slice j. Its misfit is the difference of the two
 positions in the volume, `e = P_i u - P_j v`, linear in the poses. Minimising |e|^2 as it stands would shrink
@@ -23,10 +23,11 @@ from components.compose.solve.pairs import Floats, Integers
 from components.compose.solve.ties import POINT_WEIGHTS, Ties
 
 POSE_SIZE = 6
+"""Numbers of a pose: two rows of three."""
 _FROZEN = 1e12
-"""Weight per px^2 of what must not move; Cholesky does not mind the scale of the diagonal."""
+"""Weight per px^2 of a number that must not move; Cholesky does not mind the scale of the diagonal."""
 Stencil = Sequence[tuple[int, int, float]]
-"""A linear form of the poses around a slot: (slots ahead, number of the pose, coefficient), ascending."""
+"""A linear form of the poses from a slot on: (slots ahead, index of the number, coefficient), ascending."""
 
 
 class NormalEquations:

@@ -5,6 +5,9 @@ A *pose* is a `volume_from_slice` map for u = (p_slice - centre) / half, the sam
     p_volume = [[a, b, s],  [u_x]          a, b, c, d: px at the corner
                 [c, d, t]]  [u_y]          s, t:       px at the centre
                             [ 1 ]
+
+A *tie* is one pair in these coordinates: five points of slice i and where the pair's transform puts them in
+slice j. Ties are made once for a solve (problem.py).
 """
 
 from __future__ import annotations
@@ -12,33 +15,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from components.compose.solve.closure import sigmas_by_distance
-from components.compose.solve.pairs import Floats, Integers, Pairs, Stack
+from components.compose.solve.chain import sigmas_by_distance
+from components.compose.solve.limits import SolveLimits, TieLimits
+from components.compose.solve.pairs import CORNERS, Flags, Floats, Integers, Pairs, Slices
 from components.shared.geometry import Matrix
 
 POINT_WEIGHTS: Floats = np.array([1 / 12, 1 / 12, 1 / 12, 1 / 12, 2 / 3])
 """Weights of the four corners and the centre: they have the second moments of matches spread evenly over the
-area, so a pair binds a pose as its matches would."""
+area (4 / 12 = 1 / 3 along each axis, as of a uniform density on -1..1), so a pair binds a pose as its matches
+would."""
 CENTER_POINT = 4
-"""Which of the five points is the centre."""
-CORNERS: Floats = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-MODEL_SIGMA_PX = 0.15
-"""What no model of a pair explains, for neighbours; grows with the square root of the distance."""
-STILL_PX, STILL_SHARE = 1.0, 0.1
-"""A pair is still below this motion, and below this share of the usual one."""
+"""Index of the centre among the five points."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class PoseFrame:
     """The coordinates of poses: the centre and half the longer side of the largest slice."""
 
     center_xy: tuple[float, float]
     half_px: float
 
     @classmethod
-    def of(cls, sizes_xy: ArrayLike) -> Frame:
+    def of(cls, sizes_xy: ArrayLike) -> PoseFrame:
         """The frame of slices with these widths and heights, `[n, 2]`."""
         width, height = np.asarray(sizes_xy, np.float64).max(axis=0)
         center = (float(width - 1) / 2, float(height - 1) / 2)
@@ -69,16 +69,19 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ties:
-    """The pairs as corresponding points in the frame's coordinates, `[m, 5, 3]` homogeneous."""
+    """The pairs of a stack as corresponding points in the frame's coordinates."""
 
     slot: Integers
     neighbour: Integers
     own_points: Floats
+    """[m, 5, 3] homogeneous points of the pair's first slice."""
     neighbour_points: Floats
+    """[m, 5, 3] where the pair puts them in its second slice."""
     vote_sigma_px: Floats
-    """[m] expected before the stack has been looked at, with the share of what no model explains."""
+    """[m] expected spread before the stack has been looked at: that of the matches, and what no model of a
+    pair explains."""
     sigma_px: Floats
-    """[m] as the closures of the stack tell (closure.py): the weights of pairs that are believed."""
+    """[m] spread as the closures of the stack tell (chain.py): the weights of pairs that are kept."""
 
     @property
     def reach(self) -> int:
@@ -86,31 +89,33 @@ class Ties:
         return int((self.neighbour - self.slot).max(initial=0))
 
     @classmethod
-    def of(cls, pairs: Pairs, stack: Stack, frame: Frame) -> Ties:
+    def of(cls, pairs: Pairs, stack: Slices, frame: PoseFrame, limits: SolveLimits) -> Ties:
         """Put each pair's transform on the corners and the centre of what its slices share."""
-        own = common_points(pairs, stack.sizes_xy)
+        own = common_points(pairs, stack.sizes_xy, limits.ties)
         shift = pairs.neighbour_from_slice[:, :2, 2]
         moved = own @ pairs.neighbour_from_slice[:, :2, :2].transpose(0, 2, 1) + shift[:, None]
         distance = stack.z[pairs.neighbour] - stack.z[pairs.slot]
-        expected_px = np.hypot(pairs.sigma_px, MODEL_SIGMA_PX * np.sqrt(distance))
+        # Independent errors of d steps add as variances do, so their sum grows with the root of d.
+        expected_px = np.hypot(pairs.sigma_px, limits.ties.model_sigma_px * np.sqrt(distance))
+        by_distance = sigmas_by_distance(pairs, stack, limits.closures)
         return cls(
             slot=pairs.slot,
             neighbour=pairs.neighbour,
             own_points=_normalised(own, frame),
             neighbour_points=_normalised(moved, frame),
             vote_sigma_px=expected_px,
-            sigma_px=_as_closures_tell(expected_px, distance, sigmas_by_distance(pairs, stack)),
+            sigma_px=_as_closures_tell(expected_px, distance, by_distance),
         )
 
-    def still(self, frame: Frame) -> NDArray[np.bool_]:
-        """[m] pairs that hardly move, in a stack where the others do: the mark of a static pattern."""
-        moved = (self.own_points - self.neighbour_points) * frame.half_px
+    def are_still(self, frame: PoseFrame, limits: TieLimits, among: Flags | slice = slice(None)) -> Flags:
+        """Whether each tie of some hardly moves, where those usually do: the mark of a static pattern."""
+        moved = (self.own_points[among] - self.neighbour_points[among]) * frame.half_px
         motion_px = np.sqrt((moved**2).sum(axis=2) @ POINT_WEIGHTS)
         usual_px = float(np.median(motion_px)) if len(motion_px) else 0.0
-        return np.asarray(motion_px < min(STILL_PX, STILL_SHARE * usual_px))
+        return np.asarray(motion_px < min(limits.still_px, limits.still_share * usual_px))
 
     def misfits(self, poses: Floats) -> Floats:
-        """[m, 5, 2] in px of the volume: where slice i puts a point, less where slice j does."""
+        """[m, 5, 2] in px of the volume: where slice i puts a point, minus where slice j does."""
         there = self.neighbour_points @ poses[self.neighbour].transpose(0, 2, 1)
         difference: Floats = self._in_volume(poses) - there
         return difference
@@ -144,10 +149,10 @@ def _as_closures_tell(expected_px: Floats, distance: Integers, by_distance: dict
     return sigma_px
 
 
-def common_points(pairs: Pairs, sizes_xy: Floats) -> Floats:
+def common_points(pairs: Pairs, sizes_xy: Floats, limits: TieLimits) -> Floats:
     """[m, 5, 2] corners and centre, in pixels of slice i, of the rectangle that a pair's slices share.
 
-    Where they share less than a tenth of a side, the whole of slice i stands in.
+    Where they share too little of a side, the whole of slice i is taken.
     """
     inverse = np.linalg.inv(pairs.neighbour_from_slice)
     last, neighbour_last = sizes_xy[pairs.slot] - 1, sizes_xy[pairs.neighbour] - 1
@@ -155,13 +160,13 @@ def common_points(pairs: Pairs, sizes_xy: Floats) -> Floats:
         :, None, :2, 2
     ]
     low, high = np.maximum(seen.min(axis=1), 0.0), np.minimum(seen.max(axis=1), last)
-    apart = np.any(high - low < 0.1 * last, axis=1)
+    apart = np.any(high - low < limits.least_common_side * last, axis=1)
     low[apart], high[apart] = 0.0, last[apart]
     corners = low[:, None] + CORNERS * (high - low)[:, None]
     return np.concatenate([corners, (low + high)[:, None] / 2], axis=1)
 
 
-def _normalised(points: Floats, frame: Frame) -> Floats:
+def _normalised(points: Floats, frame: PoseFrame) -> Floats:
     homogeneous = np.ones((*points.shape[:2], 3))
     homogeneous[:, :, :2] = (points - frame.center_xy) / frame.half_px
     return homogeneous

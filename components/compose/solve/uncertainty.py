@@ -19,10 +19,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cho_solve_banded, cholesky_banded
 
-from components.compose.solve.pairs import Floats, Integers, Pairs, Solution, Stack
+from components.compose.solve.pairs import Floats, Integers, Solution
+from components.compose.solve.problem import SolveProblem
 from components.compose.solve.robust import CENTER
 from components.compose.solve.system import POSE_SIZE, NormalEquations
-from components.compose.solve.ties import CENTER_POINT, Frame, Ties
+from components.compose.solve.ties import CENTER_POINT
 
 _HALF = 0.5
 FORMS: Floats = np.array(
@@ -38,20 +39,20 @@ FORMS: Floats = np.array(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uncertainty:
-    """1-sigma, against the middle slice of the part."""
+    """1-sigma of each slice's pose against the middle slice of its part of the stack."""
 
     sigma_px: Floats
     """[n] per axis, of the centre."""
     step_sigma_px: Floats
-    """[n] per axis, of the centre's step from the slot before; 0 for the first."""
+    """[n] per axis, of the centre's step from the previous slot; 0 for the first."""
     rotation_sigma_px: Floats
     """[n] of the rotation, as it moves a point at half the longer side of the slice."""
     scale_sigma_px: Floats
-    """[n] of the scale, as it moves that point."""
+    """[n] of the scale, as it moves a point at half the longer side of the slice."""
 
 
 def unknown(n_slices: int) -> Uncertainty:
-    """No statement on any slice, written as 0."""
+    """The uncertainty of a solution that states none: 0 for every slice."""
     zero = np.zeros(n_slices)
     return Uncertainty(sigma_px=zero, step_sigma_px=zero, rotation_sigma_px=zero, scale_sigma_px=zero)
 
@@ -59,12 +60,12 @@ def unknown(n_slices: int) -> Uncertainty:
 def uncertainty(
     equations: NormalEquations, spread: float, parts: Sequence[Integers], n_slices: int
 ) -> Uncertainty:
-    """The 1-sigma of every slice of a solution.
+    """The uncertainty of every slice of a solution.
 
     Args:
-        equations: At the solution.
+        equations: Normal equations at the solution.
         spread: Observed over expected misfit, see `observed_spread`.
-        parts: Ascending slots of each part of the stack; slots of none are held against the first part.
+        parts: Ascending slots of each part of the stack; slots of no part are compared with the first part.
         n_slices: Number of slots.
     """
     factor = cholesky_banded(equations.band, lower=True, check_finite=False)
@@ -126,17 +127,20 @@ def _gains(factor: Floats, n_slices: int) -> tuple[Floats, Floats]:
     return inverse.transpose(0, 2, 1) @ inverse, columns[:, size:] @ inverse
 
 
-def observed_spread(pairs: Pairs, stack: Stack, solution: Solution) -> float:
-    """Observed over expected misfit of the believed pairs at the centre: 1 where their sigmas are right.
+def observed_spread(problem: SolveProblem, solution: Solution) -> float:
+    """Observed over expected misfit of the kept pairs at the centre: 1 where their sigmas are right.
 
-    The pairs beyond a chain are what is left over to tell.
+    The square root of chi squared over its degrees of freedom (the reduced chi squared of a weighted fit).
+    Each pair gives two numbers, x and y of the misfit, and counts as its robust weight w does; n slices take
+    2 (n - 1) of them, since the first slice's place is given. So `2 (sum w - (n - 1))` are left to tell: the
+    pairs beyond a chain.
     """
-    frame = Frame.of(stack.sizes_xy)
-    ties = Ties.of(pairs, stack, frame)
-    misfits = ties.misfits(frame.poses(solution.volume_from_slice))[:, CENTER_POINT]
-    squares = float((solution.weight * (misfits**2).sum(axis=1) / ties.sigma_px**2).sum())
-    left_over = 2 * (float(solution.weight.sum()) - (len(stack) - 1))
-    return (squares / left_over) ** 0.5 if left_over >= 2 else 1.0
+    ties, weight = problem.ties, solution.weight
+    misfits = ties.misfits(problem.frame.poses(solution.volume_from_slice))[:, CENTER_POINT]
+    squares = float((weight * (misfits**2).sum(axis=1) / ties.sigma_px**2).sum())
+    left_over = 2 * (float(weight.sum()) - (len(problem.stack) - 1))
+    enough = left_over >= problem.limits.uncertainty.least_left_over
+    return (squares / left_over) ** 0.5 if enough else 1.0
 
 
 def _sigma(variance_xy: Floats, spread: float) -> Floats:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from components.compose.solve.pairs import Pairs, Solution, Stack
+from components.compose.solve.pairs import Pairs, Slices, Solution
+from components.compose.solve.problem import SolveProblem
 from components.compose.solve.robust import solve
 from components.shared.geometry import corner_points
 
@@ -17,11 +18,15 @@ MATCHES, MATCH_SIGMA_PX = 300, 0.8
 @dataclass(frozen=True)
 class Planted:
     truth: NDArray[np.float64]
-    stack: Stack
+    stack: Slices
     pairs: Pairs
 
+    @property
+    def problem(self) -> SolveProblem:
+        return SolveProblem.of(self.stack, self.pairs)
+
     def solve(self) -> Solution:
-        return solve(self.pairs, self.stack)
+        return solve(self.problem)
 
 
 def about_center(n: int, width: float, shifts=0.0, linear=0.0) -> NDArray[np.float64]:
@@ -73,7 +78,7 @@ def plant(n, k=4, *, seed=0, width=5000.0, truth=None, wrong=0.0, bad=(), noise=
     measured[spoiled] = wrong_transforms(rng, int(spoiled.sum()), width)
     sigma = MATCH_SIGMA_PX * np.sqrt(j - i) / np.sqrt(MATCHES)
     pairs = Pairs(slot=i, neighbour=j, neighbour_from_slice=measured, sigma_px=sigma)
-    return Planted(truth, Stack(z=np.arange(n), sizes_xy=np.full((n, 2), width)), pairs)
+    return Planted(truth, Slices(z=np.arange(n), sizes_xy=np.full((n, 2), width)), pairs)
 
 
 def errors_px(found, truth, width: float, good=None) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from components.compose.solve.bounds import bounding_box, moved_to_origin
+from components.compose.solve.pairs import bounding_box, moved_to_origin
 from components.shared.geometry import corner_points, transform_points
 
 shifts = st.floats(-1e5, 1e5, allow_nan=False)

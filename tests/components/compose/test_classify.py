@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from components.compose.judge.classify import classify
-from components.compose.judge.figures import excess, signs_of
+from components.compose.judge.slice_figures import excess, figures_of
 from components.compose.solve.connectivity import connectivity
-from components.compose.solve.pairs import Stack
-from components.compose.solve.place import accepted_pairs
+from components.compose.solve.pairs import Slices
+from components.compose.solve.problem import SolveProblem, accepted_pairs
 from components.compose.solve.robust import solve
 from components.shared.documents.align import PairRecord, SliceStatistics
 from components.shared.geometry import translation
@@ -31,7 +31,7 @@ class Evidence:
 
     def __init__(self, n=N, seed=0):
         rng = np.random.default_rng(seed)
-        self.stack = Stack(z=np.arange(n), sizes_xy=np.full((n, 2), WIDTH))
+        self.stack = Slices(z=np.arange(n), sizes_xy=np.full((n, 2), WIDTH))
         self.position = np.cumsum(rng.normal(0, 2, (n, 2)), axis=0)
         self.statistics = {z: slice_statistics(z, rng) for z in range(n)}
         self.changes = {}
@@ -64,10 +64,11 @@ class Evidence:
     def findings(self):
         records = [self.record(i, j) for i, j in self.ends()]
         pairs = accepted_pairs(records, self.stack)
-        solution = solve(pairs, self.stack)
+        problem = SolveProblem.of(self.stack, pairs)
+        solution = solve(problem)
         isolated = connectivity(pairs.chosen(solution.kept), len(self.stack)).isolated
-        signs = signs_of(self.stack, self.statistics, records, pairs, solution, isolated)
-        return {z: f for z, f in enumerate(classify(signs)) if f.verdict != "good"}
+        figures = figures_of(problem, solution, isolated, self.statistics, records)
+        return {z: f for z, f in enumerate(classify(figures)) if f.verdict != "good"}
 
     def verdicts(self):
         return {z: f.verdict for z, f in self.findings().items()}

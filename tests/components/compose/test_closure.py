@@ -7,16 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from components.compose.solve.closure import LEAST_SIGMA_PX, sigmas_by_distance
-from components.compose.solve.pairs import Pairs, Stack
+from components.compose.solve.chain import sigmas_by_distance
+from components.compose.solve.limits import ClosureLimits
+from components.compose.solve.pairs import Pairs, Slices
+from components.compose.solve.problem import SolveProblem
+from components.compose.solve.robust import solve
 from tests.components.compose.planted_stack import MATCH_SIGMA_PX, MATCHES, about_center, all_pairs, plant
 
 WIDTH = 1000.0
+LIMITS = ClosureLimits()
 
 
 def test_independent_errors_grow_with_the_square_root() -> None:
     planted = plant(600, 4, width=WIDTH)
-    found = sigmas_by_distance(planted.pairs, planted.stack)
+    found = sigmas_by_distance(planted.pairs, planted.stack, LIMITS)
     # RMS over the slice of a noisy affine: two axes, each three times the variance of its centre.
     expected = MATCH_SIGMA_PX / np.sqrt(MATCHES) * np.sqrt(6)
     for d in (1, 2, 3, 4):
@@ -25,12 +29,12 @@ def test_independent_errors_grow_with_the_square_root() -> None:
 
 def test_wrong_pairs_do_not_change_what_is_found() -> None:
     clean, spoiled = (plant(600, 4, width=WIDTH, wrong=wrong) for wrong in (0.0, 0.05))
-    right = sigmas_by_distance(clean.pairs, clean.stack)
-    found = sigmas_by_distance(spoiled.pairs, spoiled.stack)
+    right = sigmas_by_distance(clean.pairs, clean.stack, LIMITS)
+    found = sigmas_by_distance(spoiled.pairs, spoiled.stack, LIMITS)
     assert found == pytest.approx(right, rel=0.35)
 
 
-def changing_tissue(n: int, k: int) -> tuple[Pairs, Stack]:
+def changing_tissue(n: int, k: int) -> tuple[Pairs, Slices]:
     """Pairs that err by 0.02 px times the square of their distance, neighbours hardly."""
     rng = np.random.default_rng(5)
     i, j = all_pairs(n, k)
@@ -42,11 +46,11 @@ def changing_tissue(n: int, k: int) -> tuple[Pairs, Stack]:
         neighbour_from_slice=about_center(len(i), WIDTH, shifts),
         sigma_px=np.full(len(i), 0.05),
     )
-    return pairs, Stack(z=np.arange(n), sizes_xy=np.full((n, 2), WIDTH))
+    return pairs, Slices(z=np.arange(n), sizes_xy=np.full((n, 2), WIDTH))
 
 
 def test_far_pairs_of_changing_tissue_are_trusted_much_less() -> None:
-    found = sigmas_by_distance(*changing_tissue(100, 4))
+    found = sigmas_by_distance(*changing_tissue(100, 4), LIMITS)
     assert list(found) == [1, 2, 3, 4]
     assert found[4] / found[2] > 3
     assert found[2] / found[1] > 3
@@ -54,41 +58,39 @@ def test_far_pairs_of_changing_tissue_are_trusted_much_less() -> None:
 
 def test_a_few_slices_tell_nothing() -> None:
     planted = plant(8, 4, width=WIDTH)
-    assert sigmas_by_distance(planted.pairs, planted.stack) == {}
+    assert sigmas_by_distance(planted.pairs, planted.stack, LIMITS) == {}
 
 
 def test_neighbours_alone_tell_nothing() -> None:
     planted = plant(100, 1, width=WIDTH)
-    assert sigmas_by_distance(planted.pairs, planted.stack) == {}
+    assert sigmas_by_distance(planted.pairs, planted.stack, LIMITS) == {}
 
 
 def test_one_further_distance_is_enough() -> None:
     planted = plant(100, 2, width=WIDTH)
-    found = sigmas_by_distance(planted.pairs, planted.stack)
+    found = sigmas_by_distance(planted.pairs, planted.stack, LIMITS)
     assert found[2] == pytest.approx(found[1] * 2**0.5)
 
 
 def test_exact_pairs_keep_the_least_spread_and_its_growth() -> None:
     planted = plant(60, 4, width=WIDTH, noise=False)
-    found = sigmas_by_distance(planted.pairs, planted.stack)
-    assert found == pytest.approx({d: LEAST_SIGMA_PX * d**0.5 for d in (1, 2, 3, 4)})
+    found = sigmas_by_distance(planted.pairs, planted.stack, LIMITS)
+    assert found == pytest.approx({d: LIMITS.least_sigma_px * d**0.5 for d in (1, 2, 3, 4)})
 
 
 def test_missing_slices_are_no_steps() -> None:
     """Numbers that are missing leave distances in z, not in slots."""
     planted = plant(60, 4, width=WIDTH)
     gap = replace(planted.stack, z=planted.stack.z + (planted.stack.z >= 30))
-    found = sigmas_by_distance(planted.pairs, gap)
+    found = sigmas_by_distance(planted.pairs, gap, LIMITS)
     assert set(found) >= {1, 2, 3, 4}
-    assert found == pytest.approx(sigmas_by_distance(planted.pairs, planted.stack) | found, rel=0.3)
+    assert found == pytest.approx(sigmas_by_distance(planted.pairs, planted.stack, LIMITS) | found, rel=0.3)
 
 
 def test_the_pairs_of_a_stack_are_weighed_so() -> None:
     """Where far pairs err most, good neighbours decide."""
-    from components.compose.solve.robust import solve
-
     pairs, stack = changing_tissue(100, 4)
-    solved = solve(pairs, stack).volume_from_slice[:, :2, 2]
+    solved = solve(SolveProblem.of(stack, pairs)).volume_from_slice[:, :2, 2]
     steps = np.linalg.norm(np.diff(solved, axis=0), axis=1)
     near = pairs.neighbour - pairs.slot == 1
     told = np.linalg.norm(pairs.neighbour_from_slice[near, :2, 2], axis=1)

@@ -8,7 +8,6 @@ import pytest
 from click.testing import CliRunner
 
 from components.compose.main import main
-from components.compose.solve.robust import solve
 from components.shared.documents.align import AlignRecord, PairRecord, SliceStatistics
 from components.shared.documents.config import RunConfig
 from components.shared.documents.locations import locations_of
@@ -131,7 +130,7 @@ def test_the_documents_hold_the_solution(tmp_path):
     assert [s.z for s in transforms.slices] == list(range(10, 30)) == [row["z"] for row in rows]
     assert errors_px(matrices_of(transforms), planted.truth, WIDTH).max() < 0.5
     origin = np.array([*transforms.volume_origin_xyz_px[:2], 0.0])
-    expected = solve(planted.pairs, planted.stack).volume_from_slice[:, :, 2] - origin
+    expected = planted.solve().volume_from_slice[:, :, 2] - origin
     assert np.allclose(matrices_of(transforms)[:, :2, 2], expected[:, :2], atol=1e-5)
     corners = matrices_of(transforms) @ np.array([[0, 499, 0, 499], [0, 0, 499, 499], [1, 1, 1, 1.0]])
     assert corners[:, :2].min() > -1e-6

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from components.compose.preview.correlate import agreement, correlation, flattened
-from components.compose.preview.limits import failures_of
+from components.compose.preview.correlate import correlate_neighbours, correlation, flattened
+from components.compose.preview.gate import failures_of
 from components.compose.preview.write import make_preview, refusal
 from components.shared.documents.plan import Override
 from components.shared.documents.transforms import SliceTransform, Transforms
@@ -72,7 +72,7 @@ def plan(tmp_path):
 
 
 def failures(plan, transforms, pictures):
-    found = agreement(transforms, SCALE, lambda z: pictures[z])
+    found = correlate_neighbours(transforms, SCALE, lambda z: pictures[z])
     return failures_of(plan, transforms, found)
 
 
@@ -101,7 +101,7 @@ def test_the_scale_of_thumbnails_is_taken_into_account(plan):
     shifts = np.cumsum(np.random.default_rng(1).normal(0, 12, (N, 2)), axis=0)
     pictures = moved(tissue(), shifts)
     transforms = transforms_of(plan, [translation(*s) for s in shifts])
-    found = agreement(transforms, SCALE, lambda z: pictures[z])
+    found = correlate_neighbours(transforms, SCALE, lambda z: pictures[z])
     assert np.nanmin(found.next_after) > 0.8
     assert np.nanmedian(found.next_before) < 0.5
     assert np.isnan(found.next_after[-1:]).all()
@@ -120,7 +120,7 @@ def test_what_is_shown_is_compared(plan):
         z35={"action": "blank"},
         z10={"action": "replace", "replaced_from": 9},
     )
-    after = agreement(transforms, SCALE, lambda z: pictures[z]).next_after
+    after = correlate_neighbours(transforms, SCALE, lambda z: pictures[z]).next_after
     assert np.nanmin(after) > 0.7
     # A copy beside its original proves nothing, and nothing correlates with black.
     assert set(np.flatnonzero(np.isnan(after))) == {9, 29, 30, 34, 35, N - 1}
@@ -129,7 +129,7 @@ def test_what_is_shown_is_compared(plan):
 def test_a_missing_slice_has_no_thumbnail(plan):
     pictures = tissue()
     transforms = transforms_of(plan, z12={"action": "replace", "replaced_from": 11, "verdict": "missing"})
-    found = agreement(transforms, SCALE, lambda z: None if z == 12 else pictures[z])
+    found = correlate_neighbours(transforms, SCALE, lambda z: None if z == 12 else pictures[z])
     assert np.isnan(found.next_before[11:13]).all()
     assert np.isnan(found.next_after[11])
     assert found.next_after[12] > 0.7
@@ -220,7 +220,7 @@ def test_published_stacks_pass_as_they_lie(tmp_path, name, least):
     pictures = [cv2.resize(p, (512, 512), interpolation=cv2.INTER_AREA) for p in pictures]
     plan = plan_of(tmp_path, len(files), first_z=0)
     transforms = transforms_of(plan, size_xyz=(500, 500, len(files)))
-    found = agreement(transforms, 1.0, lambda z: pictures[z])
+    found = correlate_neighbours(transforms, 1.0, lambda z: pictures[z])
     assert np.nanmedian(found.next_after) > least
     assert failures_of(plan, transforms, found) == ()
 

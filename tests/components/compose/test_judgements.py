@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from components.compose.judge.classify import Finding
+from components.compose.judge.classify import SliceVerdict
 from components.compose.judge.intensity import intensity_range
-from components.compose.judge.replacement import judge
-from components.compose.judge.support import support
+from components.compose.judge.replacement import actions_of
+from components.compose.solve.pairs import PairSupport
 from components.shared.documents.config import RunConfig
 from components.shared.documents.plan import Override
 from components.shared.errors import UserError
@@ -12,12 +12,12 @@ from tests.components.compose.planted_stack import plant
 
 
 def judged(first, last, bad, overrides=(), not_held=(), **settings):
-    """Judgements of a run; `bad` gives the verdicts by z, "missing" ones have no slot."""
+    """Actions of a run; `bad` gives the verdicts by z, "missing" ones have no slot."""
     config = RunConfig(source="in", image="%d.png", minz=first, maxz=last, output="out", **settings)
     z = np.array([n for n in range(first, last + 1) if bad.get(n) != "missing"])
-    findings = [Finding(bad.get(int(n), "good"), "why") for n in z]
-    held = {slot: int(n) not in not_held for slot, n in enumerate(z)}
-    return z, judge(config, z, findings, held, overrides)
+    verdicts = [SliceVerdict(bad.get(int(n), "good"), "why") for n in z]
+    held = np.array([int(n) not in not_held for n in z])
+    return z, actions_of(config, z, verdicts, held, overrides)
 
 
 def shown(first, last, bad, overrides=(), **settings):
@@ -138,7 +138,7 @@ def test_where_nothing_is_good_all_is_shown():
 
 def test_support_counts_accepted_pairs_and_weighs_residuals():
     planted = plant(12, 2, bad=[5])
-    evidence = support(planted.pairs, planted.solve(), 12)
+    evidence = PairSupport.of(planted.pairs, planted.solve(), 12)
     assert evidence.n_pairs.tolist() == [2, 3, *[4] * 8, 3, 2]
     assert evidence.mean_weight[5] == 0
     assert evidence.residual_px[5] == 0

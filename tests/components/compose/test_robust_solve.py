@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from components.compose.solve import chain
+from components.compose.solve.chain import chained, neighbours_of
 from components.compose.solve.connectivity import connectivity
-from components.compose.solve.pairs import Pairs, Stack
+from components.compose.solve.pairs import Pairs, Slices
+from components.compose.solve.problem import SolveProblem
 from components.compose.solve.robust import solve
 from components.shared.geometry import rotation_about, rotation_deg, transform_points
 from tests.components.compose.planted_stack import about_center, errors_px, plant, step_errors_px, wandering
@@ -32,7 +33,7 @@ def test_solve_without_noise_is_the_planted_stack(k):
 def test_solve_drifts_and_jitters_less_than_the_product():
     planted = plant(2000, 4)
     n = len(planted.stack)
-    product = chain.compose(chain.of_neighbours(planted.pairs), n).volume_from_slice
+    product = chained(neighbours_of(planted.pairs), n).volume_from_slice
     solved = planted.solve().volume_from_slice
     assert errors_px(product, planted.truth, WIDTH).max() > 2 * errors_px(solved, planted.truth, WIDTH).max()
     assert rms(step_errors_px(product, planted.truth, WIDTH)) > 2 * rms(
@@ -107,7 +108,7 @@ def test_a_true_jump_and_turn_is_not_smeared():
 def test_slices_of_different_size():
     planted = plant(60, 4, noise=False)
     sizes = np.where(np.arange(60)[:, None] % 7 == 3, [3100.0, 4000.0], [5000.0, 4700.0])
-    solution = solve(planted.pairs, Stack(z=planted.stack.z, sizes_xy=sizes))
+    solution = solve(SolveProblem.of(Slices(z=planted.stack.z, sizes_xy=sizes), planted.pairs))
     assert errors_px(solution.volume_from_slice, planted.truth, WIDTH).max() < 0.05
 
 
@@ -124,14 +125,14 @@ def test_missing_slices_leave_the_others_where_they_are():
         neighbour_from_slice=chosen.neighbour_from_slice,
         sigma_px=chosen.sigma_px,
     )
-    solution = solve(pairs, Stack(z=keep, sizes_xy=np.full((len(keep), 2), WIDTH)))
+    solution = solve(SolveProblem.of(Slices(z=keep, sizes_xy=np.full((len(keep), 2), WIDTH)), pairs))
     assert errors_px(solution.volume_from_slice, whole.truth[keep], WIDTH).max() < 1
 
 
 def test_an_unconnected_part_continues_where_the_part_before_ends():
     planted = plant(40, 4, noise=False)
     across = (planted.pairs.slot < 20) & (planted.pairs.neighbour >= 20)
-    solution = solve(planted.pairs.chosen(~across), planted.stack)
+    solution = solve(SolveProblem.of(planted.stack, planted.pairs.chosen(~across)))
     corners = [[0, 0], [4999, 0], [2499.5, 2499.5]]
     before = transform_points(solution.volume_from_slice[19], corners)
     after = transform_points(solution.volume_from_slice[20], corners)

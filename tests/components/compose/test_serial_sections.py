@@ -3,7 +3,8 @@
 import numpy as np
 
 from commands.sample.accuracy import neighbour_errors
-from components.compose.solve.pairs import Pairs, Stack
+from components.compose.solve.pairs import Pairs, Slices
+from components.compose.solve.problem import SolveProblem
 from components.compose.solve.robust import solve
 from components.shared.geometry import grid_points, translation
 
@@ -23,7 +24,7 @@ def test_a_chain_of_stretching_pairs_is_believed():
         neighbour_from_slice=np.linalg.solve(true[1:], true[:-1]),
         sigma_px=np.full(n - 1, 0.4),
     )
-    solution = solve(pairs, Stack(z=np.arange(n), sizes_xy=np.full((n, 2), side)))
+    solution = solve(SolveProblem.of(Slices(z=np.arange(n), sizes_xy=np.full((n, 2), side)), pairs))
     assert solution.kept.all()
     errors = neighbour_errors(solution.volume_from_slice, true, grid_points(side, side))
     assert errors.max() < 0.5

@@ -5,8 +5,8 @@ import pytest
 
 from components.compose.solve.connectivity import connectivity
 from components.compose.solve.place import place
+from components.compose.solve.problem import cuts_of, overridden, pins_of
 from components.compose.solve.robust import smooth_bends
-from components.compose.solve.steering import overridden, steering_of
 from components.shared.documents.plan import Override, Plan
 from components.shared.errors import UserError
 from components.shared.geometry import rotation_about, transform_points
@@ -36,7 +36,7 @@ def test_a_skipped_slice_takes_no_part(tmp_path):
     planted = plant(N, 4, width=WIDTH, noise=False)
     found = placed(tmp_path, planted, {"z": 20, "skip": True})
     assert np.flatnonzero(found.isolated).tolist() == [10]
-    assert not ((found.pairs.slot == 10) | (found.pairs.neighbour == 10)).any()
+    assert not ((found.problem.pairs.slot == 10) | (found.problem.pairs.neighbour == 10)).any()
     good = np.arange(N) != 10
     assert errors_px(found.solution.volume_from_slice, planted.truth, WIDTH, good)[good].max() < 0.05
 
@@ -49,7 +49,7 @@ def test_a_cut_is_a_true_step_and_no_error(tmp_path):
         rotation_about((0, 0), 0.02) @ about_center(1, WIDTH, [90.0, 9.0])[0]
     )
     found = placed(tmp_path, planted, {"z": FIRST_Z + 20, "cut": True})
-    assert (found.n_parts, found.isolated.any(), found.steering.cuts) == (2, False, (20,))
+    assert (found.n_parts, found.isolated.any(), found.problem.cuts) == (2, False, (20,))
     centers = [transform_points(m, [[249.5, 249.5]])[0] for m in found.solution.volume_from_slice]
     assert np.allclose(centers[19], centers[20], atol=0.05)
     for part in (slice(0, 20), slice(20, N)):
@@ -84,7 +84,7 @@ def test_a_given_matrix_replaces_every_pair_across(tmp_path, solver):
     corners = [[0, 0], [499, 0], [0, 499]]
     assert np.allclose(transform_points(step, corners), transform_points(given, corners), atol=0.05)
     assert found.n_parts == 1
-    assert ((found.pairs.slot < 20) & (found.pairs.neighbour >= 20)).sum() == 1
+    assert ((found.problem.pairs.slot < 20) & (found.problem.pairs.neighbour >= 20)).sum() == 1
 
 
 def test_a_pinned_slice_lies_where_it_is_pinned(tmp_path):
@@ -100,7 +100,7 @@ def test_a_missing_slice_can_be_neither_pinned_nor_joined(decision):
     stack = plant(N, 1).stack
     stack.z[5:] += 1
     overrides = [Override(z=5, **decision)]
-    decide = steering_of if "pin" in decision else lambda *given: overridden(plant(N, 1).pairs, *given)
+    decide = pins_of if "pin" in decision else lambda *given: overridden(plant(N, 1).pairs, *given)
     with pytest.raises(UserError, match="slice 5"):
         decide(overrides, stack)
 
@@ -108,7 +108,7 @@ def test_a_missing_slice_can_be_neither_pinned_nor_joined(decision):
 def test_a_cut_at_a_missing_slice_is_before_the_next():
     stack = plant(N, 1).stack
     stack.z[5:] += 2
-    assert steering_of([Override(z=6, cut=True)], stack).cuts == (5,)
+    assert cuts_of([Override(z=6, cut=True)], stack) == (5,)
 
 
 def test_smoothness_does_not_reach_across_a_cut():

@@ -4,11 +4,16 @@ import numpy as np
 import pytest
 
 from components.compose.solve.drift import trends_of
-from components.compose.solve.steering import Steering
-from components.compose.solve.ties import Frame
-from components.compose.solve.tracks import LONG, linear_parts, linear_tracks, slow_trend, without_jumps
-from components.compose.solve.trend import settle
-from components.shared.documents.config import RunConfig
+from components.compose.solve.limits import SOLVE
+from components.compose.solve.problem import SolveProblem
+from components.compose.solve.ties import PoseFrame
+from components.compose.solve.trend import (
+    linear_parts,
+    linear_tracks,
+    slow_trend,
+    with_trend_policy,
+    without_jumps,
+)
 from components.shared.geometry import rotation_about, rotation_deg
 from tests.components.compose.planted_stack import about_center, errors_px, plant, step_errors_px
 
@@ -16,17 +21,15 @@ N, WIDTH = 1200, 1000.0
 HALF = (WIDTH - 1) / 2
 
 
-def config(trend):
-    return RunConfig(source="s", image="%d.png", minz=0, maxz=N, output="o", trend=trend)
-
-
 def settled(planted, trend, pins=()):
     solution = planted.solve()
-    return solution, settle(planted.pairs, planted.stack, solution, Steering(pins=dict(pins)), config(trend))
+    return solution, with_trend_policy(
+        SolveProblem.of(planted.stack, planted.pairs, pins=dict(pins)), solution, trend
+    )
 
 
 def centers_of(solution):
-    return Frame.of([[WIDTH, WIDTH]]).poses(solution.volume_from_slice)[:, :, 2]
+    return PoseFrame.of([[WIDTH, WIDTH]]).poses(solution.volume_from_slice)[:, :, 2]
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +138,7 @@ def test_a_pin_is_the_centre_of_the_slice_itself():
 def described(planted, trend="keep"):
     solution, written = settled(planted, trend)
     held = np.ones(len(planted.stack), bool)
-    return trends_of(planted.pairs, planted.stack, solution, written, held, trend)
+    return trends_of(planted.problem, solution, written, held, trend)
 
 
 def test_the_diagnostics_name_what_drifts(magnified):
@@ -155,12 +158,14 @@ def test_the_diagnostics_name_what_drifts(magnified):
 
 
 def test_far_pairs_that_contradict_near_ones_are_named():
-    planted = plant(LONG, 4, width=WIDTH)
+    planted = plant(SOLVE.trend.long_slices, 4, width=WIDTH)
     near = planted.pairs.neighbour - planted.pairs.slot == 1
     planted.pairs.neighbour_from_slice[near, 0, 2] -= 0.1
     track = described(planted).tracks[0]
     # Each near pair says 0.1 px more to the right than the far ones.
-    assert track.non_closure == pytest.approx(-0.1 * (LONG - 1), abs=3 * track.non_closure_sigma)
+    assert track.non_closure == pytest.approx(
+        -0.1 * (SOLVE.trend.long_slices - 1), abs=3 * track.non_closure_sigma
+    )
     assert "Near and far pairs disagree on x" in described(planted).suggestion
 
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from scipy.linalg import cholesky_banded
 
+from components.compose.solve.pairs import Solution
 from components.compose.solve.robust import normal_equations
-from components.compose.solve.ties import Frame
+from components.compose.solve.ties import PoseFrame
 from components.compose.solve.uncertainty import FORMS, covariances, observed_spread, uncertainty
-from tests.components.compose.planted_stack import plant
+from tests.components.compose.planted_stack import Planted, plant
 
 
 def dense(band):
@@ -21,7 +22,7 @@ def dense(band):
 @pytest.mark.parametrize(("n", "k"), [(1, 4), (2, 4), (3, 1), (12, 4), (9, 2)])
 def test_blocks_of_the_inverse_are_those_of_the_dense_one(n, k):
     planted = plant(n, k)
-    equations = normal_equations(planted.pairs, planted.stack, planted.solve())
+    equations = normal_equations(planted.problem, planted.solve())
     inverse = dense(equations.band)
     own, ahead = covariances(cholesky_banded(equations.band, lower=True), n)
     blocks = [np.kron(np.eye(n), form) @ inverse @ np.kron(np.eye(n), form).T for form in FORMS]
@@ -49,10 +50,10 @@ def test_sigma_is_the_size_of_the_errors():
     for seed in range(12):
         planted = plant(n, 4, seed=seed)
         solution = planted.solve()
-        spread = observed_spread(planted.pairs, planted.stack, solution)
-        equations = normal_equations(planted.pairs, planted.stack, solution)
+        spread = observed_spread(planted.problem, solution)
+        equations = normal_equations(planted.problem, solution)
         known = uncertainty(equations, spread, [np.arange(n)], n)
-        frame = Frame.of(planted.stack.sizes_xy)
+        frame = PoseFrame.of(planted.stack.sizes_xy)
         poses = frame.poses(solution.volume_from_slice) - frame.poses(planted.truth)
         turn = (poses[:, 1, 0] - poses[:, 0, 1]) / 2
         turns.append((turn[[0, -1]] - turn[n // 2]) / known.rotation_sigma_px[[0, -1]])
@@ -68,12 +69,9 @@ def test_a_long_stack_stays_exact():
     """Round-off in the recursion must not grow: the two ends of a stack are alike."""
     n = 8000
     planted = plant(n, 2)
-    planted_solution = planted.pairs
-    from components.compose.solve.pairs import Solution
-
-    m = len(planted_solution)
+    m = len(planted.pairs)
     at_truth = Solution(volume_from_slice=planted.truth, weight=np.ones(m), residual_px=np.zeros(m))
-    equations = normal_equations(planted.pairs, planted.stack, at_truth)
+    equations = normal_equations(planted.problem, at_truth)
     known = uncertainty(equations, 1.0, [np.arange(n)], n)
     assert known.sigma_px[0] == pytest.approx(known.sigma_px[-1], rel=0.02)
     assert np.ptp(known.step_sigma_px[10:-10]) < 0.05 * known.step_sigma_px[n // 2]
@@ -85,7 +83,7 @@ def test_a_slice_of_fewer_pairs_is_less_sure():
         planted.pairs.neighbour - planted.pairs.slot > 1
     )
     pairs = planted.pairs.chosen(~lone)
-    solution = type(planted)(planted.truth, planted.stack, pairs).solve()
-    equations = normal_equations(pairs, planted.stack, solution)
+    fewer = Planted(planted.truth, planted.stack, pairs)
+    equations = normal_equations(fewer.problem, fewer.solve())
     step = uncertainty(equations, 1.0, [np.arange(60)], 60).step_sigma_px
     assert step[30] > 1.1 * step[20]

@@ -1,0 +1,239 @@
+"""The numbers that decide on verdicts and on the range of grey levels, each with its reason.
+
+"Planted defects" are those of `benchmarks/alignment`: 29 bad slices of each kind on real FIB-SEM, phantoms
+and serial sections, all found under their right names, among 1,541 good ones, of which none is called bad.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from components.shared.limits import limit
+
+_EVEN_STACK = "the least scatter that counts: a stack more even than this has no meaningful sigma"
+_FLOOR = {
+    "measured_on": "scatter of planted and sample stacks is 0.01 to 0.02; not measured beyond",
+    "too_small": "in an even stack a difference that nobody sees is called 5 sigma",
+    "too_large": "bad slices of an even stack are less than 5 sigma away",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FigureLimits:
+    """How a slice is compared with the slices around it, and when a pair shows a copy or an inversion.
+
+    The eight `least_*` are floors of the scatter, in the units of what is compared: with 5 sigma, a slice
+    must differ by five times its floor. Those of logarithms are ratios: 0.03 is 3%.
+    """
+
+    side: int = limit(
+        12,
+        unit="slices on each side",
+        why="two medians, one of each side, so that a lasting change is no fault",
+        measured_on="derived: up to five odd slices in a row are fewer than half of a side",
+        too_small="a run of bad slices becomes what is usual",
+        too_large="slow changes of the tissue look like faults",
+    )
+    scatter_side: int = limit(
+        25,
+        unit="slices on each side",
+        why="tell how much the excess usually scatters",
+        measured_on="chosen: the spread of 51 figures is known to about 15%",
+        too_small="sigmas are chance",
+        too_large="a noisy stretch of the stack lends its scatter to a quiet one",
+    )
+    fewest: int = limit(
+        3,
+        unit="slices on a side",
+        why="the median of fewer is a single slice's figure",
+        measured_on="test_a_slice_that_matches_nothing at z 0, 1, 38, 39",
+        too_small="a slice beside a bad end is compared with it",
+        too_large="the ends of a stack are compared with one side only",
+    )
+    least_log_std: float = limit(
+        0.03, unit="log ratio of grey levels' standard deviation", why=_EVEN_STACK, **_FLOOR
+    )
+    least_log_contrast: float = limit(0.05, unit="log ratio of local contrast", why=_EVEN_STACK, **_FLOOR)
+    least_log_sharpness: float = limit(0.04, unit="log ratio of sharpness", why=_EVEN_STACK, **_FLOOR)
+    least_log_noise: float = limit(0.04, unit="log ratio of noise", why=_EVEN_STACK, **_FLOOR)
+    least_content: float = limit(0.03, unit="fraction of the picture with content", why=_EVEN_STACK, **_FLOOR)
+    least_zero: float = limit(0.01, unit="fraction of pixels that are 0", why=_EVEN_STACK, **_FLOOR)
+    least_saturated: float = limit(0.01, unit="fraction of saturated pixels", why=_EVEN_STACK, **_FLOOR)
+    least_streaks: float = limit(0.01, unit="fraction of the contrast's energy", why=_EVEN_STACK, **_FLOOR)
+    opposite_ncc: float = limit(
+        -0.3,
+        unit="NCC of a refused pair as it lies",
+        why="below it, one of the two slices has its grey levels inverted",
+        measured_on="unrelated slices stay within +-0.06 without shading; inverted neighbours reach -0.7",
+        too_small="inverted slices far apart are not recognised: they are replaced, not inverted back",
+        too_large="unrelated slices with opposite shading are called inverted",
+    )
+    copy_ncc: float = limit(
+        0.999,
+        unit="NCC of neighbours as they lie",
+        why="a copy, even one that was stored again with losses, correlates almost fully",
+        measured_on="not measured; true neighbours at 8 nm reach 0.97",
+        too_small="still slices of resin count as copies",
+        too_large="copies that were stored again are missed",
+    )
+    copy_difference: float = limit(
+        0.02,
+        unit="mean absolute difference as they lie, in standard deviations of the band-passed pictures",
+        why="exact copies differ by nothing; noise alone makes true neighbours differ by more than this",
+        measured_on="not measured",
+        too_small="copies that were stored again are missed",
+        too_large="slices without noise count as copies",
+    )
+    copy_part: float = limit(
+        0.1,
+        unit="share of the usual lack of correlation, 1 - NCC, of neighbours",
+        why="in a stack whose neighbours all correlate above copy_ncc, a copy must stand out as well",
+        measured_on="not measured",
+        too_small="copies in a stack that correlates well are missed",
+        too_large="the best ordinary pair of such a stack counts as a copy",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictLimits:
+    """When a figure gives a verdict: it must be unusual (sigmas), and large enough to matter."""
+
+    notable_sigmas: float = limit(
+        5.0,
+        unit="sigma",
+        why="beyond, a figure is no chance: once in 3 million slices",
+        measured_on="planted defects",
+        too_small="long stacks have bad slices by chance",
+        too_large="bad slices of stacks that scatter are missed",
+    )
+    saturated: float = limit(
+        0.5,
+        unit="fraction of pixels at the greatest grey level",
+        why="less than half of the picture is left",
+        measured_on="chosen; planted slices have 0.9",
+        too_small="slices with much bright resin are replaced",
+        too_large="slices that show next to nothing are kept",
+    )
+    empty: float = limit(
+        0.02,
+        unit="fraction of the picture, or contrast against the slices around",
+        why="below, there is no picture",
+        measured_on="planted defects",
+        too_small="blank slices with a line of text or a hot pixel count as pictures",
+        too_large="faint but true slices of resin are called blank",
+    )
+    faint: float = limit(
+        0.25,
+        unit="contrast against the slices around",
+        why="a slice that no pair holds counts as blank from here on",
+        measured_on="planted defects: blank slices with noise lie at 0.04 to 0.1",
+        too_small="blank slices with strong noise are called isolated, which says less",
+        too_large="ordinary slices that match nothing are called blank",
+    )
+    lost_part: float = limit(
+        0.2,
+        unit="fraction of the picture",
+        why="a fifth lost is worth a copy of a neighbour",
+        measured_on="planted half slices lose 0.4 to 0.5",
+        too_small="slices that lose a corner are replaced as a whole",
+        too_large="slices with a large hole are shown",
+    )
+    soft: float = limit(
+        0.7,
+        unit="sharpness against the slices around",
+        why="less of a loss is not seen, however unusual",
+        measured_on="planted defects: defocused slices lie below 0.4",
+        too_small="defocused slices are shown",
+        too_large="slices are replaced for what nobody sees",
+    )
+    very_soft: float = limit(
+        0.5,
+        unit="sharpness against the slices around",
+        why="below, a slice is defocused even where its pairs do not suffer",
+        measured_on="planted defects: defocused slices lie below 0.4",
+        too_small="defocused slices that still match are shown",
+        too_large="slices of smooth tissue that match well are replaced",
+    )
+    loud: float = limit(
+        1.15,
+        unit="contrast or noise against the slices around",
+        why="less is not seen, however unusual",
+        measured_on="test_noise_above_the_floor_is_charging plants 1.3; not measured beyond",
+        too_small="slices are replaced for what nobody sees",
+        too_large="charged slices are shown",
+    )
+    streaked: float = limit(
+        0.05,
+        unit="fraction of the contrast's energy, above the slices around",
+        why="less is not seen, however unusual",
+        measured_on="test_classify.py plants 0.3; not measured beyond",
+        too_small="slices are replaced for what nobody sees",
+        too_large="slices with scan lines are shown",
+    )
+    worse_than_bridge: float = limit(
+        0.03,
+        unit="NCC of the neighbours with each other, less that with the slice",
+        why="good neighbours correlate better than slices two apart; a slice that lacks this much is poor",
+        measured_on="planted defects; true neighbours gain 0.02 to 0.1 over slices two apart",
+        too_small="noise of the correlations makes good slices suffer",
+        too_large="charged and defocused slices seem to suffer nothing",
+    )
+    slip_steps: float = limit(
+        8.0,
+        unit="usual steps",
+        why="a jump out and back: two jumps that agree are less likely by chance than one, so it is lower "
+        "than a step",
+        measured_on="planted displaced slices of 40 px and more in stacks with steps of 2 px",
+        too_small="jitter is called a slip",
+        too_large="displaced slices are not named; they are aligned all the same",
+    )
+    step_steps: float = limit(
+        20.0,
+        unit="usual steps",
+        why="a jump that lasts is reported where nobody takes it for jitter",
+        measured_on="planted jumps of 60 to 120 px",
+        too_small="reports of ordinary jitter",
+        too_large="a re-positioned stage is not reported; the slices are aligned all the same",
+    )
+    return_part: float = limit(
+        0.3,
+        unit="share of the jump",
+        why="a slip comes back to within this part of it",
+        measured_on="chosen: at 8 usual steps, the jitter of two steps is 0.2 of the jump",
+        too_small="slips in a stack with jitter are called steps",
+        too_large="two separate jumps are called a slip",
+    )
+    least_step_side: float = limit(
+        0.02,
+        unit="share of the longest side",
+        why="in a stack that stands still, a jump of a few px is many usual steps and matters to nobody",
+        measured_on="chosen: 100 px of 5,000",
+        too_small="reports of small jumps in calm stacks",
+        too_large="jumps of calm stacks are not reported",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GreyRangeLimits:
+    """Which grey levels of 16-bit slices become black and white."""
+
+    run: int = limit(
+        25,
+        unit="slices of a running median",
+        why="up to twelve odd slices in a row have no say",
+        measured_on="test_sixteen_bits_cover_drift_but_not_a_few_bad_slices",
+        too_small="a few bad slices widen the range and take contrast from all others",
+        too_large="brightness that changes within 25 slices is cut off",
+    )
+    tail_percent: float = limit(
+        1.0,
+        unit="percent of the slices",
+        why="so many at each end may reach beyond the range: they lose grey levels, all others gain contrast",
+        measured_on="the same test",
+        too_small="the brightest slice alone decides",
+        too_large="many slices are cut off at black or white",
+    )
+
+
+FIGURES, VERDICTS, GREY_RANGE = FigureLimits(), VerdictLimits(), GreyRangeLimits()
+"""The limits for stacks of FIB-SEM and of serial sections."""

@@ -1,0 +1,384 @@
+"""The numbers that decide in the solve, a frozen object for each stage, each with its reason.
+
+"Planted stacks" are those of `tests/components/compose/planted_stack.py`: 5,000 px wide slices, pairs
+z+1..z+4 from 300 matches of 0.8 px, wrong pairs and bad slices. `benchmarks/solve/limits.py` halves and
+doubles each number on them; its table stands in `benchmarks/solve/README.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from components.shared.limits import limit
+
+_NOT_MEASURED = "not measured"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TieLimits:
+    """What a pair is worth before the stack has been looked at, and which pairs seem to stand still."""
+
+    model_sigma_px: float = limit(
+        0.15,
+        unit="px at full resolution, for neighbours; grows with the root of the distance",
+        why="tissue differs from slice to slice in ways that no transform explains; without it, a pair "
+        "with many matches would count as exact",
+        measured_on="chosen: about the mean error between neighbours on the sample (0.09 px) and on real "
+        "FIB-SEM (0.22 px), docs/figures.md; halved and doubled on planted stacks",
+        too_small="honest pairs miss by more units than they should, and good slices lose their pairs",
+        too_large="pairs that are a little wrong are kept",
+    )
+    still_px: float = limit(
+        1.0,
+        unit="px at full resolution, RMS over the common area",
+        why="a curtain or dirt that stands still makes pairs that say so to a fraction of a px",
+        measured_on="chosen; test_static_pattern_* of test_robust_solve.py",
+        too_small="pairs of a static pattern with some noise get a full vote",
+        too_large="pairs of a calm stretch lose their vote at first",
+    )
+    still_share: float = limit(
+        0.1,
+        unit="share of the usual motion of a pair",
+        why="in a stack that hardly moves, a pair that does not move is nothing special",
+        measured_on="chosen; test_a_stack_that_stands_still_is_believed",
+        too_small="a static pattern is noticed only in stacks that move much",
+        too_large="calm pairs of a calm stack are taken for a static pattern",
+    )
+    least_common_side: float = limit(
+        0.1,
+        unit="share of a side",
+        why="a pair whose slices hardly overlap binds a strip, from which the rest of the picture swings "
+        "freely",
+        measured_on=f"{_NOT_MEASURED}; chosen where a strip holds too few matches to be accepted",
+        too_small="a narrow strip decides on rotation and scale of its slices",
+        too_large="slices of different size are bound where they do not overlap",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosureLimits:
+    """When the closures of a stack tell the spread of its pairs."""
+
+    min_closures: int = limit(
+        8,
+        unit="closures at a distance",
+        why="the median of fewer is chance",
+        measured_on="chosen: the standard error of a median of 8 is about 45%; doubled and halved on "
+        "planted stacks without effect, since long stacks have hundreds",
+        too_small="short stacks weigh their far pairs by a few accidents",
+        too_large="short stacks of changing tissue trust their far pairs as noise alone would have it",
+    )
+    least_sigma_px: float = limit(
+        0.03,
+        unit="px at full resolution, for neighbours",
+        why="interpolation and rounding leave this much in a pair, however well it closes",
+        measured_on="an ECC window reaches 0.04 px, the median of 25 reaches 0.016 px",
+        too_small="pairs that close by accident, as copies do, count as exact",
+        too_large="good stacks weigh near and far pairs alike",
+    )
+    slowest_growth: float = limit(
+        0.5,
+        unit="exponent of the distance",
+        why="independent errors add as variances: a spread grows with the root of the distance at least",
+        measured_on="derived; test_independent_errors_grow_with_the_square_root",
+        too_small="neighbours are taken for as bad as far pairs",
+        too_large="far pairs of a noisy stack are not worth their weight, and it drifts",
+    )
+    steepest_growth: float = limit(
+        2.0,
+        unit="exponent of the distance",
+        why="changing tissue makes far pairs err with the square of the distance; what grows faster is "
+        "taken for wrong pairs, and is not carried on to the neighbours, which nothing closes",
+        measured_on="serial sections grow with 1.5 to 2; "
+        "test_growth_beyond_the_steepest_is_not_taken_for_true",
+        too_small="far pairs of changing tissue pull good neighbours apart",
+        too_large="a few wrong far pairs make neighbours count as exact, and every other pair as nothing",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriorLimits:
+    """Priors of the solve, as 1-sigma in px: at the corner for linear parts, at the centre for steps.
+
+    A pair's 1-sigma is some 0.15 px, so each of them is far weaker than a pair; they decide where pairs are
+    few.
+    """
+
+    turn_sigma_px: float = limit(
+        1.0,
+        unit="px at the corner, second difference along z",
+        why="a stage may rotate from slice to slice; robust, so that a true step may be, and never tighter "
+        "than the usual bend from pair to pair",
+        measured_on="chosen; halved and doubled on planted stacks",
+        too_small="true rotations are smeared over neighbours",
+        too_large="noise of the pairs rotates single slices",
+    )
+    shape_sigma_px: float = limit(
+        0.2,
+        unit="px at the corner, second difference along z",
+        why="a block of tissue does not stretch from slice to slice; where serial sections do, the usual "
+        "bend of their pairs takes this one's place",
+        measured_on="chosen; halved and doubled on planted stacks; test_serial_sections.py",
+        too_small="stretched slices are kept from fitting their neighbours",
+        too_large="noise of the pairs stretches single slices",
+    )
+    upright_sigma_px: float = limit(
+        3.0 * 1000.0**0.5,
+        unit="px at the corner, for each slice",
+        why="holds what no pair can tell, the rotation and scale of the whole: 3 px for the mean of 1,000 "
+        "slices",
+        measured_on="without it the corners of 13,696 planted slices end 5.2 px off, with it 1.5 px (three "
+        "neighbours)",
+        too_small="a true slow rotation or growth is taken out by the solve",
+        too_large="rotation and scale walk away along a long stack",
+    )
+    shear_sigma_px: float = limit(
+        3.0 * 1000.0**0.5 / 3,
+        unit="px at the corner, for each slice",
+        why="from a similarity, three times as tight as upright_sigma_px: a rotation is cheaper than a shear",
+        measured_on="chosen: three times is enough to tell them apart; halved and doubled on planted stacks",
+        too_small="a true slow shear is taken out by the solve",
+        too_large="a slow rotation in few pairs comes out as a shear",
+    )
+    step_sigma_px: float = limit(
+        100.0,
+        unit="px at the centre, between neighbours",
+        why="places only what no pair holds: a slice between its neighbours, a part where the previous one "
+        "ends; five orders below a pair's weight",
+        measured_on="halved and doubled on planted stacks",
+        too_small="true steps of tens of px shrink",
+        too_large="the position of an unconnected part is lost in round-off",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RobustLimits:
+    """How wrong pairs are found."""
+
+    still_trust: float = limit(
+        0.1,
+        unit="share of a vote",
+        why="where a static pattern makes all near pairs of a run say that nothing moves, the few far ones "
+        "that see the tissue must win. A still pair that agrees with the others ends with full weight",
+        measured_on="planted curtains on 30 of 200 slices, test_static_pattern_*",
+        too_small="calm slices rest on their far pairs alone",
+        too_large="the curtain outvotes the tissue, and its slices stay where they are",
+    )
+    l1_rounds: int = limit(
+        30,
+        unit="rounds",
+        why="the majority is found before any pair is switched off; starting with the redescending loss "
+        "leaves breaks of hundreds of px",
+        measured_on="150 bad slices and 5% wrong pairs among 13,696 slices: all found but for one in one "
+        "seed of 20",
+        too_small="bad slices keep some of their neighbours out of place",
+        too_large="seconds; a round of 13,696 slices takes 0.1 s",
+    )
+    l1_core_px: float = limit(
+        0.1,
+        unit="px at full resolution",
+        why="misfits below count as squares, so that weights stay finite; below the usual misfit of a pair",
+        measured_on="chosen; halved and doubled on planted stacks",
+        too_small="a pair that fits by accident outweighs all others",
+        too_large="the rounds become least squares, which wrong pairs bend",
+    )
+    annealed_from: float = limit(
+        6.0,
+        unit="units of the expected misfit",
+        why="the redescending loss begins so wide that no pair near the majority is lost at once",
+        measured_on="halved and doubled on planted stacks",
+        too_small="good pairs beside bad slices are switched off before these are",
+        too_large="wrong pairs bend the stack again",
+    )
+    annealed_rounds: int = limit(
+        12,
+        unit="rounds, from annealed_from to 1 in equal ratios",
+        why="each is 0.85 of the last, so that the poses follow",
+        measured_on="halved and doubled on planted stacks",
+        too_small="pairs are switched off before the poses have followed",
+        too_large="seconds",
+    )
+    final_rounds: int = limit(
+        3,
+        unit="rounds",
+        why="with the weights fixed the problem is nearly linear: Gauss-Newton ends in three steps",
+        measured_on="halved and doubled on planted stacks",
+        too_small="poses are not yet at the minimum of their own weights",
+        too_large="seconds",
+    )
+    vote_sigmas: float = limit(
+        3.0,
+        unit="expected 1-sigma of a pair",
+        why="a unit of the loss: a pair loses three quarters of its weight at one unit, 3 sigma",
+        measured_on="usual rule of 3 sigma; halved and doubled on planted stacks",
+        too_small="honest pairs are switched off by their own noise",
+        too_large="wrong pairs of a few px are kept",
+    )
+    usual_misfits: float = limit(
+        3.0,
+        unit="median misfits of the stack",
+        why="a unit of the loss is this much at least: tissue that disagrees more everywhere is not wrong "
+        "everywhere",
+        measured_on="test_tissue_that_disagrees_everywhere_is_still_believed; halved and doubled on "
+        "planted stacks",
+        too_small="stacks of poor tissue lose their pairs",
+        too_large="wrong pairs of poor tissue are kept",
+    )
+    kept_weight: float = limit(
+        0.1,
+        unit="weight, 0..1",
+        why="below it a pair misses by 1.5 units or more, and is not kept",
+        measured_on="Geman-McClure: (1 / (1 + 1.47^2))^2 = 0.1; halved and doubled on planted stacks",
+        too_small="contradicted pairs still hold their slices",
+        too_large="good slices at the edge of what is usual lose pairs",
+    )
+    supported_weight: float = limit(
+        0.3,
+        unit="mean weight of a slice's accepted pairs, 0..1",
+        why="a slice whose pairs have less rests on chance: of eight pairs of nonsense, one or two fit a "
+        "place that is made for them (0.12 to 0.25)",
+        measured_on="counted so; halved and doubled on planted stacks with every tenth slice bad",
+        too_small="bad slices are held by the pair that happens to fit",
+        too_large="good slices between bad ones, half of whose pairs fail, lose the others too",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionLimits:
+    """How firmly the decisions of a person hold."""
+
+    given_sigma_px: float = limit(
+        0.01,
+        unit="px at full resolution",
+        why="1-sigma of a transform that a person gives: better than any measured pair, and a number all "
+        "the same",
+        measured_on="test_a_given_matrix_replaces_every_pair_across",
+        too_small="round-off in the equations",
+        too_large="measured pairs bend what was given",
+    )
+    pin_sigma_px: float = limit(
+        1e-5,
+        unit="px at full resolution",
+        why="1-sigma of a pinned centre: below what is written",
+        measured_on="test_pins_hold_and_share_the_strain_between_them",
+        too_small="round-off in the equations",
+        too_large="pins give way to the pairs",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrendLimits:
+    """What counts as a slow trend."""
+
+    long_slices: int = limit(
+        1000,
+        unit="slices",
+        why="what a straight line through so many neighbours sees is a trend; shorter, it cannot be told "
+        "from a walk of independent steps",
+        measured_on="planted stacks of 1,200 and 13,696 slices, docs/trends.md",
+        too_small="bends of the tissue are taken for trends and removed",
+        too_large="stacks of a few thousand slices keep their drift",
+    )
+    jump_spreads: float = limit(
+        8.0,
+        unit="robust standard deviations of the track's steps",
+        why="such a step is a jump, not a part of a trend: a normal step reaches 8 once in 10^15",
+        measured_on="derived; test_the_least_jump_is_no_trend",
+        too_small="the largest ordinary steps are cut, and the trend with them",
+        too_large="a true jump is smeared into a slope over long_slices",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftLimits:
+    """What of the slow motions is worth a word to the user. Nothing else depends on these."""
+
+    notable_ppm: float = limit(
+        2000.0,
+        unit="ppm of scale or shear",
+        why="tissue does not stretch by 0.2%; beyond, the volume is warned of",
+        measured_on="chosen after the warnings of other pipelines; magnified planted stack",
+        too_small="warnings about what nobody sees",
+        too_large="a drift of magnification goes unnoticed into measurements",
+    )
+    notable_growth: float = limit(
+        1.1,
+        unit="area of the box over that of the largest slice",
+        why="a tenth more voxels to write and to pay for",
+        measured_on="chosen; magnified planted stack",
+        too_small="every stack that jitters is warned of",
+        too_large="a lean that could be straightened is paid for",
+    )
+    notable_ratio: float = limit(
+        3.0,
+        unit="1-sigma",
+        why="beyond so many, a net drift or a non-closure is no chance",
+        measured_on="usual rule of 3 sigma",
+        too_small="chance is called drift: at 2, every twentieth track",
+        too_large="drifts are named late",
+    )
+    step_length: int = limit(
+        25,
+        unit="slices",
+        why="the walk is measured between means of so many: jitter of single slices, which does not add "
+        "up, is left out",
+        measured_on="chosen: jitter of 4 px falls to 0.8 px; magnified planted stack",
+        too_small="jitter is taken for a walk, and no drift is notable",
+        too_large="too few steps to tell their spread",
+    )
+    least_steps: int = limit(
+        8,
+        unit="steps of the walk",
+        why="a short stack is cut in so many at least",
+        measured_on=_NOT_MEASURED,
+        too_small="the spread of the steps is chance",
+        too_large="short stacks have steps of few slices, in which jitter counts",
+    )
+    min_closures: int = limit(
+        10,
+        unit="closures at a distance",
+        why="the mean and spread of fewer tell nothing",
+        measured_on=_NOT_MEASURED,
+        too_small="a non-closure is claimed from a few pairs",
+        too_large="short stacks get no statement",
+    )
+    still_run: int = limit(
+        5,
+        unit="slices in a row",
+        why="fewer may stand still by chance",
+        measured_on="planted stack with a curtain on 30 of 200 slices, and without",
+        too_small="calm slices are warned of",
+        too_large="a pattern on a few slices goes unnoticed",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UncertaintyLimits:
+    """When the misfits of a stack tell how good its sigmas are."""
+
+    least_left_over: float = limit(
+        2.0,
+        unit="degrees of freedom",
+        why="one pair more than a chain needs; below, the misfits are 0 by construction",
+        measured_on="derived",
+        too_small="a chain of pairs states a sigma of 0",
+        too_large="short stacks state the sigma of their matches, however they misfit",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SolveLimits:
+    """All limits of the solve; a problem carries its own."""
+
+    ties: TieLimits = field(default_factory=TieLimits)
+    closures: ClosureLimits = field(default_factory=ClosureLimits)
+    priors: PriorLimits = field(default_factory=PriorLimits)
+    robust: RobustLimits = field(default_factory=RobustLimits)
+    decisions: DecisionLimits = field(default_factory=DecisionLimits)
+    trend: TrendLimits = field(default_factory=TrendLimits)
+    drift: DriftLimits = field(default_factory=DriftLimits)
+    uncertainty: UncertaintyLimits = field(default_factory=UncertaintyLimits)
+
+
+SOLVE = SolveLimits()
+"""The limits for stacks of FIB-SEM and of serial sections."""
