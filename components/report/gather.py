@@ -22,7 +22,7 @@ from components.shared.work.thumbnails import Thumbnail, Thumbnails
 from components.shared.work.units import chunks
 
 RECORDS_PREFIX = "records/"
-"""Keys of the records of all units begin so, below the process URI."""
+"""Prefix of the keys of all records, below the process URI."""
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class RunEvidence:
     rows: list[SliceRow] = field(default_factory=list)
     times: tuple[StepTime, ...] = ()
     unreadable: list[str] = field(default_factory=list)
-    """Sentences on documents that are there and cannot be read."""
+    """Sentences on documents that exist and cannot be read."""
 
 
 def read_plan(process: Store) -> Plan | None:
@@ -89,7 +89,7 @@ def _recorded_crc32c(process: Store, key: str) -> str | None:
 
 
 def _transforms(process: Store, evidence: RunEvidence) -> Transforms | None:
-    """The transforms, if they are of this plan's slices: a run that fails early leaves an earlier run's."""
+    """The transforms, if they are of this plan's slices; a run that fails early leaves earlier ones."""
     transforms = _optional(process, TRANSFORMS_KEY, Transforms, evidence)
     config = evidence.plan.config
     if transforms is None or [s.z for s in transforms.slices] == list(range(config.minz, config.maxz + 1)):
@@ -110,7 +110,7 @@ def _preview(process: Store, evidence: RunEvidence) -> Preview | None:
 
 
 class Pictures:
-    """The thumbnails of a run, in one pass; what cannot be read is told in the evidence and passed over."""
+    """The thumbnails of a run, in one pass; the evidence tells of those that cannot be read."""
 
     def __init__(self, process: Store, evidence: RunEvidence, to_keep: frozenset[int]) -> None:
         self._thumbnails = Thumbnails(evidence.plan, process)

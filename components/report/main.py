@@ -123,7 +123,7 @@ def look_at(evidence: RunEvidence, volume: Volume | None, status: RunStatus, pro
 
 
 def earlier_run(process: Store) -> RunDocument | None:
-    """The document of the run that has proven and published what is there."""
+    """The document of the earlier run that proved and published the volume; None where there is none."""
     try:
         run = read_document(process, RUN_KEY, RunDocument)
     except UserError:  # there is none, or it is of another version
@@ -132,7 +132,7 @@ def earlier_run(process: Store) -> RunDocument | None:
 
 
 def stands(evidence: RunEvidence, volume: Volume | None, process: Store) -> bool:
-    """Whether plan and volume are still those of an earlier run, so that its report is true."""
+    """Whether plan and volume are those of an earlier run, so that its report is still true."""
     earlier = earlier_run(process)
     if earlier is None or volume is None or evidence.transforms is None:
         return False

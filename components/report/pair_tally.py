@@ -1,4 +1,4 @@
-"""What the pairs of slices tell, kept small: a long stack has tens of thousands of them."""
+"""Counts over the pairs of slices, of which a long stack has tens of thousands."""
 
 from __future__ import annotations
 
@@ -27,12 +27,14 @@ class PairTally:
     n_accepted: int = 0
     refused: list[RefusedPair] = field(default_factory=list)
     ncc_of_next: dict[int, tuple[float, float]] = field(default_factory=dict)
-    """For each z, the correlation with the next slice before and after their pair's own transform."""
+    """NCC of each z with the next matched slice, before and after the transform of their pair."""
     models: Counter[str] = field(default_factory=Counter)
+    """Accepted pairs by the model of their transform."""
     _next_z: dict[int, int] = field(default_factory=dict)
 
     @property
     def n_refused(self) -> int:
+        """Number of refused pairs."""
         return len(self.refused)
 
     @property

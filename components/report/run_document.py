@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import platform
 import shlex
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
 from pydantic import Field
 
 from components.shared.documents.config import RunConfig
+from components.shared.documents.cost import Pod
 from components.shared.documents.sealed import SealedDocument
 from components.shared.work.completeness import OutputSummary
 
@@ -27,11 +29,11 @@ _ALWAYS_GIVEN = ("source", "image", "minz", "maxz", "output")
 
 
 class RunDocument(SealedDocument):
-    """How a run went, in figures and in sentences."""
+    """The figures and sentences on a run."""
 
     schema_version: Literal[1] = 1
     state: Literal["succeeded", "failed", "unknown"]
-    """How the steps before the report ended."""
+    """End of the steps before the report."""
     error: str
     complete: bool
     """Whether every part of the volume was found, opened and published."""
@@ -56,7 +58,7 @@ class RunDocument(SealedDocument):
     images: dict[str, str] = Field(default_factory=dict)
     """Container image of each step; empty where the steps ran in none, or nobody told."""
     images_known: str = ""
-    """How surely `images` are known, as a sentence."""
+    """Sentence on how surely `images` are known."""
     config: RunConfig
     summary: tuple[str, ...]
     """Sentences for the terminal; the first says how the run ended."""
@@ -71,6 +73,22 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "unknown"
     return found
+
+
+def images_used(pods: Mapping[str, Pod], *, as_processes: bool) -> tuple[dict[str, str], str]:
+    """The image of each step, and a sentence on how surely these are known."""
+    if as_processes:
+        return (
+            {},
+            "Not pinned: the steps ran as processes, in no container, with the versions above.",
+        )
+    if not pods:
+        return {}, "Not known: nobody told the run which images its steps are from."
+    images = {step: pod.image for step, pod in pods.items()}
+    by_tag = [step for step, image in images.items() if "@" not in image]
+    if not by_tag:
+        return images, "Pinned: each step ran the image with this digest."
+    return images, f"Not pinned: {', '.join(by_tag)} by a tag alone, which may come to mean another image."
 
 
 def command_of(config: RunConfig) -> str:

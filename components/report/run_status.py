@@ -1,4 +1,4 @@
-"""How the run ended before the report: what KFP or Argo say about it."""
+"""State of the steps before the report, as KFP or Argo tell it."""
 
 from __future__ import annotations
 

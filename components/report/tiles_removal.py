@@ -1,4 +1,4 @@
-"""Clears the aligned tiles away when the volume is whole."""
+"""Removal of the aligned tiles, which nobody needs when the volume is whole."""
 
 from __future__ import annotations
 
@@ -39,6 +39,6 @@ def remove_tiles(plan: Plan, process: Store) -> int:
 
 
 def _tile_outputs(process: Store, found: Stat) -> tuple[Output, ...]:
-    """What a slab's record says was written; nothing where the record does not verify."""
+    """Files that a slab's record names; none where the record does not verify."""
     record = read_record(process, "tile", found.key.removeprefix(_RECORDS).removesuffix(".json"))
     return record.outputs if record is not None else ()

@@ -34,7 +34,7 @@ def size(n_bytes: int, smallest: Literal["B", "MB"] = "B") -> str:
 
 
 def duration(seconds: float, *, precise: bool = False) -> str:
-    """A time, the coarser the longer it is.
+    """A duration in words, the coarser the longer it is.
 
     Args:
         seconds: The time.

@@ -14,7 +14,7 @@ from components.shared.documents.slices import SliceRow
 
 
 def correlation_svg(evidence: RunEvidence) -> str:
-    """Of the slices that are shown where there is a preview, else of the pairs as they were matched."""
+    """Curves of NCC along z: from `preview.json` if present, else from the pair records."""
     preview, rows = evidence.preview, evidence.rows
     if preview is not None:
         panels = [
@@ -47,9 +47,9 @@ def tracks_svg(rows: Sequence[SliceRow]) -> str:
 
 
 def shown_sigma(rows: Sequence[SliceRow], name: str) -> NDArray[np.float64]:
-    """An uncertainty of each slice that is shown itself and held by pairs; of others it tells nothing.
+    """1-sigma of one kind for each slice that is shown itself and held by pairs, NaN for all others.
 
-    The step from a slice that is not is no better known.
+    The step from the previous slice is known only if both slices are shown and held.
     """
     is_held = np.array([row.action in ("keep", "invert") and row.n_edges > 0 for row in rows], bool)
     if name == "step_sigma_px":
@@ -63,6 +63,6 @@ def _known(values: Sequence[float | None]) -> NDArray[np.float64]:
 
 
 def _curves(z: Sequence[int], panels: Sequence[Panel]) -> str:
-    """The panels that there are values for; empty where there are none."""
+    """The panels that hold a known value, as SVG; empty where none does."""
     known = [panel for panel in panels if any(np.isfinite(curve.values).any() for curve in panel.curves)]
     return curves_svg(z, known) if known else ""

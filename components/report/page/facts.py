@@ -1,14 +1,14 @@
-"""Rows of the page's small tables: what went in, what came out, what it costs, and which images did it."""
+"""Rows of the page's small tables: what went in, what came out, what it costs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from components.report.gather import RunEvidence
 from components.report.page.timings import raw_bytes
 from components.report.run_document import RunDocument
-from components.shared.documents.cost import CostEstimate, Pod
+from components.shared.documents.cost import CostEstimate
 from components.shared.text import GIB, product, size
 from components.shared.volume.volume import volume_of
 from components.shared.work.completeness import OutputSummary
@@ -93,22 +93,6 @@ def _cost_facts(cost: CostEstimate, outputs: Sequence[OutputSummary]) -> Iterato
             "storing the volumes, by their size",
             (f"{money(size_bytes / GIB * cost.prices.storage_gib_month)} a month"),
         )
-
-
-def images_used(pods: Mapping[str, Pod], *, as_processes: bool) -> tuple[dict[str, str], str]:
-    """The image of each step, and a sentence on how surely these are known."""
-    if as_processes:
-        return (
-            {},
-            "Not pinned: the steps ran as processes, in no container, with the versions above.",
-        )
-    if not pods:
-        return {}, "Not known: nobody told the run which images its steps are from."
-    images = {step: pod.image for step, pod in pods.items()}
-    by_tag = [step for step, image in images.items() if "@" not in image]
-    if not by_tag:
-        return images, "Pinned: each step ran the image with this digest."
-    return images, f"Not pinned: {', '.join(by_tag)} by a tag alone, which may come to mean another image."
 
 
 def money(dollars: float) -> str:

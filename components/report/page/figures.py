@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_POINTS = 2400
-"""A curve with more points is drawn as its envelope: lowest and highest value of each bin."""
+"""Points of a curve; one with more is drawn as its envelope: lowest and highest value of each bin."""
 
 _LOSSLESS = 101
-"""OpenCV's quality of WebP that loses nothing."""
+"""Quality at which OpenCV writes WebP without loss."""
 
 _WIDTH_INCH, _PANEL_INCH, _MARGINS_INCH = 9.6, 1.55, 0.7
 
@@ -62,12 +62,12 @@ class Curve:
     name: str
     values: NDArray[np.float64]
     sigma: NDArray[np.float64] | None = None
-    """Of each value; drawn as a band of one sigma to both sides."""
+    """1-sigma of each value, drawn as a band to both sides."""
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One set of axes: at most two curves against z."""
+    """A set of axes with one or two curves against z."""
 
     label: str
     curves: Sequence[Curve]

@@ -44,7 +44,7 @@ class Column:
     help: str = ""
     """Explanation that the page shows when the mouse rests on the title."""
     is_text: bool = False
-    """Whether it is aligned to the left."""
+    """Whether its cells hold words, which are aligned to the left."""
 
 
 COLUMNS = (
@@ -71,7 +71,7 @@ COLUMNS = (
 def render(
     run: RunDocument, evidence: RunEvidence, sections: Sequence[SectionPair], strips: Sequence[Strip] = ()
 ) -> str:
-    """The page's HTML, which loads nothing from elsewhere."""
+    """HTML of the page, which loads nothing from elsewhere."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("components.report", "page"),
         autoescape=True,
@@ -118,13 +118,13 @@ def render(
 
 
 def _aspect(section: Section) -> str:
-    """Width / height of the picture: thin stacks are stretched along z, so that a jump can be seen."""
+    """Width over height of a section's picture; thin stacks are stretched along z, so that jumps show."""
     n_rows, n_samples = section.values.shape
     return f"{n_samples} / {max(n_rows, n_samples // 3)}"
 
 
 def _extent(voxel_nm: tuple[float, float, float], section: Section, n_slices: int) -> str:
-    """What a section shows, in micrometres."""
+    """Width and depth of the tissue that a section shows, in micrometres."""
     side_nm = voxel_nm[0] if section.line.axis == "x" else voxel_nm[1]
     wide_um = section.line.length_px * side_nm / 1000
     deep_um = n_slices * voxel_nm[2] / 1000

@@ -25,7 +25,7 @@ from components.shared.documents.transforms import Transforms
 from components.shared.geometry import Matrix, scaled_from_full, transform_points
 
 MAX_ROWS = 1024
-"""Longer stacks are shown by every second, third, ... slice: each row is a slice, never a mean of some."""
+"""Most rows of a section. Each is one slice, never a mean: of a longer stack every second, third, ... one."""
 
 Axis = Literal["x", "y"]
 Picture = NDArray[np.uint8]
@@ -72,9 +72,9 @@ class Section:
         """Sample a slice along the line into a row.
 
         Args:
-            row: index of the row.
+            row: Index of the row.
             thumbnail: `[y, x]`, the slice resized by the line's scale.
-            frame_from_slice: from the slice to the section's frame, at full resolution.
+            frame_from_slice: Transform from the slice to the section's frame, at full resolution.
         """
         slice_from_frame: Matrix = np.linalg.inv(frame_from_slice).astype(np.float64)
         in_slice = transform_points(slice_from_frame, self.line.points_px())
@@ -86,7 +86,7 @@ class Section:
 
 
 def rows_shown(n_slices: int, most: int = MAX_ROWS) -> range:
-    """The z indices that a section shows: all, or evenly spaced ones.
+    """The z indices whose slices are rows of a section: all, or evenly spaced ones.
 
     Example:
         >>> len(rows_shown(60)), rows_shown(3000).step
@@ -108,18 +108,18 @@ def rows_around(z_index: int, n_slices: int, n_rows: int = 128) -> range:
 
 @dataclass(frozen=True, slots=True)
 class SectionPair:
-    """The same section before and after alignment."""
+    """A section before and after alignment."""
 
     title: str
     n_slices: int
-    """From the first row to the last."""
+    """Slices from the first row to the last, those between two rows included."""
     before: Section
     after: Section
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """A section before and after, and the z indices of its rows."""
+    """A section before and after alignment, and the z indices of its rows."""
 
     z_indices: range
     pair: SectionPair
@@ -134,10 +134,10 @@ def make_sections(
     """XZ and YZ sections through the stack, and closer ones at its worst slice where these leave some out.
 
     Args:
-        plan: the plan of the run.
-        transforms: where the slices lie.
-        rows: the slice table; may be empty.
-        thumbnails: called once with the z of the slices that a row shows; gives the z and the picture
+        plan: Plan of the run.
+        transforms: Where the slices lie.
+        rows: Rows of `slices.jsonl`; may be empty.
+        thumbnails: Called once with the z of the slices that a row shows; gives the z and the picture
             `[y, x]`, at the plan's thumbnail scale, of those that are there, in any order.
     """
     n_slices = len(transforms.slices)

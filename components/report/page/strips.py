@@ -31,7 +31,7 @@ class Frame:
 
     z: int
     note: str
-    """What became of the slice, if anything."""
+    """Few words on what became of the slice; empty where it is shown as it is."""
     values: Picture
     known: NDArray[np.bool_]
 
@@ -61,10 +61,10 @@ def make_strips(
     scale: float,
     thumbnail: Callable[[int], Picture | None],
 ) -> list[Strip]:
-    """The strips of the first few slices.
+    """The strips of the worst slices, each with SSIM.
 
     Args:
-        worst: Worst first.
+        worst: Slices that agree least with their neighbours, worst first.
         transforms: Where the slices lie and what is shown.
         scale: Scale of the thumbnails.
         thumbnail: The thumbnail `[y, x]` of a slice by its z; None where there is none.
@@ -119,7 +119,7 @@ def similarity(one: Frame, other: Frame) -> float | None:
 def _view(
     middle: SliceTransform, entries: dict[int, SliceTransform], picture: Picture, scale: float
 ) -> tuple[Matrix, tuple[int, int]]:
-    """From the volume, at full resolution, to a small picture of the middle slice; and its shape."""
+    """The transform from the volume, at full resolution, to a picture of the middle slice, and its shape."""
     height, width = picture.shape
     shrink = min(1.0, SIDE_PX / max(height, width))
     shape = max(1, round(height * shrink)), max(1, round(width * shrink))

@@ -1,4 +1,4 @@
-"""How long each step took, told by when its records were written.
+"""Duration of each step, told by the times at which its records were written.
 
 A step begins when the plan is written or, later, when the step before it has written its last record; it ends
 with its own last one. This holds wherever the steps run, and needs no record of times, which would differ
@@ -24,14 +24,14 @@ class StepTime:
     step: str
     n_units: int
     n_earlier: int
-    """Units whose records are older than the plan: an earlier run's work."""
+    """Units whose records are older than the plan, so the work of an earlier run."""
     wall_s: float
     gb_per_hour: float | None
     """Raw voxels of the slices over the time; None where nothing was done."""
 
 
 def raw_bytes(plan: Plan) -> int:
-    """Bytes of all voxels of the slices, not compressed."""
+    """Size of the raw voxels of all slices, not compressed."""
     per_pixel = sum(plan.file_channels) * (1 if plan.pixel_type == "uint8" else 2)
     return per_pixel * sum(s.width_px * s.height_px for s in plan.slices)
 
@@ -42,9 +42,9 @@ def step_times(
     """The times of the steps that have records.
 
     Args:
-        planned_s: when the plan was written, in seconds since any moment.
-        records_s: when each record of each step was written.
-        n_bytes: raw voxels of the slices, in bytes.
+        planned_s: Time at which the plan was written, in seconds since any moment.
+        records_s: Times at which the records of each step were written.
+        n_bytes: Size of the raw voxels of all slices.
 
     Example:
         >>> align, tile = step_times(100, {"align": [104, 110], "tile": [90, 128]}, 10**9)

@@ -1,1 +1,1 @@
-"""What the report says in sentences: verdict, summary, notices."""
+"""Sentences on a run: verdict, summary, slices that stand out, the message at its end."""

@@ -12,7 +12,9 @@ from components.shared.documents.slices import SliceRow
 from components.shared.text import listed
 
 _NAMED = 5
+"""Slices that a sentence names."""
 _MOST_DECISIONS = 5
+"""Slices for which the way on proposes a decision."""
 _OUTCOMES = {
     "replace": "replaced by a neighbour",
     "blend": "replaced by a blend",
@@ -28,7 +30,7 @@ def bad_slices(rows: Sequence[SliceRow]) -> list[SliceRow]:
 
 
 def bad_slices_sentence(rows: Sequence[SliceRow]) -> str:
-    """How many slices are not good, by kind, and what was done; empty where all are good."""
+    """The sentence that counts the slices that are not good, by kind and by outcome; empty without any."""
     bad = bad_slices(rows)
     if not bad:
         return ""

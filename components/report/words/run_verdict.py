@@ -74,7 +74,7 @@ def _look_at(evidence: RunEvidence) -> Iterator[str]:
 
 
 def ending(run: RunDocument) -> str:
-    """How the run ended, in a sentence."""
+    """The sentence that says how the run ended."""
     if run.complete:
         return "The volume is complete: every shard was found and opened."
     if run.error == STOPPED:
@@ -87,7 +87,7 @@ def ending(run: RunDocument) -> str:
 
 
 def outcome(run: RunDocument | None) -> Literal["complete", "failed"]:
-    """How the run ended, in a word; None is a run that ended before it did any work."""
+    """The word for how the run ended; None stands for a run that ended before it did any work."""
     return "complete" if run is not None and run.complete else "failed"
 
 

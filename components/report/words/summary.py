@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from components.report.gather import RunEvidence
-from components.report.page.facts import images_used
-from components.report.run_document import RunDocument, versions
+from components.report.run_document import RunDocument, images_used, versions
 from components.report.run_status import RunStatus
 from components.report.slice_table import column, largest, median
 from components.report.words.bad_slices import bad_slices_sentence

@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from components.report.main import main
-from components.report.page.facts import cost_facts, images_used
+from components.report.page.facts import cost_facts
+from components.report.run_document import images_used
 from components.shared.container_images import PROCESSES
 from components.shared.documents.cost import COST_KEY, Bill, CostEstimate, Pod
 from components.shared.documents.prices import read_prices
