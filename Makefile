@@ -99,6 +99,7 @@ manifests: $(VENV)/dev.stamp ## Write anew what is generated: compiled pipelines
 	$(BIN)/python -m manifests.overlays $(OVERLAYS)
 	$(BIN)/python -m docs.schemas manifests/schemas
 	$(BIN)/python docs/reference.py docs
+	$(BIN)/python -m docs.contracts
 
 overlays: $(VENV)/run.stamp ## Write the patches of manifests/gke anew from their settings.toml
 	@$(BIN)/python -m manifests.overlays $(OVERLAYS)

@@ -168,7 +168,7 @@ def correctness_page() -> str:
             "",
             "The results that fibstack has written and that are wrong, from",
             "`commands/verify/wrong_results.yaml`. Each step has a result version, which rises when a",
-            "change of the code changes what the step writes (`components/shared/work/units.py`). From",
+            "change of the code changes what the step writes (`components/shared/steps.py`). From",
             "the records of a volume `fibstack verify OUTPUT` finds the versions that wrote it, and names",
             "the mended results below that concern it. `fibstack run` makes anew what an older version",
             "wrote.",

@@ -46,7 +46,7 @@ grant plan $view process
 grant plan "$write" process
 grant align $view process
 grant align "$write" process
-grant compose $view process ng chunk
+grant compose $view process tmp ng chunk
 grant compose "$write" process
 grant tile $view process tmp
 grant tile "$write" process tmp

@@ -42,8 +42,6 @@ FORKS.set_forkserver_preload(
     + [
         "commands.main",
         "commands.run",
-        "commands.run_here",
-        "commands.prediction",
         "components.plan.estimate",
     ]
     + ["pipeline.compiled.compile", "pipeline.here.local", "pipeline.here.progress", "rich.live"]

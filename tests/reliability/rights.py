@@ -12,7 +12,7 @@ READER, VIEWER, CREATOR = ROLES["legacyObjectReader"], ROLES["objectViewer"], RO
 RIGHTS = {
     "plan": {"source": VIEWER, "process": VIEWER + CREATOR},
     "align": {"source": VIEWER, "process": VIEWER + CREATOR},
-    "compose": {"process": VIEWER + CREATOR, "neuroglancer": VIEWER, "chunk": VIEWER},
+    "compose": {"process": VIEWER + CREATOR, "tmp": VIEWER, "neuroglancer": VIEWER, "chunk": VIEWER},
     "tile": {"source": VIEWER, "process": VIEWER + CREATOR, "tmp": VIEWER + CREATOR},
     "pyramid": {
         "process": VIEWER + CREATOR,
