@@ -11,10 +11,10 @@ from pathlib import Path
 from google.api_core.exceptions import NotFound
 
 from commands.bucket_admin import RUN_LABEL
-from commands.data.many import for_each
 from components.shared.documents.plan import PLAN_KEY
 from components.shared.errors import UserError
 from components.shared.storage import gcs
+from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import Part, part_uri, run_buckets_of
 from components.shared.storage.schemes import bucket_of, scheme_of, without_scheme
@@ -23,7 +23,6 @@ PARTS: tuple[Part, ...] = ("neuroglancer", "ome-zarr", "chunk", "tmp", "process"
 """In the order of their removal: viewers lose the volume first, and the record of the run goes last."""
 _METADATA = ("info", "zarr.json")
 """Files by which viewers find a volume: they go before it, so that nobody sees half of one."""
-_DELETES_IN_FLIGHT = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +73,13 @@ def remove(holding: Holding, done: Callable[[], None]) -> None:
         [key for key in keys if key.rpartition("/")[2] in names] for names in (_METADATA, (PLAN_KEY,))
     )
     others = [key for key in keys if key not in (*first, *last)]
+
+    def one(key: str) -> None:
+        store.delete(key)
+        done()
+
     for group in (first, others, last):
-        for_each(group, store.delete, _DELETES_IN_FLIGHT, lambda _: done())
+        in_parallel(one, group)
     if scheme_of(store.uri).is_folder:
         _remove_empty_folders(Path(store.uri))
     if holding.whole_bucket:

@@ -17,18 +17,17 @@ from pathlib import Path
 
 from google.api_core.exceptions import PreconditionFailed
 
-from commands.data.many import for_each
 from commands.data.numbering import Numbering, number_images
 from components.shared.documents.config import check_image_pattern
 from components.shared.errors import ConfigError, FibstackError, TransientError, UserError
 from components.shared.storage import gcs
 from components.shared.storage.folder import temporary_beside
+from components.shared.storage.parallel import in_parallel
 from components.shared.storage.schemes import scheme_of
 from components.shared.storage.store import Stat, Store, check_key, checksum, join_uri
 
 RECORD = "renumbered.csv"
 """Which slice was which image."""
-_COPIES_IN_FLIGHT = 16
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
 """What a file system answers that cannot link these two."""
 
@@ -81,8 +80,9 @@ def renumber(
 
     def one(name: str) -> None:
         place(source, name, target, numbering.new_names[name])
+        done()
 
-    for_each(left, one, _COPIES_IN_FLIGHT, lambda _: done())
+    in_parallel(one, left)
     target.write(RECORD, record_of(numbering))
 
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import google_crc32c
 from google.api_core.exceptions import PreconditionFailed
 
-from commands.data.many import for_each
 from components.shared.errors import TransientError, UserError
 from components.shared.storage import gcs
 from components.shared.storage.folder import TEMPORARY_PREFIX
+from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
 from components.shared.storage.schemes import bucket_of
 from components.shared.storage.store import Stat, check_key, join_uri
@@ -58,8 +57,7 @@ def plan_uploads(folder: Path, target: str, jobs: int) -> Uploads:
     items = list(list_files(folder))
     if not items:
         raise UserError(f"the folder must hold files; got none in {folder}. Check the path.")
-    with ThreadPoolExecutor(jobs) as threads:
-        states = list(threads.map(lambda item: _state(item, there.get(item.key)), items))
+    states = in_parallel(lambda item: _state(item, there.get(item.key)), items, jobs)
     others = [item.key for item, state in zip(items, states, strict=True) if state == "other"]
     if others:
         shown = listed(others, _SHOWN, rest=", ...")
@@ -83,7 +81,12 @@ def upload(items: Sequence[Item], target: str, jobs: int, done: Callable[[Item],
     """
     bucket, prefix = gcs.bucket_and_prefix(target)
     client = gcs.client_of()
-    for_each(items, lambda item: _upload(item, client.bucket(bucket), prefix, target), jobs, done)
+
+    def one(item: Item) -> None:
+        _upload(item, client.bucket(bucket), prefix, target)
+        done(item)
+
+    in_parallel(one, items, jobs)
 
 
 def list_files(folder: Path) -> Iterator[Item]:

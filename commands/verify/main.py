@@ -18,6 +18,7 @@ from components.shared.cores import available_cores
 from components.shared.documents.plan import PLAN_KEY
 from components.shared.documents.transforms import TRANSFORMS_KEY
 from components.shared.errors import UserError
+from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import Store, join_uri
@@ -132,13 +133,13 @@ def _changed_files(outputs: Iterable[Output]) -> Iterator[str]:
         stat = store.stat(output.key)
         return stat.crc32c if stat and stat.crc32c else checksum_of(store, output.key, output.size_bytes)
 
-    with ThreadPoolExecutor(available_cores()) as pool:
-        for output, crc32c in zip(outputs, pool.map(found, outputs), strict=True):
-            if crc32c != output.crc32c:
-                yield (
-                    f"a file must have the checksum of its record, {output.crc32c}; got {crc32c} in "
-                    f"{join_uri(output.uri, output.key)}."
-                )
+    checksums = in_parallel(found, outputs, available_cores())
+    for output, crc32c in zip(outputs, checksums, strict=True):
+        if crc32c != output.crc32c:
+            yield (
+                f"a file must have the checksum of its record, {output.crc32c}; got {crc32c} in "
+                f"{join_uri(output.uri, output.key)}."
+            )
 
 
 def checksum_of(store: Store, key: str, size_bytes: int) -> str:

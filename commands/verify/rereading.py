@@ -15,6 +15,7 @@ from commands.verify.comparison import psnr_db, sampled, squared_error, worst_jp
 from components.shared.grid import SizeXyz, ceil_div
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import READS, join_uri
+from components.shared.storage.tensorstore_retry import reason
 from components.shared.volume.formats import Scale, scale_at
 from components.shared.volume.open_level import open_level
 from components.shared.volume.tiles import tile_array_spec
@@ -187,13 +188,13 @@ class _Chunk:
         try:
             voxels = array[box].read().result()
         except (ValueError, OSError) as error:
-            return _Compared(problem=self._sentence(f"must be readable; got {_reason(error)}"))
+            return _Compared(problem=self._sentence(f"must be readable; got {reason(error).rstrip('.')}"))
         if reference is None:
             return _Compared()
         try:
             wanted = self._channels(reference.array)[box].read().result()
         except (ValueError, OSError) as error:
-            return _Compared(problem=f"{reference.name} must be readable; got {_reason(error)}.")
+            return _Compared(problem=f"{reference.name} must be readable; got {reason(error).rstrip('.')}.")
         return self._judged(voxels, wanted, reference.name)
 
     def _channels(self, array: Any) -> Any:  # noqa: ANN401 - untyped
@@ -226,8 +227,3 @@ class _Chunk:
 
 def _uncached() -> ts.Context:
     return ts.Context({"cache_pool": {"total_bytes_limit": 0}})
-
-
-def _reason(error: Exception) -> str:
-    """What tensorstore says, without the specification that it appends."""
-    return str(error).partition(" [tensorstore_spec=")[0].rstrip(".")

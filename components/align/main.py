@@ -16,7 +16,7 @@ from components.align.neighbourhood import Neighbourhood
 from components.align.normalise import Raw
 from components.align.prepare import PreparedSlice, prepare
 from components.align.statistics import thumbnail
-from components.shared.command import StepCommand
+from components.shared.command import SpanType, StepCommand
 from components.shared.documents.align import AlignRecord, PairRecord, SliceStatistics
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
@@ -44,27 +44,32 @@ class ChunkEvidence:
 
 @click.command(cls=StepCommand)
 @click.option("--process-uri", required=True, help="Where the records of the run lie.")
-@click.option("--chunk", required=True, help="Range of slices, such as 0-15.")
-def main(process_uri: str, chunk: str) -> None:
+@click.option(
+    "--chunk",
+    required=True,
+    type=SpanType(lambda error: ConfigError(f"{error}. Pass a chunk that the plan step has listed.")),
+    help="Range of slices, such as 0-15.",
+)
+def main(process_uri: str, chunk: Span) -> None:
     """Match the slices of one chunk with the slices that follow each of them."""
     cv2.setNumThreads(1)
     process = open_store(process_uri)
     plan = read_document(process, PLAN_KEY, Plan)
-    span = _chunk_of(plan, chunk)
-    input_hash = units.chunk_hash(plan, span)
-    if records.is_done(process, STEP, str(span), input_hash):
-        log.info("chunk %s is already done", span)
+    _check_chunk(plan, chunk)
+    input_hash = units.chunk_hash(plan, chunk)
+    if records.is_done(process, STEP, str(chunk), input_hash):
+        log.info("chunk %s is already done", chunk)
         return
-    evidence = examine_chunk(plan, span, open_store(plan.locations.source_uri))
+    evidence = examine_chunk(plan, chunk, open_store(plan.locations.source_uri))
     document = AlignRecord(slices=tuple(evidence.slices), pairs=tuple(evidence.pairs))
     outputs = (
-        records.write_output(process, f"align/{span}.npz", _npz(evidence.thumbnails)),
-        records.write_output(process, f"align/{span}.json", document.to_json()),
+        records.write_output(process, f"align/{chunk}.npz", _npz(evidence.thumbnails)),
+        records.write_output(process, f"align/{chunk}.json", document.to_json()),
     )
-    records.commit(process, Record(step=STEP, unit=str(span), input_hash=input_hash, outputs=outputs))
+    records.commit(process, Record(step=STEP, unit=str(chunk), input_hash=input_hash, outputs=outputs))
     n_accepted = sum(pair.accepted for pair in evidence.pairs)
     log.info(
-        "chunk %s: %d slices, %d of %d pairs", span, len(evidence.slices), n_accepted, len(evidence.pairs)
+        "chunk %s: %d slices, %d of %d pairs", chunk, len(evidence.slices), n_accepted, len(evidence.pairs)
     )
 
 
@@ -109,14 +114,11 @@ def _warn(pairs: list[PairRecord]) -> None:
             log.warning("slices %d and %d do not match: %s", pair.z, pair.neighbour_z, pair.reason)
 
 
-def _chunk_of(plan: Plan, text: str) -> Span:
-    try:
-        chunk = Span.parse(text)
-    except ValueError as error:
-        raise ConfigError(f"{error}. Pass a chunk that the plan step has listed.") from None
+def _check_chunk(plan: Plan, chunk: Span) -> None:
     if not any(entry.z in chunk for entry in plan.slices):
-        raise ConfigError(f"a chunk must hold slices of the plan; got {text}. Pass one that plan has listed.")
-    return chunk
+        raise ConfigError(
+            f"a chunk must hold slices of the plan; got {chunk}. Pass one that plan has listed."
+        )
 
 
 def _npz(arrays: dict[str, NDArray[np.uint8]]) -> bytes:

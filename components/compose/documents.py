@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,10 +22,10 @@ from components.shared.documents.trends import TRENDS_KEY
 from components.shared.errors import TransientError
 from components.shared.geometry import Matrix, rotation_about, rotation_deg, transform_points
 from components.shared.grid import Span
+from components.shared.storage.parallel import in_parallel
 from components.shared.storage.store import ObjectChangedError, ObjectMissingError, Store, join_uri
 from components.shared.work import records, units
 
-_READS_IN_FLIGHT = 16
 _LINEAR_DIGITS = 10
 _TRANSLATION_DIGITS = 6
 """A microscopic pixel: far below any meaning, far above what a processor's order of sums changes."""
@@ -51,8 +50,7 @@ def read_findings(plan: Plan, process: Store) -> AlignFindings:
         TransientError: a chunk's record is missing, of other settings, or damaged.
     """
     chunks = units.chunks(plan)
-    with ThreadPoolExecutor(_READS_IN_FLIGHT) as pool:
-        contents = list(pool.map(lambda chunk: _read_chunk(plan, chunk, process), chunks))
+    contents = in_parallel(lambda chunk: _read_chunk(plan, chunk, process), chunks)
     chunk_records = [AlignRecord.model_validate_json(content) for content in contents]
     statistics = {s.z: s for record in chunk_records for s in record.slices}
     for source in plan.slices:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -30,6 +29,7 @@ from components.shared.pictures.slice_files import (
     read_header,
     read_numbers,
 )
+from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Stat, Store, with_checksums
 
@@ -64,14 +64,6 @@ class SamplingLimits:
         measured_on="not measured",
         too_small="planning takes longer",
         too_large="percentiles of small pictures rest on few pixels",
-    )
-    headers_in_flight: int = limit(
-        32,
-        unit="requests",
-        why="headers are a few kB each, so that latency decides",
-        measured_on="benchmarks/scale: 13,696 headers from an emulated bucket in 29 s",
-        too_small="planning a tall stack in a bucket takes minutes",
-        too_large="sockets and memory for nothing: the bucket answers no faster",
     )
 
 
@@ -166,9 +158,8 @@ def read_stack(config: RunConfig, source: Store, present: dict[int, tuple[Stat, 
 
 def _read_headers(source: Store, files: list[Stat]) -> dict[str, ImageHeader]:
     """The header of each file, by its key."""
-    with ThreadPoolExecutor(SAMPLING.headers_in_flight) as executor:
-        headers = executor.map(lambda file: read_header(source, file.key, file.size_bytes), files)
-        return {file.key: header for file, header in zip(files, headers, strict=True)}
+    headers = in_parallel(lambda file: read_header(source, file.key, file.size_bytes), files)
+    return {file.key: header for file, header in zip(files, headers, strict=True)}
 
 
 def _more_intensity_ranges(

@@ -10,7 +10,7 @@ import click
 
 from components.pyramid.sources import Source, TileSource
 from components.pyramid.writing import reuse_freed_memory, write_block
-from components.shared.command import StepCommand
+from components.shared.command import SpanType, StepCommand
 from components.shared.cores import available_cores
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
@@ -77,20 +77,27 @@ class Run:
 @click.command(cls=StepCommand)
 @click.option("--process-uri", required=True, help="Where the records of the run lie.")
 @click.option("--level", required=True, type=int, help="Finest level of the blocks: 0, 5 or 10.")
-@click.option("--blocks", required=True, help="Range of blocks, such as 0-3.")
-def main(process_uri: str, level: int, blocks: str) -> None:
+@click.option(
+    "--blocks",
+    required=True,
+    type=SpanType(lambda error: ConfigError(f"--blocks: {error}. Change --blocks.")),
+    help="Range of blocks, such as 0-3.",
+)
+def main(process_uri: str, level: int, blocks: Span) -> None:
     """Write the shards of some blocks: the given level and the four above it."""
     reuse_freed_memory()
     run = open_run(open_store(process_uri))
     pyramid_pass = _pass_from(run.volume, level)
-    span = _blocks_of(pyramid_pass, blocks)
+    _check_blocks(pyramid_pass, blocks)
     to_do = [
         block
-        for block in span
+        for block in blocks
         if not records.is_done(run.process, f"pyramid/{level}", str(block), run.block_hash(level, block))
     ]
-    if len(to_do) < len(span):
-        logger.info("level %d: %d of %d blocks are already done", level, len(span) - len(to_do), len(span))
+    if len(to_do) < len(blocks):
+        logger.info(
+            "level %d: %d of %d blocks are already done", level, len(blocks) - len(to_do), len(blocks)
+        )
     n_threads = available_cores()
     with ThreadPoolExecutor(n_threads) as pool:
         for block in to_do:
@@ -116,17 +123,12 @@ def _pass_from(volume: Volume, level: int) -> PyramidPass:
     raise ConfigError(f"--level must be a level where a pass starts ({bases}); got {level}. Change --level.")
 
 
-def _blocks_of(pyramid_pass: PyramidPass, text: str) -> Span:
-    try:
-        span = Span.parse(text)
-    except ValueError as error:
-        raise ConfigError(f"--blocks: {error}. Change --blocks.") from None
-    if span.last >= pyramid_pass.n_blocks:
+def _check_blocks(pyramid_pass: PyramidPass, blocks: Span) -> None:
+    if blocks.last >= pyramid_pass.n_blocks:
         raise ConfigError(
             f"--blocks must end below {pyramid_pass.n_blocks}, the number of blocks from level "
-            f"{pyramid_pass.base_level}; got {text}. Change --blocks."
+            f"{pyramid_pass.base_level}; got {blocks}. Change --blocks."
         )
-    return span
 
 
 if __name__ == "__main__":

@@ -15,14 +15,12 @@ from numpy.typing import NDArray
 from components.pyramid.downsample import Voxels, halve, steps_of
 from components.shared.errors import TransientError
 from components.shared.grid import PyramidPass, SizeXyz, ceil_div
+from components.shared.storage.parallel import in_parallel
 from components.shared.storage.store import ObjectChangedError, ObjectMissingError, Store, join_uri
-from components.shared.storage.tensorstore_retry import finish
+from components.shared.storage.tensorstore_retry import finish, reason
 from components.shared.volume.tiles import tile_array_spec
 from components.shared.volume.volume import TileArray, Volume
 from components.shared.work import records
-
-READ_CONCURRENCY = 16
-"""Exact blocks that are read at a time; each is small, so that latency decides."""
 
 DAMAGED = ("DATA_LOSS", "FAILED_PRECONDITION", "OUT_OF_RANGE")
 """tensorstore's codes for a checksum that is wrong and a file that is too short."""
@@ -62,7 +60,7 @@ class TileSource:
         except ValueError as error:
             raise TransientError(
                 f"the aligned stack must be an array of this volume's size; cannot open {self._uri}: "
-                f"{_reason(error)}. Run tile again."
+                f"{reason(error)}. Run tile again."
             ) from error
 
     def read(self, box: Box) -> Voxels:
@@ -91,7 +89,7 @@ class TileSource:
             remedy = f"Delete {record} in the process folder and run tile again."
         return TransientError(
             f"slab {slab} of the aligned stack must be whole; it {problem or 'could not be read'} in "
-            f"{self._uri}: {_reason(error)}. {remedy}"
+            f"{self._uri}: {reason(error)}. {remedy}"
         )
 
 
@@ -132,20 +130,24 @@ class ExactSource:
         chunk = self._finer.chunk
         sides = (*self._finer.block_sides(level)[:2], chunk)
         cells = [range(a // side, ceil_div(b, side)) for a, b, side in zip(start, stop, sides, strict=True)]
-        bounds = [
-            (np.multiply(cell, sides), np.minimum(np.multiply(cell, sides) + sides, stop))
-            for cell in product(*cells)
-        ]
         voxels = empty_voxels(self._tiles, (stop - start)[::-1])
-        with ThreadPoolExecutor(READ_CONCURRENCY) as readers:
-            layers = readers.map(self._read_layer, product(*cells), bounds)
-            for (lower, upper), layer in zip(bounds, layers, strict=True):
-                x, y, z = (slice(a - s, b - s) for a, b, s in zip(lower, upper, start, strict=True))
-                voxels[..., z, y, x] = layer
+
+        def place(cell: tuple[int, ...]) -> None:
+            lower = np.multiply(cell, sides)
+            upper = np.minimum(lower + sides, stop)
+            x, y, z = (slice(a - s, b - s) for a, b, s in zip(lower, upper, start, strict=True))
+            voxels[..., z, y, x] = self._read_layer(cell, upper - lower)
+
+        in_parallel(place, product(*cells))
         return halve(voxels, self._pool, self._axes)
 
-    def _read_layer(self, cell: SizeXyz, bounds: tuple[NDArray[np.int_], NDArray[np.int_]]) -> Voxels:
-        """The voxels of a layer of a block; `cell` is the block's x and y and the layer's number from z 0."""
+    def _read_layer(self, cell: tuple[int, ...], size_xyz: NDArray[np.int_]) -> Voxels:
+        """The voxels of a layer of a block.
+
+        Args:
+            cell: x and y of the block, and the layer's number from z 0.
+            size_xyz: size of the layer, clipped to the volume.
+        """
         grid = self._finer.blocks_xyz
         z, layer = divmod(cell[2], self._finer.block_sides(last_level(self._finer))[2] // self._finer.chunk)
         number = cell[0] + grid[0] * (cell[1] + grid[1] * z)
@@ -162,7 +164,7 @@ class ExactSource:
                 f"damaged in {join_uri(self._process.uri, key)}. Run pyramid --level {level} --blocks "
                 f"{number}-{number} again."
             ) from None
-        layer_voxels = empty_voxels(self._tiles, (bounds[1] - bounds[0])[::-1])
+        layer_voxels = empty_voxels(self._tiles, size_xyz[::-1])
         return np.frombuffer(data, dtype=layer_voxels.dtype).reshape(layer_voxels.shape)
 
 
@@ -206,8 +208,3 @@ def read_slabs(source: Source, boxes: Sequence[Box]) -> Iterator[Voxels]:
             yield voxels
             del voxels  # or it would stay while the last is worked on
         yield pending.result()
-
-
-def _reason(error: Exception) -> str:
-    """What tensorstore says, without the specification that it appends."""
-    return str(error).partition(" [tensorstore_spec=")[0]

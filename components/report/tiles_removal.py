@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 from components.shared.documents.plan import Plan
+from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Stat, Store, join_uri
 from components.shared.volume.tiles import METADATA_KEY
@@ -12,8 +11,6 @@ from components.shared.volume.volume import RAW_TILES_KEY, TILES_KEY
 from components.shared.work.records import Output, read_record
 
 _RECORDS = "records/tile/"
-_IN_FLIGHT = 16
-"""A slab of large slices is one slice, so there may be tens of thousands, and a bucket takes its time."""
 
 
 def remove_tiles(plan: Plan, process: Store) -> int:
@@ -22,19 +19,15 @@ def remove_tiles(plan: Plan, process: Store) -> int:
     No other file of the tmp folder is touched, and none outside the arrays, whatever a record says.
     """
     n_removed = 0
-    with ThreadPoolExecutor(_IN_FLIGHT) as pool:
-        outputs = [
-            output
-            for some in pool.map(lambda found: _tile_outputs(process, found), process.list(_RECORDS))
-            for output in some
-        ]
-        for key in (TILES_KEY, RAW_TILES_KEY):
-            array = open_store(join_uri(plan.locations.tmp_uri, key))
-            recorded = {output.key for output in outputs if output.uri == array.uri}
-            list(pool.map(array.delete, sorted(recorded - {METADATA_KEY})))
-            if METADATA_KEY in recorded:  # last: an array that is only partly removed can still be read
-                array.delete(METADATA_KEY)
-            n_removed += len(recorded)
+    found = in_parallel(lambda record: _tile_outputs(process, record), process.list(_RECORDS))
+    outputs = [output for some in found for output in some]
+    for key in (TILES_KEY, RAW_TILES_KEY):
+        array = open_store(join_uri(plan.locations.tmp_uri, key))
+        recorded = {output.key for output in outputs if output.uri == array.uri}
+        in_parallel(array.delete, sorted(recorded - {METADATA_KEY}))
+        if METADATA_KEY in recorded:  # last: an array that is only partly removed can still be read
+            array.delete(METADATA_KEY)
+        n_removed += len(recorded)
     return n_removed
 
 

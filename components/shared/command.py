@@ -11,13 +11,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from components.shared.errors import FibstackError
+from components.shared.errors import ConfigError, FibstackError
+from components.shared.grid import Span
 
 CLEAN_UP_S = 3
 """So long after SIGTERM, a program that has not ended by itself is ended."""
@@ -32,16 +34,46 @@ class StepCommand(click.Command):
         settings.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
         super().__init__(*args, **settings)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with _errors_as_sentences(ctx):
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
         logging.basicConfig(
             level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
         )
         _end_when_told()
-        try:
+        with _errors_as_sentences(ctx):
             return super().invoke(ctx)
-        except FibstackError as error:
-            click.echo(f"error: {error}", err=True)
-            ctx.exit(error.exit_code)
+
+
+@contextmanager
+def _errors_as_sentences(ctx: click.Context) -> Iterator[None]:
+    """End the program with the sentence and the exit code of a `FibstackError`."""
+    try:
+        yield
+    except FibstackError as error:
+        click.echo(f"error: {error}", err=True)
+        ctx.exit(error.exit_code)
+
+
+class SpanType(click.ParamType):  # type: ignore[type-arg]  # generic in new releases alone
+    """The type of an option that takes a range of slices, slabs or blocks, such as `0-15`.
+
+    Args:
+        refusal: Makes the error of a text that is none, given what is wrong with it.
+    """
+
+    name = "span"
+
+    def __init__(self, refusal: Callable[[ValueError], ConfigError]) -> None:
+        self._refusal = refusal
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Span:  # noqa: ANN401, ARG002 - click's signature
+        try:
+            return Span.parse(value)
+        except ValueError as error:
+            raise self._refusal(error) from None
 
 
 @functools.cache  # once for a process

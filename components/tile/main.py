@@ -7,7 +7,7 @@ import logging
 import click
 import cv2
 
-from components.shared.command import StepCommand
+from components.shared.command import SpanType, StepCommand
 from components.shared.documents.plan import PLAN_KEY, Plan, SourceSlice
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
@@ -26,18 +26,23 @@ log = logging.getLogger(__name__)
 
 @click.command(cls=StepCommand)
 @click.option("--process-uri", required=True, help="Where the records of the run lie.")
-@click.option("--slabs", required=True, help="Range of slabs, such as 0-3.")
-def main(process_uri: str, slabs: str) -> None:
+@click.option(
+    "--slabs",
+    required=True,
+    type=SpanType(lambda error: ConfigError(f"'--slabs': {error}. Give two numbers.")),
+    help="Range of slabs, such as 0-3.",
+)
+def main(process_uri: str, slabs: Span) -> None:
     """Warp and contrast-normalise the slices of some slabs and write them as tiles."""
     cv2.setNumThreads(1)
     process = open_store(process_uri)
     plan = read_document(process, PLAN_KEY, Plan)
     transforms = read_document(process, TRANSFORMS_KEY, Transforms)
     volume = volume_of(plan, transforms)
-    wanted = _parse_slabs(slabs, volume)
+    _check_slabs(slabs, volume)
     stores = {array: open_store(join_uri(plan.locations.tmp_uri, array.key)) for array in volume.arrays}
     metadata = [_write_metadata(store, volume, array) for array, store in stores.items()]
-    for slab in wanted:
+    for slab in slabs:
         unit, expected_hash = str(slab), units.slab_hash(plan, transforms, volume, slab)
         if records.is_done(process, "tile", unit, expected_hash):
             log.info("slab %d is done", slab)
@@ -49,14 +54,9 @@ def main(process_uri: str, slabs: str) -> None:
         log.info("slab %d written, %.1f MB", slab, sum(output.size_bytes for output in written) / 1e6)
 
 
-def _parse_slabs(text: str, volume: Volume) -> Span:
-    try:
-        slabs = Span.parse(text)
-    except ValueError as error:
-        raise ConfigError(f"'--slabs': {error}. Give two numbers.") from None
+def _check_slabs(slabs: Span, volume: Volume) -> None:
     if slabs.last >= volume.n_slabs:
-        raise ConfigError(f"'--slabs' must lie in 0-{volume.n_slabs - 1}; got {text}. Give other numbers.")
-    return slabs
+        raise ConfigError(f"'--slabs' must lie in 0-{volume.n_slabs - 1}; got {slabs}. Give other numbers.")
 
 
 def _write_metadata(store: Store, volume: Volume, array: TileArray) -> records.Output:

@@ -1,4 +1,7 @@
-"""Reads of arrays through tensorstore, which compares an array's own checksums but does not ask again."""
+"""Reads of arrays through tensorstore, which compares an array's own checksums but does not ask again.
+
+`finish` asks again; `reason` cuts what tensorstore says to a sentence.
+"""
 
 from __future__ import annotations
 
@@ -30,3 +33,13 @@ def finish(operation: Any, start: Callable[[], Any]) -> Any:  # noqa: ANN401 - t
             break
         operation = start()
     return operation.result()
+
+
+def reason(error: Exception) -> str:
+    """What an error of tensorstore says, without the specification that it appends.
+
+    Example:
+        >>> reason(ValueError("NOT_FOUND: no info [tensorstore_spec={...}]"))
+        'NOT_FOUND: no info'
+    """
+    return str(error).partition(" [tensorstore_spec=")[0]

@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import ObjectMissingError, Stat, Store, Vouches, checksum
-
-_IN_FLIGHT = 32
 
 
 class Output(BaseModel):
@@ -105,8 +103,7 @@ def unseal(process: Store, step: str) -> int:
         The number of units.
     """
     keys = [found.key for found in process.list(f"records/{step}/")]
-    with ThreadPoolExecutor(_IN_FLIGHT) as pool:
-        list(pool.map(process.delete, keys))
+    in_parallel(process.delete, keys)
     return len(keys)
 
 

@@ -10,18 +10,16 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from components.shared.documents.plan import Plan, SourceSlice
 from components.shared.documents.transforms import SliceTransform, Transforms
 from components.shared.grid import PyramidPass, Span, spans
 from components.shared.steps import RESULT_VERSIONS, STEPS
+from components.shared.storage.parallel import in_parallel
 from components.shared.storage.store import Store
 from components.shared.volume.volume import Volume, volume_of
 from components.shared.work.records import input_hash, is_done
-
-_RECORDS_IN_FLIGHT = 32
 
 _Unit = TypeVar("_Unit", Span, int)
 _Slice = TypeVar("_Slice", SourceSlice, SliceTransform)
@@ -168,5 +166,4 @@ def not_done(
     def left(unit: _Unit) -> list[_Unit]:
         return [] if is_done(process, step, str(unit), expected_hash(unit)) else [unit]
 
-    with ThreadPoolExecutor(_RECORDS_IN_FLIGHT) as readers:
-        return [unit for some in readers.map(left, units) for unit in some]
+    return [unit for some in in_parallel(left, units) for unit in some]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -14,6 +13,7 @@ import tensorstore as ts
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
+from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Stat, Store
 from components.shared.storage.tensorstore_retry import finish
@@ -35,8 +35,8 @@ from components.shared.work.export import EXPORT_KEY, Export, export_hash, expor
 from components.shared.work.records import input_hash, outputs_present, overwritten, read_record
 from components.shared.work.units import block_hash, slab_hashes
 
-_IN_FLIGHT = 64
-_RECORDS_IN_FLIGHT = 32
+_SHARDS_AT_A_TIME = 64
+"""Shards that tensorstore opens together; they cost no threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,8 @@ def blocks_with(volume: Volume, process: Store, expected: Callable[[int, int], s
         expected: the input hash of a block, given its base level and number.
     """
 
-    def block(level: int, index: int) -> Block:
+    def block(level_and_index: tuple[int, int]) -> Block:
+        level, index = level_and_index
         record = read_record(process, f"pyramid/{level}", str(index))
         return Block(
             level=level,
@@ -101,8 +102,7 @@ def blocks_with(volume: Volume, process: Store, expected: Callable[[int, int], s
         )
 
     every = [(p.base_level, index) for p in volume.passes for index in range(p.n_blocks)]
-    with ThreadPoolExecutor(_RECORDS_IN_FLIGHT) as readers:
-        return list(readers.map(block, *zip(*every, strict=True)))
+    return in_parallel(block, every)
 
 
 def verify(volume: Volume, blocks: list[Block], *, has_opened: bool = False) -> Verification:
@@ -180,9 +180,9 @@ def open_shards(volume: Volume, output: VolumeOutput, keys: Iterable[str]) -> li
         scale = scale_at(volume, output, level)
         array = open_level(volume, output, level, context)
         shards = [(key, at) for key, at in _middles(scale) if key in wanted]
-        for start in range(0, len(shards), _IN_FLIGHT):
-            wanted_now = [(key, array[..., *at].read) for key, at in shards[start : start + _IN_FLIGHT]]
-            reads = [(key, read(), read) for key, read in wanted_now]
+        for start in range(0, len(shards), _SHARDS_AT_A_TIME):
+            some = shards[start : start + _SHARDS_AT_A_TIME]
+            reads = [(key, read(), read) for key, read in ((key, array[..., *at].read) for key, at in some)]
             broken += [key for key, started, read in reads if not _finishes(started, read)]
     if not broken:
         return []
