@@ -58,11 +58,12 @@ endif
 view: $(VENV)/run.stamp ## Look at the sample's volume in neuroglancer, or at yours: SOURCE=DIR or OUTPUT=DIR
 	@$(BIN)/fibstack view '$(OUTPUT)'
 
+# One process for each core; a file's tests share one, and files go in the order of testpaths.
 test: $(VENV)/dev.stamp ## Run the tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations=30
 
 reliability: $(VENV)/dev.stamp ## Run the tests among faults and kills with every seed, and print their figures
-	RELIABILITY=full $(BIN)/pytest tests/reliability
+	RELIABILITY=full $(BIN)/pytest -n $(JOBS) --dist loadfile tests/reliability
 
 # make live BUCKET=gs://a-bucket-of-yours, with the credentials of 'gcloud auth application-default login'
 live: $(VENV)/dev.stamp ## Run the store's tests and a small run against the real service: BUCKET=gs://...

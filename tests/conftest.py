@@ -1,12 +1,14 @@
-"""Fixtures of all tests: a bucket without a cloud, and the two kinds of store."""
+"""What all tests share: a bucket without a cloud, both kinds of store, and what the end of a run prints."""
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -25,6 +27,56 @@ if not LIVE:
 # The same examples each time, and no time limit for one: machines that run tests are slow now and then.
 settings.register_profile("fibstack", deadline=None, derandomize=True)
 settings.load_profile("fibstack")
+
+FIGURES: list[tuple[str, str]] = []
+"""What tests measured, and its value; of all processes that run tests, in the one that prints."""
+SAMPLE_RUN = ("tests/e2e/test_sample_run.py", "tests/e2e/test_browser.py")
+"""The files whose tests look at one run of the whole sample, which takes half a minute."""
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Call it with what was measured and its value: the end of the run prints them."""
+
+    def note(what: str, value: object = "") -> None:
+        request.node.user_properties.append(("figure", (what, str(value))))
+
+    return note
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "teardown":
+        FIGURES.extend(tuple(value) for name, value in report.user_properties if name == "figure")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the figures, and in one line what was skipped and how to get it."""
+    if FIGURES:
+        terminalreporter.section("figures")
+        for what, value in FIGURES:
+            terminalreporter.write_line(f"{what:<68} {value}".rstrip())
+    reasons = (
+        report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.getreports("skipped")
+    )
+    skipped = Counter(reason for reason in reasons if reason != "root may do everything")
+    if skipped:
+        terminalreporter.section("skipped")
+        terminalreporter.write_line("; ".join(f"{n} of {reason}" for reason, n in skipped.most_common()))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile`, one process runs all tests of a file, and of the files that share a run."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFixture(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return SAMPLE_RUN[0] if file in SAMPLE_RUN else file
+
+    return ByFixture(config, log)
 
 
 @pytest.fixture(scope="session")

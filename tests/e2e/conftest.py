@@ -1,4 +1,4 @@
-"""Stacks that the end-to-end tests share, and the figures that they print at the end."""
+"""Stacks that the end-to-end tests share."""
 
 from pathlib import Path
 
@@ -6,27 +6,12 @@ import pytest
 
 from tests.e2e.stack import Stack, fibstack
 
-FIGURES: list[str] = []
-
 
 def pytest_collection_modifyitems(items):
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.timeout(1200))
-
-
-def pytest_terminal_summary(terminalreporter):
-    if FIGURES:
-        terminalreporter.section("figures")
-        for line in FIGURES:
-            terminalreporter.write_line(line)
-
-
-@pytest.fixture
-def figure():
-    """Call it with a line that the end of the test run prints."""
-    return FIGURES.append
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,9 @@ from components.shared.steps import STEPS
 from components.shared.storage.registry import open_store
 from pipeline.settings import Settings
 from tests.e2e.stack import FIBSTACK, Stack, fibstack
+from tests.real_slices import real_stack
 
 ROOT = Path(__file__).parents[2]
-MEDULLA = ROOT.parent / "shared" / "data" / "fibsem_medulla"
 SETTINGS = Settings(tag="test")
 OPTIONS = ("--set", "raw_pyramid=true", "--set", "ome_zarr=true", "--set", "keep_tiles=true", "--jobs", 2)
 
@@ -105,9 +105,8 @@ def test_sample_has_the_same_bytes_in_containers(few_slices, settings, run_folde
             )
 
 
-@pytest.mark.skipif(not (MEDULLA / "img.00000.png").exists(), reason=f"real slices are not at {MEDULLA}")
 def test_real_slices_have_the_same_bytes_in_containers(settings, run_folder, tmp_path, figure):
-    stack = Stack(MEDULLA, run_folder / "containers-medulla", 20, 23)
+    stack = Stack(real_stack("fibsem_medulla"), run_folder / "containers-medulla", 20, 23)
     n_files = compare_runners(stack, settings, tmp_path / "logs", "--set", "resolution=10")
     figure(f"real slices in containers: {n_files} files equal")
 

@@ -2,21 +2,14 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.e2e.planted import plant
 from tests.e2e.stack import Stack, said
-
-MEDULLA = Path(__file__).parents[3] / "shared" / "data" / "fibsem_medulla"
-
-pytestmark = pytest.mark.skipif(
-    not (MEDULLA / "img.00000.png").exists(), reason=f"real slices are not at {MEDULLA}"
-)
+from tests.real_slices import real_stack
 
 
 def _aligned(run_folder: Path, name: str, n_slices: int, moving: bool):
     source = run_folder / name
-    first, last = plant(MEDULLA, source, seed=11, n_slices=n_slices, moving=moving)
+    first, last = plant(real_stack("fibsem_medulla"), source, seed=11, n_slices=n_slices, moving=moving)
     stack = Stack(source, run_folder / f"{name}-volume", first, last)
     stack.run("--set", "resolution=10", "--jobs", 2)
     return stack.accuracy()

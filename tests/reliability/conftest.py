@@ -1,4 +1,4 @@
-"""Storage behind a proxy that injects faults, and the figures that the tests print at the end."""
+"""Storage behind a proxy that injects faults."""
 
 import json
 import secrets
@@ -19,7 +19,6 @@ from tests.reliability import tiny_stack
 from tests.reliability.extent import FULL
 from tests.reliability.programs import STEPS, Driver
 
-FIGURES: list[tuple[str, str]] = []
 LOW_SPEED_S = 1
 PARTS = ("neuroglancer", "chunk", "process", "tmp")
 
@@ -28,23 +27,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.timeout(900 if FULL else 240))
-
-
-def pytest_terminal_summary(terminalreporter):
-    if FIGURES:
-        terminalreporter.section("reliability")
-        for what, value in FIGURES:
-            terminalreporter.write_line(f"{what:<68} {value}")
-
-
-@pytest.fixture
-def figure():
-    """Call it with what was measured and its value: the end of the test run prints them."""
-
-    def note(what: str, value: object) -> None:
-        FIGURES.append((what, str(value)))
-
-    return note
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,9 @@ from components.align.prepare import PreparedSlice, prepare
 from components.shared.documents.align import PairRecord
 from components.shared.geometry import Matrix, rotation_about, transform_points, translation
 from tests.components.align.planted_pair import SIZE_PX, error_px, render, texture
+from tests.real_slices import real_pictures
 
 CENTER = ((SIZE_PX - 1) / 2, (SIZE_PX - 1) / 2)
-DATA = Path(__file__).parents[4] / "shared" / "data"
-MEDULLA, SERIAL = DATA / "fibsem_medulla", DATA / "sstem_vnc"
 
 
 def pair_of(a: np.ndarray, b: np.ndarray, match_scale: float = 1.0) -> PairRecord:
@@ -256,10 +255,9 @@ def test_record_repeats_to_the_bit(still: PreparedSlice) -> None:
     )
 
 
-@pytest.mark.skipif(not MEDULLA.is_dir(), reason="the real slices are not here")
 @pytest.mark.parametrize("angle_deg", [0.9, -0.9])
 def test_real_neighbours_with_planted_motion(angle_deg: float) -> None:
-    a, b = (cv2.imread(str(MEDULLA / f"img.{z:05d}.png"), cv2.IMREAD_GRAYSCALE) for z in (20, 21))
+    a, b = real_pictures("fibsem_medulla", (20, 21))
     planted = rotation_about((259.5, 259.5), math.radians(angle_deg)) @ translation(4.3, -7.8)
     warped = cv2.warpAffine(b, planted[:2], (520, 520), flags=cv2.INTER_LINEAR)
     crop = translation(-60, -60)
@@ -271,16 +269,14 @@ def test_real_neighbours_with_planted_motion(angle_deg: float) -> None:
     assert error_px(pair.matrix, truth @ np.array(as_they_lie.matrix)) < 0.2
 
 
-@pytest.mark.skipif(not MEDULLA.is_dir(), reason="the real slices are not here")
 def test_real_slices_far_apart_are_refused() -> None:
-    a, b = (cv2.imread(str(MEDULLA / f"img.{z:05d}.png"), cv2.IMREAD_GRAYSCALE) for z in (0, 59))
+    a, b = real_pictures("fibsem_medulla", (0, 59))
     assert not pair_of(a, b).accepted
 
 
-@pytest.mark.skipif(not SERIAL.is_dir(), reason="the real sections are not here")
 def test_the_next_but_one_serial_section_is_found_roughly_and_its_mirror_is_not() -> None:
     """Published as aligned, to 2 to 8 px; no window of the two sections agrees."""
-    a, b = (cv2.imread(str(SERIAL / f"img.{z:05d}.png"), cv2.IMREAD_GRAYSCALE) for z in (6, 8))
+    a, b = real_pictures("sstem_vnc", (6, 8))
     found = pair_of(a, b)
     assert (found.accepted, found.fallback, found.n_windows) == (True, "whole_frame_alone", 0)
     assert found.sigma_px >= 6

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,10 +15,10 @@ from components.shared.documents.plan import Override
 from components.shared.documents.transforms import SliceTransform, Transforms
 from components.shared.geometry import rotation_about, translation
 from tests.components.compose.test_compose_main import plan_of
+from tests.real_slices import real_pictures, real_stack
 
 SIDE, SCALE, N = 240, 0.5, 40
 FULL = int(SIDE / SCALE)
-DATA = Path(__file__).parents[4] / "shared" / "data"
 
 
 def tissue(n=N, seed=0, noise=0.15):
@@ -213,13 +212,11 @@ def test_a_static_pattern_does_not_speak_against_the_alignment(plan):
 
 @pytest.mark.parametrize(("name", "least"), [("fibsem_medulla", 0.9), ("sstem_vnc", 0.25)])
 def test_published_stacks_pass_as_they_lie(tmp_path, name, least):
-    files = sorted((DATA / name).glob("img.*.png"))
-    if not files:
-        pytest.skip(f"real slices are not at {DATA / name}")
-    pictures = [cv2.imread(str(f), cv2.IMREAD_GRAYSCALE) for f in files]
+    n_slices = len(sorted(real_stack(name).glob("img.*.png")))
+    pictures = real_pictures(name, range(n_slices))
     pictures = [cv2.resize(p, (512, 512), interpolation=cv2.INTER_AREA) for p in pictures]
-    plan = plan_of(tmp_path, len(files), first_z=0)
-    transforms = transforms_of(plan, size_xyz=(500, 500, len(files)))
+    plan = plan_of(tmp_path, n_slices, first_z=0)
+    transforms = transforms_of(plan, size_xyz=(500, 500, n_slices))
     found = correlate_neighbours(transforms, 1.0, lambda z: pictures[z])
     assert np.nanmedian(found.next_after) > least
     assert failures_of(plan, transforms, found) == ()
