@@ -58,7 +58,7 @@ endif
 view: $(VENV)/run.stamp ## Look at the sample's volume in neuroglancer, or at yours: SOURCE=DIR or OUTPUT=DIR
 	@$(BIN)/fibstack view '$(OUTPUT)'
 
-# One process for each core; a file's tests share one, and files go in the order of testpaths.
+# One process for each core; the tests of a file share one, and the quick files are first.
 test: $(VENV)/dev.stamp ## Run the tests
 	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations=30
 

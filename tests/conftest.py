@@ -34,6 +34,12 @@ SAMPLE_RUN = ("tests/e2e/test_sample_run.py", "tests/e2e/test_browser.py")
 """The files whose tests look at one run of the whole sample, which takes half a minute."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of single modules first, then the whole pipeline, then the pipeline among faults."""
+    slow = ("e2e", "reliability")
+    items.sort(key=lambda item: max(slow.index(name) + 1 if name in slow else 0 for name in item.path.parts))
+
+
 @pytest.fixture
 def figure(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Call it with what was measured and its value: the end of the run prints them."""
