@@ -1,15 +1,23 @@
-"""The conditions under which a transform is believed: refuse, do not guess."""
+"""The conditions under which a transform is accepted: refuse, do not guess.
+
+Each gate gives the reason of its refusal, or None. The last ones correlate the pictures themselves.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from components.align.correlation import Agreement
+from components.align import normalise
 from components.align.features import cell_of
-from components.align.normalise import CONTENT_CELLS, MatchingPicture
+from components.align.normalise import MatchingPicture, blurred
 from components.shared.geometry import Matrix, Points, rotation_deg, transform_points
+from components.shared.limits import limit
+from components.shared.pictures.warping import warped
 
 Reason = Literal[
     "no_content",
@@ -25,30 +33,178 @@ Reason = Literal[
 ]
 """Why a pair is refused."""
 
-MIN_INLIERS = 20
-MIN_COVERAGE = 0.3
-DETERMINANT_RANGE = (0.97, 1.03)
-MAX_ROTATION_DEG = 5.0
-"""Two slices that each turned by a degree or two pass; a wrong consensus has any angle."""
-MIN_WINDOWS = 12
-MIN_KEPT_WINDOWS = 0.3
-"""Least fraction of the windows that find their place."""
-MAX_WINDOW_SPREAD_PX = 3.0
-"""Windows that find chance peaks scatter over the whole search, with a sigma of 4.6 px."""
-MAX_CORRECTION_PX = 8.0
-"""A coarse transform is better than this, at matching scale; else the windows have met chance peaks."""
-MAX_BAND_DISAGREEMENT_PX = 3.0
-"""Between the windows' coarse band and the whole picture's fine one, at detail scale; three times the most
-that real neighbours, serial sections and overlays have shown."""
-_MIN_CONTENT_OF_CELL = 0.25
-SMALL_MOTION_PX = 3.0
-"""Motion below this, at matching scale, need not improve the correlation: tissue itself moves as much."""
-_NCC_SLACK = 0.02
-MIN_ABOVE_CHANCE = 0.1
-MIN_ABOVE_CHANCE_ALONE = 0.08
-"""For a search that no window confirms: four times the spread that it has between mirrored slices."""
-WHOLE_FRAME_SIGMA_PX = 6.0
-"""Error of such a search at matching scale."""
+_MARGINS = "benchmarks/alignment/margins.py"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptanceLimits:
+    """When a transform between two slices is accepted."""
+
+    min_inliers: int = limit(
+        20,
+        unit="matches",
+        why="fewer can agree by chance on six numbers; the older workflow's and Render's limit too",
+        measured_on=f"{_MARGINS}: FIB-SEM neighbours have 228 to 1,669, mirrored slices 3 to 16",
+        too_small="slices of different tissue agree on a motion",
+        too_large="poor slices go to the slower attempts",
+    )
+    min_coverage: float = limit(
+        0.3,
+        unit="of the cells with content in both slices",
+        why="a consensus in one corner says nothing of the rest",
+        measured_on=f"{_MARGINS}: next FIB-SEM neighbours 0.88 to 1, fourth next 0.61 to 0.88; "
+        "0.23 to 0.47 in slices of 250 px, where windows or the search step in",
+        too_small="dirt or a label that moves by itself is taken for the slice",
+        too_large="slices that share a strip are refused",
+    )
+    min_content_of_cell: float = limit(
+        0.25,
+        unit="of a cell's pixels",
+        why="a cell with less content need not hold an inlier",
+        measured_on="not measured",
+        too_small="cells of resin with a speck in them lower the coverage",
+        too_large="coverage is asked for where tissue is dense, and resin with tissue in it does not count",
+    )
+    least_determinant: float = limit(
+        0.97,
+        unit="area of the neighbour over area of the slice",
+        why="magnification between neighbours changes by far less; a wrong consensus has any area",
+        measured_on=f"{_MARGINS}: pairs of three published stacks 0.999 to 1.006",
+        too_small="mirrored and collapsed pictures pass",
+        too_large="two slices across a change of magnification are refused",
+    )
+    greatest_determinant: float = limit(
+        1.03,
+        unit="area of the neighbour over area of the slice",
+        why="as much above 1 as the least is below",
+        measured_on="see least_determinant",
+        too_small="two slices across a change of magnification are refused",
+        too_large="wrong consensus passes more often",
+    )
+    max_rotation_deg: float = limit(
+        5.0,
+        unit="degrees",
+        why="two slices that each turned by a degree or two pass; the search of the whole frame looks as far",
+        measured_on=f"{_MARGINS}: pairs of three published stacks at most 0.9 degrees",
+        too_small="remounted samples fall apart",
+        too_large="wrong consensus passes more often, and the search takes longer",
+    )
+    min_windows: int = limit(
+        12,
+        unit="windows of 49",
+        why="least number that refines a transform; with fewer the features carry it alone",
+        measured_on=f"{_MARGINS}: FIB-SEM 34 to 49, serial sections 34 to 46, next but one 3 to 14",
+        too_small="a handful of chance peaks bends a good transform",
+        too_large="partial slices stay at the error of features",
+    )
+    min_window_share: float = limit(
+        0.3,
+        unit="of the windows that were looked at",
+        why="windows without a peak say that the transform is off, or that there is nothing to see",
+        measured_on=f"{_MARGINS}: FIB-SEM 0.69 to 1, serial sections 0.69 to 0.94, next but one 0.06 to 0.29",
+        too_small="chance peaks among hundreds carry a transform",
+        too_large="slices with much resin are not refined",
+    )
+    max_window_spread_px: float = limit(
+        3.0,
+        unit="px at refinement scale, one axis",
+        why="windows that find chance peaks scatter evenly over the search of 8 px, with a sigma of 4.6 px",
+        measured_on=f"{_MARGINS}: FIB-SEM 0.1 to 1.4, serial sections 1.5 to 2.93: no room there",
+        too_small="serial sections, whose tissue changes, are not refined",
+        too_large="chance peaks bend a good transform",
+    )
+    max_correction_px: float = limit(
+        8.0,
+        unit="px at matching scale, RMS of the corners",
+        why="a coarse transform is better; else the windows met chance peaks. A window reaches 4 to 8 px "
+        "of matching scale (WindowLimits.search_px, at refinement scale), a fit more at the corners",
+        measured_on=f"{_MARGINS}: FIB-SEM 0.01 to 1.2, serial sections 0.7 to 6.0",
+        too_small="what the search of the whole frame finds, to a pixel of its small pictures, is refused",
+        too_large="never refused: the windows reach no further",
+    )
+    max_band_disagreement_px: float = limit(
+        3.0,
+        unit="px at detail scale, RMS of the corners",
+        why="between the windows' coarse band and the whole picture's fine one; at least twice what real "
+        "neighbours, serial sections and overlays show",
+        measured_on=f"{_MARGINS}: FIB-SEM 0.02 to 0.93, serial sections 0.05 to 1.7",
+        too_small="serial sections are refused",
+        too_large="a pattern that stands still and one that moves pass as one",
+    )
+    small_motion_px: float = limit(
+        3.0,
+        unit="px at matching scale, RMS",
+        why="a motion below this need not improve the correlation: tissue itself moves as much",
+        measured_on="not measured; benchmarks/alignment: tissue of serial sections moves by 2 to 8 px",
+        too_small="good pairs of a still stack are refused by noise",
+        too_large="small wrong motions pass",
+    )
+    ncc_slack: float = limit(
+        0.02,
+        unit="NCC",
+        why="what a small motion may lose by noise and interpolation",
+        measured_on=f"{_MARGINS}: every pair of three published stacks gains, 0.0001 to 0.07",
+        too_small="good pairs of a still stack are refused by noise",
+        too_large="small wrong motions pass",
+    )
+    min_above_chance: float = limit(
+        0.1,
+        unit="NCC above that of mirrored pictures",
+        why="what two slices must share beyond texture and brightness; for a search of the whole frame that "
+        "windows shall then confirm, above the best of the mirrored searches",
+        measured_on=f"{_MARGINS}: FIB-SEM 0.56 to 0.98, serial sections 0.27 to 0.37",
+        too_small="slices of different tissue pass",
+        too_large="the next but one serial section is refused",
+    )
+    min_above_chance_alone: float = limit(
+        0.08,
+        unit="NCC above the best of three mirrored searches",
+        why="for a search that no window confirms: four times the spread of mirrored searches. It is looser "
+        "than min_above_chance, since such a pair weighs little in the solve",
+        measured_on=f"{_MARGINS}: serial sections 0.36 to 0.46, next but one 0.125 to 0.174, "
+        "slices a right angle apart -0.015 to 0.002",
+        too_small="sections that show different tissue are tied together",
+        too_large="the next but one serial section is not found",
+    )
+    whole_frame_sigma_px: float = limit(
+        6.0,
+        unit="px at matching scale, 1-sigma",
+        why="error that the solve is told of such a search; decides how much the pair weighs",
+        measured_on="serial sections (VNC), 6 and 8: corners within 15 px of the published alignment, which "
+        "is good to 2 to 8 px",
+        too_small="a coarse pair pulls good neighbours apart",
+        too_large="parts of a stack that only such pairs hold together drift",
+    )
+    smoothing_sigma_px: float = limit(
+        1.5,
+        unit="px at matching scale",
+        why="pictures are smoothed before they are correlated: noise differs whatever their position",
+        measured_on="not measured; the fine end of the windows' band",
+        too_small="noise lowers every correlation",
+        too_large="shading correlates anywhere",
+    )
+    min_overlap_px: int = limit(
+        1024,
+        unit="px at matching scale",
+        why="with fewer common pixels two pictures count as uncorrelated",
+        measured_on="not measured; 32 x 32 px hold some ten independent grains of texture",
+        too_small="chance correlation of a small corner",
+        too_large="tiny slices are refused",
+    )
+
+
+LIMITS = AcceptanceLimits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """How alike two slices are, as NCC, -1..1."""
+
+    as_they_lie: float
+    moved: float
+    """NCC after the transform."""
+    mirrored: float
+    """The most that a mirrored slice reaches after the transform: what chance gives with such pictures."""
 
 
 def coverage(
@@ -60,26 +216,27 @@ def coverage(
     moved = np.rint(transform_points(neighbour_from_slice, np.column_stack([x.ravel(), y.ravel()])))
     neighbour_height, neighbour_width = neighbour.picture.shape
     shown = np.all((moved >= 0) & (moved < [neighbour_width, neighbour_height]), axis=1)
-    has_content = shown & (slice_.content.ravel() >= _MIN_CONTENT_OF_CELL)
+    has_content = shown & (slice_.content.ravel() >= LIMITS.min_content_of_cell)
     if not has_content.any():
         return 0.0
-    held = np.zeros(CONTENT_CELLS**2, bool)
-    held[cell_of(inliers_px, (height, width), CONTENT_CELLS)] = True
-    return float(np.count_nonzero(held & has_content) / np.count_nonzero(has_content))
+    cells = normalise.LIMITS.content_cells
+    holds_inlier = np.zeros(cells**2, bool)
+    holds_inlier[cell_of(inliers_px, (height, width), cells)] = True
+    return float(np.count_nonzero(holds_inlier & has_content) / np.count_nonzero(has_content))
 
 
 def windows_suffice(n_kept: int, n_windows: int) -> bool:
     """Whether enough windows have found their place to carry a transform; else the features do, alone."""
-    return n_kept >= max(MIN_WINDOWS, MIN_KEPT_WINDOWS * n_windows)
+    return n_kept >= max(LIMITS.min_windows, LIMITS.min_window_share * n_windows)
 
 
 def refusal_of_correction(corrected_px: float) -> Reason | None:
-    """Why the refined transform is not believed, or None.
+    """Why the refined transform is refused, or None.
 
     Args:
         corrected_px: RMS motion of the corners from coarse to refined, at matching scale.
     """
-    return "windows_disagree" if corrected_px > MAX_CORRECTION_PX else None
+    return "windows_disagree" if corrected_px > LIMITS.max_correction_px else None
 
 
 def refusal_of_bands(apart_px: float) -> Reason | None:
@@ -88,15 +245,15 @@ def refusal_of_bands(apart_px: float) -> Reason | None:
     Args:
         apart_px: RMS motion of the corners between what they find, at detail scale.
     """
-    return "bands_disagree" if apart_px > MAX_BAND_DISAGREEMENT_PX else None
+    return "bands_disagree" if apart_px > LIMITS.max_band_disagreement_px else None
 
 
 def refusal_of_matrix(matrix: Matrix) -> Reason | None:
     """Why a motion cannot be one of neighbouring slices, or None."""
     determinant = float(np.linalg.det(matrix[:2, :2]))
-    if not DETERMINANT_RANGE[0] <= determinant <= DETERMINANT_RANGE[1]:
+    if not LIMITS.least_determinant <= determinant <= LIMITS.greatest_determinant:
         return "determinant"
-    if abs(rotation_deg(matrix)) > MAX_ROTATION_DEG:
+    if abs(rotation_deg(matrix)) > LIMITS.max_rotation_deg:
         return "rotation"
     return None
 
@@ -108,14 +265,65 @@ def refusal_of_agreement(found: Agreement, motion_px: float) -> Reason | None:
         found: correlation of the two slices.
         motion_px: RMS motion over the picture, at matching scale.
     """
-    slack = _NCC_SLACK if motion_px < SMALL_MOTION_PX else 0.0
+    slack = LIMITS.ncc_slack if motion_px < LIMITS.small_motion_px else 0.0
     if found.moved <= found.as_they_lie - slack:
         return "ncc_not_better"
-    if found.moved < max(found.mirrored, 0.0) + MIN_ABOVE_CHANCE:
+    if found.moved < max(found.mirrored, 0.0) + LIMITS.min_above_chance:
         return "ncc_not_above_chance"
     return None
 
 
+def agreement(slice_: MatchingPicture, neighbour: MatchingPicture, neighbour_from_slice: Matrix) -> Agreement:
+    """Correlate two pictures as they lie, after a transform, and mirrored.
+
+    The mirrored pictures have the same textures and brightness, but show nothing in common.
+    """
+    reference = _smoothed(slice_.picture)
+    moved, inside = _as_slice_shows(neighbour, neighbour_from_slice, slice_.picture.shape)
+    mirrored = [
+        ncc(np.flip(reference, axes), moved, np.flip(inside & slice_.shown, axes) & inside)
+        for axes in (0, 1, (0, 1))
+    ]
+    still, still_inside = _as_slice_shows(neighbour, np.eye(3), slice_.picture.shape)
+    return Agreement(
+        as_they_lie=ncc(reference, still, still_inside & slice_.shown),
+        moved=ncc(reference, moved, inside & slice_.shown),
+        mirrored=max(mirrored),
+    )
+
+
+def ncc(a: NDArray[np.float32], b: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
+    """Normalised cross-correlation of two pictures where `inside`; 0 where there is too little to compare."""
+    if np.count_nonzero(inside) < LIMITS.min_overlap_px:
+        return 0.0
+    mask = inside.astype(np.uint8)
+    # OpenCV sums in double precision, and without BLAS, whose last bits depend on the number of threads.
+    (a_mean, a_std), (b_mean, b_std) = _mean_and_std(a, mask), _mean_and_std(b, mask)
+    product = cv2.multiply(a - np.float32(a_mean), b - np.float32(b_mean))
+    spread = a_std * b_std
+    return float(cv2.mean(product, mask)[0]) / spread if spread > 0 else 0.0
+
+
 def _cell_centers(length: int) -> Points:
-    centers: Points = (np.arange(CONTENT_CELLS) + 0.5) * length / CONTENT_CELLS - 0.5
+    """Middle of each cell along a side, in pixels."""
+    cells = normalise.LIMITS.content_cells
+    centers: Points = (np.arange(cells) + 0.5) * length / cells - 0.5
     return centers
+
+
+def _mean_and_std(picture: NDArray[np.float32], mask: NDArray[np.uint8]) -> tuple[float, float]:
+    mean, std = cv2.meanStdDev(picture, mask=mask)
+    return float(mean[0, 0]), float(std[0, 0])
+
+
+def _smoothed(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return blurred(picture.astype(np.float32), LIMITS.smoothing_sigma_px)
+
+
+def _as_slice_shows(
+    neighbour: MatchingPicture, neighbour_from_slice: Matrix, shape_yx: tuple[int, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The neighbour as the slice would show it, and where all of a pixel is in it."""
+    moved = warped(_smoothed(neighbour.picture), neighbour_from_slice, shape_yx)
+    shown = neighbour.shown.astype(np.uint8) * np.uint8(255)
+    return moved, warped(shown, neighbour_from_slice, shape_yx) == 255

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.align.neighbourhood import Neighbourhood
 from components.align.normalise import Raw
+from components.align.pair import Neighbourhood
 from components.align.prepare import PreparedSlice, prepare
 from components.align.statistics import thumbnail
 from components.shared.command import SpanType, StepCommand

@@ -8,40 +8,153 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from components.shared.limits import limit
+
 Raw = NDArray[np.uint8] | NDArray[np.uint16]
 """[y, x] raw slice."""
 Picture = NDArray[np.uint8]
 """[y, x] prepared picture, 1..255; grey 128 is the local mean."""
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureLimits:
+    """What the prepared pictures of a slice show, and what counts as content."""
+
+    local_sigma_px: float = limit(
+        16.0,
+        unit="px at matching scale",
+        why="neighbourhood of the local mean and standard deviation, wider than a neurite's section",
+        measured_on="not measured; chosen with the coarse end of the band below",
+        too_small="membranes themselves are flattened, and fewer features are left",
+        too_large="shading and charging come through",
+    )
+    most_std: float = limit(
+        4.0,
+        unit="local standard deviations",
+        why="grey levels 1 and 255 of a prepared picture; what is louder is clipped",
+        measured_on="not measured; 0.006 % of a normal distribution lies beyond",
+        too_small="bright and dark structures lose their texture",
+        too_large="few grey levels are left for the usual ones",
+    )
+    curtain_length_px: int = limit(
+        129,
+        unit="px at matching scale, odd",
+        why="a curtain runs along y at least this far; a mean this long shows it without the tissue",
+        measured_on="planted curtains, tests/components/align/test_pair.py",
+        too_small="tissue that runs along y is taken for a curtain and subtracted",
+        too_large="short curtains stay and pull matches toward zero motion",
+    )
+    curtain_sigma_px: float = limit(
+        6.0,
+        unit="px at matching scale",
+        why="a curtain is narrower than this along x",
+        measured_on="planted curtains, tests/components/align/test_pair.py",
+        too_small="broad curtains stay",
+        too_large="slow shading is called a curtain; no harm, the local mean goes anyway",
+    )
+    grain_sigma_px: float = limit(
+        2.0,
+        unit="px at matching scale",
+        why="grain below this is noise in a poor slice, and is blurred for the second attempt of a pair",
+        measured_on="not measured",
+        too_small="the second attempt sees the same noise as the first",
+        too_large="membranes are blurred away",
+    )
+    band_sigmas_px: tuple[float, float] = limit(
+        (1.5, 16.0),
+        unit="px at refinement scale, fine and coarse",
+        why="the band that the windows of refinement look at: without grain, so that a few pixels suffice",
+        measured_on="real texture with noise of sigma 12: 0.04 px a window, 0.016 px a pair",
+        too_small="grain correlates with nothing, and peaks are lost in it",
+        too_large="peaks are broad, and the displacement is uncertain",
+    )
+    detail_sigmas_px: tuple[float, float] = limit(
+        (0.5, 8.0),
+        unit="px at detail scale, fine and coarse",
+        why="the band that whole pictures are compared in, which averages the grain out",
+        measured_on="benchmarks/alignment: cases untouched, walk, oblong and overlay, on which it was chosen",
+        too_small="nothing is left but grain",
+        too_large="large structures decide, which run more obliquely through the block than small ones",
+    )
+    detail_most_std: float = limit(
+        1.5,
+        unit="standard deviations",
+        why="dirt on the detector or a bright fold shall weigh no more than the membrane beside it",
+        measured_on="benchmarks/alignment: cases untouched, walk, oblong and overlay, on which it was chosen",
+        too_small="every structure is a black or white patch, and gradients are lost",
+        too_large="one speck of dirt that stands still holds the picture",
+    )
+    content_cells: int = limit(
+        8,
+        unit="cells a side",
+        why="content is counted in them, for coverage and for partial slices; records hold 8 x 8 of them",
+        measured_on="not measured; a cell of a picture of 1,280 px has 160 px",
+        too_small="a consensus in one corner covers the whole picture",
+        too_large="cells without a feature are usual",
+    )
+    typical_percent: float = limit(
+        90.0,
+        unit="percentile of the local deviation",
+        why="the deviation of tissue, also in a slice that is mostly resin",
+        measured_on="not measured; tissue on a tenth of the slice suffices",
+        too_small="resin of a nearly empty slice is called tissue",
+        too_large="one bright fold makes all the rest look empty",
+    )
+    std_floor: float = limit(
+        0.15,
+        unit="of the typical deviation",
+        why="added to the local deviation, so that empty resin does not become as loud as tissue",
+        measured_on="not measured",
+        too_small="noise in resin gives features that match nothing",
+        too_large="faint tissue stays faint",
+    )
+    content_std: float = limit(
+        0.3,
+        unit="of the typical deviation",
+        why="a pixel with less around it is resin or border, not content",
+        measured_on="phantom with resin on half of the slice, tests/components/align/test_align_slices.py",
+        too_small="resin counts, and coverage is asked for where there is nothing to match",
+        too_large="faint tissue does not count, and a good slice is called partial",
+    )
+    padding_px: int = limit(
+        9,
+        unit="px at matching scale",
+        why="an area at least this wide of one grey level is padding, burnt out, or the ground of a label",
+        measured_on="planted borders, tests/components/align/test_align_slices.py",
+        too_small="saturated membranes are cut out",
+        too_large="narrow labels and borders stay, with edges that move with the frame",
+    )
+    padding_margin_px: int = limit(
+        3,
+        unit="px at matching scale",
+        why="the edge of padding is hidden with it",
+        measured_on="not measured; area averaging and the local mean spread an edge by about so much",
+        too_small="the edge gives features that stand still",
+        too_large="tissue at the edge is lost",
+    )
+    padding_levels: float = limit(
+        0.5,
+        unit="grey levels",
+        why="padding may differ by less after area averaging; noise differs by more over as many pixels",
+        measured_on="not measured; half of a rounding step",
+        too_small="padding of a slice that was rounded twice is not found",
+        too_large="resin with little noise is called padding",
+    )
+    flat_levels: float = limit(
+        1e-3,
+        unit="grey levels",
+        why="a deviation below this is rounding; it keeps divisions by the deviation of a blank slice finite",
+        measured_on="not measured; float32 resolves 0.00002 at grey level 255",
+        too_small="rounding of a blank slice becomes texture",
+        too_large="the contrast of a very faint slice is lost",
+    )
+
+
+LIMITS = PictureLimits()
 GREY = 128
 """Grey level of the local mean in a prepared picture."""
-GREY_PER_STD = 127 / 4
-"""Grey levels for a standard deviation in a prepared picture; 4 of them are the most it shows."""
-LOCAL_SIGMA_PX = 16.0
-"""Neighbourhood of the local mean and standard deviation."""
-CURTAIN_LENGTH_PX = 129
-"""A curtain runs along y at least this far."""
-CURTAIN_WIDTH_SIGMA_PX = 6.0
-"""A curtain is narrower than this along x."""
-SMOOTH_SIGMA_PX = 2.0
-"""Grain below this is noise in a poor slice."""
-BAND_SIGMAS_PX = (1.5, 16.0)
-"""The band that the windows of sub-pixel refinement look at: without grain, so that a few pixels suffice."""
-DETAIL_SIGMAS_PX = (0.5, 8.0)
-"""The band that the whole picture is compared in, which averages the grain out."""
-DETAIL_MOST_STD = 1.5
-"""Standard deviations that are the most it shows."""
-CONTENT_CELLS = 8
-"""Content is counted in this many cells per side."""
-_STD_FLOOR = 0.15
-_FLAT = 1e-3
-"""Grey levels that a flat picture may differ by after rounding."""
-_CONTENT_STD = 0.3
-_PADDING_PX = 9
-"""An area at least this wide that has one grey level is padding, a burnt-out part or a label's ground."""
-_PADDING_MARGIN_PX = 3
-_FLAT_AFTER_RESIZING = 0.5
-"""Grey levels that padding may differ by after area averaging; noise differs by more over as many pixels."""
+GREY_PER_STD = (255 - GREY) / LIMITS.most_std
+"""Grey levels for a standard deviation in a prepared picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +192,18 @@ def matching_picture(picture: NDArray[np.float32]) -> MatchingPicture:
     Args:
         picture: [y, x] at matching scale, any grey levels.
     """
+    flat, cells = LIMITS.flat_levels, LIMITS.content_cells
     shown = where_shown(picture)
-    plain = _without_curtains(_filled(picture, shown))
-    mean = blurred(plain, LOCAL_SIGMA_PX)
+    plain = without_curtains(_filled(picture, shown))
+    mean = blurred(plain, LIMITS.local_sigma_px)
     deviation = np.sqrt(_local_mean(np.square(plain - mean), shown))
-    typical = max(float(np.percentile(deviation[shown], 90)), _FLAT) if shown.any() else _FLAT
-    # The floor keeps empty resin from becoming as loud as tissue.
-    standard = (plain - mean) / (deviation + np.float32(_STD_FLOOR * typical))
+    typical = flat
+    if shown.any():
+        typical = max(float(np.percentile(deviation[shown], LIMITS.typical_percent)), flat)
+    standard = (plain - mean) / (deviation + np.float32(LIMITS.std_floor * typical))
     standard[~shown] = 0
-    textured = (shown & (deviation > max(_CONTENT_STD * typical, _FLAT))).astype(np.float32)
-    content = cv2.resize(textured, (CONTENT_CELLS, CONTENT_CELLS), interpolation=cv2.INTER_AREA)
+    textured = (shown & (deviation > max(LIMITS.content_std * typical, flat))).astype(np.float32)
+    content = cv2.resize(textured, (cells, cells), interpolation=cv2.INTER_AREA)
     return MatchingPicture(_to_picture(standard), shown, content.astype(np.float32))
 
 
@@ -102,15 +217,15 @@ def where_shown(picture: NDArray[np.float32]) -> NDArray[np.bool_]:
         >>> where_shown(np.zeros((20, 20), np.float32)).any()
         np.False_
     """
-    box = np.ones((_PADDING_PX, _PADDING_PX), np.uint8)
-    flat = (cv2.dilate(picture, box) - cv2.erode(picture, box)) < _FLAT_AFTER_RESIZING
-    side = _PADDING_PX + 2 * _PADDING_MARGIN_PX
+    box = np.ones((LIMITS.padding_px, LIMITS.padding_px), np.uint8)
+    flat = (cv2.dilate(picture, box) - cv2.erode(picture, box)) < LIMITS.padding_levels
+    side = LIMITS.padding_px + 2 * LIMITS.padding_margin_px
     near: NDArray[np.bool_] = cv2.dilate(flat.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
     return ~near
 
 
 def enlarged(mask: NDArray[np.bool_], shape_yx: tuple[int, ...]) -> NDArray[np.bool_]:
-    """A mask at another size, pixel by pixel."""
+    """A mask at another size, by the nearest pixel."""
     size = (shape_yx[1], shape_yx[0])
     result: NDArray[np.bool_] = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
     return result
@@ -123,8 +238,8 @@ def blurred(picture: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32
 
 
 def smooth_picture(picture: Picture) -> Picture:
-    """A matching picture without its fine grain: fewer features, but they survive noise and defocus."""
-    return matching_picture(blurred(picture.astype(np.float32), SMOOTH_SIGMA_PX)).picture
+    """A matching picture without its grain: fewer features, but they survive noise and defocus."""
+    return matching_picture(blurred(picture.astype(np.float32), LIMITS.grain_sigma_px)).picture
 
 
 def band_passed(picture: NDArray[np.float32], shown: NDArray[np.bool_]) -> Picture:
@@ -134,29 +249,53 @@ def band_passed(picture: NDArray[np.float32], shown: NDArray[np.bool_]) -> Pictu
         picture: [y, x] at refinement scale, any grey levels.
         shown: from `where_shown`; the rest becomes grey.
     """
-    fine, coarse = BAND_SIGMAS_PX
-    filled = _filled(picture, shown)
-    band = blurred(filled, fine) - blurred(filled, coarse)
-    band[~shown] = 0
-    return _to_picture(band / max(float(band.std()), _FLAT))
+    return _to_picture(_standard_band(_filled(picture, shown), shown, LIMITS.band_sigmas_px))
 
 
 def detail_picture(picture: NDArray[np.float32], shown: NDArray[np.bool_]) -> Picture:
     """The finest structures, without curtains, and none louder than the usual one.
 
-    Dirt on the detector or a bright fold then weighs no more than the membrane beside it.
-
     Args:
         picture: [y, x] at detail scale, any grey levels.
         shown: from `where_shown`; the rest becomes grey.
     """
-    fine, coarse = DETAIL_SIGMAS_PX
-    plain = _without_curtains(_filled(picture, shown))
-    band = blurred(plain, fine) - blurred(plain, coarse)
-    band[~shown] = 0
-    standard = band / max(float(band.std()), _FLAT)
-    most = np.float32(DETAIL_MOST_STD)
+    plain = without_curtains(_filled(picture, shown))
+    standard = _standard_band(plain, shown, LIMITS.detail_sigmas_px)
+    most = np.float32(LIMITS.detail_most_std)
     return _to_picture(np.clip(standard, -most, most) * (GREY / GREY_PER_STD / most))
+
+
+def without_curtains(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Subtract what is long along y and thin along x.
+
+    Curtains stay in place from slice to slice and would pull every match toward zero motion.
+    """
+    columns = mean_along_y(picture)
+    return picture - (columns - blurred_along_x(columns))
+
+
+def mean_along_y(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean of each pixel's column over the length of a curtain, or half of a low picture's height."""
+    length = min(LIMITS.curtain_length_px, 2 * (picture.shape[0] // 4) + 1)
+    return cv2.blur(picture, (1, length), borderType=cv2.BORDER_REFLECT).astype(np.float32, copy=False)
+
+
+def blurred_along_x(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A picture without what is as thin along x as a curtain."""
+    # OpenCV blurs along both axes; with this sigma along y the kernel is the pixel itself.
+    smooth = cv2.GaussianBlur(picture, (0, 0), LIMITS.curtain_sigma_px, sigmaY=0.1)
+    return smooth.astype(np.float32, copy=False)
+
+
+def _standard_band(
+    picture: NDArray[np.float32], shown: NDArray[np.bool_], sigmas_px: tuple[float, float]
+) -> NDArray[np.float32]:
+    """The band between two Gaussians, in its own standard deviations; 0 in padding."""
+    fine, coarse = sigmas_px
+    band = blurred(picture, fine) - blurred(picture, coarse)
+    band[~shown] = 0
+    standard: NDArray[np.float32] = band / max(float(band.std()), LIMITS.flat_levels)
+    return standard
 
 
 def _filled(picture: NDArray[np.float32], shown: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -165,27 +304,16 @@ def _filled(picture: NDArray[np.float32], shown: NDArray[np.bool_]) -> NDArray[n
 
 
 def _local_mean(picture: NDArray[np.float32], shown: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The mean of what is shown in the neighbourhood; of all that is shown where that is far."""
+    """The mean of what is shown in the neighbourhood; far from it, the mean of all that is shown."""
     if shown.all():
-        return blurred(picture, LOCAL_SIGMA_PX)
+        return blurred(picture, LIMITS.local_sigma_px)
     far = np.float32(picture[shown].mean(dtype=np.float64) if shown.any() else 0)
-    share = blurred(shown.astype(np.float32), LOCAL_SIGMA_PX)
-    rest = np.float32(_FLAT)
-    mean: NDArray[np.float32] = (
-        blurred(np.where(shown, picture, 0).astype(np.float32), LOCAL_SIGMA_PX) + far * rest
-    ) / (share + rest)
+    # Normalised convolution (Knutsson and Westin 1993): blur what is known and where it is known, and divide.
+    share = blurred(shown.astype(np.float32), LIMITS.local_sigma_px)
+    rest = np.float32(LIMITS.flat_levels)
+    known = blurred(np.where(shown, picture, 0).astype(np.float32), LIMITS.local_sigma_px)
+    mean: NDArray[np.float32] = (known + far * rest) / (share + rest)
     return mean
-
-
-def _without_curtains(picture: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Subtract what is long along y and thin along x.
-
-    Curtains stay in place from slice to slice and would pull every match toward zero motion.
-    """
-    length = min(CURTAIN_LENGTH_PX, 2 * (picture.shape[0] // 4) + 1)
-    columns = cv2.blur(picture, (1, length), borderType=cv2.BORDER_REFLECT)
-    smooth = cv2.GaussianBlur(columns, (0, 0), CURTAIN_WIDTH_SIGMA_PX, sigmaY=0.1)
-    return picture - (columns - smooth).astype(np.float32, copy=False)
 
 
 def _to_picture(standard: NDArray[np.floating]) -> Picture:

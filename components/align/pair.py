@@ -1,4 +1,4 @@
-"""One pair of slices, from what is prepared of them to the evidence on how they lie.
+"""One pair of slices: from what is prepared of them to the evidence on how they lie.
 
 A pair goes through attempts, the normal one first. Each proposes a transform; every proposal but that of the
 last attempt is refined, and all pass gates. The first that passes is the evidence. Where none does, the pair
@@ -9,35 +9,88 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components.align import gates
-from components.align.correlation import agreement
-from components.align.features import Features, cell_of
-from components.align.gates import Reason
-from components.align.matching import PointPairs, consensus, match_features
-from components.align.models import choose, fit_ladder, motion_rms_px
+from components.align.features import Features, cell_of, consensus, match_features
+from components.align.gates import Reason, agreement
+from components.align.models import PointPairs, choose, fit_ladder, motion_rms_px
 from components.align.normalise import enlarged
 from components.align.prepare import PreparedSlice, refinement_scale
-from components.align.refine import difference, refine
-from components.align.search import whole_frame_search
-from components.align.static import moving_consensus, static_pixels
-from components.align.whole import corrected
+from components.align.refine import corrected, difference, refine
+from components.align.search import FrameMatch, whole_frame_search
+from components.align.static_pattern import moving_consensus, static_pixels
 from components.shared.documents.align import Model, PairRecord
 from components.shared.documents.transforms import Matrix3
-from components.shared.geometry import (
-    Matrix,
-    at_full_resolution,
-    at_scale,
-    corner_points,
-    grid_points,
-)
+from components.shared.geometry import Matrix, at_full_resolution, at_scale, corner_points, grid_points
+from components.shared.limits import limit
 from components.shared.pictures.warping import warped_mask
 
-_INDEPENDENT_CELLS = 16
-"""Inliers in one cell of this many per side see the same tissue."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairLimits:
+    """How many neighbours a slice looks at, and how many of its inliers tell something of their own."""
+
+    independent_cells: int = limit(
+        16,
+        unit="cells a side",
+        why="inliers in one cell see the same tissue and count once",
+        measured_on="not measured apart; sigma of pairs against their closures, benchmarks/alignment",
+        too_small="rich models are never believed, and sigma is promised too large",
+        too_large="sigma is promised too small: inliers that share tissue count as independent",
+    )
+    wanted_pairs: int = limit(
+        2,
+        unit="accepted pairs of a slice with those that follow",
+        why="a slice with fewer looks as far again; one pair alone cannot be checked against another",
+        measured_on="a simulated stack of 13,696 slices with 1 % wrong pairs: two neighbours a slice leave "
+        "good slices 500 px off, three 2 px",
+        too_small="a wrong pair of a slice beside bad ones is not found out",
+        too_large="time: up to twice as many pairs",
+    )
+
+
+LIMITS = PairLimits()
+NORMAL_ATTEMPTS = ("", "smooth", "whole_frame", "fine")
+"""Attempts that see the slices as they are: a pair that they find further away is called `wide`."""
+
+
+@dataclass(frozen=True)
+class PreparedPair:
+    """Two slices that are prepared at the same matching scale, and what several attempts ask of them."""
+
+    slice_: PreparedSlice
+    neighbour: PreparedSlice
+
+    @property
+    def match_scale(self) -> float:
+        return self.slice_.match_scale
+
+    @cached_property
+    def whole_frame(self) -> FrameMatch:
+        """The search of the whole frame: the dearest part of a pair, and the last two attempts share it."""
+        return whole_frame_search(self.slice_.matching, self.neighbour.matching)
+
+    @cached_property
+    def inverted(self) -> PreparedPair:
+        """The pair with the grey levels of the neighbour inverted."""
+        return PreparedPair(self.slice_, self.neighbour.inverted())
+
+    def without_static(self, tissue_motion: Matrix) -> PreparedPair:
+        """The pair without the pattern that stays in place while the tissue moves.
+
+        Args:
+            tissue_motion: neighbour_from_slice at matching scale.
+        """
+        here, there = self.slice_.matching, self.neighbour.matching
+        backward = np.linalg.inv(tissue_motion).astype(np.float64, copy=False)
+        return PreparedPair(
+            self.slice_.without(static_pixels(here, there, tissue_motion)),
+            self.neighbour.without(static_pixels(there, here, backward)),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +101,7 @@ class PairFit:
     matrix: Matrix
     """neighbour_from_slice."""
     residuals_px: dict[Model, float]
+    """RMS residual of each model of the ladder."""
     spread_px: float
     """Robust standard deviation of a point along one axis."""
     sigma_px: float
@@ -57,14 +111,14 @@ class PairFit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """What an attempt has found out so far."""
+class Attempt:
+    """Figures of a pair that an attempt has found so far, and why it is refused, if it is."""
 
     n_matches: int = 0
     n_inliers: int = 0
     coverage: float = 0.0
     static_pattern: bool = False
-    """Something stays in place while the tissue moves, and is left out."""
+    """Whether something stays in place while the tissue moves, and is left out."""
     n_windows: int = 0
     fit: PairFit | None = None
     ncc: float = 0.0
@@ -76,71 +130,103 @@ def match_pair(slice_: PreparedSlice, neighbour: PreparedSlice) -> PairRecord:
 
     The record is a function of the two slices and that scale alone.
     """
+    pair = PreparedPair(slice_, neighbour)
     as_they_lie = agreement(slice_.matching, neighbour.matching, np.eye(3)).as_they_lie
-    first: Evidence | None = None
-    for name, attempt in _ATTEMPTS:
-        evidence = attempt(slice_, neighbour)
-        if evidence.refused is None:
-            found_by = "static_pattern" if evidence.static_pattern and not name else name
-            return _record(slice_, neighbour, evidence, as_they_lie, fallback=found_by)
-        first = first or evidence
-        if evidence.refused in _FINAL:
+    first: Attempt | None = None
+    for name, try_it in _ATTEMPTS:
+        attempt = try_it(pair)
+        if attempt.refused is None:
+            found_by = "static_pattern" if attempt.static_pattern and not name else name
+            return _record(pair, attempt, as_they_lie, fallback=found_by)
+        first = first or attempt
+        if attempt.refused in _FINAL:
             break
     assert first is not None
-    return _record(slice_, neighbour, first, as_they_lie, fallback="")
+    return _record(pair, first, as_they_lie, fallback="")
 
 
-def _by_features(slice_: PreparedSlice, neighbour: PreparedSlice) -> Evidence:
-    return _from_features(slice_, neighbour, slice_.features, neighbour.features)
+@dataclass(slots=True)
+class Neighbourhood:
+    """A slice that is matched with the next slices, and with as many again where these do not suffice.
+
+    Which pairs are tried depends on the slices alone, so chunks of any length give the same.
+    """
+
+    slice_: PreparedSlice
+    reach: int
+    """Present slices that every slice is matched with."""
+    n_tried: int = 0
+    n_accepted: int = 0
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether the next slice shall be matched too."""
+        if self.n_tried < self.reach:
+            return True
+        return self.n_tried < 2 * self.reach and self.n_accepted < min(LIMITS.wanted_pairs, self.reach)
+
+    def add(self, neighbour: PreparedSlice) -> PairRecord:
+        """Match the slice with the next one."""
+        pair = match_pair(self.slice_, neighbour)
+        is_wide = self.n_tried >= self.reach
+        self.n_tried += 1
+        self.n_accepted += pair.accepted
+        if is_wide and pair.accepted and pair.fallback in NORMAL_ATTEMPTS:
+            return pair.model_copy(update={"fallback": "wide"})
+        return pair
 
 
-def _by_smooth_features(slice_: PreparedSlice, neighbour: PreparedSlice) -> Evidence:
-    return _from_features(slice_, neighbour, slice_.smooth_features, neighbour.smooth_features)
+def _by_features(pair: PreparedPair) -> Attempt:
+    return _from_features(pair, pair.slice_.features, pair.neighbour.features)
 
 
-def _by_fine_features(slice_: PreparedSlice, neighbour: PreparedSlice) -> Evidence:
+def _by_smooth_features(pair: PreparedPair) -> Attempt:
+    return _from_features(pair, pair.slice_.smooth_features, pair.neighbour.smooth_features)
+
+
+def _by_fine_features(pair: PreparedPair) -> Attempt:
     """Twice the matching scale, where the source has more to show than matching looks at."""
-    if refinement_scale(slice_.match_scale) <= slice_.match_scale:
-        return Evidence(refused="too_few_inliers")
-    return _from_features(slice_, neighbour, slice_.fine_features, neighbour.fine_features)
+    if refinement_scale(pair.match_scale) <= pair.match_scale:
+        return Attempt(refused="too_few_inliers")
+    return _from_features(pair, pair.slice_.fine_features, pair.neighbour.fine_features)
 
 
-def _by_whole_frame(slice_: PreparedSlice, neighbour: PreparedSlice) -> Evidence:
-    """A search over all motions of small pictures; only windows that agree with it make it believable."""
-    found = whole_frame_search(slice_.matching, neighbour.matching)
-    if found.ncc < found.chance + gates.MIN_ABOVE_CHANCE:
-        return Evidence(refused="ncc_not_above_chance")
-    return _examined(slice_, neighbour, Evidence(), at_full_resolution(found.matrix, slice_.match_scale))
+def _by_whole_frame(pair: PreparedPair) -> Attempt:
+    """A search over all motions of small pictures; only windows that agree with it make it acceptable."""
+    found = pair.whole_frame
+    if found.ncc < found.chance + gates.LIMITS.min_above_chance:
+        return Attempt(refused="ncc_not_above_chance")
+    return _examined(pair, Attempt(), at_full_resolution(found.matrix, pair.match_scale))
 
 
-def _by_whole_frame_alone(slice_: PreparedSlice, neighbour: PreparedSlice) -> Evidence:
+def _by_whole_frame_alone(pair: PreparedPair) -> Attempt:
     """The search by itself, where sections share shapes but no windows: coarse, and said to be."""
-    found = whole_frame_search(slice_.matching, neighbour.matching)
-    if found.ncc < found.chance + gates.MIN_ABOVE_CHANCE_ALONE:
-        return Evidence(refused="ncc_not_above_chance")
-    coarse_px = gates.WHOLE_FRAME_SIGMA_PX / slice_.match_scale
+    found = pair.whole_frame
+    if found.ncc < found.chance + gates.LIMITS.min_above_chance_alone:
+        return Attempt(refused="ncc_not_above_chance")
+    coarse_px = gates.LIMITS.whole_frame_sigma_px / pair.match_scale
     fit = PairFit(
         model="rigid",
-        matrix=at_full_resolution(found.matrix, slice_.match_scale),
+        matrix=at_full_resolution(found.matrix, pair.match_scale),
         residuals_px={},
         spread_px=coarse_px,
         sigma_px=coarse_px,
         weights=np.ones(0),
     )
-    return Evidence(fit=fit, ncc=found.ncc, refused=gates.refusal_of_matrix(fit.matrix))
+    return Attempt(fit=fit, ncc=found.ncc, refused=gates.refusal_of_matrix(fit.matrix))
 
 
-def _inverted_by_features(slice_: PreparedSlice, neighbour: PreparedSlice) -> Evidence:
-    return _by_features(slice_, neighbour.inverted())
+def _inverted_by_features(pair: PreparedPair) -> Attempt:
+    return _by_features(pair.inverted)
 
 
-def _inverted_by_whole_frame(slice_: PreparedSlice, neighbour: PreparedSlice) -> Evidence:
-    return _by_whole_frame(slice_, neighbour.inverted())
+def _inverted_by_whole_frame(pair: PreparedPair) -> Attempt:
+    return _by_whole_frame(pair.inverted)
 
 
 _FINAL: tuple[Reason, ...] = ("no_content", "second_consensus")
 """Refusals that no other attempt may overrule: where a pattern stays in place, the others would find that."""
-_ATTEMPTS: tuple[tuple[str, Callable[[PreparedSlice, PreparedSlice], Evidence]], ...] = (
+_ATTEMPTS: tuple[tuple[str, Callable[[PreparedPair], Attempt]], ...] = (
     ("", _by_features),
     ("smooth", _by_smooth_features),
     ("inverted", _inverted_by_features),
@@ -152,94 +238,78 @@ _ATTEMPTS: tuple[tuple[str, Callable[[PreparedSlice, PreparedSlice], Evidence]],
 """The attempts in their order, each with the name that a record gives as its `fallback`."""
 
 
-def _from_features(
-    slice_: PreparedSlice, neighbour: PreparedSlice, features: Features, neighbour_features: Features
-) -> Evidence:
-    if not (slice_.matching.content.any() and neighbour.matching.content.any()):
-        return Evidence(refused="no_content")
+def _from_features(pair: PreparedPair, features: Features, neighbour_features: Features) -> Attempt:
+    """The attempt that starts from features: of the tissue alone where the slices share a static pattern."""
+    if not (pair.slice_.matching.content.any() and pair.neighbour.matching.content.any()):
+        return Attempt(refused="no_content")
     matches = match_features(features, neighbour_features)
-    moving = moving_consensus(matches, gates.MIN_INLIERS)
+    attempt = Attempt(n_matches=len(matches))
+    moving = moving_consensus(matches, gates.LIMITS.min_inliers)
     if moving is None:
-        return _from_inliers(slice_, neighbour, Evidence(n_matches=len(matches)), consensus(matches))
-    found = Evidence(n_matches=len(matches), static_pattern=True)
-    return _beside_static_pattern(slice_, neighbour, found, moving)
-
-
-def _from_inliers(
-    slice_: PreparedSlice, neighbour: PreparedSlice, evidence: Evidence, inliers: PointPairs
-) -> Evidence:
-    evidence = replace(evidence, n_inliers=len(inliers))
-    if len(inliers) < gates.MIN_INLIERS:
-        return replace(evidence, refused="too_few_inliers")
-    fit = _fit(slice_, inliers, slice_.match_scale, _n_independent(slice_, inliers))
-    at_match = at_scale(fit.matrix, slice_.match_scale)
-    covered = gates.coverage(inliers.slice_px, slice_.matching, neighbour.matching, at_match)
-    evidence = replace(evidence, coverage=covered, fit=fit)
-    if covered < gates.MIN_COVERAGE:
-        return replace(evidence, refused="coverage")
-    return _examined(slice_, neighbour, evidence, fit.matrix)
-
-
-def _beside_static_pattern(
-    slice_: PreparedSlice, neighbour: PreparedSlice, evidence: Evidence, moving: PointPairs
-) -> Evidence:
-    """The evidence of the tissue, with the static pattern taken out of both slices."""
-    motion = fit_ladder(moving)["rigid"].matrix
-    backward = np.linalg.inv(motion).astype(np.float64, copy=False)
-    found = _from_inliers(
-        slice_.without(static_pixels(slice_.matching, neighbour.matching, motion)),
-        neighbour.without(static_pixels(neighbour.matching, slice_.matching, backward)),
-        evidence,
-        moving,
-    )
+        return _from_inliers(pair, attempt, consensus(matches))
+    attempt = replace(attempt, static_pattern=True)
+    found = _from_inliers(pair.without_static(fit_ladder(moving)["rigid"].matrix), attempt, moving)
     return found if found.refused is None else replace(found, refused="second_consensus")
 
 
-def _examined(
-    slice_: PreparedSlice, neighbour: PreparedSlice, evidence: Evidence, coarse: Matrix
-) -> Evidence:
-    """The evidence refined from a coarse transform, with the verdict of the gates."""
+def _from_inliers(pair: PreparedPair, attempt: Attempt, inliers: PointPairs) -> Attempt:
+    """The attempt with a coarse transform from inliers, examined where they are many and cover the slice."""
+    slice_, scale = pair.slice_, pair.match_scale
+    attempt = replace(attempt, n_inliers=len(inliers))
+    if len(inliers) < gates.LIMITS.min_inliers:
+        return replace(attempt, refused="too_few_inliers")
+    fit = _fit(slice_, inliers, scale, _n_independent(slice_, inliers))
+    at_match = at_scale(fit.matrix, scale)
+    covered = gates.coverage(inliers.slice_px, slice_.matching, pair.neighbour.matching, at_match)
+    attempt = replace(attempt, coverage=covered, fit=fit)
+    if covered < gates.LIMITS.min_coverage:
+        return replace(attempt, refused="coverage")
+    return _examined(pair, attempt, fit.matrix)
+
+
+def _examined(pair: PreparedPair, attempt: Attempt, coarse: Matrix) -> Attempt:
+    """The attempt refined from a coarse transform, with the answer of the gates."""
     reason = gates.refusal_of_matrix(coarse)
     if reason is not None:
-        return replace(evidence, refused=reason)
-    evidence = _refined(slice_, neighbour, evidence, coarse)
-    if evidence.refused is not None:
-        return evidence
-    if evidence.fit is None:
-        return replace(evidence, refused="windows_disagree")
-    matrix = at_scale(evidence.fit.matrix, slice_.match_scale)
-    corners = corner_points(*reversed(slice_.matching.picture.shape))
-    corrected_px = motion_rms_px(matrix, at_scale(coarse, slice_.match_scale), corners)
-    found = agreement(slice_.matching, neighbour.matching, matrix)
-    motion_px = motion_rms_px(matrix, np.eye(3), grid_points(*reversed(slice_.matching.picture.shape)))
+        return replace(attempt, refused=reason)
+    attempt = _refined(pair, attempt, coarse)
+    if attempt.refused is not None:
+        return attempt
+    if attempt.fit is None:
+        return replace(attempt, refused="windows_disagree")
+    picture, scale = pair.slice_.matching.picture, pair.match_scale
+    matrix = at_scale(attempt.fit.matrix, scale)
+    corners = corner_points(*reversed(picture.shape))
+    corrected_px = motion_rms_px(matrix, at_scale(coarse, scale), corners)
+    found = agreement(pair.slice_.matching, pair.neighbour.matching, matrix)
+    motion_px = motion_rms_px(matrix, np.eye(3), grid_points(*reversed(picture.shape)))
     reason = (
         gates.refusal_of_matrix(matrix)
         or gates.refusal_of_correction(corrected_px)
         or gates.refusal_of_agreement(found, motion_px)
     )
-    return replace(evidence, ncc=found.moved, refused=reason)
+    return replace(attempt, ncc=found.moved, refused=reason)
 
 
-def _refined(slice_: PreparedSlice, neighbour: PreparedSlice, evidence: Evidence, coarse: Matrix) -> Evidence:
-    """The evidence with a transform from windows near full resolution, where these tell one."""
-    scale = refinement_scale(slice_.match_scale)
-    found = refine(slice_.band, neighbour.band, at_scale(coarse, scale))
+def _refined(pair: PreparedPair, attempt: Attempt, coarse: Matrix) -> Attempt:
+    """The attempt with a transform from windows near full resolution, where these tell one."""
+    slice_, scale = pair.slice_, refinement_scale(pair.match_scale)
+    found = refine(slice_.band, pair.neighbour.band, at_scale(coarse, scale))
     n_kept = len(found.pairs)
     if not gates.windows_suffice(n_kept, len(found.kept)):
-        return evidence
+        return attempt
     fit = _fit(slice_, found.pairs, scale, found.n_independent)
-    if fit.spread_px * scale > gates.MAX_WINDOW_SPREAD_PX:
-        return evidence
-    whole = _over_whole_picture(slice_, neighbour, fit, found.trusted(fit.weights, slice_.band.shape))
+    if fit.spread_px * scale > gates.LIMITS.max_window_spread_px:
+        return attempt
+    whole = _over_whole_picture(pair, fit, found.trusted(fit.weights, slice_.band.shape))
     corners = corner_points(*slice_.size_xy)
     apart_px = motion_rms_px(whole.matrix, fit.matrix, corners) * slice_.detail_scale
-    return replace(evidence, fit=whole, n_windows=n_kept, refused=gates.refusal_of_bands(apart_px))
+    return replace(attempt, fit=whole, n_windows=n_kept, refused=gates.refusal_of_bands(apart_px))
 
 
-def _over_whole_picture(
-    slice_: PreparedSlice, neighbour: PreparedSlice, fit: PairFit, trusted: NDArray[np.bool_]
-) -> PairFit:
+def _over_whole_picture(pair: PreparedPair, fit: PairFit, trusted: NDArray[np.bool_]) -> PairFit:
     """A fit with its last correction, from the trusted pixels that both slices show."""
+    slice_, neighbour = pair.slice_, pair.neighbour
     shape, matrix = slice_.detail.shape, at_scale(fit.matrix, slice_.detail_scale)
     seen = warped_mask(enlarged(neighbour.matching.shown, neighbour.detail.shape), matrix, shape)
     compared = enlarged(trusted, shape) & enlarged(slice_.matching.shown, shape) & seen
@@ -247,11 +317,13 @@ def _over_whole_picture(
     return replace(fit, matrix=at_full_resolution(found, slice_.detail_scale))
 
 
-def _fit(slice_: PreparedSlice, pairs: PointPairs, scale: float, n_independent: float) -> PairFit:
+def _fit(slice_: PreparedSlice, points: PointPairs, scale: float, n_independent: float) -> PairFit:
     """The simplest model of the ladder that explains point pairs of pictures at a scale."""
-    fits = fit_ladder(pairs)
+    fits = fit_ladder(points)
     width, height = slice_.size_xy
     chosen = choose(fits, (round(width * scale), round(height * scale)), scale, n_independent)
+    # A mean of n points with an error of sigma has one of sigma / sqrt(n). A point of weight w counts as w of
+    # a point: never more than Kish's effective number, (sum w)^2 / sum w^2, since no weight is above 1.
     effective = max(n_independent * float(chosen.weights.mean()), 1.0)
     return PairFit(
         model=chosen.model,
@@ -264,31 +336,30 @@ def _fit(slice_: PreparedSlice, pairs: PointPairs, scale: float, n_independent: 
 
 
 def _n_independent(slice_: PreparedSlice, inliers: PointPairs) -> float:
+    """Number of cells that hold inliers."""
     shape = slice_.matching.picture.shape
-    return float(len(np.unique(cell_of(inliers.slice_px, shape, _INDEPENDENT_CELLS))))
+    return float(len(np.unique(cell_of(inliers.slice_px, shape, LIMITS.independent_cells))))
 
 
-def _record(
-    slice_: PreparedSlice, neighbour: PreparedSlice, evidence: Evidence, as_they_lie: float, *, fallback: str
-) -> PairRecord:
-    accepted = evidence.fit if evidence.refused is None else None
+def _record(pair: PreparedPair, attempt: Attempt, as_they_lie: float, *, fallback: str) -> PairRecord:
+    accepted = attempt.fit if attempt.refused is None else None
     return PairRecord(
-        z=slice_.z,
-        neighbour_z=neighbour.z,
+        z=pair.slice_.z,
+        neighbour_z=pair.neighbour.z,
         accepted=accepted is not None,
-        reason=evidence.refused or "",
-        n_matches=evidence.n_matches,
-        n_inliers=evidence.n_inliers,
-        coverage=evidence.coverage,
+        reason=attempt.refused or "",
+        n_matches=attempt.n_matches,
+        n_inliers=attempt.n_inliers,
+        coverage=attempt.coverage,
         model=accepted.model if accepted else None,
-        residuals_px=evidence.fit.residuals_px if evidence.fit else {},
+        residuals_px=attempt.fit.residuals_px if attempt.fit else {},
         matrix=_rows(accepted.matrix) if accepted else None,
         sigma_px=accepted.sigma_px if accepted else 0.0,
-        n_windows=evidence.n_windows,
+        n_windows=attempt.n_windows,
         ncc_before=as_they_lie,
-        ncc_after=evidence.ncc if accepted else as_they_lie,
+        ncc_after=attempt.ncc if accepted else as_they_lie,
         fallback=fallback,
-        difference=difference(slice_.band, neighbour.band),
+        difference=difference(pair.slice_.band, pair.neighbour.band),
     )
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from components.align.features import Features, extract_features, turned_round
+from components.align.features import Features, extract_features, inverted_features
 from components.align.normalise import (
     GREY,
     MatchingPicture,
@@ -24,26 +24,49 @@ from components.align.normalise import (
 )
 from components.align.statistics import slice_statistics
 from components.shared.documents.align import SliceStatistics
+from components.shared.limits import limit
 
-_DETAIL_SIDE_PX = 1280
-"""The correction over the whole picture has three numbers, and needs no more pixels than these."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleLimits:
+    """How fine the pictures are that come after matching; the plan chooses the scale of matching."""
+
+    detail_side_px: int = limit(
+        1280,
+        unit="px, most of the longest side",
+        why="the correction over the whole picture has three numbers, and needs no more pixels than these",
+        measured_on="not measured apart; benchmarks/alignment has slices of 520 and 1,024 px",
+        too_small="fine structures, which run straightest through the block, are lost",
+        too_large="time and memory: a byte a pixel for every slice in reach",
+    )
+    refinement_factor: float = limit(
+        2.0,
+        unit="times the scale of matching, at most",
+        why="half resolution is enough for 5k x 5k: a window sees four times the tissue, and less noise",
+        measured_on="not measured apart; windows are good to 0.04 px of their own scale",
+        too_small="the error of a window counts more at full resolution",
+        too_large="time and memory; windows of 256 px see less tissue",
+    )
+
+
+LIMITS = ScaleLimits()
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedSlice:
-    """What is kept of a slice while it is in reach of its neighbours; about 8 MB for 5k x 5k."""
+    """The pictures and features of a slice, kept while neighbours may match it; about 8 MB for 5k x 5k."""
 
     statistics: SliceStatistics
     size_xy: tuple[int, int]
-    """At full resolution."""
+    """Width and height at full resolution."""
     match_scale: float
     matching: MatchingPicture
-    """At matching scale."""
+    """The picture for features, NCC and the search of the whole frame, at matching scale."""
     features: Features
     band: Picture
-    """At refinement scale."""
+    """The band that windows are compared in, at refinement scale."""
     detail: Picture
-    """At detail scale."""
+    """The band that whole pictures are compared in, at detail scale."""
 
     @property
     def z(self) -> int:
@@ -66,17 +89,17 @@ class PreparedSlice:
         return Features((found.points_px + 0.5) * to_matching - 0.5, found.descriptors)
 
     def inverted(self) -> PreparedSlice:
-        """The same slice with its grey levels turned round."""
+        """A copy whose pictures and features are those of the slice with its grey levels inverted."""
         return replace(
             self,
-            matching=replace(self.matching, picture=_turned_round(self.matching.picture)),
-            features=turned_round(self.features),
-            band=_turned_round(self.band),
-            detail=_turned_round(self.detail),
+            matching=replace(self.matching, picture=_inverted(self.matching.picture)),
+            features=inverted_features(self.features),
+            band=_inverted(self.band),
+            detail=_inverted(self.detail),
         )
 
     def without(self, hidden: NDArray[np.bool_]) -> PreparedSlice:
-        """The same slice with a part painted over. The features stay.
+        """A copy with `hidden` pixels set to grey in every picture; `features` are not computed anew.
 
         Args:
             hidden: [y, x] at matching scale.
@@ -95,13 +118,11 @@ class PreparedSlice:
 def refinement_scale(match_scale: float) -> float:
     """The scale of refinement: a power of two, one to two times as fine as matching, at most 1.
 
-    Half resolution is enough for 5k x 5k: the same windows see four times the tissue, and less noise.
-
     Example:
         >>> refinement_scale(1.0), refinement_scale(1280 / 5000), refinement_scale(1280 / 20_000)
         (1.0, 0.5, 0.125)
     """
-    return 2.0 ** math.floor(math.log2(min(1.0, 2 * match_scale)))
+    return 2.0 ** math.floor(math.log2(min(1.0, LIMITS.refinement_factor * match_scale)))
 
 
 def detail_scale(size_xy: tuple[int, int]) -> float:
@@ -111,7 +132,7 @@ def detail_scale(size_xy: tuple[int, int]) -> float:
         >>> detail_scale((1280, 900)), detail_scale((5000, 5000))
         (1.0, 0.25)
     """
-    return 2.0 ** -max(math.ceil(math.log2(max(size_xy) / _DETAIL_SIDE_PX)), 0)
+    return 2.0 ** -max(math.ceil(math.log2(max(size_xy) / LIMITS.detail_side_px)), 0)
 
 
 def prepare(z: int, image: Raw, match_scale: float) -> PreparedSlice:
@@ -146,7 +167,7 @@ def prepare(z: int, image: Raw, match_scale: float) -> PreparedSlice:
     )
 
 
-def _turned_round(picture: Picture) -> Picture:
+def _inverted(picture: Picture) -> Picture:
     """Grey levels 1..255 mirrored about the grey of the local mean."""
-    turned: Picture = (2 * GREY - picture.astype(np.int16)).astype(np.uint8)
-    return turned
+    inverted: Picture = (2 * GREY - picture.astype(np.int16)).astype(np.uint8)
+    return inverted

@@ -1,7 +1,14 @@
-"""Sub-pixel refinement: the displacement of many windows near full resolution.
+"""Sub-pixel refinement of a transform: by windows near full resolution, then over the whole picture.
 
 Phase correlation errs by 0.3 to 0.9 px on noisy, smooth windows, and an affine ECC shrinks the picture; a
 template search with a parabolic peak, then a translation-only ECC from there, errs by 0.04 px a window.
+
+A window settles on the structure that dominates it, and each structure runs through the block in its own
+direction. Over the whole picture the pull of every gradient counts, and of the finest most: small structures
+run straighter than large ones. On real tissue that leaves a tenth to a third less error than the best fit to
+windows. The windows say which parts to leave out.
+
+ECC is the enhanced correlation coefficient (Evangelidis and Psarakis 2008).
 """
 
 from __future__ import annotations
@@ -13,60 +20,171 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.align.matching import PointPairs
-from components.align.normalise import GREY_PER_STD, Picture
+from components.align.models import PointPairs
+from components.align.normalise import GREY, GREY_PER_STD, Picture
+from components.shared.documents.align import Model
 from components.shared.geometry import Matrix, Points, corner_points, transform_points, translation
-from components.shared.pictures.warping import warped_and_extended
+from components.shared.limits import limit
+from components.shared.pictures.warping import warped, warped_and_extended
 
-WINDOWS_PER_SIDE = 7
-SEARCH_PX = 8
-_LARGEST_WINDOW_PX = 256
-_SMALLEST_WINDOW_PX = 64
-_MIN_PEAK = 0.25
-"""Correlation below this is chance: a window holds some hundred independent grains of texture."""
-_MAX_SECOND_PEAK = 0.9
-"""A second peak this close to the first, relative to it, makes the window ambiguous."""
-_PEAK_RADIUS_PX = 4
-_MAX_DISAGREEMENT_PX = 1.0
-"""Between the template search and the ECC."""
-_APART_SIDES = 1.8
-"""Windows nearer than this many sides share structures, which move as one and not as the slice does."""
-_ECC_STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 200, 1e-7)
-"""Looser criteria stop early, up to 0.9 px off."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowLimits:
+    """Which windows are looked at, and which of them tell a displacement."""
+
+    per_side: int = limit(
+        7,
+        unit="windows",
+        why="49 windows, of which half may fail; each costs 10 ms",
+        measured_on="25 windows of 0.04 px give a pair to 0.016 px, on real texture with noise",
+        too_small="dirt under a few windows decides",
+        too_large="time; windows overlap and tell the same",
+    )
+    search_px: int = limit(
+        8,
+        unit="px at refinement scale",
+        why="a coarse transform is better than this: features are good to a pixel of matching scale, one to "
+        "two of refinement scale",
+        measured_on="template search over 8 px: 1.9 ms a window",
+        too_small="windows of a coarse transform find nothing",
+        too_large="more chance peaks, and time with the square",
+    )
+    largest_side_px: int = limit(
+        256,
+        unit="px at refinement scale",
+        why="holds enough membranes for one peak",
+        measured_on="real texture with noise of sigma 12: 0.04 px a window",
+        too_small="windows hold one membrane, along which they slide",
+        too_large="displacements that differ over the picture are averaged",
+    )
+    smallest_side_px: int = limit(
+        64,
+        unit="px at refinement scale",
+        why="on small pictures, so that seven windows a side still see different tissue",
+        measured_on="tests on pictures of 80 to 400 px, tests/components/align/test_pair.py",
+        too_small="chance peaks",
+        too_large="slices of less than five sides have no windows",
+    )
+    min_peak: float = limit(
+        0.25,
+        unit="NCC",
+        why="below this is chance: a window holds some hundred independent grains of texture, whose NCC "
+        "spreads by 0.1",
+        measured_on="not measured",
+        too_small="chance peaks are taken for displacements",
+        too_large="windows of serial sections tell nothing",
+    )
+    max_second_peak: float = limit(
+        0.9,
+        unit="of the highest peak",
+        why="a second peak this close to the first makes a window ambiguous",
+        measured_on="a grating, tests/components/align/test_refine.py; 0.9 is TrakEM2's limit too",
+        too_small="windows with broad peaks are thrown away",
+        too_large="periodic structures are matched one period off",
+    )
+    peak_radius_px: int = limit(
+        4,
+        unit="px at refinement scale",
+        why="what lies further from a peak is another one",
+        measured_on="not measured; the band has no structure finer than 1.5 px in sigma",
+        too_small="the flank of a broad peak counts as a second",
+        too_large="a second peak is not seen",
+    )
+    max_disagreement_px: float = limit(
+        1.0,
+        unit="px at refinement scale",
+        why="between template search and ECC, which both are good to a tenth",
+        measured_on="not measured; ECC that stops early is up to 0.9 px off",
+        too_small="good windows are thrown away",
+        too_large="ECC that has run to another structure is believed",
+    )
+    ecc_steps: int = limit(
+        200,
+        unit="iterations",
+        why="most that a window may take; it stops earlier",
+        measured_on="50 iterations with an epsilon of 1e-5: up to 0.9 px off; 200 with 1e-7: 0.04 px",
+        too_small="it stops early, up to 0.9 px off",
+        too_large="time on windows that do not converge",
+    )
+    ecc_epsilon: float = limit(
+        1e-7,
+        unit="change of the correlation in a step",
+        why="below it a window has settled",
+        measured_on="50 iterations with an epsilon of 1e-5: up to 0.9 px off; 200 with 1e-7: 0.04 px",
+        too_small="time",
+        too_large="it stops early, up to 0.9 px off",
+    )
+    apart_sides: float = limit(
+        1.8,
+        unit="sides of a window",
+        why="windows nearer than this share structures, which move as one and not as the slice does",
+        measured_on="not measured apart; sigma of pairs against their closures, benchmarks/alignment",
+        too_small="the sigma of a pair is promised too small, and the pair weighs too much",
+        too_large="rich models are never believed, and pairs weigh too little",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholePictureLimits:
+    """When the correction over the whole picture stops."""
+
+    ecc_steps: int = limit(
+        30,
+        unit="iterations",
+        why="the windows have brought it to a fraction of a pixel",
+        measured_on="not measured apart; tests/components/align/test_refine.py: from 0.7 px to 0.03 px",
+        too_small="it stops on the way",
+        too_large="time where it does not converge",
+    )
+    ecc_epsilon: float = limit(
+        1e-4,
+        unit="change of the correlation in a step",
+        why="below it the picture has settled; over a million pixels the correlation is smooth",
+        measured_on="not measured apart; tests/components/align/test_refine.py: from 0.7 px to 0.03 px",
+        too_small="time",
+        too_large="it stops on the way",
+    )
+
+
+WINDOWS = WindowLimits()
+WHOLE = WholePictureLimits()
+_STOP = cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT
+_NO_BLUR = 1
+"""Filter size of ECC on pictures that are smooth already: blurring them again would bias it."""
 _NO_MASK: Any = None
 """OpenCV's type stubs know no overload without a mask and with a filter size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refinement:
-    """What the windows of a pair of slices tell."""
+    """Displacements that the windows of a pair of slices tell."""
 
     pairs: PointPairs
     """Centres of the windows that gave a displacement, in pixels of the refinement pictures."""
     corners_px: NDArray[np.int64]
     """[m, 2] first pixel (x, y) of every window that was looked at."""
     kept: NDArray[np.bool_]
-    """[m] those that gave a displacement."""
+    """[m] whether a window gave a displacement."""
     side_px: int
     """Side of a window."""
 
     @property
     def n_independent(self) -> float:
-        """Windows kept, counting once what they share."""
+        """Number of windows kept, of which those that share structures count as one."""
         return _n_independent(self.pairs.slice_px, self.side_px)
 
     def trusted(self, weights: NDArray[np.float64], shape_yx: tuple[int, ...]) -> NDArray[np.bool_]:
-        """[y, x] pixels of the slice but for those of windows that say otherwise than the others.
+        """Mask `[y, x]` of the slice's pixels without the windows that disagree with the fit.
 
         Args:
             weights: of the pairs in a fit, 0 for an outlier.
             shape_yx: of the picture.
         """
-        believed = self.kept.copy()
-        believed[self.kept] = weights > 0
+        agrees = self.kept.copy()
+        agrees[self.kept] = weights > 0
         trusted = np.ones(shape_yx, np.bool_)
-        for truth in (False, True):  # what a believed window shows is trusted, whatever its neighbours say
-            for x, y in self.corners_px[believed == truth]:
+        for truth in (False, True):  # what a window that agrees shows is trusted, whatever others say of it
+            for x, y in self.corners_px[agrees == truth]:
                 trusted[y : y + self.side_px, x : x + self.side_px] = truth
         return trusted
 
@@ -89,8 +207,43 @@ def refine(picture: Picture, neighbour: Picture, neighbour_from_slice: Matrix) -
     return Refinement(PointPairs(source, target), corners, kept, side)
 
 
+def corrected(
+    picture: Picture,
+    neighbour: Picture,
+    neighbour_from_slice: Matrix,
+    model: Model,
+    trusted: NDArray[np.bool_],
+) -> Matrix:
+    """A transform good to a fraction of a pixel, with its rigid part fitted to all trusted pixels (ECC).
+
+    Stretch and shear stay as they are: ECC's own estimate of them has a bias that adds up.
+
+    Args:
+        picture: [y, x] detail of the slice.
+        neighbour: [y, x] detail of the neighbour.
+        neighbour_from_slice: in pixels of these pictures.
+        model: a `translation` is only shifted.
+        trusted: [y, x] pixels of the slice that may be compared.
+
+    Returns:
+        The corrected transform; the given one where the correction does not converge.
+    """
+    shown = warped(neighbour, neighbour_from_slice, picture.shape, outside=GREY)
+    motion = cv2.MOTION_TRANSLATION if model == "translation" else cv2.MOTION_EUCLIDEAN
+    start, stop = np.eye(2, 3, dtype=np.float32), (_STOP, WHOLE.ecc_steps, WHOLE.ecc_epsilon)
+    try:
+        _, found = cv2.findTransformECC(
+            shown, picture, start, motion, stop, trusted.astype(np.uint8), _NO_BLUR
+        )
+    except cv2.error:  # it does not converge
+        return neighbour_from_slice
+    slice_from_shown = np.vstack([found, [0.0, 0.0, 1.0]]).astype(np.float64)
+    result: Matrix = neighbour_from_slice @ np.linalg.inv(slice_from_shown)
+    return result
+
+
 def difference(picture: Picture, neighbour: Picture) -> float | None:
-    """Mean absolute difference as they lie, in standard deviations; None where a picture is empty.
+    """Mean absolute difference of two pictures as they lie, in standard deviations; None where one is empty.
 
     Example:
         >>> empty = np.full((8, 8), 128, np.uint8)
@@ -105,9 +258,9 @@ def difference(picture: Picture, neighbour: Picture) -> float | None:
 
 
 def _window_side(shape_yx: tuple[int, ...]) -> int:
-    """Windows of 256 px; smaller on small pictures, so that they still see different tissue."""
+    """Side of the windows, a fifth of the picture's shorter side in steps of 16 px, within the limits."""
     side = min(shape_yx) // 5 // 16 * 16
-    return int(np.clip(side, _SMALLEST_WINDOW_PX, _LARGEST_WINDOW_PX))
+    return int(np.clip(side, WINDOWS.smallest_side_px, WINDOWS.largest_side_px))
 
 
 def _window_corners(
@@ -120,15 +273,15 @@ def _window_corners(
     top_left, top_right, bottom_left, bottom_right = transform_points(
         slice_from_neighbour, corner_points(neighbour_width, neighbour_height)
     )
-    margin = SEARCH_PX + 2
+    margin = WINDOWS.search_px + 2
     left = max(0.0, top_left[0], bottom_left[0]) + margin
     top = max(0.0, top_left[1], top_right[1]) + margin
     right = min(width - 1.0, top_right[0], bottom_right[0]) - margin - side
     bottom = min(height - 1.0, bottom_left[1], bottom_right[1]) - margin - side
     if right < left or bottom < top:
         return np.empty((0, 2), np.int64)
-    x = np.unique(np.rint(np.linspace(left, right, WINDOWS_PER_SIDE)).astype(np.int64))
-    y = np.unique(np.rint(np.linspace(top, bottom, WINDOWS_PER_SIDE)).astype(np.int64))
+    x = np.unique(np.rint(np.linspace(left, right, WINDOWS.per_side)).astype(np.int64))
+    y = np.unique(np.rint(np.linspace(top, bottom, WINDOWS.per_side)).astype(np.int64))
     return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
 
 
@@ -137,9 +290,10 @@ def _displacement(
 ) -> tuple[float, float] | None:
     """How far a window has moved beyond the transform, in the slice's frame; None where it does not tell."""
     left, top = (int(v) for v in corner)
+    reach = WINDOWS.search_px
     window = picture[top : top + side, left : left + side].astype(np.float32)
-    region_side = side + 2 * SEARCH_PX
-    neighbour_from_region = neighbour_from_slice @ translation(left - SEARCH_PX, top - SEARCH_PX)
+    region_side = side + 2 * reach
+    neighbour_from_region = neighbour_from_slice @ translation(left - reach, top - reach)
     region = warped_and_extended(neighbour, neighbour_from_region, (region_side, region_side))
     region = region.astype(np.float32)
     if np.ptp(window) == 0 or np.ptp(region) == 0:
@@ -149,14 +303,17 @@ def _displacement(
     if peak is None:
         return None
     start = translation(*peak)[:2].astype(np.float32)
+    stop = (_STOP, WINDOWS.ecc_steps, WINDOWS.ecc_epsilon)
     try:
-        _, found = cv2.findTransformECC(window, region, start, cv2.MOTION_TRANSLATION, _ECC_STOP, _NO_MASK, 1)
+        _, found = cv2.findTransformECC(
+            window, region, start, cv2.MOTION_TRANSLATION, stop, _NO_MASK, _NO_BLUR
+        )
     except cv2.error:  # it does not converge
         return None
     x, y = float(found[0, 2]), float(found[1, 2])
-    if max(abs(x - peak[0]), abs(y - peak[1])) > _MAX_DISAGREEMENT_PX:
+    if max(abs(x - peak[0]), abs(y - peak[1])) > WINDOWS.max_disagreement_px:
         return None
-    return x - SEARCH_PX, y - SEARCH_PX
+    return x - reach, y - reach
 
 
 def _template_peak(scores: NDArray[np.float32]) -> tuple[float, float] | None:
@@ -164,14 +321,11 @@ def _template_peak(scores: NDArray[np.float32]) -> tuple[float, float] | None:
     row, column = np.unravel_index(int(scores.argmax()), scores.shape)
     y, x = int(row), int(column)
     height, width = scores.shape
-    if scores[y, x] < _MIN_PEAK or not (0 < y < height - 1 and 0 < x < width - 1):
+    if scores[y, x] < WINDOWS.min_peak or not (0 < y < height - 1 and 0 < x < width - 1):
         return None
-    others = scores.copy()
-    others[
-        max(0, y - _PEAK_RADIUS_PX) : y + _PEAK_RADIUS_PX + 1,
-        max(0, x - _PEAK_RADIUS_PX) : x + _PEAK_RADIUS_PX + 1,
-    ] = -1
-    if others.max() > _MAX_SECOND_PEAK * scores[y, x]:
+    others, radius = scores.copy(), WINDOWS.peak_radius_px
+    others[max(0, y - radius) : y + radius + 1, max(0, x - radius) : x + radius + 1] = -1
+    if others.max() > WINDOWS.max_second_peak * scores[y, x]:
         return None
     return x + _parabola_top(scores[y, x - 1 : x + 2]), y + _parabola_top(scores[y - 1 : y + 2, x])
 
@@ -184,8 +338,11 @@ def _parabola_top(three: NDArray[np.float32]) -> float:
 
 
 def _n_independent(centers: Points, side: int) -> float:
-    """Number of windows, or of those that lie apart in the area they cover, if that is less."""
+    """Number of windows, or of those that lie apart in the area they cover, if that is less.
+
+    A rule of thumb for points that are correlated in space: the area, in units of what one window speaks for.
+    """
     if len(centers) == 0:
         return 0.0
     extent = centers.max(axis=0) - centers.min(axis=0) + side
-    return float(min(len(centers), np.prod(extent) / (_APART_SIDES * side) ** 2))
+    return float(min(len(centers), np.prod(extent) / (WINDOWS.apart_sides * side) ** 2))

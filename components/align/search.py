@@ -1,4 +1,4 @@
-"""A search of the whole frame for how two slices lie: what is left where features fail.
+"""The search of the whole frame for how two slices lie: what is left where features fail.
 
 Neighbours in serial sections share shapes and hardly any detail, so features find nothing to hold on to.
 Small, smooth pictures still correlate, at one translation and angle alone.
@@ -6,6 +6,7 @@ Small, smooth pictures still correlate, at one translation and angle alone.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from components.align import gates
 from components.align.normalise import GREY, MatchingPicture, blurred, resized
 from components.shared.geometry import (
     Matrix,
@@ -21,18 +23,92 @@ from components.shared.geometry import (
     rotation_about,
     translation,
 )
+from components.shared.limits import limit
 from components.shared.pictures.warping import warped
 
-_SEARCH_SIZE_PX = 256
-"""Longest side of the pictures that are searched."""
-_ECC_SIZE_PX = 512
-"""Longest side of those that then tell the angle to a fraction of a degree."""
-_SMOOTHING_SIGMA_PX = 1.5
-_ANGLES_DEG = tuple(range(-5, 6))
-"""Half a degree off, the corners of the small picture lie a pixel off."""
-_MIN_OVERLAP = 0.5
-_ECC_STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 100, 1e-5)
-_ECC_FILTER_PX = 5
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchLimits:
+    """How small the pictures of the search are, and how fine its steps.
+
+    It turns by `AcceptanceLimits.max_rotation_deg` to either side: the gates refuse more.
+    """
+
+    size_px: int = limit(
+        256,
+        unit="px, longest side",
+        why="pictures that are searched; a pixel is 5 px of matching scale, and the windows reach 4 to 8",
+        measured_on="benchmarks/alignment/margins.py: true serial neighbours stand 0.36 to 0.46 above chance",
+        too_small="shapes merge, and the windows do not reach the truth",
+        too_large="detail that the sections do not share; time with the square",
+    )
+    ecc_size_px: int = limit(
+        512,
+        unit="px, longest side",
+        why="pictures that then tell the angle to a fraction of a degree",
+        measured_on="not measured; half a matching picture",
+        too_small="the corners stay pixels off",
+        too_large="detail that the sections do not share",
+    )
+    smoothing_sigma_px: float = limit(
+        1.5,
+        unit="px of the small pictures",
+        why="leaves shapes, which neighbours in serial sections share",
+        measured_on="not measured; the same blur as for NCC in the gates",
+        too_small="detail that the sections do not share lowers the peak",
+        too_large="broad peaks, and shading correlates anywhere",
+    )
+    angle_step_deg: int = limit(
+        1,
+        unit="degrees",
+        why="half a degree off, the corners of the small picture lie a pixel off",
+        measured_on="derived: 128 px * sin(0.5 degrees) = 1.1 px",
+        too_small="time",
+        too_large="the truth lies between two angles, and neither correlates",
+    )
+    min_overlap: float = limit(
+        0.5,
+        unit="of the slice's pixels",
+        why="slices share at least half; small overlaps correlate by chance",
+        measured_on="not measured; scikit-image's default is 0.3",
+        too_small="corners that resemble each other win",
+        too_large="a large jump of the stage is not found",
+    )
+    min_shown: float = limit(
+        0.99,
+        unit="of a small pixel",
+        why="a pixel counts where nothing of it is padding, but for rounding",
+        measured_on="derived",
+        too_small="edges of padding correlate",
+        too_large="rounding hides pixels",
+    )
+    ecc_steps: int = limit(
+        100,
+        unit="iterations",
+        why="it starts a pixel and half a degree off",
+        measured_on="not measured",
+        too_small="it stops on the way",
+        too_large="time where it does not converge",
+    )
+    ecc_epsilon: float = limit(
+        1e-5,
+        unit="change of the correlation in a step",
+        why="below it the motion has settled; windows go on from there",
+        measured_on="not measured",
+        too_small="time",
+        too_large="it stops on the way",
+    )
+    ecc_filter_px: int = limit(
+        5,
+        unit="px of the pictures of ecc_size_px, odd",
+        why="blurs what sections do not share; the bias that it gives a scale is no matter to a rigid motion",
+        measured_on="not measured",
+        too_small="it settles on detail near the start",
+        too_large="the angle is uncertain",
+    )
+
+
+LIMITS = SearchLimits()
 
 Signal = NDArray[np.float32]
 Spectrum = NDArray[np.complex64]
@@ -56,20 +132,20 @@ def whole_frame_search(slice_: MatchingPicture, neighbour: MatchingPicture) -> F
     Masked normalised cross-correlation (Padfield 2012) over every shift that leaves half of them in common;
     from there the enhanced correlation coefficient (Evangelidis and Psarakis 2008), rigid.
     """
-    scale = min(1.0, _SEARCH_SIZE_PX / max(*slice_.picture.shape, *neighbour.picture.shape))
+    scale = min(1.0, LIMITS.size_px / max(*slice_.picture.shape, *neighbour.picture.shape))
     signals = _signal(slice_, scale), _signal(neighbour, scale)
     found, ncc = _best_motion(*signals)
     neighbour_signal, shown = signals[1]
     mirrored = [(np.flip(neighbour_signal, axes), np.flip(shown, axes)) for axes in (0, 1, (0, 1))]
     chance = max(_best_motion(signals[0], other)[1] for other in mirrored)
     coarse = at_full_resolution(found, scale)
-    return FrameMatch(matrix=_closer(slice_, neighbour, coarse), ncc=ncc, chance=chance)
+    return FrameMatch(matrix=_settled(slice_, neighbour, coarse), ncc=ncc, chance=chance)
 
 
 def _signal(picture: MatchingPicture, scale: float) -> tuple[Signal, Signal]:
-    """A picture around 0, reduced and smoothed, and the mask of where it is, 0 or 1."""
-    small = blurred(resized(picture.picture, scale), _SMOOTHING_SIGMA_PX) - np.float32(GREY)
-    mask = (resized(picture.shown.astype(np.float32), scale) > 0.99).astype(np.float32)
+    """A picture around 0, reduced and smoothed, and the mask of the pixels that it shows, 0 or 1."""
+    small = blurred(resized(picture.picture, scale), LIMITS.smoothing_sigma_px) - np.float32(GREY)
+    mask = (resized(picture.shown.astype(np.float32), scale) > LIMITS.min_shown).astype(np.float32)
     return small * mask, mask
 
 
@@ -81,10 +157,10 @@ def _best_motion(slice_: tuple[Signal, Signal], neighbour: tuple[Signal, Signal]
     )
     fixed = _spectra(*slice_, shape)
     best, best_ncc = np.eye(3), -1.0
-    for angle_deg in _ANGLES_DEG:
+    for angle_deg in _angles_deg():
         turn = rotation_about(((width - 1) / 2, (height - 1) / 2), np.radians(angle_deg))
         turned, mask = (warped(part, turn, (height, width)) for part in neighbour)
-        shown = (mask > 0.99).astype(np.float32)
+        shown = (mask > LIMITS.min_shown).astype(np.float32)
         scores = _scores(fixed, _spectra(turned * shown, shown, shape), shape, float(slice_[1].sum()))
         y, x = (int(v) for v in np.unravel_index(int(scores.argmax()), shape))
         if scores[y, x] > best_ncc:
@@ -92,6 +168,12 @@ def _best_motion(slice_: tuple[Signal, Signal], neighbour: tuple[Signal, Signal]
             shift = translation(x - shape[1] * (x >= width), y - shape[0] * (y >= height))
             best = turn @ shift
     return best, best_ncc
+
+
+def _angles_deg() -> range:
+    """The rotations that are tried, as far as the gates accept one."""
+    most = math.floor(gates.LIMITS.max_rotation_deg)
+    return range(-most, most + 1, LIMITS.angle_step_deg)
 
 
 def _spectra(signal: Signal, mask: Signal, shape: tuple[int, ...]) -> tuple[Spectrum, Spectrum, Spectrum]:
@@ -105,9 +187,11 @@ def _scores(
     shape: tuple[int, ...],
     slice_area: float,
 ) -> Signal:
-    """[shape] correlation at every shift of the slice into the neighbour, -1 where too little is in common.
+    """[shape] NCC at every shift of the slice into the neighbour, -1 where too little is in common.
 
-    Matching pictures have the same mean everywhere, so the mean of the common part is left out.
+    Masked NCC of Padfield 2012 without the terms that subtract the mean of the common part, in the numerator
+    and in both sums of squares. A matching picture has its local mean subtracted already, over far less than
+    the overlap, so that those means are near 0; two of six correlations are saved.
     """
 
     def correlated(a: Spectrum, b: Spectrum) -> Signal:
@@ -115,20 +199,21 @@ def _scores(
         return result
 
     overlap = correlated(slice_[2], neighbour[2])
-    enough = overlap >= _MIN_OVERLAP * slice_area
+    enough = overlap >= LIMITS.min_overlap * slice_area
     energy = correlated(slice_[1], neighbour[2]) * correlated(slice_[2], neighbour[1])
     scores = correlated(slice_[0], neighbour[0]) / np.sqrt(np.maximum(energy, 1))
     return np.where(enough, scores, np.float32(-1))
 
 
-def _closer(slice_: MatchingPicture, neighbour: MatchingPicture, coarse: Matrix) -> Matrix:
-    """A rigid motion nearer to the truth than the small pictures tell; the same where that fails."""
-    scale = min(1.0, _ECC_SIZE_PX / max(*slice_.picture.shape, *neighbour.picture.shape))
+def _settled(slice_: MatchingPicture, neighbour: MatchingPicture, coarse: Matrix) -> Matrix:
+    """The rigid motion that larger pictures tell, from a coarse one; the coarse one where that fails."""
+    scale = min(1.0, LIMITS.ecc_size_px / max(*slice_.picture.shape, *neighbour.picture.shape))
     (fixed, _), (moving, mask) = (_signal(picture, scale) for picture in (slice_, neighbour))
     start = at_scale(coarse, scale)[:2].astype(np.float32)
+    stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, LIMITS.ecc_steps, LIMITS.ecc_epsilon)
     try:
         _, found = cv2.findTransformECC(
-            fixed, moving, start, cv2.MOTION_EUCLIDEAN, _ECC_STOP, mask.astype(np.uint8), _ECC_FILTER_PX
+            fixed, moving, start, cv2.MOTION_EUCLIDEAN, stop, mask.astype(np.uint8), LIMITS.ecc_filter_px
         )
     except cv2.error:  # it does not converge
         return coarse

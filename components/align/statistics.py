@@ -1,21 +1,65 @@
-"""What one look at a raw slice tells, and its thumbnail."""
+"""Statistics of a raw slice from one look at it, and its thumbnail."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.align.normalise import CURTAIN_LENGTH_PX, CURTAIN_WIDTH_SIGMA_PX, Raw, resized
+from components.align.normalise import Raw, blurred_along_x, mean_along_y, resized
 from components.shared.documents.align import SliceStatistics
+from components.shared.limits import limit
 from components.shared.pictures.grey_levels import TAIL_PERCENTILES, as_8_bit
 
-_FINE_SIGMAS_PX = (1.0, 2.0)
-_COARSE_SIGMAS_PX = (4.0, 8.0)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatisticsLimits:
+    """What the statistics of a slice are measured on.
+
+    None of them decides by itself: `compose` compares each slice with those around it.
+    """
+
+    fine_sigmas_px: tuple[float, float] = limit(
+        (1.0, 2.0),
+        unit="px at refinement scale",
+        why="band whose energy falls with defocus; above the grain of one pixel",
+        measured_on="blurred phantom, tests/components/align/test_align_slices.py",
+        too_small="noise of a poor slice counts as sharpness",
+        too_large="slight defocus is not seen",
+    )
+    coarse_sigmas_px: tuple[float, float] = limit(
+        (4.0, 8.0),
+        unit="px at refinement scale",
+        why="band of the membranes, which defocus leaves: the measure of contrast",
+        measured_on="blurred phantom, tests/components/align/test_align_slices.py",
+        too_small="it falls with defocus as the fine band does, and sharpness says nothing",
+        too_large="shading counts as contrast",
+    )
+    strip_px: int = limit(
+        32,
+        unit="rows at full resolution",
+        why="noise is measured on strips, not on the whole slice",
+        measured_on="not measured; 32 strips of a slice of 5,000 px are a fifth of it",
+        too_small="borders of strips, which do not count, take a part of each",
+        too_large="time, and nothing is gained",
+    )
+    most_strips: int = limit(
+        32,
+        unit="strips",
+        why="evenly spaced, so that tissue and resin are both in",
+        measured_on="not measured",
+        too_small="a strip of dirt decides",
+        too_large="time, and nothing is gained",
+    )
+
+
+LIMITS = StatisticsLimits()
 _IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-"""Blind to slopes and curvature; unit noise comes out with a standard deviation of 6."""
-_STRIP_PX = 32
-_MAX_STRIPS = 32
+"""Difference of two Laplacians: 0 on slopes and curvature; unit noise comes out with a deviation of 6."""
+_COUNTED_PX = 2**20
+"""Pixels that are counted at a time: bincount widens its input to 8 bytes a pixel."""
 
 
 def slice_statistics(
@@ -42,7 +86,7 @@ def slice_statistics(
     levels = np.arange(len(counts))
     mean = float(np.sum(share * levels))
     low, high = (int(np.searchsorted(share.cumsum(), p / 100)) for p in TAIL_PERCENTILES)
-    coarse = _band_energy(fine, _COARSE_SIGMAS_PX)
+    coarse = _band_energy(fine, LIMITS.coarse_sigmas_px)
     return SliceStatistics(
         z=z,
         mean=mean,
@@ -51,11 +95,11 @@ def slice_statistics(
         high=high,
         zero_fraction=float(share[0]),
         saturated_fraction=float(share[-1]),
-        sharpness=_band_energy(fine, _FINE_SIGMAS_PX) / max(coarse, 1e-6),
+        sharpness=_band_energy(fine, LIMITS.fine_sigmas_px) / max(coarse, 1e-6),
         content_fraction=float(content.mean()),
         n_features=n_features,
         entropy_bits=float(-np.sum(share * np.log2(share, where=share > 0, out=np.zeros_like(share)))),
-        noise=_noise(image),
+        noise=noise_sigma(image),
         contrast=float(np.sqrt(coarse)),
         streaks_along_x=streaks_along_y(np.ascontiguousarray(small.T)),
         streaks_along_y=streaks_along_y(small),
@@ -82,34 +126,33 @@ def thumbnail(image: Raw, scale: float, low: float, high: float) -> NDArray[np.u
 
 def streaks_along_y(picture: NDArray[np.float32]) -> float:
     """Fraction of the energy of what is thin along x that is long along y besides; 0..1."""
-    thin = picture - cv2.GaussianBlur(picture, (0, 0), CURTAIN_WIDTH_SIGMA_PX, sigmaY=0.1)
-    length = min(CURTAIN_LENGTH_PX, 2 * (picture.shape[0] // 4) + 1)
-    long = cv2.blur(thin, (1, length), borderType=cv2.BORDER_REFLECT)
+    thin = picture - blurred_along_x(picture)
     energy = float(np.mean(np.square(thin, dtype=np.float64)))
-    return float(np.mean(np.square(long, dtype=np.float64))) / energy if energy > 0 else 0.0
+    return float(np.mean(np.square(mean_along_y(thin), dtype=np.float64))) / energy if energy > 0 else 0.0
 
 
-def _noise(image: Raw) -> float:
+def noise_sigma(image: Raw) -> float:
     """Standard deviation of the noise, from evenly spaced strips (Immerkaer 1996)."""
     height, width = image.shape
-    starts = np.unique(np.linspace(0, max(height - _STRIP_PX, 0), _MAX_STRIPS).astype(int))
-    strips = [image[start : start + _STRIP_PX].astype(np.float32) for start in starts]
+    starts = np.unique(np.linspace(0, max(height - LIMITS.strip_px, 0), LIMITS.most_strips).astype(int))
+    strips = [image[start : start + LIMITS.strip_px].astype(np.float32) for start in starts]
     sums = [float(np.abs(cv2.filter2D(s, -1, _IMMERKAER)[1:-1, 1:-1]).sum(dtype=np.float64)) for s in strips]
     n_pixels = sum(max(s.shape[0] - 2, 0) * max(width - 2, 0) for s in strips)
+    # The mean magnitude of normal noise is sigma * sqrt(2 / pi).
     return float(np.sqrt(np.pi / 2) / 6 * sum(sums) / n_pixels) if n_pixels else 0.0
 
 
 def _grey_level_counts(image: Raw) -> NDArray[np.float64]:
     """[256 or 65536] number of pixels at each grey level."""
     n_levels = np.iinfo(image.dtype).max + 1
-    # Row by row of bounded size: bincount widens its input to 8 bytes a pixel.
     counts = np.zeros(n_levels, np.int64)
-    rows = max(1, 2**20 // image.shape[1])
+    rows = max(1, _COUNTED_PX // image.shape[1])
     for start in range(0, len(image), rows):
         counts += np.bincount(image[start : start + rows].ravel(), minlength=n_levels)
     return counts.astype(np.float64)
 
 
 def _band_energy(picture: NDArray[np.float32], sigmas_px: tuple[float, float]) -> float:
+    """Mean square of the band between two Gaussians."""
     fine, coarse = (cv2.GaussianBlur(picture, (0, 0), sigma) for sigma in sigmas_px)
     return float(np.mean(np.square(fine - coarse, dtype=np.float64)))

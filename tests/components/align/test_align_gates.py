@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from components.align import gates
-from components.align.correlation import Agreement, ncc
+from components.align.gates import Agreement, ncc
 from components.align.normalise import MatchingPicture
 from components.shared.geometry import Matrix, rotation_about, translation
 

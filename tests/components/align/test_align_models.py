@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.align.matching import PointPairs
-from components.align.models import LADDER, choose, fit_ladder, motion_rms_px
+from components.align.models import LADDER, PointPairs, choose, fit_ladder, motion_rms_px
 from components.shared.geometry import Matrix, corner_points, grid_points, transform_points
 
 SIZE_XY = (1000, 800)

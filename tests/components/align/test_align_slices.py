@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from components.align.features import (
     DESCRIPTOR_NORM,
     cell_of,
+    consensus,
     extract_features,
+    inverted_features,
+    match_features,
     spread_selection,
-    turned_round,
 )
-from components.align.matching import PointPairs, consensus, match_features
+from components.align.models import PointPairs
 from components.align.normalise import band_passed, matching_picture, resized, where_shown
 from components.align.prepare import prepare
 from components.align.statistics import slice_statistics, streaks_along_y, thumbnail
@@ -72,13 +74,13 @@ def test_features_are_rounded_unit_vectors_in_a_fixed_order() -> None:
     assert np.array_equal(features.descriptors, again.descriptors)
 
 
-def test_features_of_the_inverted_picture_are_those_turned_round() -> None:
+def test_features_of_the_inverted_picture_are_those_inverted_features() -> None:
     picture = matching_picture(texture(1).astype(np.float32)).picture
     shown = np.ones(picture.shape, bool)
     inverted = (256 - picture.astype(int)).astype(np.uint8)
     expected = match_features(extract_features(picture, shown), extract_features(inverted, shown))
     assert len(expected) < 30
-    turned = turned_round(extract_features(picture, shown))
+    turned = inverted_features(extract_features(picture, shown))
     pairs = match_features(turned, extract_features(inverted, shown))
     assert len(pairs) > 0.9 * len(turned)
     assert np.abs(pairs.slice_px - pairs.neighbour_px).max() < 0.5

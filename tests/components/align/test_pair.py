@@ -12,8 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
+from components.align.normalise import MatchingPicture
 from components.align.pair import match_pair
 from components.align.prepare import PreparedSlice, prepare
+from components.align.search import FrameMatch, whole_frame_search
 from components.shared.documents.align import PairRecord
 from components.shared.geometry import Matrix, rotation_about, transform_points, translation
 from tests.components.align.planted_pair import SIZE_PX, error_px, render, texture
@@ -193,6 +195,24 @@ def test_whole_frame_search_turns_the_picture() -> None:
     pair = pair_of(a, b)
     assert pair.fallback == "whole_frame"
     assert error_px(pair.matrix, truth) < 0.8
+
+
+def test_the_whole_frame_is_searched_once_for_each_pair_of_pictures(
+    still: PreparedSlice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused by every attempt: the search serves the first and the last that ask, and the inverted one."""
+    searched = []
+
+    def counting(slice_: MatchingPicture, neighbour: MatchingPicture) -> FrameMatch:
+        searched.append((slice_, neighbour))
+        return whole_frame_search(slice_, neighbour)
+
+    monkeypatch.setattr("components.align.pair.whole_frame_search", counting)
+    other = prepare(5, render(texture(2), seed=2), 1.0)
+    assert match_pair(still, other).reason == "too_few_inliers"
+    assert len(searched) == 2
+    assert searched[0] == (still.matching, other.matching)
+    np.testing.assert_array_equal(searched[1][1].picture, 256 - other.matching.picture.astype(int))
 
 
 def test_inverted_slice_is_matched_and_marked(still: PreparedSlice) -> None:

@@ -1,14 +1,16 @@
-"""The last correction of a pair, over the whole picture."""
+"""Sub-pixel refinement: windows that tell nothing, and the last correction over the whole picture."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from components.align import refine as refinement
 from components.align.normalise import band_passed, detail_picture
-from components.align.whole import corrected
+from components.align.refine import corrected
 from components.shared.geometry import Matrix, rotation_about, translation
 from tests.components.align.planted_pair import SIZE_PX, error_px, render, texture
 
@@ -77,3 +79,20 @@ def test_dirt_that_stands_still_pulls_less_than_in_the_plain_picture() -> None:
     pulled = corrected(plain[0], plain[1], truth, "translation", EVERYWHERE)
     found = corrected(*map(detail, pictures), truth, "translation", EVERYWHERE)
     assert error_px(found, truth) < 0.6 * error_px(pulled, truth)
+
+
+def grating(shift_xy: tuple[float, float] = (0, 0), period_px: float = 12) -> np.ndarray:
+    """A periodic texture: moved by a period it is the same."""
+    y, x = np.mgrid[:SIZE_PX, :SIZE_PX] * (2 * math.pi / period_px)
+    dx, dy = np.array(shift_xy) * (2 * math.pi / period_px)
+    waves = np.sin(x - dx) * np.sin(y - dy)
+    noise = np.random.default_rng(3).normal(scale=0.05, size=waves.shape)
+    return np.clip(np.rint(128 + 60 * (waves + noise)), 1, 255).astype(np.uint8)
+
+
+def test_windows_of_a_grating_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = grating(), grating((1.5, 0.5))
+    assert len(refinement.refine(*pictures, np.eye(3)).pairs) == 0
+    heedless = replace(refinement.WINDOWS, max_second_peak=2.0)
+    monkeypatch.setattr(refinement, "WINDOWS", heedless)
+    assert len(refinement.refine(*pictures, np.eye(3)).pairs) > 30
