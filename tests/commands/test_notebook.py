@@ -5,9 +5,11 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from commands import notebook
 from components.report import main as report
@@ -15,7 +17,7 @@ from tests.components.report.finished_run import SIZE_XYZ, finished_run
 
 
 @pytest.fixture(scope="module")
-def output(tmp_path_factory, module_patch):
+def output(tmp_path_factory: pytest.TempPathFactory, module_patch: pytest.MonkeyPatch) -> str:
     plan, _, _ = finished_run(tmp_path_factory.mktemp("a run"))
     done = CliRunner().invoke(report.main, ["--output", plan.config.output, "--status", "Succeeded"])
     assert done.exit_code == 0, done.output
@@ -23,30 +25,30 @@ def output(tmp_path_factory, module_patch):
 
 
 @pytest.fixture(scope="module")
-def module_patch():
+def module_patch() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("components.report.page.curves.curves_svg", lambda z, panels: "<svg></svg>")
         yield patch
 
 
-def write(*args: object):
+def write(*args: object) -> Result:
     return CliRunner().invoke(notebook.main, list(map(str, args)))
 
 
 @pytest.fixture
-def written(output, tmp_path):
+def written(output: str, tmp_path: Path) -> Path:
     file = tmp_path / "run.ipynb"
     done = write(output, file)
     assert done.exit_code == 0, done.output
     return file
 
 
-def code_of(file) -> str:
+def code_of(file: Path) -> str:
     cells = json.loads(file.read_text())["cells"]
     return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
 
 
-def test_it_has_the_form_of_a_notebook(written):
+def test_it_has_the_form_of_a_notebook(written: Path) -> None:
     document = json.loads(written.read_text())
     assert (document["nbformat"], document["nbformat_minor"]) == (4, 5)
     ids = [cell["id"] for cell in document["cells"]]
@@ -60,7 +62,7 @@ def test_it_has_the_form_of_a_notebook(written):
     assert verdict.startswith("The volume is complete")
 
 
-def test_a_notebook_needs_no_fibstack(written):
+def test_a_notebook_needs_no_fibstack(written: Path) -> None:
     imported = {
         name.name
         for node in ast.walk(ast.parse(code_of(written)))
@@ -70,7 +72,7 @@ def test_a_notebook_needs_no_fibstack(written):
     assert imported == {"io", "json", "matplotlib.pyplot", "numpy", "pandas", "tensorstore"}
 
 
-def test_the_cells_run_and_find_the_slices_and_the_volume(written, tmp_path):
+def test_the_cells_run_and_find_the_slices_and_the_volume(written: Path, tmp_path: Path) -> None:
     pytest.importorskip("pandas", reason="the notebook's tables need pandas")
     script = tmp_path / "cells.py"
     script.write_text(code_of(written) + "\nprint(len(slices), volume.shape, level)\n")
@@ -87,7 +89,7 @@ def test_the_cells_run_and_find_the_slices_and_the_volume(written, tmp_path):
     assert done.stdout.splitlines()[-1] == f"{SIZE_XYZ[2]} {(*half, 1)} 1"
 
 
-def test_jupyter_runs_it(written, tmp_path):
+def test_jupyter_runs_it(written: Path, tmp_path: Path) -> None:
     nbclient = pytest.importorskip("nbclient", reason="to run a notebook as Jupyter does takes nbclient")
     pytest.importorskip("ipykernel", reason="to run a notebook as Jupyter does takes ipykernel")
     pytest.importorskip("pandas", reason="the notebook's tables need pandas")
@@ -100,7 +102,7 @@ def test_jupyter_runs_it(written, tmp_path):
     assert shown.count("image/png") == 2
 
 
-def test_a_file_that_is_there_is_left_alone(output, tmp_path):
+def test_a_file_that_is_there_is_left_alone(output: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.ipynb"
     file.write_text("mine")
     done = write(output, file)
@@ -109,18 +111,20 @@ def test_a_file_that_is_there_is_left_alone(output, tmp_path):
     assert file.read_text() == "mine"
 
 
-def test_it_is_named_after_the_run_where_no_name_is_given(output, tmp_path, monkeypatch):
+def test_it_is_named_after_the_run_where_no_name_is_given(
+    output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert write(output).exit_code == 0
     assert (tmp_path / "fibstack.ipynb").is_file()
 
 
-def test_a_run_that_has_not_ended_has_no_notebook(tmp_path):
+def test_a_run_that_has_not_ended_has_no_notebook(tmp_path: Path) -> None:
     done = write(tmp_path / "none", tmp_path / "new.ipynb")
     assert done.exit_code == 65
     assert "run.json" in done.output
     assert not (tmp_path / "new.ipynb").exists()
 
 
-def test_a_bucket_is_named_by_its_own_address():
+def test_a_bucket_is_named_by_its_own_address() -> None:
     assert notebook.url_of("gs://em_process/run1") == "gs://em_process/run1/"

@@ -16,8 +16,7 @@ from components.shared.geometry import rotation_about, translation
 from components.shared.storage.registry import open_store
 from components.shared.volume.precomputed import info
 from components.shared.volume.volume import volume_of
-from tests.components.report.finished_run import make_plan, make_transforms, np
-from tests.components.report.test_report_check import preview_of
+from tests.components.report.finished_run import make_plan, make_transforms, np, preview_of
 
 SIZE_XYZ = (1100, 70, 200)
 

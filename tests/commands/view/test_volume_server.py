@@ -82,7 +82,7 @@ def test_a_private_bucket_is_viewed_through_this_machine(bucket: str):
 
 
 def test_it_opens_at_the_worst_slice(tmp_path):
-    from tests.components.report.test_report_check import preview_of
+    from tests.components.report.finished_run import preview_of
 
     plan, _, process = finished_run(tmp_path)
     write_plan(process, plan)

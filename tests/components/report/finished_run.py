@@ -6,29 +6,44 @@ The volume is written by tensorstore, an independent writer, and the records are
 import io
 import json
 import math
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorstore as ts
+from numpy.typing import NDArray
 
 from components.shared.documents.align import AlignRecord, PairRecord, SliceStatistics
 from components.shared.documents.config import RunConfig
 from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import Plan, SourceSlice
+from components.shared.documents.preview import Gate, Preview, WorstSlice
 from components.shared.documents.transforms import SliceTransform, Transforms
-from components.shared.geometry import rotation_deg
+from components.shared.geometry import Matrix, rotation_deg
 from components.shared.storage.registry import open_store
-from components.shared.storage.store import checksum, join_uri
+from components.shared.storage.store import Store, checksum, join_uri
 from components.shared.volume.formats import shards_of_block
 from components.shared.volume.precomputed import info
-from components.shared.volume.volume import volume_of
+from components.shared.volume.volume import Volume, volume_of
 from components.shared.work.records import Output, Record, commit, write_output
 from components.shared.work.units import block_hash, chunks, slab_hashes
 
 SIZE_XYZ = (1100, 70, 20)
 """Two blocks in the first pass, one in the second."""
 
+FinishedRun = tuple[Plan, Transforms, Store]
+"""Plan, transforms and process store of a run that has ended but for its report."""
 
-def make_plan(output, n_slices=20, size_xy=SIZE_XYZ[:2], thumbnail_scale=0.5, missing=(), **settings):
+
+def make_plan(
+    output: Path | str,
+    n_slices: int = 20,
+    size_xy: tuple[int, int] = SIZE_XYZ[:2],
+    thumbnail_scale: float = 0.5,
+    missing: tuple[int, ...] = (),
+    **settings: Any,
+) -> Plan:
     config = RunConfig(
         source="source", image="img.%05d.png", minz=0, maxz=n_slices - 1, output=str(output), **settings
     )
@@ -49,7 +64,9 @@ def make_plan(output, n_slices=20, size_xy=SIZE_XYZ[:2], thumbnail_scale=0.5, mi
     )
 
 
-def pair_record(z, neighbour_z, accepted=True, reason="", ncc=(0.4, 0.9)):
+def pair_record(
+    z: int, neighbour_z: int, accepted: bool = True, reason: str = "", ncc: tuple[float, float] = (0.4, 0.9)
+) -> PairRecord:
     return PairRecord(
         z=z,
         neighbour_z=neighbour_z,
@@ -69,14 +86,19 @@ def pair_record(z, neighbour_z, accepted=True, reason="", ncc=(0.4, 0.9)):
     )
 
 
-def slice_statistics(z):
+def slice_statistics(z: int) -> SliceStatistics:
     return SliceStatistics(
         z=z, mean=100, std=30, low=0, high=255, zero_fraction=0, saturated_fraction=0, sharpness=1,
         content_fraction=1, n_features=500,
     )  # fmt: skip
 
 
-def make_transforms(plan, matrices, size_xyz, replaced=None):
+def make_transforms(
+    plan: Plan,
+    matrices: Sequence[Matrix],
+    size_xyz: tuple[int, int, int],
+    replaced: dict[int, int] | None = None,
+) -> Transforms:
     replaced = replaced or {}
     return Transforms(
         volume_size_xyz=size_xyz,
@@ -99,11 +121,32 @@ def make_transforms(plan, matrices, size_xyz, replaced=None):
     )
 
 
-def write_plan(process, plan):
+def preview_of(failures: Sequence[str] = (), enforced: bool = True, n: int = SIZE_XYZ[2]) -> Preview:
+    known = tuple([0.9] * (n - 1) + [None])
+    return Preview(
+        thumbnail_scale=0.5,
+        first_z=0,
+        ncc_next_before=known,
+        ncc_next_after=known,
+        ncc_second_before=known,
+        ncc_second_after=known,
+        median_before=0.5,
+        median_after=0.9,
+        worst=tuple(WorstSlice(z=z, ncc_previous=0.1, ncc_next=None, usual_ncc=0.9) for z in range(9, 19)),
+        gate=Gate(failures=failures, enforced=enforced),
+    )
+
+
+def write_plan(process: Store, plan: Plan) -> None:
     process.write("plan.json", plan.to_json())
 
 
-def write_align(process, plan, thumbnails, refused=()):
+def write_align(
+    process: Store,
+    plan: Plan,
+    thumbnails: Callable[[int], NDArray[np.uint8]],
+    refused: Collection[tuple[int, int]] = (),
+) -> None:
     """Records of all chunks; `refused` are pairs (z, neighbour_z) that had too few inliers."""
     for chunk in chunks(plan):
         zs = [s.z for s in plan.slices if s.z in chunk]
@@ -119,7 +162,7 @@ def write_align(process, plan, thumbnails, refused=()):
         process.write(f"align/{chunk}.npz", archive.getvalue())
 
 
-def slice_lines(transforms):
+def slice_lines(transforms: Transforms) -> Iterator[str]:
     for previous, s in zip([None, *transforms.slices], transforms.slices, strict=False):
         m = np.array(s.matrix)
         values = s.model_dump()
@@ -130,12 +173,14 @@ def slice_lines(transforms):
         yield json.dumps(values)
 
 
-def write_compose(process, transforms):
+def write_compose(process: Store, transforms: Transforms) -> None:
     process.write("transforms.json", transforms.to_json())
     process.write("slices.jsonl", "\n".join(slice_lines(transforms)).encode())
 
 
-def write_volume(plan, transforms, process, voxels=None):
+def write_volume(
+    plan: Plan, transforms: Transforms, process: Store, voxels: NDArray[np.uint8] | None = None
+) -> Volume:
     """Every output with its shards and records, without `info`. `voxels` is [x, y, z]; levels are means."""
     volume = volume_of(plan, transforms)
     if voxels is None:
@@ -158,7 +203,7 @@ def write_volume(plan, transforms, process, voxels=None):
     return volume
 
 
-def seal_blocks(plan, transforms, process):
+def seal_blocks(plan: Plan, transforms: Transforms, process: Store) -> None:
     volume = volume_of(plan, transforms)
     hashes = slab_hashes(plan, transforms, volume)
     for pyramid_pass in volume.passes:
@@ -182,7 +227,7 @@ def seal_blocks(plan, transforms, process):
             commit(process, record)
 
 
-def write_tiles(plan, process, n_slabs=2):
+def write_tiles(plan: Plan, process: Store, n_slabs: int = 2) -> Store:
     """A tile array with one shard for each slab; returns its store."""
     array = open_store(join_uri(plan.locations.tmp_uri, "aligned"))
     for slab in range(n_slabs):
@@ -194,7 +239,7 @@ def write_tiles(plan, process, n_slabs=2):
     return array
 
 
-def finished_run(folder, **settings):
+def finished_run(folder: Path, **settings: Any) -> FinishedRun:
     """A whole run up to the report. Returns the plan, the transforms and the process store."""
     output = folder / "out"
     plan = make_plan(output, **settings)

@@ -9,14 +9,12 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.report.main import main
-from tests.components.report.finished_run import finished_run
-from tests.components.report.test_report_check import preview_of
+from tests.components.report.finished_run import finished_run, preview_of
 
 
 @pytest.fixture
-def collected(tmp_path, monkeypatch):
+def collected(tmp_path: Path) -> tuple[Path, str]:
     """The files that KFP collects, with the run's output folder."""
-    monkeypatch.setattr("components.report.page.curves.curves_svg", lambda z, panels: "<svg></svg>")
     plan, _, process = finished_run(tmp_path)
     process.write("preview.json", preview_of().to_json())
     kfp = tmp_path / "kfp"
@@ -32,13 +30,13 @@ def collected(tmp_path, monkeypatch):
     return kfp, plan.config.output
 
 
-def test_the_page_is_the_report(collected):
+def test_the_page_is_the_report(collected: tuple[Path, str]) -> None:
     kfp, output = collected
     report = Path(output, "process/report/index.html")
     assert (kfp / "page").read_text() == report.read_text()
 
 
-def test_the_lines_begin_with_the_verdict_and_say_where_the_rest_is(collected):
+def test_the_lines_begin_with_the_verdict_and_say_where_the_rest_is(collected: tuple[Path, str]) -> None:
     kfp, output = collected
     lines = (kfp / "summary").read_text().splitlines()
     assert lines[0] == "# The stack is aligned and the volume is complete. 1 slice of 20 stands out."
@@ -46,7 +44,7 @@ def test_the_lines_begin_with_the_verdict_and_say_where_the_rest_is(collected):
     assert f"Look at it: `fibstack view {output}`" in lines
 
 
-def test_the_figures_are_what_kfp_reads(collected):
+def test_the_figures_are_what_kfp_reads(collected: tuple[Path, str]) -> None:
     kfp, _ = collected
     text = (kfp / "meta/output.json").read_text()
     # The launcher refuses a key that it does not know, and so does this.
@@ -61,7 +59,7 @@ def test_the_figures_are_what_kfp_reads(collected):
     assert 0.8 < figures["median NCC after"] < 1
 
 
-def test_a_run_without_a_volume_has_its_figures_too(tmp_path, monkeypatch):
+def test_a_run_without_a_volume_has_its_figures_too(tmp_path: Path) -> None:
     plan, _, process = finished_run(tmp_path)
     process.delete("transforms.json")
     done = CliRunner().invoke(

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from components.report.main import main
 from components.report.page.facts import cost_facts
@@ -15,12 +15,12 @@ from components.shared.documents.cost import COST_KEY, Bill, CostEstimate, Pod
 from components.shared.documents.prices import read_prices
 from components.shared.work.completeness import OutputSummary
 from tests.components.report.finished_run import finished_run
-from tests.components.report.test_report_main import drawn, read_page, run_json, undrawn  # noqa: F401 - fixtures
+from tests.components.report.report_step import read_page, run_json
 
 DIGEST = f"sha256:{'0a' * 32}"
 
 
-def estimate_of(**images):
+def estimate_of(**images: str) -> CostEstimate:
     return CostEstimate(
         pods={
             step: Pod(image=image, cores=2, memory_bytes=4e9, spot=False) for step, image in images.items()
@@ -33,15 +33,15 @@ def estimate_of(**images):
     )
 
 
-def pods_json(cost):
+def pods_json(cost: CostEstimate) -> str:
     return json.dumps(cost.model_dump()["pods"])
 
 
-def report(output, pods=""):
+def report(output: Path | str, pods: str = "") -> Result:
     return CliRunner().invoke(main, ["--output", str(output), "--status", "Succeeded", "--pods", pods])
 
 
-def test_the_cost_is_told_in_core_hours_and_dollars():
+def test_the_cost_is_told_in_core_hours_and_dollars() -> None:
     written = OutputSummary(uri="o", encoding="raw", n_shards=1, n_black_shards=0, size_bytes=100 * 2**30)
     assert cost_facts(estimate_of(), [written]) == {
         "core-hours, estimated": "12.5 (align 12.5, tile 0.03, report <0.01)",
@@ -53,7 +53,7 @@ def test_the_cost_is_told_in_core_hours_and_dollars():
     assert "storing the volumes, by their size" not in cost_facts(estimate_of(), [])
 
 
-def test_images_are_pinned_only_by_digest():
+def test_images_are_pinned_only_by_digest() -> None:
     pinned, by_tag = f"reg/align:1@{DIGEST}", "reg/tile:1"
     assert images_used(estimate_of(align=pinned).pods, as_processes=False) == (
         {"align": pinned},
@@ -65,14 +65,16 @@ def test_images_are_pinned_only_by_digest():
 
 
 @pytest.mark.parametrize("images", [{}, {"align": "reg/align:1"}])
-def test_processes_run_in_no_image(images):
+def test_processes_run_in_no_image(images: dict[str, str]) -> None:
     images, known = images_used(estimate_of(**images).pods, as_processes=True)
     assert images == {}
     assert known.startswith("Not pinned: the steps ran as processes")
 
 
 @pytest.mark.parametrize("as_processes", [True, False])
-def test_the_page_shows_cost_with_the_date_of_its_prices_and_images(tmp_path, monkeypatch, as_processes):
+def test_the_page_shows_cost_with_the_date_of_its_prices_and_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_processes: bool
+) -> None:
     plan, _, process = finished_run(tmp_path)
     cost = estimate_of(align=f"reg/align:1@{DIGEST}")
     process.write(COST_KEY, cost.to_json())
@@ -92,7 +94,9 @@ def test_the_page_shows_cost_with_the_date_of_its_prices_and_images(tmp_path, mo
     )
 
 
-def test_a_run_without_an_estimate_says_so_of_its_images_and_shows_no_cost(tmp_path, monkeypatch):
+def test_a_run_without_an_estimate_says_so_of_its_images_and_shows_no_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan, _, _ = finished_run(tmp_path)
     monkeypatch.delenv(PROCESSES, raising=False)
     report(plan.config.output)
@@ -101,7 +105,7 @@ def test_a_run_without_an_estimate_says_so_of_its_images_and_shows_no_cost(tmp_p
     assert "Not known: nobody told the run" in text
 
 
-def test_an_estimate_that_cannot_be_read_is_told(tmp_path):
+def test_an_estimate_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     plan, _, process = finished_run(tmp_path)
     damaged = json.loads(estimate_of().to_json()) | {"crc32c": "", "core_hours": None}
     process.write(COST_KEY, json.dumps(damaged).encode())
@@ -110,7 +114,7 @@ def test_an_estimate_that_cannot_be_read_is_told(tmp_path):
     assert "cost.json" in problem
 
 
-def test_an_estimate_for_other_machines_is_shown_as_such(tmp_path):
+def test_an_estimate_for_other_machines_is_shown_as_such(tmp_path: Path) -> None:
     plan, _, process = finished_run(tmp_path)
     process.write(COST_KEY, estimate_of(align="reg/align:1").to_json())
     report(plan.config.output, pods=pods_json(estimate_of(align="reg/align:2")))

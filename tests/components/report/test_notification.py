@@ -37,7 +37,6 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _nothing_set(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("components.report.page.curves.curves_svg", lambda *_: "<svg></svg>", raising=False)
     caplog.set_level(logging.INFO)
 
 

@@ -5,38 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from components.report.page.strips import make_strips
-from components.shared.documents.preview import Gate, Preview, WorstSlice
 from components.shared.geometry import translation
-from tests.components.report.finished_run import finished_run
-from tests.components.report.test_report_main import FAILED, drawn, read_page, report, run_json, undrawn  # noqa: F401 - fixtures
-
-N = 20
-
-
-def preview_of(failures=(), enforced=True, n=N):
-    known = tuple([0.9] * (n - 1) + [None])
-    return Preview(
-        thumbnail_scale=0.5,
-        first_z=0,
-        ncc_next_before=known,
-        ncc_next_after=known,
-        ncc_second_before=known,
-        ncc_second_after=known,
-        median_before=0.5,
-        median_after=0.9,
-        worst=tuple(WorstSlice(z=z, ncc_previous=0.1, ncc_next=None, usual_ncc=0.9) for z in range(9, 19)),
-        gate=Gate(failures=failures, enforced=enforced),
-    )
+from tests.components.report.finished_run import FinishedRun, finished_run, preview_of
+from tests.components.report.report_step import FAILED, read_page, report, run_json
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path: Path) -> FinishedRun:
     return finished_run(tmp_path)
 
 
-def test_a_passed_check_is_shown(run):
+def test_a_passed_check_is_shown(run: FinishedRun) -> None:
     plan, _, process = run
     process.write("preview.json", preview_of().to_json())
     assert report(plan.config.output).exit_code == 0
@@ -48,7 +30,7 @@ def test_a_passed_check_is_shown(run):
     assert text.count(" · SSIM with ") == 10
 
 
-def test_a_failed_check_leads_the_page_with_the_way_on(run):
+def test_a_failed_check_leads_the_page_with_the_way_on(run: FinishedRun) -> None:
     plan, _, process = run
     process.write("preview.json", preview_of(["3 of <9> neighbours correlate far less"]).to_json())
     report(plan.config.output, '{"state": "FAILED", "error": {"code": 9, "message": "task compose failed"}}')
@@ -65,21 +47,21 @@ def test_a_failed_check_leads_the_page_with_the_way_on(run):
     assert not document["complete"]
 
 
-def test_another_failure_is_not_blamed_on_the_check(run):
+def test_another_failure_is_not_blamed_on_the_check(run: FinishedRun) -> None:
     plan, _, process = run
     process.write("preview.json", preview_of(["3 of 9"]).to_json())
     report(plan.config.output, FAILED)
     assert run_json(Path(plan.config.output))["summary"][0].startswith("The run failed: tile: a slice")
 
 
-def test_a_check_that_is_not_enforced_warns(run):
+def test_a_check_that_is_not_enforced_warns(run: FinishedRun) -> None:
     plan, _, process = run
     process.write("preview.json", preview_of(["3 of 9"], enforced=False).to_json())
     assert report(plan.config.output).exit_code == 0
     assert "not enforced" in read_page(plan.config.output)
 
 
-def test_a_preview_of_another_stack_is_not_shown(run):
+def test_a_preview_of_another_stack_is_not_shown(run: FinishedRun) -> None:
     plan, _, process = run
     process.write("preview.json", preview_of(["3 of 9"], n=7).to_json())
     report(plan.config.output, "Failed")
@@ -88,12 +70,12 @@ def test_a_preview_of_another_stack_is_not_shown(run):
     assert "preview.json is of an earlier run" in text
 
 
-def test_strips_show_each_slice_in_its_place(run):
+def test_strips_show_each_slice_in_its_place(run: FinishedRun) -> None:
     """A bright square that moves with its slice stands still in a strip."""
     _, transforms, _ = run
     scale, at = 0.5, {8: (30, 40), 9: (50, 44), 10: (38, 20)}
 
-    def picture(z):
+    def picture(z: int) -> NDArray[np.uint8] | None:
         if z not in at:
             return None
         x, y = at[z]

@@ -1,5 +1,8 @@
 """The report as somebody sees it: in a browser, light and dark, on paper, and of the longest stack."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -14,8 +17,7 @@ from components.report.words.summary import summarise
 from components.shared.documents.preview import WorstSlice
 from components.shared.documents.slices import known_row
 from components.shared.work.verification import Verification
-from tests.components.report.finished_run import finished_run, make_plan, make_transforms
-from tests.components.report.test_report_check import preview_of
+from tests.components.report.finished_run import finished_run, make_plan, make_transforms, preview_of
 from tests.web_page import CHROMIUM, NO_CHROMIUM, WebPage, web_page
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
@@ -25,7 +27,7 @@ MOST_BYTES = 15_000_000
 
 
 @pytest.fixture(scope="module")
-def report_of_a_run(tmp_path_factory) -> str:
+def report_of_a_run(tmp_path_factory: pytest.TempPathFactory) -> str:
     plan, _, process = finished_run(tmp_path_factory.mktemp("seen"))
     process.write("preview.json", preview_of().to_json())
     done = CliRunner().invoke(main, ["--output", plan.config.output, "--status", "Succeeded"])
@@ -34,7 +36,7 @@ def report_of_a_run(tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="module")
-def seen(report_of_a_run: str):
+def seen(report_of_a_run: str) -> Iterator[WebPage]:
     with web_page(report_of_a_run) as page:
         yield page
 
@@ -51,7 +53,7 @@ def find(page: WebPage, text: str) -> list[int]:
 
 
 @needs_browser
-def test_the_page_loads_nothing_and_complains_of_nothing(seen: WebPage, report_of_a_run: str):
+def test_the_page_loads_nothing_and_complains_of_nothing(seen: WebPage, report_of_a_run: str) -> None:
     assert seen.requests == [report_of_a_run]
     assert seen.complaints == []
     broken = "[...document.images].filter(image => !image.naturalWidth).length"
@@ -60,14 +62,14 @@ def test_the_page_loads_nothing_and_complains_of_nothing(seen: WebPage, report_o
 
 
 @needs_browser
-def test_the_verdict_comes_first(seen: WebPage):
+def test_the_verdict_comes_first(seen: WebPage) -> None:
     headline = seen.evaluate("document.querySelector('h1').textContent")
     assert headline == "The stack is aligned and the volume is complete. 1 slice of 20 stands out."
     assert seen.evaluate("document.querySelector('h1').getBoundingClientRect().top") < 100
 
 
 @needs_browser
-def test_it_is_dark_for_those_who_prefer_that(seen: WebPage):
+def test_it_is_dark_for_those_who_prefer_that(seen: WebPage) -> None:
     def brightness(part: str, style: str) -> int:
         color = seen.evaluate(f"getComputedStyle(document.querySelector('{part}')).{style}")
         return sum(map(int, color.removeprefix("rgb(").rstrip(")").split(", ")))
@@ -80,7 +82,7 @@ def test_it_is_dark_for_those_who_prefer_that(seen: WebPage):
 
 
 @needs_browser
-def test_the_table_is_sorted_and_searched(seen: WebPage):
+def test_the_table_is_sorted_and_searched(seen: WebPage) -> None:
     seen.evaluate("document.querySelector('#slices th button').click()")
     assert shown_z(seen) == list(range(20))
     seen.evaluate("document.querySelector('#slices th button').click()")
@@ -97,7 +99,7 @@ def test_the_table_is_sorted_and_searched(seen: WebPage):
 
 
 @needs_browser
-def test_it_prints(seen: WebPage, tmp_path):
+def test_it_prints(seen: WebPage, tmp_path: Path) -> None:
     seen.print_to(tmp_path / "report.pdf")
     pdf = (tmp_path / "report.pdf").read_bytes()
     assert pdf.startswith(b"%PDF")
@@ -134,18 +136,18 @@ def long_page() -> str:
 
 
 @pytest.fixture(scope="module")
-def long_report(tmp_path_factory):
+def long_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("long") / "index.html"
     path.write_text(long_page())
     return path
 
 
-def test_the_page_of_the_longest_stack_is_bounded(long_report):
+def test_the_page_of_the_longest_stack_is_bounded(long_report: Path) -> None:
     assert 4_000_000 < long_report.stat().st_size < MOST_BYTES
 
 
 @needs_browser
-def test_the_page_of_the_longest_stack_can_be_used(long_report):
+def test_the_page_of_the_longest_stack_can_be_used(long_report: Path) -> None:
     with web_page(f"file://{long_report}") as page:
         assert page.complaints == []
         assert len(shown_z(page)) == ROWS_AT_FIRST

@@ -2,20 +2,19 @@
 
 import json
 import os
-from html.parser import HTMLParser
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorstore as ts
-from click.testing import CliRunner
 
-from components.report.main import main
 from components.shared.storage.registry import open_store
 from components.shared.work import verification
 from components.shared.work.records import record_key
 from tests.components.report.finished_run import (
     SIZE_XYZ,
+    FinishedRun,
     finished_run,
     make_plan,
     make_transforms,
@@ -25,74 +24,15 @@ from tests.components.report.finished_run import (
     write_plan,
     write_volume,
 )
-
-FAILED = '{"state": "FAILED", "error": {"code": 9, "message": "tile: a slice <b> cannot be read."}}'
-
-
-@pytest.fixture(autouse=True)
-def undrawn(request, monkeypatch):
-    """Figures take most of the time; only the tests that ask for them draw them."""
-    if "drawn" not in request.fixturenames:
-        monkeypatch.setattr("components.report.page.curves.curves_svg", lambda z, panels: "<svg></svg>")
+from tests.components.report.report_step import FAILED, read_page, report, run_json
 
 
 @pytest.fixture
-def drawn():
-    """Draw the figures."""
-
-
-@pytest.fixture
-def run(tmp_path):
+def run(tmp_path: Path) -> FinishedRun:
     return finished_run(tmp_path)
 
 
-def report(output, status="Succeeded"):
-    return CliRunner().invoke(main, ["--output", str(output), "--status", status])
-
-
-def run_json(output):
-    return json.loads(Path(output, "process/run.json").read_text())
-
-
-class Page(HTMLParser):
-    """Collects what a page would load and checks that its elements nest."""
-
-    VOID = frozenset({"meta", "link", "img", "input", "br"})
-
-    def __init__(self, text):
-        super().__init__()
-        self.loads = []
-        self.text = []
-        self.open_elements = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.loads += [value for name, value in attrs if name in ("src", "href", "xlink:href", "data")]
-        if tag not in self.VOID:
-            self.open_elements.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.loads += [value for name, value in attrs if name in ("src", "href", "xlink:href", "data")]
-
-    def handle_endtag(self, tag):
-        assert self.open_elements.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-
-def read_page(output):
-    text = Path(output, "process/report/index.html").read_text()
-    page = Page(text)
-    assert page.open_elements == []
-    assert all(load.startswith(("data:", "#")) for load in page.loads)
-    assert "url(http" not in text
-    assert "@import" not in text
-    return text
-
-
-def test_a_whole_volume_is_published_and_opens(run):
+def test_a_whole_volume_is_published_and_opens(run: FinishedRun) -> None:
     plan, _, _ = run
     output = Path(plan.config.output)
     result = report(output)
@@ -116,7 +56,7 @@ def test_a_whole_volume_is_published_and_opens(run):
     assert document["outputs"][0]["size_bytes"] == sum(sizes)
 
 
-def test_a_status_that_is_not_known_is_decided_by_looking(run):
+def test_a_status_that_is_not_known_is_decided_by_looking(run: FinishedRun) -> None:
     plan, _, _ = run
     output = Path(plan.config.output)
     assert report(output, "{{workflow.status}}").exit_code == 0
@@ -125,7 +65,7 @@ def test_a_status_that_is_not_known_is_decided_by_looking(run):
     assert report(output, "").exit_code == 75
 
 
-def test_the_page_is_self_contained_and_shows_the_run(run, drawn):
+def test_the_page_is_self_contained_and_shows_the_run(run: FinishedRun, drawn: None) -> None:
     plan, _, _ = run
     report(plan.config.output)
     text = read_page(plan.config.output)
@@ -141,7 +81,7 @@ def test_the_page_is_self_contained_and_shows_the_run(run, drawn):
     assert text.count("data:image/webp") == 4
 
 
-def test_the_report_is_the_same_each_time(run, drawn):
+def test_the_report_is_the_same_each_time(run: FinishedRun, drawn: None) -> None:
     plan, _, process = run
     report(plan.config.output)
     first = process.read("report/index.html"), process.read("run.json")
@@ -152,34 +92,34 @@ def test_the_report_is_the_same_each_time(run, drawn):
 SHARD = "neuroglancer/jpeg/16x16x16/1.shard"
 
 
-def delete_shard(output):
+def delete_shard(output: Path) -> None:
     (output / SHARD).unlink()
 
 
-def truncate_shard(output):
+def truncate_shard(output: Path) -> None:
     data = (output / SHARD).read_bytes()
     (output / SHARD).write_bytes(data[:-1])
 
 
-def write_over_shard(output):
+def write_over_shard(output: Path) -> None:
     data = (output / SHARD).read_bytes()
     (output / SHARD).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
 
 
-def rot(output, data):
+def rot(output: Path, data: bytes | bytearray) -> None:
     """Change a shard as a failing disk does: it looks untouched."""
     before = (output / SHARD).stat()
     (output / SHARD).write_bytes(data)
     os.utime(output / SHARD, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def spoil_index(output):
+def spoil_index(output: Path) -> None:
     data = bytearray((output / SHARD).read_bytes())
     data[:8] = b"\xff" * 8
     rot(output, data)
 
 
-def spoil_middle_chunk(output):
+def spoil_middle_chunk(output: Path) -> None:
     """Every chunk of the shard, so the middle one too; its index stays."""
     data = bytearray((output / SHARD).read_bytes())
     index_start = 16 + int.from_bytes(data[:8], "little")
@@ -187,24 +127,24 @@ def spoil_middle_chunk(output):
     rot(output, data)
 
 
-def add_file(output):
+def add_file(output: Path) -> None:
     (output / "neuroglancer/jpeg/16x16x16/7.shard").write_bytes(b"?")
 
 
-def delete_lossless_shard(output):
+def delete_lossless_shard(output: Path) -> None:
     (output / "chunk/8x8x8/2.shard").unlink()
 
 
-def delete_record(output):
+def delete_record(output: Path) -> None:
     (output / "process" / record_key("pyramid/0", "1")).unlink()
 
 
-def spoil_record(output):
+def spoil_record(output: Path) -> None:
     path = output / "process" / record_key("pyramid/5", "0")
     path.write_bytes(path.read_bytes().replace(b"pyramid/5", b"pyramid/6"))
 
 
-def delete_intermediate_block(output):
+def delete_intermediate_block(output: Path) -> None:
     (output / "process/pyramid/exact/0-0.raw").unlink()
 
 
@@ -221,7 +161,9 @@ def delete_intermediate_block(output):
         (delete_intermediate_block, 75, "intermediate"),
     ],
 )
-def test_a_volume_with_a_flaw_is_not_published(run, damage, exit_code, named):
+def test_a_volume_with_a_flaw_is_not_published(
+    run: FinishedRun, damage: Callable[[Path], None], exit_code: int, named: str
+) -> None:
     plan, _, _ = run
     output = Path(plan.config.output)
     assert report(output).exit_code == 0
@@ -239,7 +181,9 @@ def test_a_volume_with_a_flaw_is_not_published(run, damage, exit_code, named):
 
 
 @pytest.mark.parametrize("damage", [spoil_index, spoil_middle_chunk])
-def test_a_volume_that_does_not_open_is_not_published(run, damage):
+def test_a_volume_that_does_not_open_is_not_published(
+    run: FinishedRun, damage: Callable[[Path], None]
+) -> None:
     plan, _, _ = run
     output = Path(plan.config.output)
     damage(output)
@@ -249,7 +193,9 @@ def test_a_volume_that_does_not_open_is_not_published(run, damage):
     assert not (output / "neuroglancer/jpeg/info").exists()
 
 
-def test_a_volume_that_was_proven_is_not_read_again(run, monkeypatch):
+def test_a_volume_that_was_proven_is_not_read_again(
+    run: FinishedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan, _, _ = run
     output = Path(plan.config.output)
     assert report(output).exit_code == 0
@@ -257,7 +203,7 @@ def test_a_volume_that_was_proven_is_not_read_again(run, monkeypatch):
     assert report(output).exit_code == 0
 
 
-def test_tiles_stay_while_the_volume_is_incomplete(run):
+def test_tiles_stay_while_the_volume_is_incomplete(run: FinishedRun) -> None:
     plan, _, _ = run
     output = Path(plan.config.output)
     delete_shard(output)
@@ -265,7 +211,7 @@ def test_tiles_stay_while_the_volume_is_incomplete(run):
     assert (output / "tmp/aligned/c/0/0/0").exists()
 
 
-def test_only_recorded_tiles_are_removed(run):
+def test_only_recorded_tiles_are_removed(run: FinishedRun) -> None:
     plan, _, _ = run
     output = Path(plan.config.output)
     for name in ("tmp/notes.txt", "tmp/aligned/c/9/0/0", "tmp/other/zarr.json"):
@@ -276,7 +222,7 @@ def test_only_recorded_tiles_are_removed(run):
     assert left == ["tmp/aligned/c/9/0/0", "tmp/notes.txt", "tmp/other/zarr.json"]
 
 
-def test_a_record_cannot_remove_anything_outside_the_tiles(run):
+def test_a_record_cannot_remove_anything_outside_the_tiles(run: FinishedRun) -> None:
     plan, _, process = run
     output = Path(plan.config.output)
     from components.shared.work.records import Output, Record, commit
@@ -294,13 +240,13 @@ def test_a_record_cannot_remove_anything_outside_the_tiles(run):
     assert (output / "tmp/aligned/plan.json").exists()
 
 
-def test_tiles_can_be_kept(tmp_path):
+def test_tiles_can_be_kept(tmp_path: Path) -> None:
     plan, _, _ = finished_run(tmp_path, keep_tiles=True)
     assert report(plan.config.output).exit_code == 0
     assert Path(plan.config.output, "tmp/aligned/c/0/0/0").exists()
 
 
-def test_an_all_black_shard_is_not_missed(tmp_path):
+def test_an_all_black_shard_is_not_missed(tmp_path: Path) -> None:
     output = tmp_path / "out"
     plan = make_plan(output)
     process = open_store(str(output / "process"))
@@ -315,7 +261,7 @@ def test_an_all_black_shard_is_not_missed(tmp_path):
     assert run_json(output)["outputs"][1]["n_black_shards"] == 1
 
 
-def test_a_refused_input_leaves_nothing(tmp_path, caplog):
+def test_a_refused_input_leaves_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     result = report(tmp_path / "out", FAILED)
     assert result.exit_code == 0
@@ -324,7 +270,7 @@ def test_a_refused_input_leaves_nothing(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("n_documents", range(5))
-def test_a_failed_run_tells_what_is_known(tmp_path, n_documents):
+def test_a_failed_run_tells_what_is_known(tmp_path: Path, n_documents: int) -> None:
     """With plan, the first chunk, all chunks, the transforms, and the whole volume."""
     output = tmp_path / "out"
     plan = make_plan(output)
@@ -354,7 +300,7 @@ def test_a_failed_run_tells_what_is_known(tmp_path, n_documents):
     assert ("<svg" in text) == (n_documents >= 3)
 
 
-def test_a_run_that_ended_without_transforms_is_an_error(tmp_path):
+def test_a_run_that_ended_without_transforms_is_an_error(tmp_path: Path) -> None:
     plan = make_plan(tmp_path / "out")
     write_plan(open_store(str(tmp_path / "out/process")), plan)
     result = report(tmp_path / "out", "Succeeded")
@@ -363,7 +309,7 @@ def test_a_run_that_ended_without_transforms_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize("key", ["transforms.json", "slices.jsonl", "align/0-7.json", "align/0-7.npz"])
-def test_a_document_that_cannot_be_read_is_named(run, key):
+def test_a_document_that_cannot_be_read_is_named(run: FinishedRun, key: str) -> None:
     plan, _, process = run
     process.write(key, b"{nonsense\n")
     report(plan.config.output, FAILED)
@@ -371,7 +317,7 @@ def test_a_document_that_cannot_be_read_is_named(run, key):
     assert key in read_page(plan.config.output)
 
 
-def test_the_transforms_of_an_earlier_run_are_not_taken_for_this_one(run):
+def test_the_transforms_of_an_earlier_run_are_not_taken_for_this_one(run: FinishedRun) -> None:
     plan, _, process = run
     write_plan(process, make_plan(plan.config.output, n_slices=19))
     assert report(plan.config.output, FAILED).exit_code == 0
@@ -379,14 +325,14 @@ def test_the_transforms_of_an_earlier_run_are_not_taken_for_this_one(run):
     assert run_json(plan.config.output)["volume_size_xyz"] is None
 
 
-def test_a_plan_that_cannot_be_read_is_refused(tmp_path):
+def test_a_plan_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     open_store(str(tmp_path / "process")).write("plan.json", b"{}")
     result = report(tmp_path)
     assert result.exit_code == 65
     assert "plan.json" in result.output
 
 
-def new_contrast(run):
+def new_contrast(run: FinishedRun) -> FinishedRun:
     """The plan of a second run into the same output, with another contrast."""
     plan, transforms, process = run
     config = plan.config.model_copy(update={"clip_limit": 0.5})
@@ -395,7 +341,9 @@ def new_contrast(run):
     return plan, transforms, process
 
 
-def test_a_failure_before_anything_was_overwritten_leaves_the_earlier_volume_published(run):
+def test_a_failure_before_anything_was_overwritten_leaves_the_earlier_volume_published(
+    run: FinishedRun,
+) -> None:
     plan, _, _ = run
     assert report(plan.config.output).exit_code == 0
     new_contrast(run)
@@ -403,7 +351,7 @@ def test_a_failure_before_anything_was_overwritten_leaves_the_earlier_volume_pub
     assert Path(plan.config.output, "neuroglancer/jpeg/info").exists()
 
 
-def test_a_failure_before_anything_was_changed_leaves_the_earlier_report(run):
+def test_a_failure_before_anything_was_changed_leaves_the_earlier_report(run: FinishedRun) -> None:
     output = Path(run[0].config.output)
     assert report(output).exit_code == 0
     before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
@@ -415,7 +363,7 @@ def test_a_failure_before_anything_was_changed_leaves_the_earlier_report(run):
     assert run_json(output)["state"] == "failed"
 
 
-def test_a_failure_half_way_withdraws_the_earlier_volume(run):
+def test_a_failure_half_way_withdraws_the_earlier_volume(run: FinishedRun) -> None:
     output = run[0].config.output
     assert report(output).exit_code == 0
     plan, transforms, process = new_contrast(run)
@@ -426,7 +374,7 @@ def test_a_failure_half_way_withdraws_the_earlier_volume(run):
     assert not Path(output, "neuroglancer/jpeg/info").exists()
 
 
-def test_a_failure_within_the_first_block_withdraws_the_earlier_volume(run):
+def test_a_failure_within_the_first_block_withdraws_the_earlier_volume(run: FinishedRun) -> None:
     output = Path(run[0].config.output)
     assert report(output).exit_code == 0
     new_contrast(run)
@@ -435,7 +383,7 @@ def test_a_failure_within_the_first_block_withdraws_the_earlier_volume(run):
     assert not (output / "neuroglancer/jpeg/info").exists()
 
 
-def test_a_bucket_works_like_a_folder(bucket, tmp_path):
+def test_a_bucket_works_like_a_folder(bucket: str, tmp_path: Path) -> None:
     output = f"gs://{bucket}/out"
     plan = make_plan(output)
     process = open_store(f"{output}/process")

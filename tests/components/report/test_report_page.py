@@ -4,6 +4,7 @@ import json
 import math
 import re
 import xml.etree.ElementTree as ET
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,22 +23,18 @@ from components.report.run_document import command_of
 from components.report.run_status import parse_status
 from components.report.slice_table import worst_first
 from components.report.words.bad_slices import bad_slices_sentence, decision_line
-from components.report.words.run_verdict import run_verdict
+from components.report.words.run_verdict import RunVerdict, run_verdict
 from components.report.words.summary import summarise
 from components.shared.documents.align import AlignRecord
 from components.shared.documents.config import RunConfig, parse_config
-from components.shared.documents.slices import known_row
+from components.shared.documents.plan import Plan
+from components.shared.documents.slices import SliceRow, known_row
 from components.shared.work.completeness import OutputSummary
 from components.shared.work.verification import Verification
 from tests.components.report.finished_run import make_plan, pair_record, slice_statistics
 
 
-@pytest.fixture
-def undrawn(monkeypatch):
-    monkeypatch.setattr("components.report.page.curves.curves_svg", lambda z, panels: "<svg></svg>")
-
-
-def page_of(rows, plan=None):
+def page_of(rows: list[SliceRow], plan: Plan | None = None) -> str:
     evidence = RunEvidence(plan or make_plan("out"), rows=rows)
     run = summarise(evidence, parse_status("Failed"), None, Verification((), ()))
     return render(run, evidence, [])
@@ -60,13 +57,13 @@ def page_of(rows, plan=None):
         ("[1]", "unknown", ""),
     ],
 )
-def test_status(text, state, error):
+def test_status(text: str, state: str, error: str) -> None:
     status = parse_status(text)
     assert (status.state, status.error) == (state, error)
 
 
 @given(n=st.integers(1, 20_000), seed=st.integers(0, 9), spike=st.integers(0, 19_999))
-def test_the_envelope_keeps_outliers_and_order(n, seed, spike):
+def test_the_envelope_keeps_outliers_and_order(n: int, seed: int, spike: int) -> None:
     values = np.random.default_rng(seed).normal(size=n)
     values[spike % n] = 99
     values[(spike * 7) % n] = -99
@@ -77,7 +74,7 @@ def test_the_envelope_keeps_outliers_and_order(n, seed, spike):
     assert y.max() == (99 if spike % n != (spike * 7) % n else values.max())
 
 
-def test_a_gap_of_unknown_values_stays_a_gap():
+def test_a_gap_of_unknown_values_stays_a_gap() -> None:
     values = np.ones(10_000)
     values[4000:5000] = math.nan
     x, y = envelope(np.arange(10_000.0), values)
@@ -85,7 +82,7 @@ def test_a_gap_of_unknown_values_stays_a_gap():
     assert np.isfinite(y[(x < 3990) | (x > 5010)]).all()
 
 
-def test_a_figure_takes_its_colours_from_the_page():
+def test_a_figure_takes_its_colours_from_the_page() -> None:
     values = np.arange(5.0)
     svg = curves_svg(range(5), [Panel("shift, px", [Curve("x", values), Curve("y", -values)])])
     root = ET.fromstring(svg)
@@ -98,7 +95,7 @@ def test_a_figure_takes_its_colours_from_the_page():
     assert svg == curves_svg(range(5), [Panel("shift, px", [Curve("x", values), Curve("y", -values)])])
 
 
-def test_a_section_is_transparent_where_nothing_is_known():
+def test_a_section_is_transparent_where_nothing_is_known() -> None:
     import base64
 
     import cv2
@@ -111,7 +108,7 @@ def test_a_section_is_transparent_where_nothing_is_known():
     np.testing.assert_array_equal(picture[..., 3], np.where(known, 255, 0))
 
 
-def test_a_long_table_starts_with_the_worst_slices_and_holds_all(undrawn):
+def test_a_long_table_starts_with_the_worst_slices_and_holds_all() -> None:
     rows = [known_row(z=z, verdict="good", action="keep", ncc_after=0.9, n_edges=8) for z in range(13_696)]
     rows[9000] = known_row(z=9000, verdict="missing", action="replace", replaced_from=8999)
     rows[5] = known_row(z=5, verdict="good", action="keep", ncc_after=0.1)
@@ -133,7 +130,9 @@ def notable_z(text: str) -> list[int]:
 
 
 @pytest.mark.parametrize("at", [0, 2, 4])
-def test_a_further_column_changes_neither_what_is_marked_nor_how_a_cell_lies(at, undrawn, monkeypatch):
+def test_a_further_column_changes_neither_what_is_marked_nor_how_a_cell_lies(
+    at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = page_of(BAD_ROWS)
     further = Column("edge weight", "edge_weight", 2)
     monkeypatch.setattr(page, "COLUMNS", (*COLUMNS[:at], further, *COLUMNS[at:]))
@@ -148,7 +147,7 @@ def test_a_further_column_changes_neither_what_is_marked_nor_how_a_cell_lies(at,
     }
 
 
-def test_what_users_write_cannot_become_markup(undrawn):
+def test_what_users_write_cannot_become_markup() -> None:
     plan = make_plan("out", 1, id="run-1", email="<script>alert(1)</script>")
     named = plan.slices[0].model_copy(update={"key": "</script><b>x.png"})
     rows = [known_row(z=0, verdict="<i>", action="keep")]
@@ -159,7 +158,7 @@ def test_what_users_write_cannot_become_markup(undrawn):
     assert "<script>alert" not in text
 
 
-def test_the_worst_slices_come_first():
+def test_the_worst_slices_come_first() -> None:
     rows = [
         known_row(z=0, verdict="good", action="keep"),
         known_row(z=1, verdict="good", action="keep", ncc_after=0.9, residual_px=1),
@@ -170,7 +169,7 @@ def test_the_worst_slices_come_first():
     assert [row.z for row in worst_first(rows)] == [4, 3, 2, 1, 0]
 
 
-def test_pairs_are_counted():
+def test_pairs_are_counted() -> None:
     tally = PairTally()
     pairs = [
         pair_record(0, 1),
@@ -183,7 +182,7 @@ def test_pairs_are_counted():
     assert list(tally.reasons.items()) == [("no_overlap", 2), ("few_inliers", 1)]
 
 
-def test_the_command_repeats_the_configuration():
+def test_the_command_repeats_the_configuration() -> None:
     import shlex
 
     import yaml
@@ -200,7 +199,7 @@ def test_the_command_repeats_the_configuration():
     assert parse_config(values) == config
 
 
-def test_the_sentences_say_what_was_done():
+def test_the_sentences_say_what_was_done() -> None:
     rows = [
         known_row(z=0, verdict="good", action="keep"),
         known_row(
@@ -235,7 +234,7 @@ BAD_ROWS = [
 ]
 
 
-def test_one_sentence_says_how_many_slices_stand_out_and_what_was_done():
+def test_one_sentence_says_how_many_slices_stand_out_and_what_was_done() -> None:
     assert bad_slices_sentence(BAD_ROWS[:1]) == ""
     assert bad_slices_sentence(BAD_ROWS[:2]) == (
         "1 of 2 slices stands out: 1 blank; 1 replaced by a neighbour (1 by 0)."
@@ -247,14 +246,14 @@ def test_one_sentence_says_how_many_slices_stand_out_and_what_was_done():
     )
 
 
-def test_the_lines_of_decisions_are_overrides_that_change_each_slice():
+def test_the_lines_of_decisions_are_overrides_that_change_each_slice() -> None:
     text = "\n".join(decision_line(row) for row in BAD_ROWS if not row.is_ordinary)
     decided = {o.z: next(iter(o.decisions)) for o in parse_overrides(text.encode(), "page")}
     assert decided == {1: "keep", 2: "keep", 3: "skip", 4: "keep", 5: "replace"}
     assert "{z: 7, skip: true}  # without this line" in text
 
 
-def test_the_page_lists_the_slices_that_stand_out_with_evidence_and_decision(undrawn):
+def test_the_page_lists_the_slices_that_stand_out_with_evidence_and_decision() -> None:
     text = page_of(BAD_ROWS)
     table = text[text.index('id="bad-slices"') :]
     rows = re.findall(r"<tr><td>(\d+)</td>(.*?)</tr>", table[: table.index("</table>")])
@@ -265,8 +264,8 @@ def test_the_page_lists_the_slices_that_stand_out_with_evidence_and_decision(und
     assert 'id="bad-slices"' not in page_of(BAD_ROWS[:1])
 
 
-def test_only_a_slice_that_is_shown_has_a_band():
-    def row(z, action="keep", n_edges=8):
+def test_only_a_slice_that_is_shown_has_a_band(drawn: None) -> None:
+    def row(z: int, action: str = "keep", n_edges: int = 8) -> SliceRow:
         return known_row(
             z=z, verdict="good", action=action, n_edges=n_edges, sigma_px=0.1 * z, step_sigma_px=1
         )
@@ -277,13 +276,13 @@ def test_only_a_slice_that_is_shown_has_a_band():
     assert "1 sigma, px" in tracks_svg(rows)
 
 
-def verdict(rows, **changes):
+def verdict(rows: list[SliceRow], **changes: Any) -> RunVerdict:
     evidence = RunEvidence(make_plan("out", len(rows), **changes), rows=rows)
     run = summarise(evidence, parse_status("Succeeded"), None, Verification((), ()))
     return run_verdict(run.model_copy(update={"complete": True}), evidence)
 
 
-def test_the_verdict_is_for_people_who_know_em():
+def test_the_verdict_is_for_people_who_know_em() -> None:
     assert verdict(BAD_ROWS[:1]).headline == "The stack is aligned and the volume is complete."
     found = verdict(BAD_ROWS)
     assert found.headline == "The stack is aligned and the volume is complete. 6 slices of 8 stand out."
@@ -293,7 +292,7 @@ def test_the_verdict_is_for_people_who_know_em():
     assert (skipped.tone, "switched off" in skipped.headline) == ("doubtful", True)
 
 
-def test_what_an_earlier_run_did_counts_as_no_time():
+def test_what_an_earlier_run_did_counts_as_no_time() -> None:
     times = step_times(100, {"align": [50, 60], "compose": [104], "tile": [90, 114], "pyramid": []}, 10**9)
     assert [(t.step, t.n_earlier, t.wall_s) for t in times] == [
         ("align", 2, 0),
