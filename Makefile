@@ -36,7 +36,7 @@ OUTPUT ?= run/$(if $(SOURCE),$(notdir $(abspath $(subst $(BLANK),_,$(SOURCE)))),
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run view test reliability live check format benchmark-alignment benchmark-pyramid \
-        benchmark-end-to-end benchmark-scale manifests overlays sbom bad-input images push pictures lock clean
+        benchmark-end-to-end benchmark-scale manifests overlays changelog sbom bad-input images push pictures lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -104,6 +104,9 @@ manifests: $(VENV)/dev.stamp ## Write anew what is generated: compiled pipelines
 
 overlays: $(VENV)/run.stamp ## Write the patches of manifests/gke anew from their settings.toml
 	@$(BIN)/python -m manifests.overlays $(OVERLAYS)
+
+changelog: $(VENV)/dev.stamp ## Move the notes of changes/ to CHANGELOG.md
+	$(BIN)/python -m docs.changelog
 
 sbom: $(BIN)/uv ## List what the command and each image hold, as CycloneDX, in build/sbom
 	mkdir -p build/sbom
