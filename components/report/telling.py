@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import logging
 import smtplib
+import socket
 import ssl
 from collections.abc import Callable, Mapping
 from email.message import EmailMessage
 from email.utils import localtime, make_msgid
 from functools import partial
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import requests
 
 from components.report.words.notice import Notice
-from components.shared.documents.notification import WEBHOOK_VARIABLE, MailServer, mail_server
+from components.shared.documents.notification import (
+    PRIVATE_WEBHOOKS_VARIABLE,
+    WEBHOOK_VARIABLE,
+    MailServer,
+    mail_server,
+)
 from components.shared.errors import ConfigError
 
 TIMEOUT_S = 20
@@ -44,7 +51,7 @@ def tell(notice: Notice, email: str, webhook: str, environment: Mapping[str, str
         _try(f"mail to {email}", partial(_send_mail, notice, email, environment))
     for address in dict.fromkeys((webhook, environment.get(WEBHOOK_VARIABLE, "").strip())):
         if address:
-            _try(f"message to the webhook at {_host(address)}", partial(_post, notice, address))
+            _try(f"message to the webhook at {_host(address)}", partial(_post, notice, address, environment))
 
 
 def _try(what: str, send: Callable[[], None]) -> None:
@@ -89,12 +96,34 @@ def _connect(server: MailServer) -> smtplib.SMTP:
     return connection
 
 
-def _post(notice: Notice, address: str) -> None:
+def _post(notice: Notice, address: str, environment: Mapping[str, str]) -> None:
+    check_destination(address, may_be_private=environment.get(PRIVATE_WEBHOOKS_VARIABLE, "").strip() == "1")
     body = {"text": f"{notice.subject}\n{notice.text}", **notice.figures}
     # A redirection would make a GET of it, without the message.
     answer = requests.post(address, json=body, timeout=TIMEOUT_S, allow_redirects=False)
     if not answer.ok or answer.is_redirect:
         raise _RefusedError(answer.status_code)
+
+
+def check_destination(address: str, *, may_be_private: bool) -> None:
+    """Refuse a webhook that is not on the web, such as a cloud's metadata server, and one without encryption.
+
+    Raises:
+        ConfigError: the host has a link-local, private or loopback address, or the address is not https.
+    """
+    parts = urlsplit(address)
+    try:
+        found = socket.getaddrinfo(parts.hostname, parts.port or parts.scheme, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):  # no such name here; a proxy may know it
+        found = []
+    places = [ip_address(str(place[0]).partition("%")[0]) for *_, place in found]
+    is_private = any(not (getattr(place, "ipv4_mapped", None) or place).is_global for place in places)
+    if is_private and not may_be_private:
+        raise ConfigError(
+            f"its host is in a private network. Set {PRIVATE_WEBHOOKS_VARIABLE}=1 if this is meant."
+        )
+    if parts.scheme == "http" and not is_private:
+        raise ConfigError("a webhook must begin with https://. Change its address.")
 
 
 class _RefusedError(OSError):

@@ -85,7 +85,14 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Buckets]]:
 
 
 def config_of(run_id: str = "run1", **values: object) -> RunConfig:
-    given = {"source": "gs://em/raw", "image": "%d.png", "minz": 0, "maxz": 1, "id": run_id, "project": "p"}
+    given = {
+        "source": "gs://em/raw",
+        "image": "%d.png",
+        "minz": 0,
+        "maxz": 1,
+        "id": run_id,
+        "project": "my-project",
+    }
     return parse_config({**given, **values})
 
 
@@ -96,7 +103,7 @@ def test_the_buckets_of_a_run_are_private_and_labelled(cloud: type[Buckets]) -> 
     assert [method for method, _ in cloud.requests] == ["GET"] + 4 * ["POST"]
     for name in made:
         bucket = cloud.buckets[name]
-        assert bucket["project"] == ["p"]
+        assert bucket["project"] == ["my-project"]
         assert bucket["location"] == "EUROPE-WEST4"  # where the slices lie
         assert bucket["iamConfiguration"]["uniformBucketLevelAccess"]["enabled"] is True
         assert bucket["iamConfiguration"]["publicAccessPrevention"] == "enforced"

@@ -9,7 +9,7 @@ from commands.buckets import clear_away, make_buckets
 from components.shared.documents.config import RunConfig, parse_config
 from components.shared.errors import UserError
 
-GIVEN = {"source": "gs://em", "image": "%d.png", "minz": 0, "maxz": 1, "id": "a", "project": "p"}
+GIVEN = {"source": "gs://em", "image": "%d.png", "minz": 0, "maxz": 1, "id": "a", "project": "my-project"}
 
 
 def test_new_buckets_are_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -232,11 +232,11 @@ def test_interrupt_says_how_to_go_on(call, fake_programs, monkeypatch):
         raise local.RunInterruptedError(signal.SIGINT)
 
     monkeypatch.setattr(local, "run_pipeline", interrupted)
-    result = call(*RUN, "--from", "align", "--set", "id=a", "--set", "email=a b@c")
+    result = call(*RUN, "--from", "align", "--set", "id=a", "--set", "email=Ada <a@b>")
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1] == (
         "Stopped. Go on with: fibstack run --source in --image img.%05d.png --minz 0 --maxz 5 --output out "
-        "--set id=a --set 'email=a b@c'"
+        "--set id=a --set 'email=Ada <a@b>'"
     )
 
 

@@ -22,7 +22,7 @@ def test_a_run_without_an_output_makes_its_buckets(
         "id": "cell_7",
         "image": "img.%05d.png",
         "source": bucket,
-        "project": "test",
+        "project": "test-project",
         "mail": "a@b.org",
         "minz": small_sample.minz,
         "maxz": str(small_sample.maxz),

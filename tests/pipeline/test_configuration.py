@@ -23,7 +23,7 @@ minz: 3
 maxz: 9
 source: /raw
 output: /out
-project_id: em
+project_id: em-lab
 clip-limit: 0.01
 createRawPyramid: true
 resolution: 4
@@ -32,7 +32,7 @@ resolution: 4
 
 def test_keys_of_the_older_workflow(tmp_path):
     config = config_of(tmp_path, OLDER)
-    assert (config.clip_limit, config.raw_pyramid, config.project) == (0.01, True, "em")
+    assert (config.clip_limit, config.raw_pyramid, config.project) == (0.01, True, "em-lab")
     assert config.resolution == (4.0, 4.0, 4.0)
 
 
@@ -42,7 +42,7 @@ OLDER_JSON = """\ufeff{
 \t"minz": "3493",
 \t"maxz": 3494,
 \t"source": "em",
-\t"project": "lab",
+\t"project": "lab-em",
 \t"mail": ["a@b.org", "c@d.org"],
 \t"downsample_factor": "4",
 \t"clip-limit": "0.01",

@@ -12,13 +12,23 @@ import difflib
 import inspect
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
+from email.utils import getaddresses
+from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from components.shared.errors import ConfigError
 from components.shared.storage.run_buckets import bucket_uri, run_buckets_output
@@ -36,6 +46,9 @@ MAX_SLICES = 1_000_000
 """A hundred times the longest stacks; what is kept for each slice still fits."""
 _SHOWN_LENGTH = 100
 """Characters of a refused value that are shown."""
+
+STORED = {"stored": True}
+"""Context in which pydantic reads a configuration of a document, which an earlier release may have taken."""
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -57,9 +70,15 @@ class RunConfig(BaseModel):
     minz: int = Field(ge=0, lt=10**9, description="Number of the first slice.")
     maxz: int = Field(ge=0, lt=10**9, description="Number of the last slice, included.")
     output: str = Field(min_length=1, description="gs:// URI or folder that receives the results.")
-    project: str = Field("", description="Google Cloud project that pays for requests.")
+    project: str = Field(
+        "", description="ID of the Google Cloud project in which a run's own buckets are made."
+    )
     email: str = Field("", description="Address that is told when the run ends.")
-    webhook: str = Field("", description="http(s) address that gets a JSON message when the run ends.")
+    webhook: str = Field(
+        "",
+        description="https address without a path that gets a JSON message when the run ends; "
+        "one with a path is given as FIBSTACK_WEBHOOK_URL.",
+    )
     more_channels: tuple[str, ...] = Field(
         (),
         max_length=15,
@@ -156,11 +175,11 @@ class RunConfig(BaseModel):
             )
         return value
 
-    @field_validator("webhook")
+    @field_validator("email", "project", "webhook")
     @classmethod
-    def _webhook_holds_no_secret(cls, value: str) -> str:
-        if value:
-            check_webhook(value)
+    def _has_the_form_of_its_kind(cls, value: str, info: ValidationInfo) -> str:
+        if value and info.context != STORED:
+            _FORMS[str(info.field_name)](value)
         return value
 
     @field_validator("image")
@@ -227,9 +246,15 @@ def parameters() -> list[inspect.Parameter]:
     ]
 
 
-def described(purpose: str, others: Mapping[str, str] = _NO_TEXTS) -> str:
-    """A docstring that describes each key, and other arguments, in the form that kfp reads."""
-    texts = {name: str(field.description) for name, field in RunConfig.model_fields.items()} | dict(others)
+def described(
+    purpose: str, others: Mapping[str, str] = _NO_TEXTS, keys: Collection[str] | None = None
+) -> str:
+    """A docstring that describes keys, by default all, and other arguments, in the form that kfp reads."""
+    texts = {
+        name: str(field.description)
+        for name, field in RunConfig.model_fields.items()
+        if keys is None or name in keys
+    } | dict(others)
     return f"{purpose}\n\nArgs:\n" + "\n".join(f"    {name}: {text}" for name, text in texts.items())
 
 
@@ -247,25 +272,68 @@ def _as_json(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
-_SECRET_WEBHOOKS = ("slack.com", "discord.com", "office.com", "powerplatform.com", "googleapis.com")
-"""Where whoever knows the address may post."""
+_ADDRESS = re.compile(r"[^\s@,;:<>()\"]+@[^\s@,;:<>()\"]+")
+_PROJECT_ID = re.compile(r"([a-z][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
+"""Syntax of Google Cloud's project IDs; those of old organisations begin with a domain and a colon."""
+
+
+def check_email(value: str) -> None:
+    """Refuse what no mail can be sent to, and what would be more than addresses in a mail's head or in a log.
+
+    Raises:
+        ValueError: it must not be in a configuration.
+    """
+    addresses = [address for _, address in getaddresses([value])]
+    if not value.isprintable() or not all(map(_ADDRESS.fullmatch, addresses)):
+        raise ValueError("must be addresses such as ada@lab.org, with commas between them")
+
+
+def check_project(value: str) -> None:
+    """Refuse what cannot be the ID of a project.
+
+    Raises:
+        ValueError: it must not be in a configuration.
+    """
+    if not _PROJECT_ID.fullmatch(value):
+        raise ValueError(
+            "must be the ID of a Google Cloud project: 6 to 30 lower-case letters, digits and '-', "
+            "a letter first"
+        )
 
 
 def check_webhook(address: str) -> None:
-    """Refuse what is no address on the web, or one that is itself a secret: parameters are shown to many.
+    """Refuse what is no address on the web, and one with a path: it is often a secret, and keys are shown.
+
+    Whether the host may be told is decided where the message is sent, `components.report.telling`.
 
     Raises:
         ValueError: it must not be in a configuration.
     """
     try:
         parts = urlsplit(address)
+        host, _ = parts.hostname, parts.port
     except ValueError:
-        parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.hostname or not address.isprintable():
-        raise ValueError("must be an address such as https://host/path")
-    is_secret = any(f".{parts.hostname}".endswith(f".{host}") for host in _SECRET_WEBHOOKS)
-    if is_secret or "@" in parts.netloc:
-        raise ValueError("must hold no secret, since parameters are shown; give it as FIBSTACK_WEBHOOK_URL")
+        parts, host = urlsplit(""), None
+    if parts.scheme not in ("http", "https") or not host or not address.isprintable():
+        raise ValueError("must be an address such as https://host:8443")
+    if "@" in parts.netloc or parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError(
+            "must hold no secret, so no path, since parameters are shown; give it as FIBSTACK_WEBHOOK_URL"
+        )
+    if parts.scheme == "http" and not _is_inside(host):
+        raise ValueError("must begin with https://")
+
+
+def _is_inside(host: str) -> bool:
+    """Whether a host's name says that it is this machine or in a network that the web does not reach."""
+    try:
+        return host == "localhost" or not ip_address(host).is_global
+    except ValueError:
+        return False
+
+
+_FORMS = {"email": check_email, "project": check_project, "webhook": check_webhook}
+"""What is checked of keys that take any text."""
 
 
 _PATTERN = re.compile(r"[A-Za-z0-9._/ +=@,-]*%(0[1-9])?d[A-Za-z0-9._/ +=@,-]*")
@@ -297,7 +365,7 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
         >>> given = {"source": "s", "image": "%d.png", "minz": 0, "maxz": 1, "output": "o"}
         >>> parse_config({**given, "clip-limit": 0}).clip_limit
         0.0
-        >>> own = {**given, "source": "em", "id": "run1", "project": "p", "output": ""}
+        >>> own = {**given, "source": "em", "id": "run1", "project": "my-project", "output": ""}
         >>> parse_config(own).output
         'gs://em_*_run1'
     """

@@ -9,10 +9,13 @@ from typing import Literal, cast, get_args
 from components.shared.errors import ConfigError
 
 WEBHOOK_VARIABLE = "FIBSTACK_WEBHOOK_URL"
+PRIVATE_WEBHOOKS_VARIABLE = "FIBSTACK_ALLOW_PRIVATE_WEBHOOKS"
+"""1 lets a webhook be in a private network or on this machine, over http too."""
 _SMTP = "FIBSTACK_SMTP_"
 VARIABLES = (
     *(_SMTP + name for name in ("HOST", "PORT", "USER", "PASSWORD", "FROM", "TLS")),
     WEBHOOK_VARIABLE,
+    PRIVATE_WEBHOOKS_VARIABLE,
 )
 """All of them; no step but `report` is given any."""
 SECRET = "fibstack-notification"  # noqa: S105 - its name

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from components.shared.documents.config import STORED
 from components.shared.documents.sealed import SealedDocument
 from components.shared.errors import UserError
 from components.shared.storage.store import Store, join_uri
@@ -21,7 +22,7 @@ def read_document(store: Store, key: str, kind: type[AnyDocument]) -> AnyDocumen
     """
     data = store.read(key)
     try:
-        document = kind.model_validate_json(data)
+        document = kind.model_validate_json(data, context=STORED)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the document"

@@ -17,14 +17,21 @@ from click.testing import CliRunner
 
 from components.report import telling
 from components.report.main import main
-from components.report.telling import tell
+from components.report.telling import check_destination, tell
 from components.report.words.notice import Notice
 from components.shared.documents.config import parse_config
-from components.shared.documents.notification import VARIABLES, WEBHOOK_VARIABLE, mail_server
+from components.shared.documents.notification import (
+    PRIVATE_WEBHOOKS_VARIABLE,
+    VARIABLES,
+    WEBHOOK_VARIABLE,
+    mail_server,
+)
 from components.shared.errors import ConfigError
 from tests.components.report.finished_run import finished_run
 from tests.components.report.loopback_mail import PASSWORD, USER, MailServer, write_certificate
 
+PRIVATE = {PRIVATE_WEBHOOKS_VARIABLE: "1"}
+"""The servers of these tests are on this machine."""
 NOTICE = Notice("fibstack: run1 is complete", "The volume is complete.\nWärme: 3 µm", {"state": "complete"})
 
 
@@ -176,14 +183,14 @@ def test_bad_variables_are_refused_without_the_password(variables: dict[str, str
 
 
 def test_a_webhook_gets_text_and_figures(hook: str, caplog: pytest.LogCaptureFixture) -> None:
-    tell(NOTICE, "", hook, {})
+    tell(NOTICE, "", hook, PRIVATE)
     assert Hook.bodies == [{"text": f"{NOTICE.subject}\n{NOTICE.text}", "state": "complete"}]
     assert caplog.messages == ["sent a message to the webhook at 127.0.0.1"]
 
 
 def test_the_webhook_of_the_environment_is_told_too_and_only_once(hook: str) -> None:
-    tell(NOTICE, "", "", {WEBHOOK_VARIABLE: f"{hook}\n"})
-    tell(NOTICE, "", hook, {WEBHOOK_VARIABLE: hook})
+    tell(NOTICE, "", "", {WEBHOOK_VARIABLE: f"{hook}\n", **PRIVATE})
+    tell(NOTICE, "", hook, {WEBHOOK_VARIABLE: hook, **PRIVATE})
     assert len(Hook.bodies) == 2
 
 
@@ -192,7 +199,7 @@ def test_a_webhook_that_refuses_is_a_sentence_without_its_secret(
     status: int, hook: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     Hook.status = status
-    tell(NOTICE, "", hook, {})
+    tell(NOTICE, "", hook, PRIVATE)
     assert caplog.messages == [
         f"no message to the webhook at 127.0.0.1: the server answered HTTP {status}. The run is not affected."
     ]
@@ -202,7 +209,7 @@ def test_a_webhook_that_refuses_is_a_sentence_without_its_secret(
     "address", ["http://127.0.0.1:1/secret", "https://", "http://[/secret", "file:///secret", "x" * 9999]
 )
 def test_no_webhook_breaks_a_run(address: str, caplog: pytest.LogCaptureFixture) -> None:
-    tell(NOTICE, "", address, {})
+    tell(NOTICE, "", address, PRIVATE)
     assert "no message to the webhook" in caplog.text
     assert "secret" not in caplog.text
 
@@ -214,7 +221,12 @@ def test_a_server_that_says_nothing_is_given_up(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         host, _, port = address.partition(":")
-        given = {"FIBSTACK_SMTP_HOST": host, "FIBSTACK_SMTP_PORT": port, "FIBSTACK_SMTP_FROM": "a@b"}
+        given = {
+            "FIBSTACK_SMTP_HOST": host,
+            "FIBSTACK_SMTP_PORT": port,
+            "FIBSTACK_SMTP_FROM": "a@b",
+            **PRIVATE,
+        }
         tell(NOTICE, "ada@lab.org", f"http://{address}/", given)
     assert "no mail to ada@lab.org: the server hung up or did not answer" in caplog.text
     assert "127.0.0.1: the server did not answer" in caplog.text
@@ -225,10 +237,15 @@ def test_a_server_that_says_nothing_is_given_up(
     [
         "https://hooks.slack.com/services/T0/B0/hush",
         "https://discord.com/api/webhooks/1/hush",
+        "https://ci.lab.org/hooks/hush",
+        "https://discordapp.com/api/webhooks/1/hush",
+        "https://host?token=hush",
+        "https://host/#hush",
         "https://me:hush@host/",
         "ftp://host/hush",
         "host/hush",
         "https://host/\nhush",
+        "https://host:port/hush",
     ],
 )
 def test_a_configuration_holds_no_secret_address(address: str) -> None:
@@ -236,13 +253,54 @@ def test_a_configuration_holds_no_secret_address(address: str) -> None:
     with pytest.raises(ConfigError, match="'webhook': must ") as caught:
         parse_config({**given, "webhook": address})
     assert "hush" not in str(caught.value)
-    assert parse_config({**given, "webhook": "http://ci.lab.org:8080/em?x=1"}).webhook
+
+
+@pytest.mark.parametrize("address", ["https://ci.lab.org", "https://ci.lab.org:8443/", "http://127.0.0.1:80"])
+def test_a_configuration_takes_the_host_of_a_webhook(address: str) -> None:
+    given = {"source": "s", "image": "%d.png", "minz": 0, "maxz": 1, "output": "o"}
+    assert parse_config({**given, "webhook": address}).webhook == address
+    with pytest.raises(ConfigError, match="'webhook': must begin with https://; got one that may"):
+        parse_config({**given, "webhook": "http://ci.lab.org:8080"})
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("http://169.254.169.254/latest/hush", "its host is in a private network"),
+        ("https://10.0.0.7/hush", "its host is in a private network"),
+        ("https://192.168.1.1:8443/hush", "its host is in a private network"),
+        ("https://localhost/hush", "its host is in a private network"),
+        ("https://[fe80::1]/hush", "its host is in a private network"),
+        ("https://[::ffff:10.0.0.7]/hush", "its host is in a private network"),
+        ("https://2130706433/hush", "its host is in a private network"),
+        ("http://93.184.216.34/hush", "a webhook must begin with https://"),
+    ],
+)
+def test_a_webhook_inside_is_not_told_unless_that_is_meant(
+    address: str, sentence: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    posted: list[str] = []
+    monkeypatch.setattr(telling.requests, "post", lambda address, **_: posted.append(address))
+    tell(NOTICE, "", "", {WEBHOOK_VARIABLE: address})
+    assert posted == []
+    assert sentence in caplog.text
+    assert "hush" not in caplog.text
+
+
+def test_a_name_that_leads_inside_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.1.2.3", 443))
+    monkeypatch.setattr(telling.socket, "getaddrinfo", lambda *_, **__: [place])
+    with pytest.raises(ConfigError, match="private network"):
+        check_destination("https://innocent.lab.org/em", may_be_private=False)
+    check_destination("https://innocent.lab.org/em", may_be_private=True)
+    check_destination("http://innocent.lab.org/em", may_be_private=True)
 
 
 def test_a_finished_run_tells_its_verdict_figures_and_link(
     hook: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, _, _ = finished_run(tmp_path, id="run1")
+    monkeypatch.setenv(PRIVATE_WEBHOOKS_VARIABLE, "1")
     with served(MailServer()) as server:
         for name, value in smtp(server, TLS="none").items():
             monkeypatch.setenv(name, value)
@@ -259,7 +317,10 @@ def test_a_finished_run_tells_its_verdict_figures_and_link(
     assert body["median_ncc_after"] > 0.8
 
 
-def test_a_run_whose_input_was_refused_is_told_too(hook: str, tmp_path: Path) -> None:
+def test_a_run_whose_input_was_refused_is_told_too(
+    hook: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PRIVATE_WEBHOOKS_VARIABLE, "1")
     status = '{"state": "FAILED", "error": {"code": 9, "message": "plan: slice 7 must be there."}}'
     words = ["--output", str(tmp_path), "--status", status, "--webhook", hook]
     assert CliRunner().invoke(main, words).exit_code == 0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from components.shared.documents.config import RunConfig, check_image_pattern, parse_config
+from components.shared.documents.config import STORED, RunConfig, check_image_pattern, parse_config
 from components.shared.errors import ConfigError
 
 GIVEN: dict[str, Any] = {"source": "stack", "image": "img.%05d.png", "minz": 3, "maxz": 59, "output": "out"}
@@ -32,7 +32,7 @@ def test_a_configuration_of_the_older_workflow_is_read() -> None:
         {
             **GIVEN,
             "id": "2020-A",
-            "project_id": "lab",
+            "project_id": "lab-em",
             "email": "a@b.org",
             "downsample_factor": 2,
             "resolution": 4,
@@ -41,7 +41,7 @@ def test_a_configuration_of_the_older_workflow_is_read() -> None:
             "skip_align": True,
         }
     )
-    assert (config.id, config.project, config.email) == ("2020-A", "lab", "a@b.org")
+    assert (config.id, config.project, config.email) == ("2020-A", "lab-em", "a@b.org")
     assert (config.downsample_factor, config.resolution) == (2.0, (4.0, 4.0, 4.0))
     assert (config.clip_limit, config.raw_pyramid, config.skip_align) == (0.03, True, True)
 
@@ -181,3 +181,40 @@ def test_further_channels_are_patterns_of_their_own() -> None:
     assert "'more_channels'" in refusal(more_channels=["../%d.png"])
     assert "each channel must have its own name pattern" in refusal(more_channels=[GIVEN["image"]])
     assert "'more_channels'" in refusal(more_channels=[f"{i}/%d" for i in range(16)])
+
+
+@pytest.mark.parametrize(
+    "email", ["ada@lab.org", "ada@lab.org, bob@x", "Ada L <ada@lab.org>", ["a@b", "c@d"], ""]
+)
+def test_addresses_of_people_are_taken(email: object) -> None:
+    assert parse_config({**GIVEN, "email": email}).email == (
+        ", ".join(email) if email == ["a@b", "c@d"] else email
+    )
+
+
+@pytest.mark.parametrize(
+    "email",
+    ["ada", "a b@c", "ada@lab.org\nBcc: eve@evil.org", "a@b;c@d", "a@b@c", "<script>1</script>", "\x00@b"],
+)
+def test_what_is_no_address_of_a_person_is_refused(email: str) -> None:
+    said = refusal(email=email)
+    assert said.startswith("'email': must be addresses such as ada@lab.org, with commas between them; got ")
+    assert said.endswith(" Change 'email' in the configuration.")
+    assert said.isprintable()
+
+
+@pytest.mark.parametrize("project", ["my-project", "em-2020", "lab.org:my-project", ""])
+def test_ids_of_projects_are_taken(project: str) -> None:
+    assert parse_config({**GIVEN, "project": project}).project == project
+
+
+@pytest.mark.parametrize(
+    "project", ["p", "My-Project", "my project", "1project", "project-", "p" * 31, "a/../b"]
+)
+def test_what_is_no_id_of_a_project_is_refused(project: str) -> None:
+    assert "'project': must be the ID of a Google Cloud project" in refusal(project=project)
+
+
+def test_a_document_of_an_earlier_release_is_still_read() -> None:
+    stored = {**GIVEN, "email": "ada", "project": "p", "webhook": "https://ci.lab.org/hooks/em"}
+    assert RunConfig.model_validate(stored, context=STORED).webhook == stored["webhook"]

@@ -13,7 +13,7 @@ GIVEN = {"image": "%d.png", "minz": 0, "maxz": 1}
 
 
 def test_a_run_names_its_buckets_after_the_source_and_itself() -> None:
-    config = parse_config({**GIVEN, "source": "gs://em-raw/2024/a", "id": "cell_7", "project": "p"})
+    config = parse_config({**GIVEN, "source": "gs://em-raw/2024/a", "id": "cell_7", "project": "my-project"})
     assert config.output == "gs://em-raw_*_cell_7"
     locations = locations_of(config)
     assert locations.model_dump() == {
@@ -33,12 +33,14 @@ def test_two_runs_on_a_source_share_nothing_but_the_bucket_of_records() -> None:
 
 
 def test_the_bare_name_of_a_bucket_is_one_where_no_output_is_given() -> None:
-    config = parse_config({**GIVEN, "source": "em-raw", "id": "a", "project_id": "p", "output": ""})
+    config = parse_config({**GIVEN, "source": "em-raw", "id": "a", "project_id": "my-project", "output": ""})
     assert (config.source, config.output) == ("gs://em-raw", "gs://em-raw_*_a")
 
 
 def test_an_output_that_is_given_stays() -> None:
-    config = parse_config({**GIVEN, "source": "gs://em", "id": "a", "project": "p", "output": "gs://b/o"})
+    config = parse_config(
+        {**GIVEN, "source": "gs://em", "id": "a", "project": "my-project", "output": "gs://b/o"}
+    )
     assert config.output == "gs://b/o"
     assert locations_of(config).process_uri == "gs://b/o/process"
 
@@ -47,9 +49,9 @@ def test_an_output_that_is_given_stays() -> None:
     "values",
     [
         {"source": "gs://em", "id": "a"},
-        {"source": "gs://em", "project": "p"},
-        {"source": "/data/em", "id": "a", "project": "p"},
-        {"source": "./em", "id": "a", "project": "p"},
+        {"source": "gs://em", "project": "my-project"},
+        {"source": "/data/em", "id": "a", "project": "my-project"},
+        {"source": "./em", "id": "a", "project": "my-project"},
     ],
     ids=str,
 )
@@ -64,7 +66,7 @@ def test_an_output_must_be_given_where_none_can_be_named(values: dict[str, str])
 )
 def test_an_id_that_names_no_bucket_is_refused(run_id: str, rule: str) -> None:
     with pytest.raises(ConfigError, match=rf"'id' must.*{rule}.*output"):
-        parse_config({**GIVEN, "source": "gs://em", "id": run_id, "project": "p"})
+        parse_config({**GIVEN, "source": "gs://em", "id": run_id, "project": "my-project"})
 
 
 @pytest.mark.parametrize("bucket", ["em", "a_b", "a_b_c", "em.example.org"])

@@ -134,7 +134,7 @@ def test_output_settings_change_blocks_only(config: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(
-    "config", [{"email": "a@b"}, {"id": "x"}, {"keep_tiles": True}, {"project": "p"}], ids=str
+    "config", [{"email": "a@b"}, {"id": "x"}, {"keep_tiles": True}, {"project": "my-project"}], ids=str
 )
 def test_settings_without_a_result_change_nothing(config: dict[str, object]) -> None:
     before = plan_of(0, 39)
