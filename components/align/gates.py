@@ -162,7 +162,7 @@ class AcceptanceLimits:
         why="for a search that no window confirms: four times the spread of mirrored searches. It is looser "
         "than min_above_chance, since such a pair weighs little in the solve",
         measured_on=f"{_MARGINS}: serial sections 0.36 to 0.46, next but one 0.125 to 0.174, "
-        "slices a right angle apart -0.015 to 0.002",
+        "slices a right angle apart -0.017 to 0.011",
         too_small="sections that show different tissue are tied together",
         too_large="the next but one serial section is not found",
     )

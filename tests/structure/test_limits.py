@@ -13,11 +13,18 @@ from pathlib import Path
 from components.shared.limits import has_reasons, reasons_of
 
 ROOT = Path(__file__).parents[2]
-STEPS = ("plan",)
+STEPS = ("align", "plan")
 OF_A_FORMAT = {
+    "components/align/features.py: DESCRIPTOR_NORM": "descriptors at 8 bit",
+    "components/align/models.py: LADDER": "the formulas of the models",
+    "components/align/models.py: _UNITS": "unit matrices",
+    "components/align/normalise.py: GREY": "prepared pictures at 8 bit",
+    "components/align/normalise.py: GREY_PER_STD": "prepared pictures at 8 bit",
+    "components/align/refine.py: _NO_BLUR": "OpenCV's word for no filter",
+    "components/align/statistics.py: _IMMERKAER": "the filter of Immerkaer 1996",
     "components/plan/fitness.py: _PNG_CHANNELS": "channels of a PNG",
 }
-"""Numbers that a specification fixes, which their docstring names: no stack needs another one."""
+"""Numbers that a specification or a formula fixes, as their docstring says: no stack needs another one."""
 WORDING = re.compile(r"_?([A-Z]+_)?SHOWN")
 """How many examples or characters a sentence shows decides nothing."""
 
@@ -64,9 +71,10 @@ def bare_defaults(module: str) -> list[str]:
 
 
 def holds_number(value: object) -> bool:
+    """Whether a default decides: 0 is only what a count begins with."""
     if isinstance(value, tuple):
         return any(map(holds_number, value))
-    return type(value) in (int, float, complex)
+    return type(value) in (int, float, complex) and value != 0
 
 
 def test_no_number_is_bare() -> None:
