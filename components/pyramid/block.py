@@ -1,4 +1,7 @@
-"""Turn the slabs of one block into the shard files that the block owns."""
+"""The shard files of one block, made from the slabs of all its levels as they come.
+
+A block owns its shards: no other block has a chunk in them, so that blocks are written independently.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +24,14 @@ from components.shared.volume.volume import Encoding, TileArray, Volume, VolumeO
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
-    """How a chunk becomes bytes."""
+    """How a chunk of voxels becomes bytes."""
 
     encoding: Encoding
     jpeg_quality: int
     n_channels: int
-    """The first so many are encoded."""
+    """Number of channels that are encoded; they are the first ones of the voxels."""
     fills_up: bool
-    """Whether a chunk that the volume's border clips is filled up with black."""
+    """Whether a chunk that the volume's border clips is padded with black to its whole size."""
 
     @classmethod
     def of(cls, output: VolumeOutput) -> Codec:
@@ -41,7 +44,7 @@ class Codec:
         )
 
     def encode(self, voxels: Voxels, chunk: int) -> bytes:
-        """The bytes of a chunk whose sides are `chunk` voxels where no border clips it."""
+        """The bytes of a chunk; its sides are `chunk` voxels where no border clips it."""
         if voxels.ndim > 3:
             voxels = voxels[: self.n_channels]
         if self.fills_up:
@@ -54,23 +57,23 @@ class Codec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardFile:
-    """A finished shard."""
+    """A finished shard, to be written to one volume."""
 
     uri: str
     """Root of the volume that it belongs to."""
     key: str
     parts: Sequence[bytes]
-    """What the file holds, one behind the other; none where every voxel is black: there is no file then."""
+    """Content of the file, to be written one behind the other; none where every voxel is black: no file."""
 
 
 class BlockEncoder:
     """Encodes the slabs of one block and hands out each shard as soon as its last slab is there.
 
-    Only encoded chunks are kept. What outputs have in common is made once.
+    Only encoded chunks are kept. Chunks and shards that several outputs have in common are made once.
     """
 
     def __init__(self, volume: Volume, tiles: TileArray, base_level: int, block: int, pool: Executor) -> None:
-        """Encode for the outputs of `volume` that are made from an array of tiles."""
+        """Encode for the outputs of `volume` that are made from `tiles`, one of its arrays of tiles."""
         self._pass = volume.pass_at_level(base_level)
         self._block = block
         self._pool = pool
@@ -108,7 +111,7 @@ class BlockEncoder:
 
 
 def _shard_layers(volume: Volume, tiles: TileArray, level: int) -> list[_ShardLayer]:
-    """What is written at a level; outputs whose shards are the same share one."""
+    """The shards to gather at a level; outputs whose shards are the same share them."""
     uris: dict[tuple[Codec, Scale], list[str]] = {}
     for output in volume.outputs:
         if output.array == tiles and level in output.levels:
@@ -119,7 +122,7 @@ def _shard_layers(volume: Volume, tiles: TileArray, level: int) -> list[_ShardLa
 
 
 def _encode_chunk(voxels: Voxels, chunk: int, codecs: set[Codec]) -> dict[Codec, bytes]:
-    """A chunk in each encoding; nothing where it is all black."""
+    """The bytes of a chunk by codec; nothing where it is all black."""
     if voxels.max() == 0:
         return {}
     is_whole = voxels.shape[-3:] == (chunk, chunk, chunk)
@@ -145,7 +148,7 @@ class _ShardLayer:
         self._shards: dict[SizeXyz, dict[int, bytes]] = {}
 
     def add(self, encoded: Mapping[SizeXyz, bytes | None]) -> None:
-        """Keep a layer of chunks, given by their position in the grid; None where all black."""
+        """Gather a layer of chunks, given by their position in the grid; None for one that is all black."""
         for chunk_xyz, data in encoded.items():
             x, y, z = (n // side for n, side in zip(chunk_xyz, self.chunks_per_shard_xyz, strict=True))
             chunks = self._shards.setdefault((x, y, z), {})
@@ -157,7 +160,7 @@ class _ShardLayer:
         return (chunk_z + 1) % self.chunks_per_shard_xyz[2] == 0
 
     def finish(self) -> Iterator[ShardFile]:
-        """The shards; they are forgotten."""
+        """Assemble and hand out the shards that were gathered, and forget them."""
         for shard_xyz in list(self._shards):
             chunks = self._shards.pop(shard_xyz)
             parts = self._assemble(chunks) if chunks else []

@@ -1,4 +1,7 @@
-"""Halve voxels exactly, and cascade a stream of slabs through the levels of a pyramid pass."""
+"""Coarser levels of a pyramid: means of voxels, made level by level while the slabs of a block stream by.
+
+Every level is made from the exact one before it, never from decoded JPEG, so that errors do not add up.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.shared.grid import SizeXyz
+from components.shared.limits import limit
 
 Voxels = NDArray[Any]
 """Grey levels, uint8 or uint16: [z, y, x]; of several channels, [channel, z, y, x]."""
 AxesXyz = tuple[bool, bool, bool]
 """Which of x, y and z are halved."""
-STRIP_ROWS = 64
-"""Rows of the result that are made at a time, so that what they need stays in the CPU's cache."""
 _WIDER = {np.dtype(np.uint8): np.uint16, np.dtype(np.uint16): np.uint32}
+"""Type of twice the bits, in which eight voxels add up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownsampleLimits:
+    """How means are made; no voxel depends on it."""
+
+    strip_rows: int = limit(
+        64,
+        unit="rows of the coarser level",
+        why="rows that are made at a time, so that their sums stay in the CPU's cache",
+        measured_on="not measured apart; benchmarks/pyramid has the time of the whole",
+        too_small="calls cost more than what they compute",
+        too_large="sums go through main memory",
+    )
+
+
+LIMITS = DownsampleLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +55,7 @@ class Slab:
 def halve(voxels: Voxels, pool: Executor, axes: AxesXyz = (True, True, True)) -> Voxels:
     """The mean of each 2 x 2 x 2 voxels, of those that exist at an odd edge; ties go to the even number.
 
-    The same as tensorstore's `downsample` with method `mean`.
+    tensorstore's `downsample` with method `mean` gives the same voxels; the tests compare the two.
 
     Args:
         voxels: [z, y, x] or [channel, z, y, x] array, uint8 or uint16.
@@ -48,7 +68,7 @@ def halve(voxels: Voxels, pool: Executor, axes: AxesXyz = (True, True, True)) ->
     factors = [1 + halved for halved in reversed(axes)]
     odd = [n % factor for n, factor in zip(voxels.shape[-3:], factors, strict=True)]
     if any(odd):
-        # An edge voxel that counts twice leaves the mean as it is, and every mean is then one of all.
+        # An edge voxel that counts twice leaves the mean as it is: then every mean is over as many voxels.
         before = [(0, 0)] * (voxels.ndim - 3)
         voxels = np.pad(voxels, before + [(0, n) for n in odd], mode="edge")
     voxels = np.ascontiguousarray(voxels)
@@ -59,9 +79,9 @@ def halve(voxels: Voxels, pool: Executor, axes: AxesXyz = (True, True, True)) ->
     def mean_of_slices(cell: tuple[int, ...]) -> None:
         *channel, z = cell
         planes = voxels[tuple(channel)][depth * z : depth * (z + 1)]
-        for y in range(0, halved.shape[-2], STRIP_ROWS):
-            rows = planes[:, across * y : across * (y + STRIP_ROWS)]
-            halved[cell][y : y + STRIP_ROWS] = _mean(rows, across == 2, along == 2)
+        for y in range(0, halved.shape[-2], LIMITS.strip_rows):
+            rows = planes[:, across * y : across * (y + LIMITS.strip_rows)]
+            halved[cell][y : y + LIMITS.strip_rows] = _mean(rows, across == 2, along == 2)
 
     for _ in pool.map(mean_of_slices, np.ndindex(halved.shape[:-2])):
         pass
@@ -69,7 +89,7 @@ def halve(voxels: Voxels, pool: Executor, axes: AxesXyz = (True, True, True)) ->
 
 
 def _mean(planes: Voxels, halves_y: bool, halves_x: bool) -> Voxels:
-    """Means over one or two [y, x] slices and over pairs along y and x."""
+    """Means over one or two [y, x] planes and over pairs along y and x; ties go to the even number."""
     wider = _WIDER[planes[0].dtype]
     bits = 8 * planes[0].itemsize
     sums: Voxels = np.zeros(1, wider)
@@ -83,26 +103,28 @@ def _mean(planes: Voxels, halves_y: bool, halves_x: bool) -> Voxels:
     means = sums[0::2] + sums[1::2] if halves_y else sums
     shift = (len(planes) - 1) + halves_y + halves_x
     if shift:
+        # Division by 2^shift that rounds half to even: with half - 1 added, a tie is rounded down; with one
+        # more where the quotient is odd (its last bit is set), it is rounded up, to the even number.
         means += (1 << (shift - 1)) - 1 + (means >> shift & 1)
         means >>= shift
     return means
 
 
-def steps_of(halvings: Sequence[SizeXyz]) -> list[AxesXyz]:
+def halved_axes(halvings_of_levels: Sequence[SizeXyz]) -> list[AxesXyz]:
     """Which axes are halved from each level to the next.
 
     Example:
-        >>> steps_of([(0, 0, 0), (1, 1, 0), (2, 2, 1)])
+        >>> halved_axes([(0, 0, 0), (1, 1, 0), (2, 2, 1)])
         [(True, True, False), (True, True, True)]
     """
     return [
         (finer[0] < coarser[0], finer[1] < coarser[1], finer[2] < coarser[2])
-        for finer, coarser in pairwise(halvings)
+        for finer, coarser in pairwise(halvings_of_levels)
     ]
 
 
 def cascade(
-    slabs: Iterable[Voxels], base_level: int, steps: Sequence[AxesXyz], pool: Executor
+    slabs: Iterable[Voxels], base_level: int, halvings: Sequence[AxesXyz], pool: Executor
 ) -> Iterator[Slab]:
     """Every level's slabs of a block, made from those of its base level in one pass.
 
@@ -113,32 +135,34 @@ def cascade(
         slabs: the layers of the block at the base level, z ascending, each one chunk deep; the last may
             be thinner.
         base_level: level of `slabs`.
-        steps: which axes are halved from each level to the next.
+        halvings: which axes are halved from each level to the next.
         pool: threads that do the work.
     """
-    first_halves: list[Voxels | None] = [None] * (len(steps) + 1)
-    n_layers = [0] * (len(steps) + 1)
+    first_halves: list[Voxels | None] = [None] * (len(halvings) + 1)  # of each level's next slab
+    n_layers = [0] * (len(halvings) + 1)
 
-    def rise(index: int, voxels: Voxels) -> Iterator[Slab]:
+    def emit(index: int, voxels: Voxels) -> Iterator[Slab]:
+        """A slab of a level, and those of coarser levels that it completes."""
         yield Slab(base_level + index, n_layers[index], voxels)
         n_layers[index] += 1
-        if index == len(steps):
+        if index == len(halvings):
             return
-        coarser = halve(voxels, pool, steps[index])
-        if steps[index][2]:
-            yield from _meet(index + 1, coarser)
+        coarser = halve(voxels, pool, halvings[index])
+        if halvings[index][2]:
+            yield from pair_with_earlier(index + 1, coarser)
         else:
-            yield from rise(index + 1, coarser)
+            yield from emit(index + 1, coarser)
 
-    def _meet(index: int, half: Voxels) -> Iterator[Slab]:
+    def pair_with_earlier(index: int, half: Voxels) -> Iterator[Slab]:
+        """Wait for the second half of a slab where z is halved; then emit the slab."""
         first = first_halves[index]
         first_halves[index] = half if first is None else None
         if first is not None:
-            yield from rise(index, np.concatenate([first, half], axis=-3))
+            yield from emit(index, np.concatenate([first, half], axis=-3))
 
     for slab in slabs:
-        yield from rise(0, slab)
+        yield from emit(0, slab)
     for index in range(1, len(first_halves)):
         rest, first_halves[index] = first_halves[index], None
         if rest is not None:
-            yield from rise(index, rest)
+            yield from emit(index, rest)

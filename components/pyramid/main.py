@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What every block of a run needs to know."""
+    """A run that writes its blocks: its documents, the hashes of its slabs, and where its outputs go."""
 
     process: Store
     plan: Plan
@@ -36,9 +36,9 @@ class Run:
     slab_hashes: list[str]
     """Input hash of every slab."""
     stores: dict[str, Store]
-    """Where each output goes, by its URI."""
+    """Where each output is written, by its URI."""
     slabs_in_place: set[int]
-    """Slabs whose records have been looked at: blocks beside each other need the same ones."""
+    """Slabs whose records were found current; blocks beside each other need the same slabs."""
 
     @classmethod
     def of(cls, process: Store, plan: Plan, transforms: Transforms, volume: Volume) -> Run:
@@ -58,7 +58,7 @@ class Run:
         return units.block_hash(self.plan, self.volume, level, block, self.slab_hashes)
 
     def finest(self, tiles: TileArray, block: int, n_threads: int) -> Source:
-        """The tiles of a block of the first pass, after a look at the records that say that they are current.
+        """The aligned tiles of a block, once the records of its slabs say that they are current.
 
         Raises:
             TransientError: a slab of the block is missing or stale.
@@ -116,6 +116,7 @@ def open_run(process: Store) -> Run:
 
 
 def _pass_from(volume: Volume, level: int) -> PyramidPass:
+    """The pass that starts at a level."""
     for pyramid_pass in volume.passes:
         if pyramid_pass.base_level == level:
             return pyramid_pass
@@ -124,6 +125,7 @@ def _pass_from(volume: Volume, level: int) -> PyramidPass:
 
 
 def _check_blocks(pyramid_pass: PyramidPass, blocks: Span) -> None:
+    """Refuse blocks that the pass does not have."""
     if blocks.last >= pyramid_pass.n_blocks:
         raise ConfigError(
             f"--blocks must end below {pyramid_pass.n_blocks}, the number of blocks from level "

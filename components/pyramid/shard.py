@@ -1,4 +1,4 @@
-"""Assemble encoded chunks into one file: a shard of the precomputed format, or of Zarr.
+"""A shard from its encoded chunks: the bytes of one file, of the precomputed format or of Zarr.
 
 Layout of a precomputed shard, offsets counted from the end of the shard index::
 
@@ -10,6 +10,8 @@ Layout of a shard of Zarr v3::
 
     chunks             in the order of their numbers
     index              (offset, size) of each chunk, uint64; all bits set where there is none; its crc32c
+
+Source: neuroglancer's documentation, "Precomputed: Sharded format"; Zarr v3, ZEP 2, codec "sharding_indexed".
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ def assemble_shard(chunks: Mapping[int, bytes], sharding: Sharding) -> list[byte
 
     Args:
         chunks: encoded chunks of this shard by chunk number; chunks that are all black are left out.
-        sharding: how numbers are spread.
+        sharding: how chunk numbers are spread over minishards.
 
     Example:
         >>> sharding = Sharding(shard_bits=0, minishard_bits=0, preshift_bits=3)

@@ -1,4 +1,4 @@
-"""Where a block reads its base level from: the aligned tiles, or the exact last level of the pass before."""
+"""Sources of a block's base level: the aligned tiles, or the exact last level of the finer pass."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import tensorstore as ts
 from numpy.typing import NDArray
 
-from components.pyramid.downsample import Voxels, halve, steps_of
+from components.pyramid.downsample import Voxels, halve, halved_axes
 from components.shared.errors import TransientError
 from components.shared.grid import PyramidPass, SizeXyz, ceil_div
 from components.shared.storage.parallel import in_parallel
@@ -23,14 +23,14 @@ from components.shared.volume.volume import TileArray, Volume
 from components.shared.work import records
 
 DAMAGED = ("DATA_LOSS", "FAILED_PRECONDITION", "OUT_OF_RANGE")
-"""tensorstore's codes for a checksum that is wrong and a file that is too short."""
+"""Codes with which tensorstore's errors begin where a checksum is wrong or a file too short."""
 
 Box = tuple[SizeXyz, SizeXyz]
-"""First voxel and end, x, y, z."""
+"""First voxel and end, each as x, y, z."""
 
 
 class Source(Protocol):
-    """The base level of a pass."""
+    """A reader of the base level of a pass."""
 
     def read(self, box: Box) -> Voxels:
         """The voxels of a box inside the volume.
@@ -41,7 +41,7 @@ class Source(Protocol):
 
 
 class TileSource:
-    """Level 0: the aligned stack that `tile` has written, one of its arrays."""
+    """Reads level 0: one array of the aligned tiles that `tile` has written."""
 
     def __init__(self, tmp: Store, volume: Volume, tiles: TileArray, n_threads: int) -> None:
         self._uri = join_uri(tmp.uri, tiles.key)
@@ -94,7 +94,7 @@ class TileSource:
 
 
 class ExactSource:
-    """The base level of a coarse pass: the blocks' exact last level of the pass before, halved."""
+    """Reads the base level of a coarser pass: the exact last level of the finer pass's blocks, halved."""
 
     def __init__(
         self,
@@ -110,15 +110,15 @@ class ExactSource:
         Args:
             process: store with the exact blocks and their records.
             tiles: the array of tiles that they are made from.
-            finer: the pass before.
+            finer: the pass that was written first.
             coarser: the pass that reads.
-            input_hash: the hash that a block of that pass must have in its record.
+            input_hash: the hash that a block of the finer pass must have in its record.
             pool: threads that do the halving.
         """
         self._process = process
         self._tiles = tiles
         self._finer = finer
-        (self._axes,) = steps_of((finer.halvings[-1], coarser.halvings[0]))
+        (self._axes,) = halved_axes((finer.halvings[-1], coarser.halvings[0]))
         self._input_hash = input_hash
         self._pool = pool
 

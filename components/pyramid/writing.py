@@ -1,4 +1,4 @@
-"""Write a volume block by block: the shards of every level of a pass, the record of the block last."""
+"""Writes a volume block by block: the shards of every level of a pass, and the record of the block last."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Protocol
 
 from components.pyramid.block import BlockEncoder, ShardFile
-from components.pyramid.downsample import cascade, steps_of
+from components.pyramid.downsample import cascade, halved_axes
 from components.pyramid.sources import Box, ExactSource, Source, exact_key, last_level, read_slabs
 from components.shared.grid import PyramidPass
+from components.shared.limits import limit
 from components.shared.storage.store import Store
 from components.shared.volume.volume import TileArray, Volume
 from components.shared.work import records
@@ -22,7 +24,31 @@ logger = logging.getLogger(__name__)
 
 MALLOC_ARENA_MAX, MALLOC_MMAP_THRESHOLD, MALLOC_TRIM_THRESHOLD = -8, -3, -1
 """M_ARENA_MAX, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of glibc's malloc.h."""
-LARGEST_SLAB_BYTES = 2**29
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryLimits:
+    """How the C library is asked to keep freed memory; no byte that is written depends on it."""
+
+    largest_slab_bytes: int = limit(
+        2**29,
+        unit="bytes",
+        why="freed memory of up to this size is kept: a slab has 64 MiB a channel and byte",
+        measured_on="blocks of 1024^3: a tenth less CPU time, as the system need not clear pages anew",
+        too_small="the next slab's memory is filled with zeros by the system first",
+        too_large="freed memory stays with the process, up to its peak",
+    )
+    malloc_arenas: int = limit(
+        2,
+        unit="arenas",
+        why="threads share what any of them has freed",
+        measured_on="blocks of 1024^3: a sixth less memory than with an arena for each thread",
+        too_small="threads wait for each other to allocate",
+        too_large="freed tiles are kept for each thread apart",
+    )
+
+
+LIMITS = MemoryLimits()
 
 
 class Job(Protocol):
@@ -43,15 +69,15 @@ class Job(Protocol):
         """Input hash of a block of the pass that starts at `level`."""
 
     def finest(self, tiles: TileArray, block: int, n_threads: int) -> Source:
-        """What a block of the first pass is made from, for the outputs of one array of tiles.
+        """The source of level 0 of a block, for the outputs that are made from one array of tiles.
 
         Raises:
-            TransientError: it is missing or stale.
+            TransientError: what it reads is missing or stale.
         """
 
 
 def write_block(job: Job, base_level: int, block: int, pool: Executor, n_threads: int) -> Record:
-    """Write every shard of a block, and its exact last level if a coarser pass follows; then its record.
+    """Write every shard of a block, its exact last level where a coarser pass follows, and then its record.
 
     Raises:
         TransientError: what the block is made from is missing, stale or damaged.
@@ -61,7 +87,7 @@ def write_block(job: Job, base_level: int, block: int, pool: Executor, n_threads
     outputs: list[Output] = []
     n_black = 0
     for tiles in job.volume.arrays:
-        written, black = _write_from(tiles, job, pyramid_pass, block, pool, n_threads)
+        written, black = _write_array(tiles, job, pyramid_pass, block, pool, n_threads)
         outputs += written
         n_black += black
     record = Record(
@@ -84,22 +110,26 @@ def write_block(job: Job, base_level: int, block: int, pool: Executor, n_threads
     return record
 
 
-def _write_from(
+def _write_array(
     tiles: TileArray, job: Job, pyramid_pass: PyramidPass, block: int, pool: Executor, n_threads: int
 ) -> tuple[list[Output], int]:
-    """Write what is made from one array of tiles; returns the files and how many shards are all black."""
+    """Write the shards that are made from one array of tiles.
+
+    Returns:
+        The files that were written, and the number of shards that are all black.
+    """
     base_level = pyramid_pass.base_level
     coarsest = max((o.levels[-1] for o in job.volume.outputs if o.array == tiles), default=-1)
     if coarsest < base_level:
         return [], 0
-    source = _source(tiles, job, pyramid_pass, block, pool, n_threads)
+    source = _source_of_base(tiles, job, pyramid_pass, block, pool, n_threads)
     slabs = read_slabs(source, _slab_boxes(pyramid_pass, block))
     encoder = BlockEncoder(job.volume, tiles, base_level, block, pool)
     feeds_coarser = coarsest > last_level(pyramid_pass)
-    steps = steps_of(pyramid_pass.halvings)[: coarsest - base_level]
+    halvings = halved_axes(pyramid_pass.halvings)[: coarsest - base_level]
     outputs: list[Output] = []
     n_black = 0
-    for slab in cascade(slabs, base_level, steps, pool):
+    for slab in cascade(slabs, base_level, halvings, pool):
         for shard in encoder.add(slab):
             written = _write_shard(job.stores[shard.uri], shard)
             outputs += written
@@ -126,10 +156,10 @@ def _slab_boxes(pyramid_pass: PyramidPass, block: int) -> Sequence[Box]:
     return [((x0, y0, z), (x1, y1, min(z + depth, z1))) for z in range(z0, z1, depth)]
 
 
-def _source(
+def _source_of_base(
     tiles: TileArray, job: Job, pyramid_pass: PyramidPass, block: int, pool: Executor, n_threads: int
 ) -> Source:
-    """What a block is made from."""
+    """The source of a block's base level."""
     if pyramid_pass.base_level == 0:
         return job.finest(tiles, block, n_threads)
     finer = job.volume.pass_at_level(pyramid_pass.base_level - 1)
@@ -139,14 +169,13 @@ def _source(
 
 
 def reuse_freed_memory() -> None:
-    """Have the C library keep what is freed, for whichever thread asks next.
+    """Have the C library keep freed memory, for whichever thread asks next.
 
-    By default glibc keeps freed tiles for each thread apart: a sixth more memory. And it gives a slab's
-    memory back to the system, which fills the next slab's with zeros first: a tenth more CPU time. Both
-    measured.
+    By default glibc keeps freed tiles for each thread apart, and gives a slab's memory back to the system,
+    which fills the next slab's with zeros first.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(MALLOC_ARENA_MAX, 2)
-        mallopt(MALLOC_MMAP_THRESHOLD, LARGEST_SLAB_BYTES)
-        mallopt(MALLOC_TRIM_THRESHOLD, LARGEST_SLAB_BYTES)
+        mallopt(MALLOC_ARENA_MAX, LIMITS.malloc_arenas)
+        mallopt(MALLOC_MMAP_THRESHOLD, LIMITS.largest_slab_bytes)
+        mallopt(MALLOC_TRIM_THRESHOLD, LIMITS.largest_slab_bytes)
