@@ -124,9 +124,13 @@ images: ## Build the images of the six steps: REGISTRY, TAG, BASE_IMAGE, BUILD_A
 	for step in $(STEPS); do docker build $(BUILD_ARGS) $(LABELS) -f images/$$step/Dockerfile \
 	    -t $(REGISTRY)/$$step:$(TAG) --build-arg BASE=$(REGISTRY)/base:$(TAG) . || exit 1; done
 
+# The digest of the base image is known once it has been pulled from a registry: a tag may name another image later.
+BASE_DIGEST = $$(docker image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' $(BASE_IMAGE) 2>/dev/null | head -1)
+
 push: images ## Push the images; their digests go to images/pushed.toml, which --settings takes
 	for step in $(STEPS); do docker push --quiet $(REGISTRY)/$$step:$(TAG) || exit 1; done
-	{ printf 'registry = "%s"\ntag = "%s"\n\n[digests]\n' '$(REGISTRY)' '$(TAG)'; for step in $(STEPS); do \
+	{ printf '# Built on %s %s\n' '$(BASE_IMAGE)' "$(BASE_DIGEST)"; \
+	    printf 'registry = "%s"\ntag = "%s"\n\n[digests]\n' '$(REGISTRY)' '$(TAG)'; for step in $(STEPS); do \
 	    docker image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' $(REGISTRY)/$$step:$(TAG) | \
 	    sed -n "s|^$(REGISTRY)/$$step@\(.*\)|$$step = \"\1\"|p"; done; } > images/pushed.toml
 	@cat images/pushed.toml

@@ -174,7 +174,9 @@ def test_push_writes_settings_that_pin_the_digests(docker, tmp_path):
     assert settings.image("tile") == f"eu.pkg.dev/em/fibstack/tile:7@{digest}"
     assert len(settings.digests) == 6
     called = calls.read_text().splitlines()
-    assert [line.split()[0] for line in called] == ["build"] * 7 + ["push"] * 6 + ["image"] * 6
+    assert [line.split()[0] for line in called] == ["build"] * 7 + ["push"] * 6 + ["image"] * 7
+    built_on = (project / "images/pushed.toml").read_text().splitlines()[0]
+    assert built_on == "# Built on python:3.11-slim-bookworm elsewhere/x@sha256:1"
     assert "--build-arg BASE=eu.pkg.dev/em/fibstack/base:7" in called[1]
 
 
