@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,11 @@ class Planted:
     @property
     def problem(self) -> SolveProblem:
         return SolveProblem.of(self.stack, self.pairs)
+
+    @cached_property
+    def solution(self) -> Solution:
+        """The solution of the stack as it was when it was asked for first."""
+        return self.solve()
 
     def solve(self) -> Solution:
         return solve(self.problem)

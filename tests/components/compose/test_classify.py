@@ -1,9 +1,12 @@
 """Each verdict follows from the evidence that asks for it, and from nothing else."""
 
+import math
+
 import numpy as np
 import pytest
 
 from components.compose.judge.classify import classify
+from components.compose.judge.limits import VERDICTS
 from components.compose.judge.slice_figures import excess, figures_of
 from components.compose.solve.connectivity import connectivity
 from components.compose.solve.pairs import Slices
@@ -61,14 +64,16 @@ class Evidence:
         }  # fmt: skip
         return PairRecord(**values | self.changes.get((i, j), {}))
 
-    def findings(self):
+    def figures(self):
         records = [self.record(i, j) for i, j in self.ends()]
         pairs = accepted_pairs(records, self.stack)
         problem = SolveProblem.of(self.stack, pairs)
         solution = solve(problem)
         isolated = connectivity(pairs.chosen(solution.kept), len(self.stack)).isolated
-        figures = figures_of(problem, solution, isolated, self.statistics, records)
-        return {z: f for z, f in enumerate(classify(figures)) if f.verdict != "good"}
+        return figures_of(problem, solution, isolated, self.statistics, records)
+
+    def findings(self):
+        return {z: f for z, f in enumerate(classify(self.figures())) if f.verdict != "good"}
 
     def verdicts(self):
         return {z: f.verdict for z, f in self.findings().items()}
@@ -121,6 +126,46 @@ def test_a_poor_slice_that_still_matches(verdict, changes):
     evidence.change(20, **changes)
     evidence.pairs_of(20, ncc_after=0.4)
     assert evidence.verdicts() == {20: verdict}
+
+
+@pytest.mark.parametrize(
+    ("statistic", "usual", "odd", "figure", "sigmas"),
+    [
+        ("std", 35.0, 35.0 * 1.2, "log_std", math.log(1.2) / 0.03),
+        ("contrast", 20.0, 20.0 * 1.3, "log_contrast", math.log(1.3) / 0.05),
+        ("sharpness", 0.4, 0.4 * 0.75, "log_sharpness", math.log(0.75) / 0.04),
+        ("noise", 5.0, 5.0 * 1.3, "log_noise", math.log(1.3) / 0.04),
+        ("content_fraction", 0.95, 0.75, "content", -0.2 / 0.03),
+        ("zero_fraction", 0.0, 0.06, "zero", 6.0),
+        ("saturated_fraction", 0.0, 0.06, "saturated", 6.0),
+        ("streaks_along_x", 0.1, 0.16, "streaks", 6.0),
+    ],
+)
+def test_in_an_even_stack_a_difference_counts_against_its_floor(statistic, usual, odd, figure, sigmas):
+    evidence = Evidence()
+    for z in range(N):
+        evidence.change(z, **{statistic: usual})
+    evidence.change(20, **{statistic: odd})
+    assert getattr(evidence.figures(), figure).sigmas[20] == pytest.approx(sigmas)
+    assert abs(sigmas) > VERDICTS.notable_sigmas
+
+
+def test_noise_above_that_of_a_quiet_stack_is_charging():
+    evidence = Evidence()
+    for z in range(N):
+        evidence.change(z, noise=5.0)
+    evidence.change(20, noise=6.5)
+    evidence.pairs_of(20, ncc_after=0.4)
+    assert evidence.verdicts() == {20: "charged"}
+
+
+@pytest.mark.parametrize(("refused", "verdicts"), [(4, {20: "defocused"}), (3, {})])
+def test_a_soft_slice_suffers_where_half_of_its_pairs_fail(refused, verdicts):
+    evidence = Evidence()
+    evidence.change(20, sharpness=0.4 * 0.6)
+    for i, j in [(16, 20), (17, 20), (20, 23), (20, 24)][:refused]:
+        evidence.pair(i, j, **REFUSED)
+    assert evidence.verdicts() == verdicts
 
 
 def test_odd_figures_of_a_slice_that_agrees_with_its_neighbours_mean_nothing():

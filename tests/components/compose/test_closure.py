@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from components.compose.solve.chain import sigmas_by_distance
-from components.compose.solve.limits import ClosureLimits
+from components.compose.solve.limits import SOLVE
 from components.compose.solve.pairs import Pairs, Slices
 from components.compose.solve.problem import SolveProblem
 from components.compose.solve.robust import solve
 from tests.components.compose.planted_stack import MATCH_SIGMA_PX, MATCHES, about_center, all_pairs, plant
 
 WIDTH = 1000.0
-LIMITS = ClosureLimits()
+LIMITS = SOLVE.closures
 
 
 def test_independent_errors_grow_with_the_square_root() -> None:
@@ -34,12 +34,12 @@ def test_wrong_pairs_do_not_change_what_is_found() -> None:
     assert found == pytest.approx(right, rel=0.35)
 
 
-def changing_tissue(n: int, k: int) -> tuple[Pairs, Slices]:
-    """Pairs that err by 0.02 px times the square of their distance, neighbours hardly."""
+def changing_tissue(n: int, k: int, growth: float = 2.0, near_px: float = 0.02) -> tuple[Pairs, Slices]:
+    """Pairs that err by `near_px` times a power of their distance."""
     rng = np.random.default_rng(5)
     i, j = all_pairs(n, k)
     distance = (j - i).astype(np.float64)
-    shifts = rng.normal(0, 1, (len(i), 2)) * (0.02 * distance**2)[:, None]
+    shifts = rng.normal(0, 1, (len(i), 2)) * (near_px * distance**growth)[:, None]
     pairs = Pairs(
         slot=i,
         neighbour=j,
@@ -54,6 +54,32 @@ def test_far_pairs_of_changing_tissue_are_trusted_much_less() -> None:
     assert list(found) == [1, 2, 3, 4]
     assert found[4] / found[2] > 3
     assert found[2] / found[1] > 3
+
+
+def test_growth_beyond_the_steepest_is_not_carried_on_to_neighbours() -> None:
+    """Far pairs that grow worse with the cube of the distance are wrong pairs, not tissue."""
+    found = sigmas_by_distance(*changing_tissue(200, 4, growth=3.0), LIMITS)
+    assert found[4] / found[2] > 2**2.5
+    assert found[2] / found[1] == pytest.approx(2**LIMITS.steepest_growth)
+
+
+def test_growth_below_that_of_independent_errors_is_not_carried_on_to_neighbours() -> None:
+    """Exact neighbours below far pairs that are all equally bad."""
+    pairs, stack = changing_tissue(200, 4, growth=0.0, near_px=0.5)
+    pairs.neighbour_from_slice[pairs.neighbour - pairs.slot == 1] = np.eye(3)
+    found = sigmas_by_distance(pairs, stack, LIMITS)
+    assert found[2] / found[1] == pytest.approx(2**LIMITS.slowest_growth)
+
+
+def test_before_the_stack_is_looked_at_independent_errors_are_expected() -> None:
+    """The vote of a pair four slices apart counts as one that is half as good as that of neighbours."""
+    planted = plant(60, 4, width=WIDTH)
+    exact = replace(planted.pairs, sigma_px=np.zeros(len(planted.pairs)))
+    ties = SolveProblem.of(planted.stack, exact).ties
+    distance = ties.neighbour - ties.slot
+    near, far = ties.vote_sigma_px[distance == 1], ties.vote_sigma_px[distance == 4]
+    assert np.allclose(near, SOLVE.ties.model_sigma_px)
+    assert np.allclose(far, 2 * near[0])
 
 
 def test_a_few_slices_tell_nothing() -> None:

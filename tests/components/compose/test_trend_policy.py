@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from components.compose.solve.drift import trends_of
+from components.compose.solve.drift import non_closure, trends_of
 from components.compose.solve.limits import SOLVE
 from components.compose.solve.problem import SolveProblem
 from components.compose.solve.ties import PoseFrame
@@ -22,7 +22,7 @@ HALF = (WIDTH - 1) / 2
 
 
 def settled(planted, trend, pins=()):
-    solution = planted.solve()
+    solution = planted.solution
     return solution, with_trend_policy(
         SolveProblem.of(planted.stack, planted.pairs, pins=dict(pins)), solution, trend
     )
@@ -61,6 +61,15 @@ def test_a_jump_is_no_trend():
     jumped = walk + 5.0 * (np.arange(N) >= 500)[:, None]
     assert np.abs(without_jumps(jumped) - walk).max() < 0.1
     assert np.abs(np.diff(slow_trend(jumped), axis=0)).max() < 0.01
+
+
+@pytest.mark.parametrize(("spreads", "is_jump"), [(12, True), (5, False)])
+def test_the_least_jump_is_no_trend(spreads, is_jump):
+    rng = np.random.default_rng(1)
+    steps = rng.normal(0, 0.01, (N, 1))
+    steps[500] = spreads * 0.01
+    calm = np.diff(without_jumps(np.cumsum(steps, axis=0)), axis=0)
+    assert calm[499, 0] == pytest.approx(0.0 if is_jump else spreads * 0.01, abs=0.001)
 
 
 def test_keep_leaves_the_solution_alone(magnified):
@@ -167,6 +176,17 @@ def test_far_pairs_that_contradict_near_ones_are_named():
         -0.1 * (SOLVE.trend.long_slices - 1), abs=3 * track.non_closure_sigma
     )
     assert "Near and far pairs disagree on x" in described(planted).suggestion
+
+
+def test_the_sigma_of_non_closure_is_the_size_of_what_chance_makes_it():
+    found = []
+    for seed in range(60):
+        planted = plant(120, 4, width=WIDTH, seed=seed)
+        frame = PoseFrame.of(planted.stack.sizes_xy)
+        chance = non_closure(planted.pairs, 120, frame, SOLVE.drift)
+        found.append(chance.mean / chance.sigma)
+    # Chance makes both far pairs and chains err; only the chains share steps, so the sigma is a little wide.
+    assert 0.6 < np.std(found) < 1.1
 
 
 def test_slices_behind_a_static_pattern_are_warned_of():
