@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import simplejpeg
-from click.testing import CliRunner
 from isal import igzip
 
 from benchmarks.end_to_end.__main__ import QUICK, main
@@ -15,10 +14,11 @@ from benchmarks.end_to_end.table import as_markdown
 from benchmarks.end_to_end.texture import microscope
 from commands.sample.truth import make_truth
 from components.shared.steps import STEPS
+from tests.builders import invoke
 
 
 def test_whole_pipeline_is_measured_once(tmp_path: Path) -> None:
-    done = CliRunner().invoke(main, ["--quick", "--out", str(tmp_path)], catch_exceptions=False)
+    done = invoke(main, "--quick", "--out", tmp_path)
     found = Measured.model_validate_json((tmp_path / f"{QUICK[0]}.json").read_bytes())
     assert tuple(found.steps) == tuple(STEPS)
     for use in found.steps.values():
@@ -29,13 +29,13 @@ def test_whole_pipeline_is_measured_once(tmp_path: Path) -> None:
     assert found.error_px < 0.5
     assert f"| **all** | {found.cpu_s:.1f} |  |  |" in done.stdout
 
-    again = CliRunner().invoke(main, ["--quick", "--out", str(tmp_path)], catch_exceptions=False)
+    again = invoke(main, "--quick", "--out", tmp_path)
     assert again.stdout == done.stdout
     assert "running" not in again.stderr
 
 
 def test_stacks_are_named_by_slices_and_side() -> None:
-    done = CliRunner().invoke(main, ["--stack", "16"])
+    done = invoke(main, "--stack", "16")
     assert done.exit_code == 2
     assert "must be SLICESxSIDE, such as 16x2048; got '16'" in done.output
 

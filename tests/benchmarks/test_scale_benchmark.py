@@ -12,12 +12,10 @@ from benchmarks.scale.stacks import STACKS, Stack
 from benchmarks.scale.table import Scaled, as_markdown, shortfalls
 from components.plan.estimate import estimate
 from components.plan.work import chunk_length, expected_volume
-from components.shared.documents.config import RunConfig
 from components.shared.documents.cost import parse_pods
-from components.shared.documents.locations import locations_of
-from components.shared.documents.plan import Plan, SourceSlice
 from components.shared.documents.prices import read_prices
 from pipeline.settings import Settings
+from tests.builders import plan_of
 
 
 @pytest.fixture(scope="module")
@@ -63,25 +61,22 @@ def test_what_misses_a_limit_is_told(tiny: Scaled) -> None:
 def test_limits_of_the_services_hold_for_the_largest_stacks(stack: Stack) -> None:
     settings = Settings()
     uri = "gs://" + "b" * 63 + "/" + "x" * 200
-    maxz = stack.n_slices - 1
-    config = RunConfig(
-        source=uri, image="%05d.png", minz=0, maxz=maxz, output=uri, overrides=uri, id="i" * 100
-    )
-    first = SourceSlice(z=0, key="", size_bytes=1, width_px=stack.side_px, height_px=stack.side_px)
-    plan = Plan(
-        config=config,
-        locations=locations_of(config),
-        pixel_type="uint8",
-        slices=tuple(first.model_copy(update={"z": z}) for z in range(stack.n_slices)),
-        missing_z=(),
+    plan = plan_of(
+        *(0, stack.n_slices - 1),
+        size_px=(stack.side_px, stack.side_px),
         match_scale=1280 / stack.side_px,
         thumbnail_scale=512 / stack.side_px,
         chunk_length=chunk_length(stack.n_slices, settings.fan),
         fan=settings.fan,
+        source=uri,
+        image="%05d.png",
+        output=uri,
+        overrides=uri,
+        id="i" * 100,
     )
     volume = expected_volume(plan)
     predicted = estimate(plan, volume, parse_pods(settings.pods), read_prices())
     assert max(step.n_pods for step in predicted.steps) <= settings.fan
-    sizes: ObjectSizes = object_sizes(config, predicted.steps, settings)
+    sizes: ObjectSizes = object_sizes(plan.config, predicted.steps, settings)
     scaled = Scaled(stack=stack, volume=volume, estimate=predicted, sizes=sizes, planned=[])
     assert shortfalls(scaled) == []

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from click.testing import CliRunner
 
 import pipeline.compiled.compile
-from commands.main import main
 from components.shared.steps import steps_until
 from pipeline.settings import Settings
+from tests.builders import cli
 
 FAKE = """
 import json, os, pathlib, sys
@@ -50,7 +49,7 @@ def call(tmp_path, monkeypatch):
     """Calls `fibstack` in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return lambda *words: CliRunner().invoke(main, [str(word) for word in words])
+    return cli
 
 
 RUN = ["run", "--source", "in", "--image", "img.%05d.png", "--minz", 0, "--maxz", 5, "--output", "out"]

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from click.testing import CliRunner, Result
 
 from commands.clio import TOKEN_VARIABLE, main
 from components.shared.storage.registry import open_store
 from components.shared.volume.precomputed import info
 from components.shared.volume.volume import volume_of
+from tests.builders import invoke
 from tests.components.report.finished_run import make_plan, make_transforms, np
 
 SIZE_XYZ = (1100, 70, 200)
@@ -73,12 +73,8 @@ def output(bucket: str) -> str:
     return publish(f"gs://{bucket}/medulla", id="m7")
 
 
-def call(*words: str) -> Result:
-    return CliRunner().invoke(main, words)
-
-
 def test_the_record_names_volume_place_and_size(output: str) -> None:
-    result = call(output)
+    result = invoke(main, output)
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout) == {
         "m7": {
@@ -93,21 +89,21 @@ def test_the_record_names_volume_place_and_size(output: str) -> None:
 
 
 def test_name_and_publicity_can_be_given(output: str, bucket: str) -> None:
-    (name,) = json.loads(call(output, "--name", "optic", "--public").stdout)
+    (name,) = json.loads(invoke(main, output, "--name", "optic", "--public").stdout)
     assert name == "optic"
-    (name,) = json.loads(call(publish(f"gs://{bucket}/without-id")).stdout)
+    (name,) = json.loads(invoke(main, publish(f"gs://{bucket}/without-id")).stdout)
     assert name == "without-id"
 
 
 def test_it_is_posted_with_the_token(output: str, store_url: str) -> None:
-    result = call(output, "--post", store_url)
+    result = invoke(main, output, "--post", store_url)
     assert result.exit_code == 0, result.output
     assert ClioStore.datasets == {"hemibrain": {}, **json.loads(result.stdout)}
     assert "tok.en" not in result.output
 
 
 def test_a_dataset_is_never_replaced(output: str, store_url: str) -> None:
-    result = call(output, "--name", "hemibrain", "--post", store_url)
+    result = invoke(main, output, "--name", "hemibrain", "--post", store_url)
     assert result.exit_code == 65
     assert "must be new to clio-store; got 'hemibrain'" in result.stderr
     assert ClioStore.datasets == {"hemibrain": {}}
@@ -124,27 +120,27 @@ def test_a_dataset_is_never_replaced(output: str, store_url: str) -> None:
 )
 def test_a_refusal_is_a_sentence(output: str, store_url: str, status: int, code: int, sentence: str) -> None:
     ClioStore.status = status
-    result = call(output, "--post", store_url)
+    result = invoke(main, output, "--post", store_url)
     assert (result.exit_code, sentence in result.stderr) == (code, True), result.stderr
 
 
 def test_a_store_that_is_not_there_is_transient(output: str, store_url: str) -> None:
     del store_url  # it sets the token
-    assert call(output, "--post", "http://127.0.0.1:1/").exit_code == 75
+    assert invoke(main, output, "--post", "http://127.0.0.1:1/").exit_code == 75
 
 
 def test_a_token_goes_nowhere_unencrypted(
     output: str, store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del store_url
-    result = call(output, "--post", "http://clio.org/v2")
+    result = invoke(main, output, "--post", "http://clio.org/v2")
     assert result.exit_code == 78
     assert "must be an https:// address" in result.stderr
     monkeypatch.delenv(TOKEN_VARIABLE)
-    assert f"there is none in {TOKEN_VARIABLE}" in call(output, "--post", "https://clio.org").stderr
+    assert f"there is none in {TOKEN_VARIABLE}" in invoke(main, output, "--post", "https://clio.org").stderr
 
 
 def test_a_folder_is_nothing_for_clio(tmp_path: Path) -> None:
-    result = call(publish(str(tmp_path / "out")))
+    result = invoke(main, publish(str(tmp_path / "out")))
     assert result.exit_code == 65
     assert "a volume in a bucket, which Clio can read" in result.stderr

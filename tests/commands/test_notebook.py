@@ -9,17 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from commands import notebook
 from components.report import main as report
+from tests.builders import invoke
 from tests.components.report.finished_run import SIZE_XYZ, finished_run
 
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory: pytest.TempPathFactory, module_patch: pytest.MonkeyPatch) -> str:
     plan, _, _ = finished_run(tmp_path_factory.mktemp("a run"))
-    done = CliRunner().invoke(report.main, ["--output", plan.config.output, "--status", "Succeeded"])
+    done = invoke(report.main, "--output", plan.config.output, "--status", "Succeeded")
     assert done.exit_code == 0, done.output
     return plan.config.output
 
@@ -32,7 +33,7 @@ def module_patch() -> Iterator[pytest.MonkeyPatch]:
 
 
 def write(*args: object) -> Result:
-    return CliRunner().invoke(notebook.main, list(map(str, args)))
+    return invoke(notebook.main, *args)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from benchmarks.scale.stacks import IMAGE, Stack, write_headers
 from commands.run import predict
@@ -14,6 +13,7 @@ from pipeline.compiled.dataflow import steps
 from pipeline.compiled.ir import read_pipeline
 from pipeline.configuration import read_config
 from pipeline.settings import Settings
+from tests.builders import invoke
 
 STACK = Stack("small", n_slices=40, side_px=3000)
 
@@ -24,7 +24,7 @@ def config(tmp_path: Path):
     flags = {"source": tmp_path / "raw", "image": IMAGE, "minz": 0, "maxz": 39, "output": tmp_path / "out"}
     words = [word for key, value in flags.items() for word in (f"--{key}", str(value))]
     parameters = ["--process-uri-out", str(tmp_path / "a"), "--chunks-out", str(tmp_path / "b")]
-    planned = CliRunner().invoke(plan, [*words, *parameters])
+    planned = invoke(plan, *words, *parameters)
     assert planned.exit_code == 0, planned.output
     return read_config(None, {key: str(value) for key, value in flags.items()}, [])
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from click.testing import CliRunner
-
 from components.align.main import main as align
 from components.compose.main import main as compose
 from components.plan.main import main as plan
+from tests.builders import invoke
 from tests.e2e import bad_input_cases as cases
 from tests.e2e.bad_input_cases import Case
 
@@ -66,13 +65,6 @@ def _run(config: dict[str, object], case: Case, folder: Path) -> None:
 
 
 def _call(program: Any, **flags: object) -> None:
-    arguments = [
-        text for name, value in flags.items() for text in (f"--{name.replace('_', '-')}", _text(value))
-    ]
-    result = CliRunner().invoke(program, arguments, catch_exceptions=False)
+    result = invoke(program, **flags)
     if result.exit_code != 0:
         raise _RefusedError(result.exit_code, result.output)
-
-
-def _text(value: object) -> str:
-    return str(value) if isinstance(value, str | Path) else json.dumps(value)

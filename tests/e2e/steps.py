@@ -4,23 +4,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-from click.testing import CliRunner
-
 from components.align.main import main as align
 from components.compose.main import main as compose
 from components.plan.main import main as plan
 from components.pyramid.main import main as pyramid
 from components.report.main import main as report
 from components.tile.main import main as tile
+from tests.builders import invoke
 
 
 def call(program: Any, **flags: Any) -> None:
-    arguments = [
-        text
-        for name, value in flags.items()
-        for text in (f"--{name.replace('_', '-')}", value if isinstance(value, str) else json.dumps(value))
-    ]
-    result = CliRunner().invoke(program, arguments, catch_exceptions=False)
+    result = invoke(program, **flags)
     assert result.exit_code == 0, result.output
 
 

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 import tensorstore as ts
-from click.testing import CliRunner
 
 from commands.export.main import main as export
 from commands.sample.main import main as sample
 from commands.verify.main import main as verify
+from tests.builders import invoke
 from tests.dat_file import dat
 from tests.e2e.steps import run_steps
 
@@ -92,7 +92,7 @@ def deep(tmp_path_factory) -> Path:
     """Grey slices of 16 bit."""
     folder = tmp_path_factory.mktemp("types") / "deep"
     flags = ["--size", "203x170", "--slices", LAST - FIRST + 1, "--first", FIRST, "--seed", 5, "--bits", 16]
-    result = CliRunner().invoke(sample, [str(folder), *map(str, flags)], catch_exceptions=False)
+    result = invoke(sample, folder, *flags)
     assert result.exit_code == 0, result.output
     for z in range(FIRST, LAST + 1):
         grey = cv2.imread(str(folder / f"img.{z:05d}.png"), cv2.IMREAD_UNCHANGED)
@@ -227,11 +227,11 @@ def test_four_channels_show_their_colours_as_jpeg(coloured: Path, tmp_path: Path
 
 def test_kept_bits_are_verified_and_exported_in_another_contrast(kept: Path, tmp_path: Path):
     new = tmp_path / "new"
-    assert CliRunner().invoke(verify, [str(kept), "--full"]).exit_code == 0
+    assert invoke(verify, kept, "--full").exit_code == 0
     flags = ["--lossless", "--contrast", "20000-50000", "--jobs", "1"]
-    result = CliRunner().invoke(export, [str(kept), str(new), *flags])
+    result = invoke(export, kept, new, *flags)
     assert result.exit_code == 0, result.output
     raw = channels_by_tensorstore(kept / "chunk", 0).astype(float)
     expected = np.rint(np.clip((raw - 20_000) * 255 / 30_000, 0, 255)).astype(np.uint8)
     np.testing.assert_array_equal(channels_by_tensorstore(new / "chunk", 0), expected)
-    assert CliRunner().invoke(verify, [str(new), "--full"]).exit_code == 0
+    assert invoke(verify, new, "--full").exit_code == 0

@@ -8,12 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from commands.sample.accuracy import compare
 from commands.sample.main import main as sample
 from commands.sample.truth import Truth
 from components.shared.documents.transforms import Transforms
+from tests.builders import invoke
 from tests.e2e.steps import run_steps
 
 SIZE = "256x240"
@@ -23,7 +23,7 @@ def planted(folder: Path, n_slices: int, *defects: str) -> Truth:
     """A sample of small slices with the defects at their z."""
     flags = [flag for defect in defects for flag in ("--defect", defect)]
     arguments = [str(folder), "--size", SIZE, "--slices", str(n_slices), "--workers", "1", *flags]
-    result = CliRunner().invoke(sample, arguments, catch_exceptions=False)
+    result = invoke(sample, *arguments)
     assert result.exit_code == 0, result.output
     return Truth.model_validate_json((folder / "truth.json").read_bytes())
 

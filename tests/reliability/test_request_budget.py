@@ -6,13 +6,12 @@ import pytest
 
 from components.plan import storage_requests
 from components.plan.work import Work, expected_volume
-from components.shared.documents.config import RunConfig
-from components.shared.documents.locations import locations_of
-from components.shared.documents.plan import PLAN_KEY, Plan, SourceSlice
+from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.storage.registry import open_store
 from components.shared.volume.volume import volume_of
+from tests.builders import plan_of
 from tests.reliability import tiny_stack
 from tests.reliability.programs import STEPS, Driver, cut_smaller
 
@@ -125,20 +124,8 @@ def requests_by_step(work):
 
 def large_work():
     """A thousand slices of 5k x 5k, one block deep, as a run cuts them by default."""
-    config = RunConfig(
-        source="gs://em", output="gs://em/out", image=tiny_stack.CONFIG["image"], minz=0, maxz=999
-    )
-    plan = Plan(
-        config=config,
-        locations=locations_of(config),
-        pixel_type="uint8",
-        slices=tuple(
-            SourceSlice(z=z, key=f"{z}.png", size_bytes=1, width_px=5000, height_px=5000) for z in range(1000)
-        ),
-        missing_z=(),
-        match_scale=0.25,
-        thumbnail_scale=0.1,
-        chunk_length=16,
-        fan=200,
-    )
+    plan = plan_of(
+        0, 999, size_px=(5000, 5000), match_scale=0.25, thumbnail_scale=0.1, chunk_length=16,
+        source="gs://em", output="gs://em/out", image=tiny_stack.CONFIG["image"],
+    )  # fmt: skip
     return Work.of(plan, expected_volume(plan))

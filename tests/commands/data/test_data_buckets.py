@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from commands.bucket_admin import RUN_LABEL
 from commands.data.costs import StoredObject, costs_of
@@ -16,11 +15,8 @@ from components.shared.documents.prices import read_prices
 from components.shared.storage import gcs
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store
+from tests.builders import invoke
 from tests.commands.data.fake_buckets import FakeBuckets, serve_buckets
-
-
-def call(*words: object, answer: str = "") -> Result:
-    return CliRunner().invoke(main, [str(word) for word in words], input=answer)
 
 
 @pytest.fixture
@@ -63,12 +59,12 @@ def keys(uri: str) -> list[str]:
 
 
 def test_delete_lists_asks_and_removes_what_the_run_has_left(output: str) -> None:
-    said_no = call("delete", output, answer="n\n")
+    said_no = invoke(main, "delete", output, answer="n\n")
     assert "2 objects       7 B" in said_no.output
     assert "4 objects" in said_no.output
     assert "Nothing was removed." in said_no.output
     assert len(keys(output)) == 5
-    result = call("delete", output, answer="y\n")
+    result = invoke(main, "delete", output, answer="y\n")
     assert result.exit_code == 0, result.output
     assert "Removed 4 objects" in result.output
     assert keys(output.removesuffix("/out")) == ["out/thesis.tex", "raw/img.1.png"]
@@ -81,13 +77,13 @@ def test_no_empty_folder_of_a_run_stays(output: str) -> None:
         return
     Path(output, "tmp/aligned/c").mkdir(parents=True)
     Path(output, "thesis.tex").unlink()
-    assert call("delete", output, "--yes").exit_code == 0
+    assert invoke(main, "delete", output, "--yes").exit_code == 0
     assert not Path(output).exists()
 
 
 def test_delete_refuses_what_holds_no_record(output: str) -> None:
     for place in (output.removesuffix("/out"), f"{output}/process"):
-        result = call("delete", place, "--yes")
+        result = invoke(main, "delete", place, "--yes")
         assert result.exit_code == 65
         assert "must hold the record of its run; got no plan.json" in result.output
     assert len(keys(output)) == 5
@@ -96,7 +92,7 @@ def test_delete_refuses_what_holds_no_record(output: str) -> None:
 def test_delete_never_takes_the_slices(output: str) -> None:
     record = {"locations": {"source_uri": f"{output}/chunk/slices"}}
     open_store(output).write("process/plan.json", json.dumps(record).encode())
-    result = call("delete", output, "--yes")
+    result = invoke(main, "delete", output, "--yes")
     assert result.exit_code == 65
     assert "the slices must not lie in what is removed" in result.output
     assert len(keys(output)) == 5
@@ -123,14 +119,14 @@ def test_delete_goes_on_after_a_stop(output: str, monkeypatch: pytest.MonkeyPatc
 
     with monkeypatch.context() as patched:
         patched.setattr(removal, "open_store", stopping_store)
-        assert call("delete", output, "--yes").exit_code == 1
+        assert invoke(main, "delete", output, "--yes").exit_code == 1
     assert removed == ["jpeg/info"]
-    assert call("delete", output, "--yes").exit_code == 0
+    assert invoke(main, "delete", output, "--yes").exit_code == 0
     assert keys(output) == ["thesis.tex"]
 
 
 def test_delete_removes_the_buckets_of_the_run_alone(cloud: type[FakeBuckets]) -> None:
-    result = call("delete", "gs://em-raw_*_run1", "--yes")
+    result = invoke(main, "delete", "gs://em-raw_*_run1", "--yes")
     assert result.exit_code == 0, result.output
     assert "gs://em-raw_ng_run1 and the bucket itself" in result.output
     assert sorted(cloud.buckets) == [
@@ -138,13 +134,13 @@ def test_delete_removes_the_buckets_of_the_run_alone(cloud: type[FakeBuckets]) -
     ]  # fmt: skip
     assert list(cloud.objects["em-raw_process"]) == ["run2/plan.json"]
     assert cloud.objects["em-raw"]
-    assert "nothing to remove" in call("delete", "gs://em-raw_*_run1", "--yes").output
+    assert "nothing to remove" in invoke(main, "delete", "gs://em-raw_*_run1", "--yes").output
 
 
 @pytest.mark.parametrize("labels", [{}, {RUN_LABEL: "run2"}], ids=str)
 def test_delete_refuses_a_bucket_without_the_label(cloud: type[FakeBuckets], labels: dict[str, str]) -> None:
     cloud.buckets["em-raw_chunk_run1"]["labels"] = labels
-    result = call("delete", "gs://em-raw_*_run1", "--yes")
+    result = invoke(main, "delete", "gs://em-raw_*_run1", "--yes")
     assert result.exit_code == 65
     assert "must carry the label fibstack-run=run1; got" in result.output
     assert len(cloud.buckets) == 8
@@ -175,7 +171,7 @@ def test_costs_are_told_by_place(tmp_path: Path) -> None:
     (tmp_path / "chunk").mkdir()
     (tmp_path / "chunk/info").write_text("1234567")
     (tmp_path / "thesis.tex").touch()
-    said = call("costs", tmp_path, "gs://em-raw_*_run1").output
+    said = invoke(main, "costs", tmp_path, "gs://em-raw_*_run1").output
     assert "1 objects       7 B        $0.00  standard  chunk/" in said
     assert "1 objects       0 B        $0.00  standard  (files)" in said
     assert "gs://em-raw_chunk_run1" in said
@@ -185,7 +181,7 @@ def test_costs_are_told_by_place(tmp_path: Path) -> None:
 def test_archive_adds_a_rule_once_and_keeps_others(cloud: type[FakeBuckets]) -> None:
     other = {"action": {"type": "Delete"}, "condition": {"age": 14}}
     cloud.buckets["em-raw"] = {"lifecycle": {"rule": [other]}}
-    result = call("archive", "gs://em-raw/2024", "--class", "archive", "--after", 7)
+    result = invoke(main, "archive", "gs://em-raw/2024", "--class", "archive", "--after", 7)
     assert "Set: objects below gs://em-raw/2024 go to archive" in result.output
     assert "bills each for at least 365 days" in result.output
     rules = cloud.buckets["em-raw"]["lifecycle"]["rule"]
@@ -196,33 +192,33 @@ def test_archive_adds_a_rule_once_and_keeps_others(cloud: type[FakeBuckets]) -> 
             "condition": {"age": 7, "matchesPrefix": ["2024/"]},
         },
     ]
-    again = call("archive", "gs://em-raw/2024", "--class", "archive", "--after", 7)
+    again = invoke(main, "archive", "gs://em-raw/2024", "--class", "archive", "--after", 7)
     assert again.output.startswith("There already")
     assert cloud.buckets["em-raw"]["lifecycle"]["rule"] == rules
-    assert call("archive", "/data").exit_code == 78
+    assert invoke(main, "archive", "/data").exit_code == 78
 
 
 def test_costs_of_nothing_are_not_told_as_zero_dollars(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert f"{tmp_path / 'empty'}: no objects" in call("costs", tmp_path / "empty").output
-    result = call("costs", tmp_path / "nothing")
+    assert f"{tmp_path / 'empty'}: no objects" in invoke(main, "costs", tmp_path / "empty").output
+    result = invoke(main, "costs", tmp_path / "nothing")
     assert (result.exit_code, "must be a folder or gs:// URI that exists" in result.output) == (65, True)
 
 
 @pytest.mark.parametrize("command", ["cors", "archive"])
 def test_what_buckets_alone_have_needs_a_bucket(command: str, tmp_path: Path) -> None:
-    result = call(command, tmp_path)
+    result = invoke(main, command, tmp_path)
     assert (result.exit_code, "the target must be a gs:// URI" in result.output) == (78, True)
 
 
 def test_cors_lets_pages_read_and_gives_no_rights(cloud: type[FakeBuckets]) -> None:
-    assert call("cors", "gs://em-raw_*_run1", "--origin", "https://ng.org").exit_code == 0
+    assert invoke(main, "cors", "gs://em-raw_*_run1", "--origin", "https://ng.org").exit_code == 0
     (rule,) = cloud.buckets["em-raw_ng_run1"]["cors"]
     assert (rule["origin"], rule["method"]) == (["https://ng.org"], ["GET", "HEAD"])
     assert "Content-Range" in rule["responseHeader"]
-    call("cors", "gs://em-raw_ng_run1")
+    invoke(main, "cors", "gs://em-raw_ng_run1")
     assert cloud.buckets["em-raw_ng_run1"]["cors"][0]["origin"] == ["*"]
-    call("cors", "gs://em-raw_ng_run1", "--off")
+    invoke(main, "cors", "gs://em-raw_ng_run1", "--off")
     assert cloud.buckets["em-raw_ng_run1"]["cors"] == []
     assert not any("iam" in path for _, path in cloud.requests)
 
@@ -230,10 +226,10 @@ def test_cors_lets_pages_read_and_gives_no_rights(cloud: type[FakeBuckets]) -> N
 @pytest.mark.parametrize("words", [("cors", "gs://em-raw"), ("archive", "gs://em-raw")])
 def test_a_missing_right_or_bucket_is_a_sentence(cloud: type[FakeBuckets], words: tuple[str, str]) -> None:
     cloud.refused = {"storage.buckets.get"}
-    result = call(*words)
+    result = invoke(main, *words)
     assert result.exit_code == 65
     assert "permission denied. Grant storage.buckets." in result.output
-    assert "no bucket 'em-nowhere'" in call(words[0], "gs://em-nowhere").output
+    assert "no bucket 'em-nowhere'" in invoke(main, words[0], "gs://em-nowhere").output
     cloud.refused = set()
 
 
@@ -242,7 +238,7 @@ def test_public_and_private_are_share(command: str, undo: bool, monkeypatch: pyt
     made: list[tuple[str, str]] = []
     for name in ("make_public", "make_private"):
         monkeypatch.setattr(f"commands.view.share.{name}", lambda bucket, n=name: made.append((n, bucket)))
-    assert "Nothing was changed" in call(command, "gs://em_*_run1", answer="n\n").output
+    assert "Nothing was changed" in invoke(main, command, "gs://em_*_run1", answer="n\n").output
     assert made == []
-    assert call(command, "gs://em_*_run1", "--yes").exit_code == 0
+    assert invoke(main, command, "gs://em_*_run1", "--yes").exit_code == 0
     assert made == [("make_private" if undo else "make_public", "em_ng_run1")]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,10 +20,11 @@ from commands.data.run_ids import new_run_id
 from components.shared.errors import ConfigError, UserError
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import run_buckets_output
+from tests.builders import invoke
 
 
 def call(*words: object) -> Result:
-    return CliRunner().invoke(main, ["renumber", *map(str, words)])
+    return invoke(main, "renumber", *words)
 
 
 @pytest.fixture
@@ -210,7 +211,7 @@ def test_a_run_id_cannot_be_guessed_and_names_buckets() -> None:
     for run_id in ids:
         assert re.fullmatch(r"medulla-7-left-[a-z2-7]{16}", run_id)
         assert run_buckets_output("gs://a-source-of-20-chars", run_id)
-    assert CliRunner().invoke(main, ["new-id", "cell"]).output.startswith("cell-")
+    assert invoke(main, "new-id", "cell").output.startswith("cell-")
 
 
 @pytest.mark.parametrize("name", ["", "---", "ä", "x" * 25])

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from click.testing import CliRunner, Result
+from click.testing import Result
 from numpy.typing import NDArray
 
 from commands.data.main import main
 from components.shared.storage.registry import open_store
+from tests.builders import invoke
 
 
 def stack_of(dtype: str, n_slices: int = 3) -> NDArray[Any]:
@@ -38,7 +39,7 @@ def mrc(
 
 
 def split(file: Path, target: Path, *flags: str) -> Result:
-    return CliRunner().invoke(main, ["split", str(file), str(target), *flags], catch_exceptions=False)
+    return invoke(main, "split", file, target, *flags)
 
 
 def check(target: Path, volume: NDArray[Any]) -> None:
@@ -117,7 +118,7 @@ def test_a_stack_in_a_bucket(bucket: str, tmp_path: Path, name: str) -> None:
     store = open_store(f"gs://{bucket}/em")
     store.write(name, (tmp_path / name).read_bytes())
     arguments = ["split", f"{store.uri}/{name}", f"{store.uri}/slices"]
-    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    result = invoke(main, *arguments)
     assert result.exit_code == 0, result.output
     for z, expected in enumerate(volume):
         found = tifffile.imread(io.BytesIO(store.read(f"slices/slice.{z:05d}.tif")))

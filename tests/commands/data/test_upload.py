@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from commands.data import upload as uploading
 from commands.data.main import main
@@ -13,10 +13,11 @@ from components.shared.errors import TransientError
 from components.shared.storage import gcs
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import checksum
+from tests.builders import invoke
 
 
 def call(*words: object) -> Result:
-    return CliRunner().invoke(main, ["upload", *map(str, words)])
+    return invoke(main, "upload", *words)
 
 
 @pytest.fixture

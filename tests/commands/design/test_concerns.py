@@ -11,37 +11,18 @@ from commands.design.concerns import concerns, slice_ranges
 from components.plan.estimate import estimate
 from components.plan.inventory import Listing
 from components.plan.work import expected_volume
-from components.shared.documents.config import RunConfig
 from components.shared.documents.cost import Pod
-from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import Plan, SourceSlice
 from components.shared.documents.prices import LISTED, read_prices
 from components.shared.errors import ConfigError
 from components.shared.steps import STEPS
 from components.shared.storage.store import Stat
+from tests.builders import plan_of
 
 
-def plan_of(*slices: SourceSlice, missing: tuple[int, ...] = (), keep_bits: bool = False) -> Plan:
-    config = RunConfig(
-        source="in",
-        image="%d.png",
-        output="out",
-        minz=0,
-        maxz=slices[-1].z,
-        allow_gaps=bool(missing),
-        keep_bits=keep_bits,
-    )
-    return Plan(
-        config=config,
-        locations=locations_of(config),
-        pixel_type="uint8",
-        slices=slices,
-        missing_z=missing,
-        match_scale=1.0,
-        thumbnail_scale=1.0,
-        chunk_length=8,
-        fan=200,
-    )
+def planned(*slices: SourceSlice, missing: tuple[int, ...] = (), keep_bits: bool = False) -> Plan:
+    plan = plan_of(0, slices[-1].z, missing, allow_gaps=bool(missing), keep_bits=keep_bits)
+    return plan.model_copy(update={"slices": slices})
 
 
 def entry(z: int, size_bytes: int = 5000, width_px: int = 100, crc32c: str | None = None) -> SourceSlice:
@@ -59,23 +40,23 @@ def said(plan: Plan, listing: Listing | None = None, memory_bytes: float = 4e9) 
 
 
 def test_a_sound_stack_gives_no_concern() -> None:
-    assert said(plan_of(*(entry(z, crc32c=f"{z:08x}") for z in range(6)))) == []
+    assert said(planned(*(entry(z, crc32c=f"{z:08x}") for z in range(6)))) == []
 
 
 @pytest.mark.parametrize(
     ("plan", "sentence"),
     [
-        (plan_of(entry(0), entry(1), entry(5), missing=(2, 3, 4)), "missing: slices 2 to 4"),
+        (planned(entry(0), entry(1), entry(5), missing=(2, 3, 4)), "missing: slices 2 to 4"),
         (
-            plan_of(*(entry(z, crc32c="00000001" if z in (2, 3) else f"a{z}") for z in range(5))),
+            planned(*(entry(z, crc32c="00000001" if z in (2, 3) else f"a{z}") for z in range(5))),
             "the same file twice: slices 3 equal the one before",
         ),
-        (plan_of(*(entry(z, 900 if z == 4 else 5000) for z in range(6))), "cut off: slices 4"),
+        (planned(*(entry(z, 900 if z == 4 else 5000) for z in range(6))), "cut off: slices 4"),
         (
-            plan_of(*(entry(z, width_px=90 if z == 3 else 100) for z in range(6))),
+            planned(*(entry(z, width_px=90 if z == 3 else 100) for z in range(6))),
             "2 different sizes: 100 x 80 px: slices 0 to 2, 4 to 5; 90 x 80 px: slices 3",
         ),
-        (plan_of(entry(0), entry(1), keep_bits=True), "keep_bits changes nothing"),
+        (planned(entry(0), entry(1), keep_bits=True), "keep_bits changes nothing"),
     ],
 )
 def test_what_looks_wrong_is_named(plan: Plan, sentence: str) -> None:
@@ -86,13 +67,13 @@ def test_what_looks_wrong_is_named(plan: Plan, sentence: str) -> None:
 def test_small_files_are_judged_by_their_pixels() -> None:
     """A slice of a quarter of the area has a quarter of the bytes."""
     small = SourceSlice(z=3, key="3.png", size_bytes=1200, width_px=50, height_px=40)
-    (found,) = said(plan_of(entry(0), entry(1), entry(2), small))
+    (found,) = said(planned(entry(0), entry(1), entry(2), small))
     assert "sizes" in found
 
 
 def test_files_that_take_no_part_are_named() -> None:
     slices = {z: Stat(key=f"{z}.png", size_bytes=1) for z in range(9)}
-    found = said(plan_of(entry(0), entry(1)), Listing(slices=slices, otherwise_padded=("007.png",), twice={}))
+    found = said(planned(entry(0), entry(1)), Listing(slices=slices, otherwise_padded=("007.png",), twice={}))
     assert found == [
         "outside of minz to maxz: '%d.png' 2 to 8",
         "otherwise padded than '%d.png', so not read: 007.png",
@@ -100,7 +81,7 @@ def test_files_that_take_no_part_are_named() -> None:
 
 
 def test_pods_that_are_too_small_are_named() -> None:
-    found = said(plan_of(entry(0), entry(1)), memory_bytes=100e6)
+    found = said(planned(entry(0), entry(1)), memory_bytes=100e6)
     assert "raise 'memory' of [align] in --settings" in " ".join(found)
     assert {sentence.split()[0] for sentence in found} >= {"align", "compose", "tile"}
 

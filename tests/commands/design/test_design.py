@@ -10,14 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from benchmarks.scale.stacks import IMAGE, Stack, png_header, write_headers
-from commands.main import main
 from components.plan.main import main as plan
 from components.shared.errors import ConfigError, UserError
 from components.shared.steps import STEPS
 from components.shared.storage.registry import open_store
+from tests.builders import cli, invoke
 
 STACK = Stack("small", n_slices=40, side_px=700)
 
@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 
 def design(folder: Path, *more: str, maxz: int = STACK.n_slices - 1) -> Result:
     given = ["--source", str(folder / "raw"), "--output", str(folder / "out"), "--image", IMAGE]
-    return CliRunner().invoke(main, ["design", *given, "--minz", "0", "--maxz", str(maxz), *more])
+    return cli("design", *given, "--minz", "0", "--maxz", maxz, *more)
 
 
 def tree(folder: Path) -> dict[str, tuple[int, str]]:
@@ -66,7 +66,7 @@ def test_a_bucket_is_only_read(bucket: str) -> None:
         store.write(f"raw/{IMAGE % z}", png_header(64) + bytes(4000))
     before = list(store.list())
     given = ["--source", f"gs://{bucket}/raw", "--output", f"gs://{bucket}/out", "--image", IMAGE]
-    result = CliRunner().invoke(main, ["design", *given, "--minz", "0", "--maxz", "4", "--json"])
+    result = cli("design", *given, "--minz", "0", "--maxz", "4", "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found["n_slices"] == 5
@@ -97,7 +97,7 @@ def test_a_configuration_file_is_taken_as_by_run(folder: Path) -> None:
         "maxz": 39,
     }
     config.write_text(json.dumps(values))
-    result = CliRunner().invoke(main, ["design", str(config), "--json"])
+    result = cli("design", config, "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.output)["config"]["maxz"] == 39
 
@@ -128,7 +128,7 @@ def test_a_stack_that_cannot_be_planned_is_refused_in_one_sentence(folder: Path)
 def test_another_stack_in_the_output_is_told(folder: Path) -> None:
     parameters = ["--process-uri-out", str(folder / "a"), "--chunks-out", str(folder / "b")]
     where = ["--source", str(folder / "raw"), "--output", str(folder / "out"), "--image", IMAGE]
-    planned = CliRunner().invoke(plan, [*where, "--minz", "0", "--maxz", "39", *parameters])
+    planned = invoke(plan, *where, "--minz", "0", "--maxz", "39", *parameters)
     assert planned.exit_code == 0, planned.output
     assert design(folder).exit_code == 0
     shorter = design(folder, maxz=30)

@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 import commands.doctor.machine
 from commands.bucket_admin import RUN_LABEL
 from commands.doctor.buckets import check_login
 from commands.doctor.findings import Finding
-from commands.main import main
 from components.shared.storage import gcs
+from tests.builders import cli
 from tests.pipeline.submit.loopback import Answer, Loopback, serve
 
 CONFIG = "source: {source}\nimage: img.%05d.png\nminz: 0\nmaxz: 1\noutput: {output}\n"
 
 
 def doctor(*words: object) -> Result:
-    return CliRunner().invoke(main, ["doctor", *map(str, words)])
+    return cli("doctor", *words)
 
 
 def wrong(result: Result) -> list[str]:

@@ -8,16 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import commands.export.main
 from commands.export.exported import left_out
-from commands.main import main
 from components.shared.documents.transforms import Transforms
 from components.shared.errors import ConfigError, TransientError
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import join_uri
 from components.shared.work.verification import read_written
+from tests.builders import cli
 from tests.components.pyramid.pyramid_builders import (
     AlignedStack,
     halvings_of,
@@ -35,7 +34,7 @@ def finished(root, voxels, **settings):
 
 
 def export(source, target, *flags):
-    result = CliRunner().invoke(main, ["export", str(source), str(target), "--jobs", "1", *map(str, flags)])
+    result = cli("export", source, target, "--jobs", "1", *flags)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
 
@@ -76,7 +75,7 @@ def test_without_lossless_there_is_only_what_is_browsed(wide, tmp_path):
 
 def test_processes_make_the_same_bytes(wide, tmp_path):
     words = ["export", root(wide), str(tmp_path / "two"), "--crop", "3:,:,:", "--jobs", "2"]
-    result = CliRunner().invoke(main, words)
+    result = cli(*words)
     assert result.exit_code == 0, result.output
     assert export(root(wide), tmp_path / "one", "--crop", "3:,:,:").exit_code == 0
     assert digests(tmp_path / "two/neuroglancer") == digests(tmp_path / "one/neuroglancer")
@@ -102,7 +101,7 @@ def test_every_option_at_once(source, tmp_path):
     record = json.loads((tmp_path / "new/process/export.json").read_text())
     assert record["crop_xyz"] == [[10, 75], [0, 120], [2, 68]]
     assert record["left_out"][0] == {"z": 19, "shown_z": 18}
-    assert CliRunner().invoke(main, ["verify", str(tmp_path / "new"), "--full"]).exit_code == 0
+    assert cli("verify", tmp_path / "new", "--full").exit_code == 0
 
 
 def test_the_documents_hold_for_the_new_volume(source, tmp_path):
@@ -245,7 +244,7 @@ def test_full_resolution_is_needed(tmp_path):
 
 def test_an_export_cannot_be_resolved(source, tmp_path):
     export(root(source), tmp_path / "new", "--crop", "0:20,0:20,:")
-    result = CliRunner().invoke(main, ["resolve", str(tmp_path / "new")])
+    result = cli("resolve", tmp_path / "new")
     assert result.exit_code == 65
     assert root(source) in result.stderr
 
@@ -275,10 +274,10 @@ def test_who_stands_in_for_a_slice_left_out_is_itself_good(source):
 )
 def test_what_the_pyramid_writes_is_verified(tmp_path, settings):
     stack = finished(tmp_path / "run", textured((70, 75, 1030)), **settings)
-    with_tiles = CliRunner().invoke(main, ["verify", root(stack), "--full"])
+    with_tiles = cli("verify", root(stack), "--full")
     assert with_tiles.exit_code == 0, with_tiles.output
     assert "nothing" not in with_tiles.stdout
     shutil.rmtree(stack.plan.locations.tmp_uri)
-    without = CliRunner().invoke(main, ["verify", root(stack)])
+    without = cli("verify", root(stack))
     assert without.exit_code == 0, without.output
     assert without.stdout.count("nothing") == 1

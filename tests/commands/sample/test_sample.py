@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from commands.sample import microscope
 from commands.sample.main import main
@@ -17,18 +17,15 @@ from commands.sample.slices import slice_picture
 from commands.sample.truth import SLIP_PX, Truth, make_truth
 from components.shared.documents.config import parse_config
 from components.shared.geometry import rotation_deg
+from tests.builders import invoke
 
 DEFECTS = ["blank:1", "missing:2", "defocus:3", "half:4", "duplicate:6", "inverted:7", "slip:8"]
 SIZE = (100, 72)
 
 
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(main, list(arguments))
-
-
 def sample(folder: Path, *arguments: str, slices: int = 2, workers: int = 1) -> Result:
     fixed = ["--size", f"{SIZE[0]}x{SIZE[1]}", "--slices", str(slices), "--workers", str(workers)]
-    result = run(str(folder), *fixed, *arguments)
+    result = invoke(main, str(folder), *fixed, *arguments)
     assert result.exit_code == 0, result.output
     return result
 
@@ -221,7 +218,7 @@ class TestDefects:
     ],
 )
 def test_absurd_wishes_are_refused(tmp_path: Path, arguments: list[str], sentence: str) -> None:
-    result = run(str(tmp_path / "stack"), *arguments)
+    result = invoke(main, str(tmp_path / "stack"), *arguments)
     assert result.exit_code == 78
     assert sentence in result.output
     assert not (tmp_path / "stack").exists()
@@ -230,6 +227,6 @@ def test_absurd_wishes_are_refused(tmp_path: Path, arguments: list[str], sentenc
 def test_slices_of_another_sample_are_not_mixed_in(tmp_path: Path) -> None:
     sample(tmp_path, slices=3)
     sample(tmp_path, slices=3)
-    result = run(str(tmp_path), "--size", "64x64", "--slices", "2")
+    result = invoke(main, str(tmp_path), "--size", "64x64", "--slices", "2")
     assert result.exit_code == 78
     assert "must hold no other slices; got 1, such as 'img.00002.png'" in result.output

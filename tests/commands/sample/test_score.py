@@ -6,50 +6,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from commands.sample.score import main
-from commands.sample.truth import Truth, as_rows, make_truth
-from components.shared.documents.transforms import SliceTransform, Transforms, Verdict
+from commands.sample.truth import Truth, make_truth
+from components.shared.documents.transforms import Verdict
 from components.shared.geometry import Matrix, translation
-
-
-def slice_transform(z: int, matrix: Matrix, verdict: Verdict) -> SliceTransform:
-    return SliceTransform(
-        z=z,
-        uri=f"img.{z:05d}.png",
-        matrix=as_rows(matrix),
-        verdict=verdict,
-        action="keep" if verdict == "good" else "replace",
-        replaced_from=None if verdict == "good" else z - 1,
-        n_edges=2,
-        edge_weight=1.0,
-        residual_px=0.1,
-    )
+from tests.builders import invoke, plan_of, transforms_of, with_slice
 
 
 def write_run(folder: Path, truth: Truth, moved: dict[int, Matrix], bad: dict[int, Verdict]) -> None:
-    slices = [
-        slice_transform(
-            s.z,
-            translation(12, 30) @ moved.get(s.z, np.eye(3)) @ np.array(s.matrix),
-            bad.get(s.z, "good"),
-        )
-        for s in truth.slices
-    ]
-    transforms = Transforms(
-        volume_size_xyz=(150, 150, len(slices)),
-        volume_origin_xyz_px=(0, 0, 0),
-        intensity_range=(0, 255),
-        slices=tuple(slices),
-    )
+    plan = plan_of(0, len(truth.slices) - 1)
+    matrices = [translation(12, 30) @ moved.get(s.z, np.eye(3)) @ np.array(s.matrix) for s in truth.slices]
+    transforms = transforms_of(plan, matrices, size_px=(150, 150))
+    for z, verdict in bad.items():
+        transforms = with_slice(transforms, z, verdict=verdict, action="replace", replaced_from=z - 1)
     (folder / "process").mkdir()
     (folder / "process" / "transforms.json").write_bytes(transforms.to_json())
     (folder / "truth.json").write_bytes(truth.to_json())
 
 
 def score(folder: Path) -> Result:
-    return CliRunner().invoke(main, [str(folder), str(folder / "truth.json")])
+    return invoke(main, folder, folder / "truth.json")
 
 
 def test_two_lines_with_the_errors(tmp_path: Path) -> None:

@@ -5,16 +5,15 @@ import math
 from itertools import product
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commands.main import main
 from commands.shards.main import _volume
 from commands.shards.table import rows_of, shard_cells
 from components.shared.errors import UserError
 from components.shared.volume import formats as outputs
 from components.shared.volume import precomputed
+from tests.builders import cli
 
 
 def sharded(size, preshift, minishard, shard, *, hash_name="identity", chunk=64, resolution=8):
@@ -38,7 +37,7 @@ def info_of(*scales, data_type="uint8", num_channels=1):
 
 
 def call(*words):
-    return CliRunner().invoke(main, ["explain-shards", *map(str, words)])
+    return cli("explain-shards", *words)
 
 
 grids = st.tuples(*[st.integers(1, 40)] * 3).filter(lambda grid: math.prod(grid) < 4000)

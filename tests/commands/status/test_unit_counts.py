@@ -1,14 +1,13 @@
 """What `fibstack status OUTPUT` counts, in folders and in buckets."""
 
+from typing import Any
+
 import pytest
-from click.testing import CliRunner
 
 from commands.main import main
 from commands.status.unit_counts import UnitCount, read_status, status_lines
-from components.shared.documents.config import RunConfig
-from components.shared.documents.locations import locations_of
-from components.shared.documents.plan import Plan, SourceSlice
-from components.shared.documents.transforms import SliceTransform, Transforms
+from components.shared.documents.plan import Plan
+from components.shared.documents.transforms import Transforms
 from components.shared.errors import UserError
 from components.shared.grid import Span
 from components.shared.storage.registry import open_store
@@ -18,44 +17,19 @@ from components.shared.work.export import Export, export_hash
 from components.shared.work.publication import publish
 from components.shared.work.records import Record, commit
 from components.shared.work.units import block_hash, chunk_hash, slab_hashes
+from tests.builders import invoke, plan_of, transforms_of
 
-IDENTITY = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
 N_SLICES = 40
 CHUNKS = ("0-15", "16-31", "32-39")
 
 
-def plan_in(output, **config):
+def plan_in(output: object, **config: Any) -> Plan:
     """40 slices of 1100 x 70: three chunks, three slabs, two blocks and one of the next pass."""
-    settings = RunConfig(source="in", image="%d.png", minz=0, maxz=N_SLICES - 1, output=str(output), **config)
-    return Plan(
-        config=settings,
-        locations=locations_of(settings),
-        pixel_type="uint8",
-        slices=[
-            SourceSlice(z=z, key=f"{z}.png", size_bytes=9, width_px=1100, height_px=70)
-            for z in range(N_SLICES)
-        ],
-        missing_z=(),
-        match_scale=1,
-        thumbnail_scale=1,
-        chunk_length=16,
-        fan=200,
-    )
+    return plan_of(0, N_SLICES - 1, size_px=(1100, 70), chunk_length=16, output=str(output), **config)
 
 
-def transforms():
-    return Transforms(
-        volume_size_xyz=(1100, 70, N_SLICES),
-        volume_origin_xyz_px=(0, 0, 0),
-        intensity_range=(0, 255),
-        slices=[
-            SliceTransform(
-                z=z, uri=f"in/{z}.png", matrix=IDENTITY, verdict="good", action="keep", replaced_from=None,
-                n_edges=8, edge_weight=1, residual_px=0.1,
-            )
-            for z in range(N_SLICES)
-        ],
-    )  # fmt: skip
+def transforms() -> Transforms:
+    return transforms_of(plan_in("out"))
 
 
 def seal(process, step, unit, input_hash):
@@ -141,11 +115,11 @@ def test_an_export(tmp_path):
 def test_the_command(tmp_path):
     process = open_store(str(tmp_path / "process"))
     process.write("plan.json", plan_in(tmp_path).to_json())
-    result = CliRunner().invoke(main, ["status", str(tmp_path)])
+    result = invoke(main, "status", tmp_path)
     assert result.exit_code == 0, result.output
     assert result.output.startswith(
         "plan            1 of 1        100%\nalign           0 of 3          0%\n"
     )
-    result = CliRunner().invoke(main, ["status", str(tmp_path / "nothing")])
+    result = invoke(main, "status", tmp_path / "nothing")
     assert result.exit_code == 65
     assert result.output.startswith("error: status must be given the output of a run")

@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 import simplejpeg
 import tensorstore as ts
-from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from commands.main import main
 from commands.verify.comparison import psnr_db, sampled, worst_jpeg_error
 from commands.verify.main import checksum_of
 from components.shared.storage.registry import open_store
@@ -24,6 +22,7 @@ from components.shared.volume.volume import volume_of
 from components.shared.work import units
 from components.shared.work.publication import publish
 from components.shared.work.records import Record, commit, write_output
+from tests.builders import cli
 from tests.components.report.finished_run import (
     SIZE_XYZ,
     make_plan,
@@ -57,7 +56,7 @@ class WholeRun:
         publish(self.volume)
 
     def verify(self, *flags):
-        return CliRunner().invoke(main, ["verify", self.output, *flags])
+        return cli("verify", self.output, *flags)
 
     def store(self, name):
         return open_store(join_uri(self.output, name))
@@ -272,7 +271,7 @@ def test_a_block_without_a_record_is_named(run):
 
 
 def test_what_is_no_run_is_one_sentence(tmp_path):
-    result = CliRunner().invoke(main, ["verify", str(tmp_path)])
+    result = cli("verify", tmp_path)
     assert result.exit_code == 65
     assert result.stderr.count("\n") == 1
     assert "process/plan.json" in result.stderr
@@ -281,7 +280,7 @@ def test_what_is_no_run_is_one_sentence(tmp_path):
 def test_a_run_that_has_not_ended_is_one_sentence(tmp_path):
     (tmp_path / "process").mkdir()
     (tmp_path / "process/plan.json").write_text("{}")
-    result = CliRunner().invoke(main, ["verify", str(tmp_path)])
+    result = cli("verify", tmp_path)
     assert result.exit_code == 65
     assert result.stderr == (
         f"error: verify must be given the output of a finished run; got no process/transforms.json in "
@@ -291,7 +290,7 @@ def test_a_run_that_has_not_ended_is_one_sentence(tmp_path):
 
 def test_a_moved_run_is_refused(run, tmp_path):
     shutil.copytree(run.output, tmp_path / "moved")
-    result = CliRunner().invoke(main, ["verify", str(tmp_path / "moved")])
+    result = cli("verify", tmp_path / "moved")
     assert result.exit_code == 65
     assert run.output in result.stderr
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from commands.main import main
 from commands.verify import wrong_results as module
@@ -19,6 +18,7 @@ from components.shared.work.records import Record, commit
 from components.shared.work.units import chunk_hash, chunks, compose_hash
 from components.shared.work.verification import read_written
 from pipeline.settings import STEPS
+from tests.builders import cli
 from tests.components.report.finished_run import finished_run
 
 MENDED = WrongResult(
@@ -85,7 +85,7 @@ def test_an_old_volume_is_told_what_was_wrong_in_it(
 ) -> None:
     planted(MENDED)
     monkeypatch.setitem(RESULT_VERSIONS, "tile", 3)
-    result = CliRunner().invoke(main, ["verify", written[0].config.output])
+    result = cli("verify", written[0].config.output)
     assert result.stderr.splitlines()[0] == (
         "note: this volume was written before a result was mended ('planted' in docs/correctness.md). "
         "Bright is dark. It concerns all stacks. Run again."

@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import pytest
-from click.testing import CliRunner
 from neuroglancer.url_state import parse_url
 
 from commands.view import link, share
 from components.shared.volume.precomputed import info
 from components.shared.volume.volume import volume_of
+from tests.builders import invoke
 from tests.components.report.finished_run import make_plan, make_transforms, np, open_store
 
 OUTPUT = "gs://em_*_run1"
@@ -76,17 +76,13 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Cloud]]:
     server.server_close()
 
 
-def run(command, *args: str, answer: str | None = None):
-    return CliRunner().invoke(command, list(args), input=answer)
-
-
 def everybody(cloud: type[Cloud]) -> list[str]:
     """What the world may do."""
     return [binding["role"] for binding in cloud.policy["bindings"] if "allUsers" in binding["members"]]
 
 
 def test_sharing_opens_the_viewing_bucket_for_readers_who_know_the_names(cloud: type[Cloud]):
-    done = run(share.main, OUTPUT, answer="y\n")
+    done = invoke(share.main, OUTPUT, answer="y\n")
     assert done.exit_code == 0, done.output
     assert "everybody in the world can read" in done.output
     assert "share --undo" in done.output
@@ -99,16 +95,16 @@ def test_sharing_opens_the_viewing_bucket_for_readers_who_know_the_names(cloud: 
 
 
 def test_sharing_twice_changes_no_right_again(cloud: type[Cloud]):
-    run(share.main, OUTPUT, "--yes")
+    invoke(share.main, OUTPUT, "--yes")
     cloud.changes.clear()
-    assert run(share.main, OUTPUT, "--yes").exit_code == 0
+    assert invoke(share.main, OUTPUT, "--yes").exit_code == 0
     assert everybody(cloud) == [READERS]
     assert not [path for _, path, _ in cloud.changes if path.endswith("/iam")]
 
 
 def test_undo_takes_everything_back(cloud: type[Cloud]):
-    run(share.main, OUTPUT, "--yes")
-    done = run(share.main, OUTPUT, "--undo", answer="y\n")
+    invoke(share.main, OUTPUT, "--yes")
+    done = invoke(share.main, OUTPUT, "--undo", answer="y\n")
     assert done.exit_code == 0, done.output
     assert cloud.policy["bindings"] == [OWNER]
     assert cloud.bucket["cors"] == []
@@ -118,20 +114,20 @@ def test_undo_takes_everything_back(cloud: type[Cloud]):
 @pytest.mark.parametrize("answer", ["n\n", "\n"])
 @pytest.mark.parametrize("flags", [[], ["--undo"]])
 def test_nothing_happens_without_a_yes(cloud: type[Cloud], answer: str, flags: list[str]):
-    done = run(share.main, OUTPUT, *flags, answer=answer)
+    done = invoke(share.main, OUTPUT, *flags, answer=answer)
     assert done.exit_code == 0
     assert "Nothing was changed" in done.output
     assert cloud.changes == []
 
 
 def test_nobody_there_to_answer_changes_nothing(cloud: type[Cloud]):
-    assert run(share.main, OUTPUT).exit_code == 1
+    assert invoke(share.main, OUTPUT).exit_code == 1
     assert cloud.changes == []
 
 
 @pytest.mark.parametrize("output", ["gs://em/out", "folder", "gs://em_ng_run1"])
 def test_a_bucket_that_holds_more_is_never_shared(cloud: type[Cloud], output: str):
-    done = run(share.main, output, "--yes")
+    done = invoke(share.main, output, "--yes")
     assert done.exit_code == 65
     assert "a bucket of its own" in done.output
     assert cloud.changes == []
@@ -139,7 +135,7 @@ def test_a_bucket_that_holds_more_is_never_shared(cloud: type[Cloud], output: st
 
 def test_a_refusal_is_told_in_a_sentence(cloud: type[Cloud]):
     cloud.refuses_policy = True
-    done = run(share.main, OUTPUT, "--yes")
+    done = invoke(share.main, OUTPUT, "--yes")
     assert done.exit_code == 65
     assert "cannot make gs://em_ng_run1 public" in done.output
     assert "forbidden by the organisation" in done.output
@@ -155,7 +151,7 @@ def published(output: str, **settings) -> None:
 def test_a_link_shows_the_middle_of_the_volume(bucket: str):
     output = f"gs://{bucket}/run"
     published(output, raw_pyramid=True)
-    done = run(link.main, output)
+    done = invoke(link.main, output)
     assert done.exit_code == 0, done.output
     address, *_ = done.output.splitlines()
     assert address.startswith("https://neuroglancer-demo.appspot.com#!")
@@ -175,12 +171,12 @@ def test_a_link_never_names_a_bucket_that_is_not_shared(bucket: str):
 
 
 def test_a_folder_has_no_link(tmp_path):
-    done = run(link.main, str(tmp_path))
+    done = invoke(link.main, str(tmp_path))
     assert done.exit_code == 65
     assert f"fibstack view {tmp_path}" in done.output
 
 
 def test_without_a_volume_there_is_no_link(bucket: str):
-    done = run(link.main, f"gs://{bucket}/run")
+    done = invoke(link.main, f"gs://{bucket}/run")
     assert done.exit_code == 65
     assert "a finished volume must be there" in done.output

@@ -5,7 +5,6 @@ import threading
 import urllib.request
 
 import pytest
-from click.testing import CliRunner
 
 from commands.view import main as view
 from commands.view.first_view import first_view
@@ -16,6 +15,7 @@ from components.shared.geometry import rotation_about, translation
 from components.shared.storage.registry import open_store
 from components.shared.volume.precomputed import info
 from components.shared.volume.volume import volume_of
+from tests.builders import invoke
 from tests.components.report.finished_run import make_plan, make_transforms, np, preview_of
 
 SIZE_XYZ = (1100, 70, 200)
@@ -67,7 +67,7 @@ def test_the_address_is_printed_and_opened(output, monkeypatch, no_browser):
     opened = []
     monkeypatch.setattr(view.webbrowser, "open", opened.append)
     monkeypatch.setattr(view, "wait_for_interrupt", lambda: None)
-    result = CliRunner().invoke(view.main, [str(output), *(["--no-browser"] if no_browser else [])])
+    result = invoke(view.main, output, *(["--no-browser"] if no_browser else []))
     assert result.exit_code == 0, result.output
     address = result.output.split()[0]
     assert address.startswith("http://127.0.0.1:")
@@ -91,7 +91,7 @@ def test_ctrl_c_ends_it_quietly(monkeypatch):
     ],
 )
 def test_what_cannot_be_viewed_is_refused_in_a_sentence(tmp_path, make_output, said):
-    result = CliRunner().invoke(view.main, [make_output(tmp_path)])
+    result = invoke(view.main, make_output(tmp_path))
     assert result.exit_code == 65
     assert said in result.output
     assert len(result.output.strip().splitlines()) == 1

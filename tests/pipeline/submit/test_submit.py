@@ -11,7 +11,6 @@ import pytest
 import requests
 import urllib3
 import yaml
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +21,7 @@ from components.shared.steps import STEPS
 from pipeline.compiled.compile import compile_kfp
 from pipeline.settings import Settings
 from pipeline.submit.runs import RunState, Task, refused, require_reachable, step_of, unreachable
+from tests.builders import cli
 
 CONFIG = [
     "--source",
@@ -37,10 +37,6 @@ CONFIG = [
 ]
 KFP = ["--target", "kfp", "--host", "http://127.0.0.1:1"]
 VERTEX = ["--target", "vertex", "--project", "p", "--region", "r"]
-
-
-def call(*words):
-    return CliRunner().invoke(main, list(words))
 
 
 @pytest.mark.parametrize(
@@ -62,20 +58,20 @@ def call(*words):
     ],
 )
 def test_options_belong_to_their_target(words, says):
-    result = call("submit", *words, *CONFIG)
+    result = cli("submit", *words, *CONFIG)
     assert result.exit_code == 78, result.output
     assert result.output.startswith(f"error: {says}")
 
 
 def test_the_configuration_is_read_as_run_reads_it(tmp_path):
-    assert "a configuration must be given" in call("submit", *KFP).output
+    assert "a configuration must be given" in cli("submit", *KFP).output
     path = tmp_path / "config.yaml"
     path.write_text("source: gs://em/raw\nimage: '%d.png'\nminz: 0\nmaxz: 9\noutput: out\nclip-limit: 7\n")
     assert (
         "'clip_limit': input should be less than or equal to 1; got 7"
-        in call("submit", *KFP, str(path)).output
+        in cli("submit", *KFP, str(path)).output
     )
-    result = call("submit", *KFP, str(path), "--set", "clip_limit=0")
+    result = cli("submit", *KFP, str(path), "--set", "clip_limit=0")
     assert result.exit_code == 78
     assert (
         f"'output' must be in a bucket, since a cluster does not see this machine; got {'/'}" in result.output
@@ -85,16 +81,16 @@ def test_the_configuration_is_read_as_run_reads_it(tmp_path):
 @pytest.mark.parametrize("reference", ["http://host/pipelines", "ftp://x", "kfp://x", "workflow://x"])
 def test_what_names_no_run(reference):
     for command in ("status", "logs"):
-        result = call(command, reference)
+        result = cli(command, reference)
         assert result.exit_code == 78
         assert result.output.startswith("error: a run must be named as 'fibstack submit' prints it: ")
 
 
 def test_logs_of_an_output_lie_elsewhere(tmp_path):
-    result = call("logs", str(tmp_path))
+    result = cli("logs", str(tmp_path))
     assert result.exit_code == 65
     assert "'fibstack run' keeps its logs on this machine" in result.output
-    assert call("logs", "argo://n/x", "weld").exit_code == 2
+    assert cli("logs", "argo://n/x", "weld").exit_code == 2
 
 
 @pytest.mark.parametrize("key", ["source", "output", "overrides"])

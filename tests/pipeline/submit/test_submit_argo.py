@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from click.testing import CliRunner
 from hera.workflows import models as argo
 
-from commands.main import main
 from components.shared.documents.config import RunConfig
 from pipeline.argo.lint import problems
 from pipeline.compiled.compile import compile_argo
 from pipeline.settings import Settings
+from tests.builders import cli
 from tests.pipeline.submit.loopback import Answer, serve
 
 CONFIG = ["--source", "gs://em/raw", "--image", "img.%05d.png", "--minz", "3", "--maxz", "9"]
@@ -91,12 +90,8 @@ def write_context(monkeypatch, folder, url, current="here"):
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(path))
 
 
-def call(*words):
-    return CliRunner().invoke(main, list(words))
-
-
 def submit(*more):
-    return call("submit", "--target", "argo", *CONFIG, *more)
+    return cli("submit", "--target", "argo", *CONFIG, *more)
 
 
 def parameters_of(request):
@@ -252,14 +247,14 @@ def test_status(cluster, is_compressed):
         packed = base64.b64encode(gzip.compress(json.dumps(NODES).encode())).decode()
         status = {"phase": "Running", "message": "two of three", "compressedNodes": packed}
     cluster.on("GET", WORKFLOW, workflow(status))
-    result = call("status", "argo://em/align-stack-x7")
+    result = cli("status", "argo://em/align-stack-x7")
     assert result.exit_code == 0, result.output
     assert result.output.splitlines() == STATUS_LINES
 
 
 def test_status_of_a_run_that_nobody_has_looked_at(cluster):
     cluster.on("GET", WORKFLOW, {"metadata": {"name": "align-stack-x7"}, "spec": {}})
-    assert call("status", "argo://em/align-stack-x7").output == "align-stack-x7: Pending\n"
+    assert cli("status", "argo://em/align-stack-x7").output == "align-stack-x7: Pending\n"
 
 
 def pod(name, step, unit, created):
@@ -276,7 +271,7 @@ def test_logs(cluster):
     cluster.on("GET", PODS, {"kind": "PodList", "items": pods})
     cluster.on("GET", f"{PODS}/x7-align-1/log", "12 pairs\n12% of 5 \\u00b5m\n")
     cluster.on("GET", f"{PODS}/x7-align-2/log", failure(400, 'container "main" is waiting to start'))
-    result = call("logs", "argo://em/align-stack-x7", "align")
+    result = cli("logs", "argo://em/align-stack-x7", "align")
     assert result.exit_code == 0, result.output
     assert result.output.splitlines() == [
         "==> align 0-7: x7-align-1 <==",
@@ -316,7 +311,7 @@ def test_a_refusal_is_one_sentence_after_one_request(cluster, answer, code, says
 def test_an_unknown_run(cluster):
     cluster.on("GET", WORKFLOW, failure(404, 'workflows.argoproj.io "align-stack-x7" not found'))
     for command in ("status", "logs"):
-        result = call(command, "argo://em/align-stack-x7")
+        result = cli(command, "argo://em/align-stack-x7")
         assert result.exit_code == 65
         assert result.output.endswith("not found (HTTP 404). Check the reference and kubectl's context.\n")
 
@@ -324,7 +319,7 @@ def test_an_unknown_run(cluster):
 def test_nobody_there(monkeypatch, tmp_path):
     write_context(monkeypatch, tmp_path, "http://127.0.0.1:1")
     start = time.monotonic()
-    for result in (submit(), call("status", "argo://em/x")):
+    for result in (submit(), cli("status", "argo://em/x")):
         assert result.exit_code == 75
         (line,) = result.output.splitlines()
         assert line.endswith("Check kubectl's context and the network, and try again.")

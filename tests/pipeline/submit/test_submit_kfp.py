@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from click.testing import CliRunner
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from commands.main import main
 from components.shared.documents.config import RunConfig
 from pipeline.compiled.compile import compile_kfp
 from pipeline.settings import Settings
+from tests.builders import cli
 from tests.pipeline.submit.loopback import Answer, serve
 
 CONFIG = ["--source", "gs://em/raw", "--image", "img.%05d.png", "--minz", "3", "--maxz", "9"]
@@ -117,12 +116,8 @@ RUN = {
 }
 
 
-def call(*words):
-    return CliRunner().invoke(main, list(words))
-
-
 def submit(host, *more):
-    return call("submit", "--target", "kfp", "--host", host, *CONFIG, *more)
+    return cli("submit", "--target", "kfp", "--host", host, *CONFIG, *more)
 
 
 def test_a_run_arrives_with_its_configuration_and_the_compiled_pipeline(kfp):
@@ -189,7 +184,7 @@ def test_profile_account_and_settings(kfp, tmp_path):
 
 
 def test_status(kfp):
-    result = call("status", f"{kfp.url}/#/runs/details/run-1")
+    result = cli("status", f"{kfp.url}/#/runs/details/run-1")
     assert result.exit_code == 0, result.output
     assert result.output.splitlines() == [
         "007 2026-11-22: RUNNING",
@@ -205,15 +200,15 @@ def test_status(kfp):
 def test_logs(kfp):
     kfp.on("GET", "/apis/v1alpha1/runs/run-1/nodes/([^/]+)/log", lambda _, pod: f"{pod} says\nhello\n")
     reference = f"{kfp.url}/#/runs/details/run-1"
-    result = call("logs", reference, "align")
+    result = cli("logs", reference, "align")
     assert result.exit_code == 0, result.output
     titles = [line for line in result.output.splitlines() if line.startswith("==>")]
     assert titles == [f"==> align: align-stack-x-impl-{number} <==" for number in (47, 48, 50)]
     assert "align-stack-x-impl-47 says\nhello\n==>" in result.output
-    assert "plan: align-stack-x-impl-31" in call("logs", reference).output
+    assert "plan: align-stack-x-impl-31" in cli("logs", reference).output
     kfp.on("GET", "/apis/v1alpha1/.*", '{"error_message":"pod is gone","error_details":"at line 1"}')
-    assert call("logs", reference, "plan").output.endswith("<==\nno log: pod is gone\n")
-    assert call("logs", reference, "tile").stderr == "No task of tile has begun, or its logs are gone.\n"
+    assert cli("logs", reference, "plan").output.endswith("<==\nno log: pod is gone\n")
+    assert cli("logs", reference, "tile").stderr == "No task of tile has begun, or its logs are gone.\n"
 
 
 @pytest.mark.parametrize(
@@ -233,7 +228,7 @@ def test_logs(kfp):
 )
 def test_a_refusal_is_one_sentence_after_one_request(kfp, status, body, code, says):
     kfp.on("GET", "/apis/v2beta1/runs/run-1", Answer(body, status))
-    result = call("status", f"{kfp.url}/#/runs/details/run-1")
+    result = cli("status", f"{kfp.url}/#/runs/details/run-1")
     assert result.exit_code == code
     (line,) = result.output.splitlines()
     assert line.startswith(f"error: cannot look at a run on {kfp.url}: ")
@@ -258,7 +253,7 @@ def test_a_page_to_log_in_is_no_run(kfp, answer):
     kfp.on("GET", "/login", "<html>Log in</html>")
     for method in ("GET", "POST"):
         kfp.on(method, "/apis/.*", answer)
-    for result in (submit(kfp.url), call("status", f"{kfp.url}/#/runs/details/run-1")):
+    for result in (submit(kfp.url), cli("status", f"{kfp.url}/#/runs/details/run-1")):
         assert result.exit_code == 65, result.output
         assert "must answer as Kubeflow Pipelines does; got something else" in result.output
 
@@ -267,7 +262,7 @@ def test_nobody_there(kfp):
     start = time.monotonic()
     for result in (
         submit("http://127.0.0.1:1"),
-        call("status", "http://127.0.0.1:1/#/runs/details/run-1"),
+        cli("status", "http://127.0.0.1:1/#/runs/details/run-1"),
         submit("nowhere.invalid"),
     ):
         assert result.exit_code == 75, result.output
@@ -279,7 +274,7 @@ def test_nobody_there(kfp):
 def test_nobody_answers(kfp, monkeypatch):
     monkeypatch.setattr("pipeline.submit.kubeflow._TIMEOUT", (0.2, 0.2))
     kfp.on("GET", "/apis/v2beta1/runs/run-1", lambda *_: time.sleep(0.5))
-    result = call("status", f"{kfp.url}/#/runs/details/run-1")
+    result = cli("status", f"{kfp.url}/#/runs/details/run-1")
     assert result.exit_code == 75
     assert "timed out" in result.output
     assert len(kfp.asked("GET", "/apis/v2beta1/runs/run-1")) == 1

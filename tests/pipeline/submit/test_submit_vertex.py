@@ -5,13 +5,12 @@ from importlib.util import find_spec
 
 import pytest
 import yaml
-from click.testing import CliRunner
 
-from commands.main import main
 from components.shared.documents.config import RunConfig
 from pipeline.compiled.compile import compile_vertex
 from pipeline.settings import Settings
 from pipeline.submit import vertex as submit_vertex
+from tests.builders import cli
 from tests.pipeline.submit.loopback import Answer, serve
 
 has_client = pytest.mark.skipif(
@@ -51,12 +50,8 @@ def created_job(request):
     return {"name": f"{JOBS}/{request.query['pipelineJobId']}".removeprefix("/v1/"), **request.body}
 
 
-def call(*words):
-    return CliRunner().invoke(main, list(words))
-
-
 def submit(*more):
-    return call("submit", "--target", "vertex", *PLACE, *CONFIG, *more)
+    return cli("submit", "--target", "vertex", *PLACE, *CONFIG, *more)
 
 
 @has_client
@@ -154,7 +149,7 @@ JOB = {
 
 @has_client
 def test_status(vertex):
-    result = call("status", REFERENCE)
+    result = cli("status", REFERENCE)
     assert result.exit_code == 0, result.output
     assert result.output.splitlines() == [
         "007: FAILED, The DAG failed because some tasks failed.",
@@ -178,7 +173,7 @@ def test_logs(vertex):
         return {"entries": [said], **({"nextPageToken": "more"} if job == "13" else {})}
 
     vertex.on("POST", "/v2/entries:list", entries)
-    result = call("logs", REFERENCE, "align")
+    result = cli("logs", REFERENCE, "align")
     assert result.exit_code == 0, result.output
     assert result.output.splitlines() == [
         "==> align: custom job 12 <==",
@@ -190,7 +185,7 @@ def test_logs(vertex):
         "job 14 says",
     ]
     vertex.on("POST", "/v2/entries:list", Answer({}, 403))
-    result = call("logs", REFERENCE)
+    result = cli("logs", REFERENCE)
     assert result.exit_code == 65
     assert "cannot read the logs of project lab: Forbidden (HTTP 403). Ask for the roles" in result.output
 
@@ -210,7 +205,7 @@ def test_a_refusal_is_one_sentence_after_one_request(vertex, settings, status, c
     refusal = Answer({"error": {"code": status, "message": "no"}}, status)
     vertex.on("GET", ".*", refusal)
     vertex.on("POST", ".*", refusal)
-    for result in (submit(*settings), call("status", REFERENCE)):
+    for result in (submit(*settings), cli("status", REFERENCE)):
         assert result.exit_code == code, result.output
         (line,) = result.output.splitlines()
         assert line.startswith("error: cannot ")
@@ -222,7 +217,7 @@ def test_a_refusal_is_one_sentence_after_one_request(vertex, settings, status, c
 def test_nobody_there(vertex, settings, monkeypatch):
     monkeypatch.setattr(submit_vertex, "endpoint", lambda region: "http://127.0.0.1:1")
     start = time.monotonic()
-    for result in (submit(*settings), call("status", REFERENCE)):
+    for result in (submit(*settings), cli("status", REFERENCE)):
         assert result.exit_code == 75, result.output
         (line,) = result.output.splitlines()
         assert line.endswith("Check the region and the network, and try again.")
@@ -247,7 +242,7 @@ def test_no_credentials(vertex, settings, monkeypatch):
 
 def test_without_the_client(settings, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "google.cloud.aiplatform_v1", None)
-    for result in (submit(*settings), call("status", REFERENCE)):
+    for result in (submit(*settings), cli("status", REFERENCE)):
         assert result.exit_code == 78
         assert result.output == (
             "error: Vertex AI needs the package google-cloud-aiplatform, which is not installed. "
@@ -269,6 +264,6 @@ def test_data_of_this_machine_is_refused(settings):
 
 def test_a_reference_that_is_none():
     for text in ("vertex://lab/europe-west4", "vertex://"):
-        result = call("status", text)
+        result = cli("status", text)
         assert result.exit_code == 78
         assert "must be named vertex://PROJECT/REGION/ID" in result.output

@@ -14,7 +14,7 @@ from components.shared.documents.transforms import Transforms
 from components.shared.errors import UserError
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store, checksum
-from tests.components.shared.small_plan import plan_of, transforms_of
+from tests.builders import plan_of, transforms_of
 
 PLAN = plan_of(0, 2)
 DOCUMENTS = [PLAN, transforms_of(PLAN)]

@@ -10,12 +10,12 @@ from components.shared.documents.plan import ChannelFile
 from components.shared.errors import ConfigError
 from components.shared.grid import BLOCK
 from components.shared.volume.volume import Volume, volume_of
-from tests.components.shared.small_plan import plan_of, transforms_of
+from tests.builders import plan_of, transforms_of
 
 
 def small_volume(minz: int = 0, maxz: int = 59, width_px: int = 520, **config: object) -> Volume:
     plan = plan_of(minz, maxz, **config)
-    return volume_of(plan, transforms_of(plan, width_px=width_px))
+    return volume_of(plan, transforms_of(plan, size_px=(width_px, 80)))
 
 
 @given(st.integers(0, 2500))
@@ -112,7 +112,7 @@ def volume_with(file_channels: tuple[int, ...], pixel_type: str = "uint8", **con
     more = tuple(ChannelFile(key=f"{i}", size_bytes=1, n_channels=n) for i, n in enumerate(others))
     slices = tuple(s.model_copy(update={"n_channels": first, "more_channels": more}) for s in plan.slices)
     plan = plan.model_copy(update={"slices": slices, "pixel_type": pixel_type})
-    return volume_of(plan, transforms_of(plan, width_px=520))
+    return volume_of(plan, transforms_of(plan, size_px=(520, 80)))
 
 
 def types(volume: Volume) -> list[tuple[str, str, int, int]]:
@@ -145,4 +145,4 @@ def test_slabs_are_thinner_where_a_voxel_has_more_bytes() -> None:
     for file_channels, depth in sizes.items():
         slices = tuple(s.model_copy(update={"n_channels": sum(file_channels)}) for s in plan.slices)
         wide = plan.model_copy(update={"slices": slices})
-        assert volume_of(wide, transforms_of(wide, width_px=5000, height_px=5000)).slab_depth == depth
+        assert volume_of(wide, transforms_of(wide, size_px=(5000, 5000))).slab_depth == depth

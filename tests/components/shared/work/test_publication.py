@@ -9,12 +9,12 @@ from components.shared.storage.registry import open_store
 from components.shared.volume.volume import volume_of
 from components.shared.work.publication import publish, withdraw, withdraw_unwritten
 from components.shared.work.verification import files_in_the_way
-from tests.components.shared.small_plan import plan_of, transforms_of
+from tests.builders import plan_of, transforms_of
 
 
 def volume_in(folder: Path, width_px: int = 100, **config):
     plan = plan_of(0, 9, output=str(folder), **config)
-    return plan, volume_of(plan, transforms_of(plan, width_px=width_px))
+    return plan, volume_of(plan, transforms_of(plan, size_px=(width_px, 80)))
 
 
 def published(folder: Path) -> list[str]:

@@ -9,7 +9,7 @@ from components.shared.errors import UserError
 from components.shared.storage.folder import FolderStore
 from components.shared.work.thumbnails import Thumbnails
 from components.shared.work.units import chunks
-from tests.components.shared.small_plan import plan_of
+from tests.builders import plan_of
 
 
 class CountingStore(FolderStore):

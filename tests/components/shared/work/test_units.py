@@ -25,7 +25,7 @@ from components.shared.work.units import (
     slab_hashes,
     slabs_to_do,
 )
-from tests.components.shared.small_plan import plan_of, transforms_of, with_config, with_slice
+from tests.builders import plan_of, transforms_of, with_config, with_slice
 
 MOVED = ((1.0, 0.0, 3.5), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
@@ -65,7 +65,7 @@ def test_chunks_and_halos_hold_every_pair_once(
 ) -> None:
     numbers = st.integers(first, first + length - 1)
     missing = data.draw(st.sets(numbers, max_size=length - 1))
-    plan = plan_of(first, first + length - 1, missing, chunk_length, neighbours=neighbours)
+    plan = plan_of(first, first + length - 1, missing, chunk_length=chunk_length, neighbours=neighbours)
     pairs = []
     for chunk in chunks(plan):
         own, halo = chunk_slices(plan, chunk)
@@ -174,7 +174,9 @@ def test_other_code_of_a_step_changes_what_it_writes_and_what_is_made_of_it(
 )
 def test_a_moved_slice_changes_its_slab_and_the_blocks_above(z: int, slab: int, blocks: set[int]) -> None:
     plan = plan_of(0, 1029)
-    before = transforms_of(plan, width_px=2000)  # two blocks wide, two deep, and one of the coarse levels
+    before = transforms_of(
+        plan, size_px=(2000, 80)
+    )  # two blocks wide, two deep, and one of the coarse levels
     after = with_slice(before, z, matrix=MOVED)
     assert changed(all_slab_hashes(plan, before), all_slab_hashes(plan, after)) == {slab}
     assert changed(all_block_hashes(plan, before), all_block_hashes(plan, after)) == blocks
