@@ -13,7 +13,7 @@ from components.shared.steps import STEPS
 from components.shared.volume.volume import volume_of
 from components.shared.work.units import block_hash, chunk_hash, chunks, compose_hash, slab_hash
 from docs.contracts import COMPONENTS, contract_of, table
-from tests.components.shared.small_plan import plan_of, transforms_of
+from tests.builders import plan_of, transforms_of
 
 PLAN = plan_of(0, 39)
 TRANSFORMS = transforms_of(PLAN)
