@@ -22,8 +22,8 @@ from components.shared.work.records import Output, Record
 
 logger = logging.getLogger(__name__)
 
-MALLOC_ARENA_MAX, MALLOC_MMAP_THRESHOLD, MALLOC_TRIM_THRESHOLD = -8, -3, -1
-"""M_ARENA_MAX, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of glibc's malloc.h."""
+MALLOC = {"M_ARENA_MAX": -8, "M_MMAP_THRESHOLD": -3, "M_TRIM_THRESHOLD": -1}
+"""Parameters of `mallopt`, as glibc's malloc.h numbers them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +176,6 @@ def reuse_freed_memory() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(MALLOC_ARENA_MAX, LIMITS.malloc_arenas)
-        mallopt(MALLOC_MMAP_THRESHOLD, LIMITS.largest_slab_bytes)
-        mallopt(MALLOC_TRIM_THRESHOLD, LIMITS.largest_slab_bytes)
+        mallopt(MALLOC["M_ARENA_MAX"], LIMITS.malloc_arenas)
+        mallopt(MALLOC["M_MMAP_THRESHOLD"], LIMITS.largest_slab_bytes)
+        mallopt(MALLOC["M_TRIM_THRESHOLD"], LIMITS.largest_slab_bytes)

@@ -1,4 +1,4 @@
-"""Numbers that decide stand with their reasons: no bare one is left in the steps that judge."""
+"""Numbers that decide stand with their reasons: no bare one is left in the steps that compute."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from components.shared.limits import has_reasons, reasons_of
 
 ROOT = Path(__file__).parents[2]
-STEPS = ("align", "plan")
+STEPS = ("align", "plan", "tile", "pyramid")
 OF_A_FORMAT = {
     "components/align/features.py: DESCRIPTOR_NORM": "descriptors at 8 bit",
     "components/align/models.py: LADDER": "the formulas of the models",
@@ -23,6 +23,13 @@ OF_A_FORMAT = {
     "components/align/refine.py: _NO_BLUR": "OpenCV's word for no filter",
     "components/align/statistics.py: _IMMERKAER": "the filter of Immerkaer 1996",
     "components/plan/fitness.py: _PNG_CHANNELS": "channels of a PNG",
+    "components/pyramid/encode.py: DCT_BLOCK": "blocks of a JPEG",
+    "components/pyramid/encode.py: PNG_COLOR_TYPES": "colour types of a PNG",
+    "components/pyramid/encode.py: _FILTER_AVERAGE": "filters of a PNG",
+    "components/pyramid/encode.py: _GZIP_WINDOW_BITS": "zlib's word for gzip",
+    "components/pyramid/writing.py: MALLOC": "malloc.h",
+    "components/tile/contrast.py: (_RGB, _RGBA)": "channels of a colour picture",
+    "components/tile/contrast.py: _HISTOGRAM_BINS": "grey levels at 8 bit",
 }
 """Numbers that a specification or a formula fixes, as their docstring says: no stack needs another one."""
 WORDING = re.compile(r"_?([A-Z]+_)?SHOWN")
