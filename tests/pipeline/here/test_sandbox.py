@@ -168,7 +168,8 @@ def test_push_writes_settings_that_pin_the_digests(docker, tmp_path):
     for name in ("Makefile", "pyproject.toml"):
         (project / name).write_text((ROOT / name).read_text())
     make = ["make", "push", "REGISTRY=eu.pkg.dev/em/fibstack", "TAG=7"]
-    done = subprocess.run(make, cwd=project, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # where the list of the steps is
+    done = subprocess.run(make, cwd=project, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     settings = read_settings(project / "images/pushed.toml")
     assert settings.image("tile") == f"eu.pkg.dev/em/fibstack/tile:7@{digest}"
