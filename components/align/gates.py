@@ -198,7 +198,7 @@ LIMITS = AcceptanceLimits()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """How alike two slices are, as NCC, -1..1."""
+    """NCC of two slices, -1..1."""
 
     as_they_lie: float
     moved: float
@@ -226,7 +226,7 @@ def coverage(
 
 
 def windows_suffice(n_kept: int, n_windows: int) -> bool:
-    """Whether enough windows have found their place to carry a transform; else the features do, alone."""
+    """Enough windows have found their place to carry a transform; else the features carry it alone."""
     return n_kept >= max(LIMITS.min_windows, LIMITS.min_window_share * n_windows)
 
 

@@ -34,12 +34,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ChunkEvidence:
-    """What is found out about a chunk."""
+    """Statistics and thumbnails of a chunk's slices, and their pairs with the slices that follow."""
 
     slices: list[SliceStatistics] = field(default_factory=list)
     pairs: list[PairRecord] = field(default_factory=list)
     thumbnails: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
-    """By `z<number>`, [y, x]."""
+    """Thumbnails [y, x] by `z<number>`, as the archive names them."""
 
 
 @click.command(cls=StepCommand)

@@ -99,7 +99,7 @@ class _Family:
     """A family of linear parts; every family also translates freely."""
 
     tau_px: float
-    """Its motion must differ from a simpler one by this much, RMS over the picture, to be believed."""
+    """Least difference of its motion from that of a simpler model, RMS over the picture, to be taken."""
     start: tuple[float, ...]
     linear: Callable[[NDArray[np.float64]], Linear]
     derivatives: Callable[[NDArray[np.float64]], list[Linear]]

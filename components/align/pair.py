@@ -39,7 +39,7 @@ class PairLimits:
         unit="cells a side",
         why="inliers in one cell see the same tissue and count once",
         measured_on="not measured apart; sigma of pairs against their closures, benchmarks/alignment",
-        too_small="rich models are never believed, and sigma is promised too large",
+        too_small="rich models are never taken, and sigma is promised too large",
         too_large="sigma is promised too small: inliers that share tissue count as independent",
     )
     wanted_pairs: int = limit(
@@ -118,7 +118,7 @@ class Attempt:
     n_inliers: int = 0
     coverage: float = 0.0
     static_pattern: bool = False
-    """Whether something stays in place while the tissue moves, and is left out."""
+    """Something stays in place while the tissue moves, and is left out."""
     n_windows: int = 0
     fit: PairFit | None = None
     ncc: float = 0.0
@@ -160,7 +160,7 @@ class Neighbourhood:
 
     @property
     def wants_more(self) -> bool:
-        """Whether the next slice shall be matched too."""
+        """The next slice shall be matched too."""
         if self.n_tried < self.reach:
             return True
         return self.n_tried < 2 * self.reach and self.n_accepted < min(LIMITS.wanted_pairs, self.reach)

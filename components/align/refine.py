@@ -96,7 +96,7 @@ class WindowLimits:
         why="between template search and ECC, which both are good to a tenth",
         measured_on="not measured; ECC that stops early is up to 0.9 px off",
         too_small="good windows are thrown away",
-        too_large="ECC that has run to another structure is believed",
+        too_large="ECC that has run to another structure counts",
     )
     ecc_steps: int = limit(
         200,
@@ -120,7 +120,7 @@ class WindowLimits:
         why="windows nearer than this share structures, which move as one and not as the slice does",
         measured_on="not measured apart; sigma of pairs against their closures, benchmarks/alignment",
         too_small="the sigma of a pair is promised too small, and the pair weighs too much",
-        too_large="rich models are never believed, and pairs weigh too little",
+        too_large="rich models are never taken, and pairs weigh too little",
     )
 
 
@@ -288,7 +288,7 @@ def _window_corners(
 def _displacement(
     picture: Picture, neighbour: Picture, neighbour_from_slice: Matrix, corner: NDArray[np.int64], side: int
 ) -> tuple[float, float] | None:
-    """How far a window has moved beyond the transform, in the slice's frame; None where it does not tell."""
+    """Displacement x, y of a window beyond the transform, in the slice's frame; None where it tells none."""
     left, top = (int(v) for v in corner)
     reach = WINDOWS.search_px
     window = picture[top : top + side, left : left + side].astype(np.float32)
@@ -331,7 +331,7 @@ def _template_peak(scores: NDArray[np.float32]) -> tuple[float, float] | None:
 
 
 def _parabola_top(three: NDArray[np.float32]) -> float:
-    """Where a parabola through values at -1, 0, 1 has its top."""
+    """Position of the top of a parabola through values at -1, 0 and 1."""
     left, middle, right = (float(v) for v in three)
     bend = left - 2 * middle + right
     return 0.5 * (left - right) / bend if bend < 0 else 0.0

@@ -16,7 +16,7 @@ from components.shared.pictures.grey_levels import TAIL_PERCENTILES, as_8_bit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatisticsLimits:
-    """What the statistics of a slice are measured on.
+    """Bands and samples that the statistics of a slice are measured on.
 
     None of them decides by itself: `compose` compares each slice with those around it.
     """

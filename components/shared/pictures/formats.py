@@ -1,4 +1,4 @@
-"""The image formats of slices: what their headers tell, and decoders that refuse damaged files.
+"""The image formats of slices: their headers, and decoders that refuse damaged files.
 
 Decoders that go on after an error are not used: libtiff's, and JPEG without `strict`.
 """

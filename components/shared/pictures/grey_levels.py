@@ -1,4 +1,4 @@
-"""From the numbers in a file to grey levels: unsigned integers of 8 or 16 bit.
+"""Grey levels, unsigned integers of 8 or 16 bit, made of the numbers in a file.
 
 Unsigned numbers stay as they are, signed ones of 8 and 16 bit move up by half their range. Numbers of 32 bit
 and floating point become 16 bit: a range of values, chosen once for a stack, is spread over 0..65535.
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from components.shared.documents.plan import PixelType
 
 SampleType = Literal["uint8", "uint16", "int8", "int16", "uint32", "int32", "float32", "float64"]
-"""Of the numbers in a file, as NumPy names it."""
+"""Type of the numbers in a file, by NumPy's name."""
 WIDE: tuple[SampleType, ...] = ("uint32", "int32", "float32", "float64")
 """Types whose values are spread over 16 bit."""
 Picture = NDArray[np.uint8] | NDArray[np.uint16]
@@ -27,13 +27,15 @@ ALL_LEVELS = (0.0, 65535.0)
 """The whole range of 16 bit grey levels."""
 
 _GREATEST = 65535
+"""Greatest grey level of 16 bit."""
 _STEP_PX = 4
+"""Every fourth pixel along x and y is looked at for the range of values."""
 _BAND_ROWS = 256
 """Rows of float numbers in memory at a time."""
 
 
 def pixel_type_of(sample_type: SampleType) -> PixelType:
-    """The type of the grey levels.
+    """The type of the grey levels that numbers of a type become.
 
     Example:
         >>> pixel_type_of("int8"), pixel_type_of("int16"), pixel_type_of("float32")
@@ -47,7 +49,7 @@ def grey_levels(numbers: NDArray[Any], values: tuple[float, float] | None) -> Pi
 
     Args:
         numbers: `[y, x]` or `[y, x, channel]`, of a `SampleType`.
-        values: Of the types in `WIDE`: what becomes 0 and 65535; what lies beyond is clipped.
+        values: The two values that become 0 and 65535, for the types in `WIDE`; values beyond are clipped.
 
     Example:
         >>> grey_levels(np.array([[-128, 0, 127]], np.int8), None).tolist()
@@ -89,7 +91,7 @@ def as_8_bit(values: NDArray[np.floating], low: float, high: float) -> NDArray[n
 
 
 def value_range(pictures: Iterable[NDArray[Any]]) -> tuple[float, float]:
-    """The values to spread over 16 bit: those of some pictures, and as much again on either side.
+    """The range of values to spread over 16 bit: that of some pictures, and as much again on either side.
 
     A few odd pixels have no say; slices that are brighter or darker than these have room.
 

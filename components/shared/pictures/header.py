@@ -1,4 +1,4 @@
-"""What the header of an image file tells, and why a file is refused."""
+"""The header of an image file: size and type of its picture, or the reason why the file is refused."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ Numbers = NDArray[Any]
 ImageFormat = Literal["png", "tiff", "jpeg", "dat"]
 
 CONVERT = "Convert the slices to grey or RGB PNG or TIFF of 8 or 16 bit"
-MAX_CHANNELS = 16
 COPY = "Copy the slice again"
+MAX_CHANNELS = 16
+"""Most channels of a file: more are taken for a stack that was saved as one picture."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageHeader:
-    """What the header of a slice tells."""
+    """Size, type and format of the picture in a file."""
 
     width_px: int
     height_px: int
@@ -37,12 +38,12 @@ class ImageHeader:
 
     @property
     def picture_bytes(self) -> int:
-        """Of all its numbers."""
+        """Size of the decoded picture in bytes."""
         return self.width_px * self.height_px * self.n_channels * np.dtype(self.sample_type).itemsize
 
 
 class RefusedImageError(Exception):
-    """Why a file is no slice, without its name: what it must be, what it is, what to do."""
+    """A file is no slice: the rule that it breaks, what it is instead, and what to do; without its name."""
 
     def __init__(self, rule: str, got: str, remedy: str) -> None:
         super().__init__(rule, got, remedy)

@@ -39,14 +39,15 @@ MAX_SIDE_PX = 65_535
 MAX_AREA_PX = 2**30
 """The largest picture that OpenCV decodes; 1 GiB at 8 bit."""
 MAX_PICTURE_BYTES = 2**32
-"""Of all channels."""
+"""Largest decoded file, all its channels together."""
 MAX_RATIO = 1100
-"""No sound file is so many times smaller than its picture: deflate reaches 1,032."""
+"""Decoded over stored bytes beyond which a file is refused: deflate reaches 1,032."""
 MAX_REST_BYTES = 64 * 2**20
-"""What a file may hold besides its picture, and besides as much again for data that do not compress."""
+"""Bytes that a file may hold beyond twice its decoded picture: tags, previews, text."""
 _HEADER_BYTES = 4096
 """Bytes of one ranged read of a header; that of a PNG or a plain TIFF needs one."""
 _ALPHA = 3
+"""Index of the alpha channel, and number of the colours before it."""
 _AS_IT_IS = Reading()
 _COPY_ANEW = "Copy the slice again"
 _PLAN_ANEW = "Run fibstack again, which plans anew"
@@ -139,10 +140,10 @@ def is_colour(picture: Picture) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _PlannedFile:
-    """What the plan says of a file."""
+    """A file of a slice as the plan describes it."""
 
     index: int
-    """Among the files of the slice."""
+    """Place among the files of the slice, from 0."""
     key: str
     size_bytes: int
     crc32c: str | None

@@ -1,4 +1,4 @@
-"""TIFF (revision 6.0) and BigTIFF: what their tags tell, and a decoder that refuses damaged files.
+"""TIFF (revision 6.0) and BigTIFF: their tags, and a decoder that refuses damaged files.
 
 tifffile finds the tags wherever they lie.
 """
@@ -30,7 +30,7 @@ from components.shared.pictures.header import (
 _Unpacked = bytes | bytearray
 
 MAX_TILE_PX = 2**22
-"""Of a TIFF smaller than its tiles."""
+"""Largest tile accepted in a file whose picture is smaller than one tile."""
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _TIFF_PHOTOMETRICS = {
     tifffile.PHOTOMETRIC.MINISWHITE,
@@ -143,7 +143,7 @@ def _largest_part_px(page: tifffile.TiffPage) -> int:
 
 
 def _inflated(part: bytes, most_bytes: int) -> _Unpacked:
-    """What is in a deflated part, never more than a byte too much."""
+    """A deflated part unpacked, up to a byte more than it may hold."""
     stream = zlib.decompressobj()
     data = stream.decompress(part, most_bytes + 1)
     if not stream.eof and len(data) <= most_bytes:
@@ -160,7 +160,7 @@ def _unpacked_zstd(part: bytes, most_bytes: int) -> _Unpacked:
 
 
 def _checked(data: _Unpacked, most_bytes: int) -> _Unpacked:
-    """Data that are too few are found by their number of pixels."""
+    """An unpacked part that is not too long; one that is too short is found by its number of pixels."""
     if len(data) > most_bytes:
         raise ValueError("a part holds more than its pixels")
     return data

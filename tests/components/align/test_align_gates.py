@@ -1,4 +1,4 @@
-"""The conditions under which a transform is believed."""
+"""The conditions under which a transform is accepted."""
 
 from __future__ import annotations
 
