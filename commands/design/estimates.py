@@ -19,6 +19,7 @@ from components.shared.errors import UserError
 from components.shared.storage.registry import open_store
 from components.shared.volume.volume import Volume
 from components.shared.work import units
+from components.shared.work.left import chunks_to_do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,7 @@ def design(config: RunConfig, fan: int, pods: Mapping[str, Pod], prices: Prices)
         except UserError as error:
             refusal = refusal or str(error)
         else:
-            n_done = len(units.chunks(plan)) - len(units.chunks_to_do(plan, process))
+            n_done = len(units.chunks(plan)) - len(chunks_to_do(plan, process))
     return Design(
         plan=plan,
         volume=volume,

@@ -19,7 +19,8 @@ from components.shared.volume.formats import metadata_files
 from components.shared.volume.volume import Volume, VolumeOutput, volume_of
 from components.shared.work.export import EXPORT_KEY, Export, export_hash, exported_volume
 from components.shared.work.records import read_record, record_key
-from components.shared.work.units import block_hash, chunk_hash, chunks, slab_hashes
+from components.shared.work.run import Run
+from components.shared.work.units import chunk_hash, chunks
 
 _SAMPLED = 8
 """Records of a step, at most, that are read to see whether they are of this run."""
@@ -104,25 +105,20 @@ def read_status(output: str) -> OutputStatus:
 
 def _run_counts(process: Store, plan: Plan, transforms: Transforms | None) -> Iterator[UnitCount]:
     """The count of each step of a run; the report is left out, since it publishes and counts nothing."""
-    volume = volume_of(plan, transforms) if transforms else None
-    slabs = slab_hashes(plan, transforms, volume) if transforms and volume else []
-    chunk_names, slab_names = (
-        [str(chunk) for chunk in chunks(plan)],
-        [str(slab) for slab in range(len(slabs))],
-    )
+    run = Run.of(process, plan, transforms) if transforms else None
+    chunk_names = [str(chunk) for chunk in chunks(plan)]
+    slab_names = [str(slab) for slab in range(run.volume.n_slabs)] if run else []
 
     def looping(step: Step) -> UnitCount:
         over_chunks = step.loops[0].items == "chunks"
-        if volume is None and not over_chunks:
+        if run is None and not over_chunks:
             return UnitCount(step.name, 0, None)
         if step.name == "align":
             return _count(process, "align", chunk_names, lambda name: chunk_hash(plan, Span.parse(name)))
-        if step.name == "tile":
-            return _count(process, "tile", slab_names, lambda name: slabs[int(name)])
-        if step.name == "pyramid" and volume is not None:
-            return _pyramid_count(
-                process, volume, lambda level, block: block_hash(plan, volume, level, block, slabs)
-            )
+        if step.name == "tile" and run:
+            return _count(process, "tile", slab_names, lambda name: run.slab_hash(int(name)))
+        if step.name == "pyramid" and run:
+            return _pyramid_count(process, run.volume, run.block_hash)
         return _count(process, step.records[0], chunk_names if over_chunks else slab_names)
 
     for step in STEPS.values():

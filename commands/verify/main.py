@@ -26,8 +26,9 @@ from components.shared.text import PIPED_WIDTH, product
 from components.shared.volume.formats import metadata_files, scale_at
 from components.shared.volume.volume import VolumeOutput
 from components.shared.work.completeness import shards_of
+from components.shared.work.left import slabs_to_do
 from components.shared.work.records import Output
-from components.shared.work.units import slabs_to_do
+from components.shared.work.run import Run
 from components.shared.work.verification import Written, read_written, verify
 
 PIECE_BYTES = 8 * 2**20
@@ -102,7 +103,7 @@ def _tmp_uri(written: Written) -> str | None:
     """Where the tiles lie, if all are kept."""
     process = open_store(written.plan.locations.process_uri)
     blocks = list(range(written.volume.passes[0].n_blocks))
-    if slabs_to_do(written.plan, written.transforms, blocks, process):
+    if slabs_to_do(Run.of(process, written.plan, written.transforms), blocks):
         return None
     return written.plan.locations.tmp_uri
 

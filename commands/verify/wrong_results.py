@@ -20,13 +20,8 @@ from components.shared.storage.registry import open_store
 from components.shared.storage.store import ObjectMissingError, Store
 from components.shared.work.export import EXPORT_KEY, Export, export_hash
 from components.shared.work.records import read_record
-from components.shared.work.units import (
-    block_hash,
-    chunk_hash,
-    chunks,
-    compose_hash,
-    slab_hashes,
-)
+from components.shared.work.run import Run
+from components.shared.work.units import chunk_hash, chunks, compose_hash
 from components.shared.work.verification import Written
 
 LISTED = Path(__file__).with_name("wrong_results.yaml")
@@ -85,7 +80,11 @@ def versions_of(written: Written) -> dict[str, int]:
     process = open_store(written.plan.locations.process_uri)
     if process.stat(EXPORT_KEY) is not None:
         return _versions_of_export(written, Export.model_validate_json(process.read(EXPORT_KEY)))
-    return _align_version(written, process) | _compose_version(written, process) | _block_versions(written)
+    return (
+        _align_version(written, process)
+        | _compose_version(written, process)
+        | _block_versions(written, process)
+    )
 
 
 def _older_first(step: str) -> range:
@@ -116,16 +115,14 @@ def _compose_version(written: Written, process: Store) -> dict[str, int]:
     return {}
 
 
-def _block_versions(written: Written) -> dict[str, int]:
+def _block_versions(written: Written, process: Store) -> dict[str, int]:
     """The oldest versions of tile and pyramid whose hash a block has."""
-    plan, volume = written.plan, written.volume
     found: dict[str, int] = {}
     for tile, pyramid in product(_older_first("tile"), _older_first("pyramid")):
         versions = {**RESULT_VERSIONS, "tile": tile, "pyramid": pyramid}
-        slabs = slab_hashes(plan, written.transforms, volume, versions)
+        run = Run.of(process, written.plan, written.transforms, versions)
         if any(
-            block.record
-            and block.record.input_hash == block_hash(plan, volume, block.level, block.index, slabs, versions)
+            block.record and block.record.input_hash == run.block_hash(block.level, block.index)
             for block in written.blocks
         ):
             for step, version in (("tile", tile), ("pyramid", pyramid)):

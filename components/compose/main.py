@@ -17,13 +17,10 @@ from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.preview import Preview
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import Transforms
-from components.shared.errors import UserError
 from components.shared.grid import group
 from components.shared.storage.registry import open_store
-from components.shared.storage.store import Store
-from components.shared.volume.volume import volume_of
-from components.shared.work import units
-from components.shared.work.verification import files_in_the_way
+from components.shared.work.left import WorkLeft, work_left
+from components.shared.work.run import Run
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +46,11 @@ def main(
     _log_preview(preview)
     if preview.gate.stops_the_run:
         raise refusal(plan, preview)
-    slabs, passes = work_left(plan, transforms, process)
-    write_parameter(slabs_out, slabs)
-    for path, blocks in zip((blocks_out, coarse_blocks_out, top_blocks_out), passes, strict=True):
-        write_parameter(path, blocks)
+    left = work_left(Run.of(process, plan, transforms))
+    _log_left(left)
+    write_parameter(slabs_out, _items(left.slabs, plan.fan))
+    for path, blocks in zip((blocks_out, coarse_blocks_out, top_blocks_out), left.blocks, strict=True):
+        write_parameter(path, _items(blocks, plan.fan))
 
 
 def judged(plan: Plan, placement: Placement, findings: AlignFindings) -> Transforms:
@@ -68,30 +66,9 @@ def judged(plan: Plan, placement: Placement, findings: AlignFindings) -> Transfo
     return transforms_of(plan, placement, actions, findings.statistics)
 
 
-def work_left(plan: Plan, transforms: Transforms, process: Store) -> tuple[list[str], list[list[str]]]:
-    """The slabs and, for each of three passes, the blocks that are still to be written, as loop items.
-
-    A pass is read from the one before, so all its blocks are listed when any of the finer pass is.
-
-    Raises:
-        UserError: an earlier, larger volume has left files among the new one's.
-    """
-    volume = volume_of(plan, transforms)
-    in_the_way = files_in_the_way(volume)
-    if in_the_way:
-        raise UserError(
-            f"the folders of a volume must hold its own shards only; {in_the_way[0].sentence}. "
-            "Remove them, or choose another output."
-        )
-    left: list[list[int]] = [[], [], []]
-    for index, pyramid_pass in enumerate(volume.passes):
-        if index and left[index - 1]:
-            left[index] = list(range(pyramid_pass.n_blocks))
-        else:
-            left[index] = units.blocks_to_do(plan, transforms, pyramid_pass, process)
-    slabs = units.slabs_to_do(plan, transforms, left[0], process)
-    log.info("left to do: %d slabs, %s blocks", len(slabs), " + ".join(str(len(blocks)) for blocks in left))
-    return _items(slabs, plan.fan), [_items(blocks, plan.fan) for blocks in left]
+def _log_left(left: WorkLeft) -> None:
+    n_blocks = " + ".join(str(len(blocks)) for blocks in left.blocks)
+    log.info("left to do: %d slabs, %s blocks", len(left.slabs), n_blocks)
 
 
 def _items(indices: list[int], fan: int) -> list[str]:

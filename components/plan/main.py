@@ -26,7 +26,7 @@ from components.shared.storage.folder import remove_abandoned
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store
 from components.shared.volume.volume import jpeg_channels
-from components.shared.work import units
+from components.shared.work.left import chunks_to_do
 
 log = logging.getLogger(__name__)
 _Function = TypeVar("_Function", bound=Callable[..., None])
@@ -59,7 +59,7 @@ def main(fan: int, pods: str, process_uri_out: str, chunks_out: str, **fields: s
     _write_plan(plan, process)
     if pods:
         _write_cost(cost_estimate(plan, parse_pods(pods), read_prices()), process)
-    chunks = units.chunks_to_do(plan, process)
+    chunks = chunks_to_do(plan, process)
     _log_inventory(plan, len(chunks))
     write_parameter(process_uri_out, plan.locations.process_uri)
     write_parameter(chunks_out, [str(chunk) for chunk in chunks])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import click
 
@@ -12,50 +13,29 @@ from components.pyramid.sources import Source, TileSource
 from components.pyramid.writing import reuse_freed_memory, write_block
 from components.shared.command import SpanType, StepCommand
 from components.shared.cores import available_cores
-from components.shared.documents.plan import PLAN_KEY, Plan
-from components.shared.documents.read_document import read_document
-from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.errors import ConfigError, TransientError
 from components.shared.grid import PyramidPass, Span
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store
-from components.shared.volume.volume import TileArray, Volume, volume_of
-from components.shared.work import records, units
+from components.shared.volume.volume import TileArray, Volume
+from components.shared.work import records
+from components.shared.work.left import not_done
+from components.shared.work.run import Run
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """A run that writes its blocks: its documents, the hashes of its slabs, and where its outputs go."""
+@dataclass(frozen=True)
+class TiledRun(Run):
+    """A run whose tiles are made into blocks."""
 
-    process: Store
-    plan: Plan
-    transforms: Transforms
-    volume: Volume
-    slab_hashes: list[str]
-    """Input hash of every slab."""
-    stores: dict[str, Store]
-    """Where each output is written, by its URI."""
-    slabs_in_place: set[int]
+    slabs_in_place: set[int] = field(default_factory=set)
     """Slabs whose records were found current; blocks beside each other need the same slabs."""
 
-    @classmethod
-    def of(cls, process: Store, plan: Plan, transforms: Transforms, volume: Volume) -> Run:
-        """The run whose documents these are."""
-        return cls(
-            process=process,
-            plan=plan,
-            transforms=transforms,
-            volume=volume,
-            slab_hashes=units.slab_hashes(plan, transforms, volume),
-            stores={output.uri: open_store(output.uri) for output in volume.outputs},
-            slabs_in_place=set(),
-        )
-
-    def block_hash(self, level: int, block: int) -> str:
-        """Input hash of a block of the pass that starts at `level`."""
-        return units.block_hash(self.plan, self.volume, level, block, self.slab_hashes)
+    @cached_property
+    def stores(self) -> dict[str, Store]:
+        """Where each output is written, by its URI."""
+        return {output.uri: open_store(output.uri) for output in self.volume.outputs}
 
     def finest(self, tiles: TileArray, block: int, n_threads: int) -> Source:
         """The aligned tiles of a block, once the records of its slabs say that they are current.
@@ -64,7 +44,7 @@ class Run:
             TransientError: a slab of the block is missing or stale.
         """
         unseen = [slab for slab in self.volume.slabs_of_block(block) if slab not in self.slabs_in_place]
-        missing = units.not_done(self.process, "tile", unseen, lambda slab: self.slab_hashes[slab])
+        missing = not_done(self.process, "tile", unseen, lambda slab: self.slab_hashes[slab])
         if missing:
             raise TransientError(
                 f"block {block} must have all its slabs tiled with the current transforms; got no such slab "
@@ -86,7 +66,7 @@ class Run:
 def main(process_uri: str, level: int, blocks: Span) -> None:
     """Write the shards of some blocks: the given level and the four above it."""
     reuse_freed_memory()
-    run = open_run(open_store(process_uri))
+    run = TiledRun.read(open_store(process_uri))
     pyramid_pass = _pass_from(run.volume, level)
     _check_blocks(pyramid_pass, blocks)
     to_do = [
@@ -102,17 +82,6 @@ def main(process_uri: str, level: int, blocks: Span) -> None:
     with ThreadPoolExecutor(n_threads) as pool:
         for block in to_do:
             write_block(run, level, block, pool, n_threads)
-
-
-def open_run(process: Store) -> Run:
-    """Read the documents of a run.
-
-    Raises:
-        UserError: a document is missing or not one of this version.
-    """
-    plan = read_document(process, PLAN_KEY, Plan)
-    transforms = read_document(process, TRANSFORMS_KEY, Transforms)
-    return Run.of(process, plan, transforms, volume_of(plan, transforms))
 
 
 def _pass_from(volume: Volume, level: int) -> PyramidPass:

@@ -31,6 +31,7 @@ from components.shared.storage.store import Store, join_uri
 from components.shared.volume.volume import Volume, volume_of
 from components.shared.work.completeness import Problem
 from components.shared.work.publication import publish, withdraw, withdraw_unwritten
+from components.shared.work.run import Run
 from components.shared.work.verification import Verification, hash_of, is_untouched, read_blocks, verify
 
 logger = logging.getLogger(__name__)
@@ -110,7 +111,7 @@ def look_at(evidence: RunEvidence, volume: Volume | None, status: RunStatus, pro
     if volume is None or evidence.transforms is None:
         problem = Problem("the slices have no transforms, so there is no volume", cured_by_retry=True)
         return Verification((problem,) if status.state != "failed" else (), ())
-    blocks = read_blocks(evidence.plan, evidence.transforms, volume, process)
+    blocks = read_blocks(Run.of(process, evidence.plan, evidence.transforms))
     earlier = earlier_run(process)
     has_opened = earlier is not None and hash_of(blocks) == earlier.volume_hash
     verification = verify(volume, blocks, has_opened=has_opened)
@@ -138,7 +139,7 @@ def stands(evidence: RunEvidence, volume: Volume | None, process: Store) -> bool
         return False
     if earlier.plan_crc32c != evidence.plan.crc32c:
         return False
-    blocks = read_blocks(evidence.plan, evidence.transforms, volume, process)
+    blocks = read_blocks(Run.of(process, evidence.plan, evidence.transforms))
     return hash_of(blocks) == earlier.volume_hash and not verify(volume, blocks, has_opened=True).problems
 
 

@@ -8,17 +8,16 @@ import click
 import cv2
 
 from components.shared.command import SpanType, StepCommand
-from components.shared.documents.plan import PLAN_KEY, Plan, SourceSlice
-from components.shared.documents.read_document import read_document
-from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
+from components.shared.documents.plan import SourceSlice
 from components.shared.errors import ConfigError
 from components.shared.grid import Span
 from components.shared.pictures.slice_files import Picture, read_channels
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store, checksum, join_uri
 from components.shared.volume import tiles
-from components.shared.volume.volume import TileArray, Volume, volume_of
-from components.shared.work import records, units
+from components.shared.volume.volume import TileArray, Volume
+from components.shared.work import records
+from components.shared.work.run import Run
 from components.tile.slab import make_slab, shard_bytes
 
 log = logging.getLogger(__name__)
@@ -36,18 +35,17 @@ def main(process_uri: str, slabs: Span) -> None:
     """Warp and contrast-normalise the slices of some slabs and write them as tiles."""
     cv2.setNumThreads(1)
     process = open_store(process_uri)
-    plan = read_document(process, PLAN_KEY, Plan)
-    transforms = read_document(process, TRANSFORMS_KEY, Transforms)
-    volume = volume_of(plan, transforms)
-    _check_slabs(slabs, volume)
-    stores = {array: open_store(join_uri(plan.locations.tmp_uri, array.key)) for array in volume.arrays}
-    metadata = [_write_metadata(store, volume, array) for array, store in stores.items()]
+    run = Run.read(process)
+    _check_slabs(slabs, run.volume)
+    tmp_uri = run.plan.locations.tmp_uri
+    stores = {array: open_store(join_uri(tmp_uri, array.key)) for array in run.volume.arrays}
+    metadata = [_write_metadata(store, run.volume, array) for array, store in stores.items()]
     for slab in slabs:
-        unit, expected_hash = str(slab), units.slab_hash(plan, transforms, volume, slab)
+        unit, expected_hash = str(slab), run.slab_hash(slab)
         if records.is_done(process, "tile", unit, expected_hash):
             log.info("slab %d is done", slab)
             continue
-        written = _write_slab(stores, slab, plan, transforms, volume)
+        written = _write_slab(stores, slab, run)
         outputs = (*metadata, *written)
         record = records.Record(step="tile", unit=unit, input_hash=expected_hash, outputs=outputs)
         records.commit(process, record)
@@ -67,19 +65,18 @@ def _write_metadata(store: Store, volume: Volume, array: TileArray) -> records.O
     return records.Output(uri=store.uri, key=key, size_bytes=len(data), crc32c=checksum(data))
 
 
-def _write_slab(
-    stores: dict[TileArray, Store], slab: int, plan: Plan, transforms: Transforms, volume: Volume
-) -> list[records.Output]:
+def _write_slab(stores: dict[TileArray, Store], slab: int, run: Run) -> list[records.Output]:
     """Make a slab and write its shard in each array."""
+    plan = run.plan
     source = open_store(plan.locations.source_uri)
 
     def read(entry: SourceSlice) -> list[Picture]:
         return read_channels(source, entry, plan.pixel_type, plan.reading)
 
-    voxels = make_slab(plan, transforms, volume, slab, read)
+    voxels = make_slab(plan, run.transforms, run.volume, slab, read)
     written = []
     for array, store in stores.items():
-        shard = shard_bytes(volume, array, slab, voxels.pop(array))
+        shard = shard_bytes(run.volume, array, slab, voxels.pop(array))
         written.append(records.write_output(store, tiles.shard_key(slab, array), shard))
     return written
 

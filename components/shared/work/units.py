@@ -1,27 +1,23 @@
-"""What each unit of work depends on, and which units are left to do.
+"""The units of work of a run, and the hash of all that each of them depends on.
 
 The input hash of a unit is a pure function of the plan and the transforms, so it is known before the unit
-runs: `plan` and `compose` list only what is missing, and tiles that are gone are made again only where a
-block still needs them.
+runs. `left` compares it with the unit's record.
 """
 
 from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from components.shared.documents.plan import Plan, SourceSlice
 from components.shared.documents.transforms import SliceTransform, Transforms
-from components.shared.grid import PyramidPass, Span, spans
+from components.shared.grid import Span, spans
 from components.shared.steps import RESULT_VERSIONS, STEPS
-from components.shared.storage.parallel import in_parallel
-from components.shared.storage.store import Store
-from components.shared.volume.volume import Volume, volume_of
-from components.shared.work.records import input_hash, is_done
+from components.shared.volume.volume import Volume
+from components.shared.work.records import input_hash
 
-_Unit = TypeVar("_Unit", Span, int)
 _Slice = TypeVar("_Slice", SourceSlice, SliceTransform)
 
 
@@ -87,10 +83,10 @@ def slab_hash(
     z_indices = volume.slab_z_indices(slab)
     shown = [transforms.slices[index] for index in z_indices]
     wanted = sorted({z for s in shown for z in (s.z, s.replaced_from, s.blended_with) if z is not None})
-    sources = [s.model_dump_json() for s in _of_numbers(plan.slices, wanted)]
+    sources = [s.model_dump_json() for s in _slices_at(plan.slices, wanted)]
     matrices = [
         json.dumps([s.z, s.matrix, s.action, s.replaced_from, s.blended_with])
-        for s in _of_numbers(transforms.slices, wanted)
+        for s in _slices_at(transforms.slices, wanted)
     ]
     grey_levels = [transforms.intensity_range, plan.more_intensity_ranges, plan.pixel_type]
     arrays = [(array.key, array.n_channels) for array in volume.arrays]
@@ -99,7 +95,7 @@ def slab_hash(
     return input_hash(_settings("tile", plan, versions), frame, *sources, *matrices)
 
 
-def _of_numbers(slices: Sequence[_Slice], numbers: Sequence[int]) -> Iterator[_Slice]:
+def _slices_at(slices: Sequence[_Slice], numbers: Sequence[int]) -> Iterator[_Slice]:
     """The slices with these z, of slices with ascending z; without a look at the others."""
     for z in numbers:
         index = bisect_left(slices, z, key=lambda s: s.z)
@@ -131,39 +127,3 @@ def slab_hashes(
 ) -> list[str]:
     """The input hash of every slab."""
     return [slab_hash(plan, transforms, volume, slab, versions) for slab in range(volume.n_slabs)]
-
-
-def chunks_to_do(plan: Plan, process: Store) -> list[Span]:
-    """The chunks without a valid record."""
-    return not_done(process, "align", chunks(plan), lambda chunk: chunk_hash(plan, chunk))
-
-
-def blocks_to_do(plan: Plan, transforms: Transforms, pyramid_pass: PyramidPass, process: Store) -> list[int]:
-    """The blocks of a pass without a valid record."""
-    volume = volume_of(plan, transforms)
-    hashes = slab_hashes(plan, transforms, volume)
-    level = pyramid_pass.base_level
-    return not_done(
-        process,
-        f"pyramid/{level}",
-        range(pyramid_pass.n_blocks),
-        lambda block: block_hash(plan, volume, level, block, hashes),
-    )
-
-
-def slabs_to_do(plan: Plan, transforms: Transforms, blocks: list[int], process: Store) -> list[int]:
-    """The slabs that these blocks of the first pass need and that are not in place."""
-    volume = volume_of(plan, transforms)
-    needed = sorted({slab for block in blocks for slab in volume.slabs_of_block(block)})
-    return not_done(process, "tile", needed, lambda slab: slab_hash(plan, transforms, volume, slab))
-
-
-def not_done(
-    process: Store, step: str, units: Iterable[_Unit], expected_hash: Callable[[_Unit], str]
-) -> list[_Unit]:
-    """The units without a valid record; many are looked at side by side, since a bucket takes its time."""
-
-    def left(unit: _Unit) -> list[_Unit]:
-        return [] if is_done(process, step, str(unit), expected_hash(unit)) else [unit]
-
-    return [unit for some in in_parallel(left, units) for unit in some]

@@ -10,16 +10,16 @@ from typing import Any
 
 import tensorstore as ts
 
-from components.shared.documents.plan import PLAN_KEY, Plan
+from components.shared.documents.plan import Plan
 from components.shared.documents.read_document import read_document
-from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
+from components.shared.documents.transforms import Transforms
 from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Stat, Store
 from components.shared.storage.tensorstore_retry import finish
 from components.shared.volume.formats import Scale, scale_at
 from components.shared.volume.open_level import open_level
-from components.shared.volume.volume import Volume, VolumeOutput, volume_of
+from components.shared.volume.volume import Volume, VolumeOutput
 from components.shared.work.completeness import (
     Block,
     OutputSummary,
@@ -27,13 +27,12 @@ from components.shared.work.completeness import (
     check_blocks,
     check_output,
     check_overwritten,
-    check_predicted,
     shards_of,
     summary_of,
 )
 from components.shared.work.export import EXPORT_KEY, Export, export_hash, exported_volume
 from components.shared.work.records import input_hash, outputs_present, overwritten, read_record
-from components.shared.work.units import block_hash, slab_hashes
+from components.shared.work.run import Run
 
 _SHARDS_AT_A_TIME = 64
 """Shards that tensorstore opens together; they cost no threads."""
@@ -65,20 +64,18 @@ def read_written(process: Store) -> Written:
     Raises:
         UserError: a document of it is missing or not of this version.
     """
-    plan = read_document(process, PLAN_KEY, Plan)
-    transforms = read_document(process, TRANSFORMS_KEY, Transforms)
-    volume = volume_of(plan, transforms)
+    run = Run.read(process)
     if process.stat(EXPORT_KEY) is None:
-        return Written(plan, transforms, volume, read_blocks(plan, transforms, volume, process))
+        return Written(run.plan, run.transforms, run.volume, read_blocks(run))
     export = read_document(process, EXPORT_KEY, Export)
-    volume = exported_volume(export, plan, transforms)
-    return Written(plan, transforms, volume, blocks_with(volume, process, partial(export_hash, export)))
+    volume = exported_volume(export, run.plan, run.transforms)
+    blocks = blocks_with(volume, process, partial(export_hash, export))
+    return Written(run.plan, run.transforms, volume, blocks)
 
 
-def read_blocks(plan: Plan, transforms: Transforms, volume: Volume, process: Store) -> list[Block]:
+def read_blocks(run: Run) -> list[Block]:
     """Every block of every pass of a run with its record."""
-    hashes = slab_hashes(plan, transforms, volume)
-    return blocks_with(volume, process, lambda level, block: block_hash(plan, volume, level, block, hashes))
+    return blocks_with(run.volume, run.process, run.block_hash)
 
 
 def blocks_with(volume: Volume, process: Store, expected: Callable[[int, int], str]) -> list[Block]:
@@ -131,17 +128,6 @@ def check_listing(volume: Volume, output: VolumeOutput, blocks: list[Block]) -> 
     store = open_store(output.uri)
     listed = list_scales(volume, output, store)
     return check_output(volume, output, shards_of(blocks, store.uri), listed)
-
-
-def files_in_the_way(volume: Volume) -> list[Problem]:
-    """Complaints about files in the folders of shards that no block of this volume will write over.
-
-    An earlier, larger volume leaves them behind; found before the work begins, they cost nothing.
-    """
-    problems = []
-    for output in volume.outputs:
-        problems += check_predicted(volume, output, list_scales(volume, output, open_store(output.uri)))
-    return problems
 
 
 def _check_other_outputs(volume: Volume, blocks: list[Block]) -> list[Problem]:

@@ -19,7 +19,8 @@ from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import Plan, SourceSlice
 from components.shared.geometry import translation
 from components.shared.storage.folder import FolderStore
-from components.shared.work.units import chunks, chunks_to_do
+from components.shared.work.left import chunks_to_do
+from components.shared.work.units import chunks
 from tests.components.align.planted_pair import error_px, render, texture
 
 FIRST, LAST, MISSING = 10, 20, 14

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import tensorstore as ts
 
-from components.pyramid.main import Run
+from components.pyramid.main import TiledRun
 from components.pyramid.writing import write_block
 from components.shared import grid
 from components.shared.documents.config import RunConfig
@@ -111,7 +111,7 @@ class AlignedStack:
 
     @property
     def run(self):
-        return Run.of(self.process, self.plan, self.transforms, self.volume)
+        return TiledRun(self.process, self.plan, self.transforms, self.volume)
 
     def write_tiles(self):
         tmp = open_store(self.plan.locations.tmp_uri)

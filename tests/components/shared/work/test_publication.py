@@ -7,8 +7,8 @@ import pytest
 
 from components.shared.storage.registry import open_store
 from components.shared.volume.volume import volume_of
+from components.shared.work.left import files_in_the_way
 from components.shared.work.publication import publish, withdraw, withdraw_unwritten
-from components.shared.work.verification import files_in_the_way
 from tests.builders import plan_of, transforms_of
 
 

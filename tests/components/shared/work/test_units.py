@@ -14,17 +14,10 @@ from components.shared.grid import Span
 from components.shared.steps import RESULT_VERSIONS
 from components.shared.storage.folder import FolderStore
 from components.shared.volume.volume import volume_of
+from components.shared.work.left import blocks_to_do, chunks_to_do, slabs_to_do
 from components.shared.work.records import Record, commit
-from components.shared.work.units import (
-    block_hash,
-    blocks_to_do,
-    chunk_hash,
-    chunk_slices,
-    chunks,
-    chunks_to_do,
-    slab_hashes,
-    slabs_to_do,
-)
+from components.shared.work.run import Run
+from components.shared.work.units import block_hash, chunk_hash, chunk_slices, chunks, slab_hashes
 from tests.builders import plan_of, transforms_of, with_config, with_slice
 
 MOVED = ((1.0, 0.0, 3.5), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -246,23 +239,21 @@ def test_only_work_without_a_record_is_left(tmp_path: Path) -> None:
     process = FolderStore(tmp_path)
     plan = plan_of(0, 39)
     transforms = transforms_of(plan)
-    volume = volume_of(plan, transforms)
-    first_pass = volume.passes[0]
+    run = Run.of(process, plan, transforms)
+    first_pass = run.volume.passes[0]
     assert [str(c) for c in chunks_to_do(plan, process)] == ["0-7", "8-15", "16-23", "24-31", "32-39"]
-    assert blocks_to_do(plan, transforms, first_pass, process) == [0]
-    assert slabs_to_do(plan, transforms, [0], process) == [0, 1, 2]
-    assert slabs_to_do(plan, transforms, [], process) == []
+    assert blocks_to_do(run, first_pass) == [0]
+    assert slabs_to_do(run, [0]) == [0, 1, 2]
+    assert slabs_to_do(run, []) == []
 
     chunk = Span(8, 15)
     commit(process, Record(step="align", unit=str(chunk), input_hash=chunk_hash(plan, chunk), outputs=()))
-    hashes = slab_hashes(plan, transforms, volume)
-    commit(process, Record(step="tile", unit="1", input_hash=hashes[1], outputs=()))
+    commit(process, Record(step="tile", unit="1", input_hash=run.slab_hashes[1], outputs=()))
     assert [str(c) for c in chunks_to_do(plan, process)] == ["0-7", "16-23", "24-31", "32-39"]
-    assert slabs_to_do(plan, transforms, [0], process) == [0, 2]
+    assert slabs_to_do(run, [0]) == [0, 2]
     assert len(chunks_to_do(with_config(plan, match_size=640), process)) == 5
-    assert slabs_to_do(with_config(plan, clip_limit=0.5), transforms, [0], process) == [0, 1, 2]
+    assert slabs_to_do(Run.of(process, with_config(plan, clip_limit=0.5), transforms), [0]) == [0, 1, 2]
 
-    block = block_hash(plan, volume, 0, 0, hashes)
-    commit(process, Record(step="pyramid/0", unit="0", input_hash=block, outputs=()))
-    assert blocks_to_do(plan, transforms, first_pass, process) == []
-    assert blocks_to_do(with_config(plan, jpeg_quality=50), transforms, first_pass, process) == [0]
+    commit(process, Record(step="pyramid/0", unit="0", input_hash=run.block_hash(0, 0), outputs=()))
+    assert blocks_to_do(run, first_pass) == []
+    assert blocks_to_do(Run.of(process, with_config(plan, jpeg_quality=50), transforms), first_pass) == [0]
