@@ -1,4 +1,4 @@
-"""What looks wrong with a stack, or with what a run would do with it, in sentences."""
+"""Sentences about what looks wrong with a stack, or with what a run would do with it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from components.shared.documents.plan import Plan, SourceSlice
 from components.shared.text import listed, ranges
 
 _SHOWN = 5
-_SMALL = 0.25
-"""A file of less than this part of the usual bytes is likely to be blank or cut off."""
+_SMALL_FILE = 0.25
+"""A file with less than this part of the median bytes a pixel is likely to be blank or cut off."""
 
 
 def concerns(
@@ -22,12 +22,12 @@ def concerns(
     steps: Sequence[StepEstimate],
     pods: Mapping[str, Pod],
 ) -> list[str]:
-    """What a user should look at before the run is paid for; most grave first.
+    """Sentences that a user should read before the run is paid for; most grave first.
 
     Args:
         plan: The plan.
-        listings: What the source holds, by name pattern.
-        steps: What the steps will need.
+        listings: Listing of the source, by name pattern.
+        steps: Estimate of each step.
         pods: Pod of each step.
     """
     return [
@@ -68,7 +68,7 @@ def _repeated(plan: Plan) -> list[str]:
 
 def _small_files(slices: Sequence[SourceSlice]) -> list[str]:
     usual = median(entry.size_bytes / (entry.width_px * entry.height_px) for entry in slices)
-    small = [e.z for e in slices if e.size_bytes < _SMALL * usual * e.width_px * e.height_px]
+    small = [e.z for e in slices if e.size_bytes < _SMALL_FILE * usual * e.width_px * e.height_px]
     if not small:
         return []
     return [f"less than a quarter of the usual bytes, so blank or cut off: slices {slice_ranges(small)}"]
@@ -87,7 +87,7 @@ def _sizes(slices: Sequence[SourceSlice]) -> list[str]:
 
 
 def _left_out(plan: Plan, listings: Mapping[str, Listing]) -> list[str]:
-    """Files that are like the pattern and take no part."""
+    """Files whose names fit the pattern and that take no part."""
     sentences = []
     for pattern, listing in listings.items():
         outside = [z for z in listing.slices if not plan.config.minz <= z <= plan.config.maxz]
@@ -106,7 +106,7 @@ def _settings(plan: Plan) -> list[str]:
 
 
 def _memory(steps: Sequence[StepEstimate], pods: Mapping[str, Pod]) -> list[str]:
-    """Steps whose workers need more than a pod gets."""
+    """Steps that need more memory than their pods get."""
     return [
         f"{step.title} needs about {step.memory_bytes / 1e9:.1f} GB and its pods get "
         f"{pods[step.step].memory_bytes / 1e9:.1f} GB: raise 'memory' of [{step.step}] in --settings"

@@ -1,4 +1,4 @@
-"""What a run would do: the plan, the estimate and what looks wrong, without writing anything."""
+"""A run before it starts: its plan, its estimate and its concerns. Nothing is written."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from components.shared.work.left import chunks_to_do
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
-    """A run before it starts."""
+    """A run before it starts: what it would do, take and cost, and what looks wrong."""
 
     plan: Plan
     volume: Volume
-    """If no slice moves."""
+    """The volume that it leads to if no slice moves."""
     estimate: Estimate
-    """Of a run that starts from nothing."""
+    """What a run takes that starts from nothing."""
     prices: Prices
     concerns: tuple[str, ...]
     refusal: str
     """Why the run would stop at once; empty where it would not."""
     n_chunks_done: int
-    """By an earlier run into the same output."""
+    """Chunks that an earlier run into the same output has matched."""
 
 
 def design(config: RunConfig, fan: int, pods: Mapping[str, Pod], prices: Prices) -> Design:
@@ -46,10 +46,10 @@ def design(config: RunConfig, fan: int, pods: Mapping[str, Pod], prices: Prices)
         config: The configuration of the run.
         fan: Most items in a loop.
         pods: Pod of each step.
-        prices: Of machines and storage.
+        prices: Prices of machines and storage.
 
     Raises:
-        UserError: the stack is not fit, for more than missing slices.
+        UserError: the stack is not fit, and not for missing slices alone.
         ConfigError: the configuration does not fit.
     """
     plan, refusal = _plan_in_spite_of_gaps(config, fan)
@@ -81,7 +81,7 @@ def design(config: RunConfig, fan: int, pods: Mapping[str, Pod], prices: Prices)
 
 
 def _plan_in_spite_of_gaps(config: RunConfig, fan: int) -> tuple[Plan, str]:
-    """The plan; where missing slices alone speak against it, the plan with gaps, and the refusal."""
+    """The plan; where missing slices alone forbid the run, the plan with gaps, and the refusal."""
     try:
         return make_plan(config, fan), ""
     except UserError as refusal:

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from commands.shards.table import ScaleRow, rows_of
+from commands.shards.scales import ScaleRow, Sharing, rows_of
 from components.shared.command import StepCommand
 from components.shared.documents.config import parse_config
 from components.shared.documents.locations import locations_of
@@ -22,14 +22,15 @@ from components.shared.grid import BLOCK, SizeXyz
 from components.shared.storage.registry import open_store
 from components.shared.text import PIPED_WIDTH, product, size
 from components.shared.volume import precomputed
-from components.shared.volume.compression import EM_RATIOS
+from components.shared.volume.compression import DEFAULT_QUALITY, EM_RATIOS
 from components.shared.volume.volume import Volume, volume_of
 
-_VERDICTS = {
+_SHARING_WORDS: dict[Sharing, str] = {
     "own": "one block's",
     "shared": "several blocks'",
     "scattered": "any block's",
 }
+"""How the table words whose chunks a file holds."""
 
 
 @click.command(cls=StepCommand)
@@ -58,7 +59,7 @@ def main(size: tuple[int, ...], resolution: str | None, info_uri: str | None) ->
 
 
 def _volume(size_xyz: SizeXyz, resolution: str | None) -> Volume:
-    """The volume of a run on 8-bit slices of this size."""
+    """The volume that a run makes of 8-bit slices."""
     width, height, depth = size_xyz
     given = {"source": "SOURCE", "image": "%d.png", "minz": 0, "maxz": depth - 1, "output": "OUTPUT"}
     config = parse_config({**given, "raw_pyramid": True, "resolution": _resolution(resolution or "8")})
@@ -80,6 +81,7 @@ def _volume(size_xyz: SizeXyz, resolution: str | None) -> Volume:
 
 
 def _resolution(text: str) -> tuple[float, float, float]:
+    """Size of a voxel in nm, from one number or three."""
     try:
         numbers = [float(part) for part in text.split(",")]
         x, y, z = numbers * 3 if len(numbers) == 1 else numbers
@@ -89,6 +91,7 @@ def _resolution(text: str) -> tuple[float, float, float]:
 
 
 def _read_info(uri: str) -> dict[str, Any]:
+    """The `info` of a precomputed volume, from its URI or that of the `info`."""
     root = uri.rstrip("/").removesuffix("/info")
     try:
         info = json.loads(open_store(root).read("info"))
@@ -100,13 +103,17 @@ def _read_info(uri: str) -> dict[str, Any]:
 
 
 def _show(volumes: dict[str, Sequence[ScaleRow]]) -> None:
+    """Print a table for each volume, and whether blocks can be written independently."""
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
     for uri, rows in volumes.items():
         console.print(_table(uri, rows))
     ratios = ", ".join(f"{encoding} {ratio}" for encoding, ratio in EM_RATIOS.items())
-    console.print(f"Estimated bytes: raw bytes times {ratios}; of FIB-SEM after CLAHE, JPEG at quality 80.")
+    console.print(
+        f"Estimated bytes: raw bytes times {ratios}; "
+        f"of FIB-SEM after CLAHE, JPEG at quality {DEFAULT_QUALITY}."
+    )
     bad = [
-        f"level {row.level} of {uri}" for uri, rows in volumes.items() for row in rows if row.verdict != "own"
+        f"level {row.level} of {uri}" for uri, rows in volumes.items() for row in rows if row.sharing != "own"
     ]
     if bad:
         console.print(
@@ -145,7 +152,7 @@ def _table(uri: str, rows: Sequence[ScaleRow]) -> Table:
             f"{row.n_files:,}",
             size(row.raw_bytes),
             "?" if row.encoded_bytes is None else size(row.encoded_bytes),
-            _VERDICTS[row.verdict],
+            _SHARING_WORDS[row.sharing],
         )
     table.add_section()
     encoded = [row.encoded_bytes for row in rows if row.encoded_bytes is not None]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commands.shards.main import _volume
-from commands.shards.table import rows_of, shard_cells
+from commands.shards.scales import rows_of, shard_cells
 from components.shared.errors import UserError
 from components.shared.volume import formats as outputs
 from components.shared.volume import precomputed
@@ -55,7 +55,7 @@ def test_a_shard_is_one_blocks_own_if_no_chunk_of_another_block_is_in_it(grid, l
         blocks.setdefault(shard, set()).add(tuple(n // 16 for n in chunk))
     if row.shard_xyz is not None:
         assert row.n_files == len(blocks)
-        assert (row.verdict == "own") == all(len(found) == 1 for found in blocks.values())
+        assert (row.sharing == "own") == all(len(found) == 1 for found in blocks.values())
     else:
         assert low + top < bits
 
@@ -79,7 +79,7 @@ def test_every_file_of_ours_is_one_blocks_own(size, resolution):
     for output in volume.outputs:
         if output.format == "precomputed":
             rows = rows_of(precomputed.info(volume, output))
-            assert {row.verdict for row in rows} == {"own"}
+            assert {row.sharing for row in rows} == {"own"}
 
 
 def test_files_are_the_predicted_ones():
@@ -93,9 +93,9 @@ def test_files_are_the_predicted_ones():
 def test_fixed_bits_are_shared_on_a_thin_volume():
     """The usual 12 bits: the two layers of chunks use up 1 bit of z, so that a shard spans four blocks."""
     thin = rows_of(info_of(sharded((5000, 5000, 70), 12, 0, 3)))[0]
-    assert (thin.verdict, thin.shard_xyz) == ("shared", (4096, 2048, 128))
+    assert (thin.sharing, thin.shard_xyz) == ("shared", (4096, 2048, 128))
     thick = rows_of(info_of(sharded((5000, 5000, 5000), 12, 0, 9)))[0]
-    assert (thick.verdict, thick.shard_xyz) == ("own", (1024, 1024, 1024))
+    assert (thick.sharing, thick.shard_xyz) == ("own", (1024, 1024, 1024))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_fixed_bits_are_shared_on_a_thin_volume():
 )
 def test_a_hash_or_too_few_bits_scatter(scale):
     row = rows_of(info_of(scale))[0]
-    assert (row.verdict, row.shard_xyz) == ("scattered", None)
+    assert (row.sharing, row.shard_xyz) == ("scattered", None)
 
 
 def test_coarse_levels_belong_to_the_next_pass():

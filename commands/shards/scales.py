@@ -1,6 +1,6 @@
-"""What a precomputed volume consists of, and whether blocks of it can be written independently: arithmetic.
+"""The levels of a precomputed volume, from its `info`: chunks, shards and bytes, and what blocks share.
 
-Everything follows from an `info`, of ours or of others.
+The `info` may be one of fibstack or of any other program.
 """
 
 from __future__ import annotations
@@ -13,14 +13,24 @@ from components.shared.errors import UserError
 from components.shared.grid import BLOCK, LEVELS_PER_PASS, SizeXyz, ceil_div
 from components.shared.volume.compression import EM_RATIOS
 
-BYTES = {"uint8": 1, "int8": 1, "uint16": 2, "int16": 2, "uint32": 4, "int32": 4, "float32": 4, "uint64": 8}
+_VOXEL_BYTES = {
+    "uint8": 1,
+    "int8": 1,
+    "uint16": 2,
+    "int16": 2,
+    "uint32": 4,
+    "int32": 4,
+    "float32": 4,
+    "uint64": 8,
+}
 
-Verdict = Literal["own", "shared", "scattered"]
+Sharing = Literal["own", "shared", "scattered"]
+"""Whose chunks a file holds: of one block, of several neighbours, or of blocks all over the volume."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleRow:
-    """One level of a volume."""
+    """One level of a precomputed volume."""
 
     level: int
     size_xyz: SizeXyz
@@ -42,8 +52,8 @@ class ScaleRow:
     """Estimated; None for an encoding without a ratio."""
 
     @property
-    def verdict(self) -> Verdict:
-        """Whether each file belongs to one block: own; or to several, whose writers would race for it."""
+    def sharing(self) -> Sharing:
+        """Whose chunks a file holds; the writers of blocks would race for one that is not a block's own."""
         if self.shard_xyz is None:
             return "scattered"
         sides = zip(self.shard_xyz, self.block_xyz, self.size_xyz, strict=True)
@@ -51,21 +61,21 @@ class ScaleRow:
 
 
 def rows_of(info: dict[str, Any]) -> list[ScaleRow]:
-    """Every level of a precomputed volume; blocks are of 1024^3 voxels at every fifth level.
+    """The levels of a precomputed volume. Blocks are of 1024^3 voxels at every fifth level.
 
     Raises:
-        UserError: the `info` is not one of a precomputed volume.
+        UserError: the `info` does not describe a precomputed volume.
 
     Example:
         >>> scale = {"size": [2048, 2048, 64], "resolution": [8, 8, 8], "chunk_sizes": [[64, 64, 64]],
         ...     "encoding": "raw", "key": "8"}
         >>> row = rows_of({"data_type": "uint8", "num_channels": 1, "scales": [scale]})[0]
-        >>> row.n_files, row.verdict
+        >>> row.n_files, row.sharing
         (1024, 'own')
     """
     try:
         scales = info["scales"]
-        voxel_bytes = BYTES[info["data_type"]] * info["num_channels"]
+        voxel_bytes = _VOXEL_BYTES[info["data_type"]] * info["num_channels"]
         return [
             _row(level, scale, scales[level - level % LEVELS_PER_PASS], voxel_bytes)
             for level, scale in enumerate(scales)
@@ -77,7 +87,8 @@ def rows_of(info: dict[str, Any]) -> list[ScaleRow]:
 
 
 def _row(level: int, scale: dict[str, Any], base: dict[str, Any], voxel_bytes: int) -> ScaleRow:
-    size, chunk = _three(scale["size"]), _three(scale["chunk_sizes"][0])
+    """A level, from its scale in the `info` and from the scale at which its pass starts."""
+    size, chunk = _sides(scale["size"]), _sides(scale["chunk_sizes"][0])
     nx, ny, nz = (ceil_div(n, c) for n, c in zip(size, chunk, strict=True))
     factors = [here / there for here, there in zip(scale["resolution"], base["resolution"], strict=True)]
     sharding = scale.get("sharding")
@@ -141,7 +152,8 @@ def shard_cells(grid_xyz: SizeXyz, low_bits: int, shard_bits: int) -> SizeXyz | 
     return x, y, z
 
 
-def _three(numbers: list[int]) -> SizeXyz:
+def _sides(numbers: list[int]) -> SizeXyz:
+    """Three sides, each of at least 1."""
     x, y, z = (int(n) for n in numbers)
     if min(x, y, z) < 1:
         raise ValueError(f"{numbers}, which must be above 0")
