@@ -12,6 +12,7 @@ import numpy as np
 
 from components.compose.judge.intensity import intensity_range
 from components.compose.judge.replacement import SliceAction
+from components.compose.solve.limits import ROUND_OFF
 from components.compose.solve.pairs import Floats, PairSupport, VolumeBox, bounding_box, moved_to_origin
 from components.compose.solve.place import Placement
 from components.shared.documents.align import AlignRecord, PairRecord, SliceStatistics
@@ -25,10 +26,6 @@ from components.shared.grid import Span
 from components.shared.storage.parallel import in_parallel
 from components.shared.storage.store import ObjectChangedError, ObjectMissingError, Store, join_uri
 from components.shared.work import records, units
-
-_LINEAR_DIGITS = 10
-_TRANSLATION_DIGITS = 6
-"""A microscopic pixel: far below any meaning, far above what a processor's order of sums changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,8 +146,8 @@ def rows_of(
 def rounded(matrices: Floats) -> Floats:
     """Matrices without the digits that differ between machines; errs by less than a millionth of a pixel."""
     result = matrices.copy()
-    result[:, :2, :2] = np.round(matrices[:, :2, :2], _LINEAR_DIGITS)
-    result[:, :2, 2] = np.round(matrices[:, :2, 2], _TRANSLATION_DIGITS)
+    result[:, :2, :2] = np.round(matrices[:, :2, :2], ROUND_OFF.linear_digits)
+    result[:, :2, 2] = np.round(matrices[:, :2, 2], ROUND_OFF.translation_digits)
     return result + 0.0  # no negative zeros
 
 

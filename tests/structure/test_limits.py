@@ -13,7 +13,7 @@ from pathlib import Path
 from components.shared.limits import has_reasons, reasons_of
 
 ROOT = Path(__file__).parents[2]
-STEPS = ("align", "plan", "tile", "pyramid")
+STEPS = ("align", "compose", "plan", "pyramid", "tile")
 OF_A_FORMAT = {
     "components/align/features.py: DESCRIPTOR_NORM": "descriptors at 8 bit",
     "components/align/models.py: LADDER": "the formulas of the models",
@@ -22,6 +22,18 @@ OF_A_FORMAT = {
     "components/align/normalise.py: GREY_PER_STD": "prepared pictures at 8 bit",
     "components/align/refine.py: _NO_BLUR": "OpenCV's word for no filter",
     "components/align/statistics.py: _IMMERKAER": "the filter of Immerkaer 1996",
+    "components/compose/judge/classify.py: _MEDIAN_OF_RAYLEIGH": "sqrt(2 ln 2)",
+    "components/compose/judge/replacement.py: _NO_SLOT": "no position",
+    "components/compose/solve/pairs.py: CORNERS": "the unit square",
+    "components/compose/solve/robust.py: CENTER": "indices of a pose's numbers",
+    "components/compose/solve/robust.py: LINEAR": "indices of a pose's numbers",
+    "components/compose/solve/robust.py: _SECOND_DIFFERENCE": "the formula of a bend",
+    "components/compose/solve/robust.py: _SHAPE": "the formula of scale and shear",
+    "components/compose/solve/robust.py: _TURN": "the formula of a rotation",
+    "components/compose/solve/system.py: POSE_SIZE": "two rows of three",
+    "components/compose/solve/ties.py: CENTER_POINT": "index of a point",
+    "components/compose/solve/ties.py: POINT_WEIGHTS": "second moments of an even density",
+    "components/compose/solve/uncertainty.py: FORMS": "the formulas of centre, rotation and scale",
     "components/plan/fitness.py: _PNG_CHANNELS": "channels of a PNG",
     "components/pyramid/encode.py: DCT_BLOCK": "blocks of a JPEG",
     "components/pyramid/encode.py: PNG_COLOR_TYPES": "colour types of a PNG",

@@ -60,6 +60,14 @@ class FigureLimits:
     least_zero: float = limit(0.01, unit="fraction of pixels that are 0", why=_EVEN_STACK, **_FLOOR)
     least_saturated: float = limit(0.01, unit="fraction of saturated pixels", why=_EVEN_STACK, **_FLOOR)
     least_streaks: float = limit(0.01, unit="fraction of the contrast's energy", why=_EVEN_STACK, **_FLOOR)
+    least_statistic: float = limit(
+        1e-6,
+        unit="of the statistic",
+        why="stands for a smaller one, or 0, before its logarithm is taken",
+        measured_on="derived: far below that of any picture",
+        too_small="overflow",
+        too_large="blank slices differ less from pictures",
+    )
     opposite_ncc: float = limit(
         -0.3,
         unit="NCC of a refused pair as it lies",

@@ -23,7 +23,7 @@ from components.shared.text import listed
 _KEPT: Collection[Verdict] = ("good", "duplicate", "step")
 """Verdicts whose slices are shown as they are by default. So is a slip that pairs hold: the alignment has
 moved it back."""
-_MOST_NAMED = 8
+_SHOWN = 8
 """Slices that a sentence lists before it ends with dots."""
 _NO_SLOT = -1
 """Slot of a missing slice until another one stands in."""
@@ -173,7 +173,7 @@ def _check_runs(config: RunConfig, actions: Sequence[SliceAction], decided: _Dec
 
 
 def _long_run(config: RunConfig, run: Sequence[SliceAction]) -> str:
-    named = listed([f"{a.z} {a.verdict}" for a in run], _MOST_NAMED, rest=", ...")
+    named = listed([f"{a.z} {a.verdict}" for a in run], _SHOWN, rest=", ...")
     return (
         f"slices in a row that are replaced must be {config.max_replaced} at most; got {len(run)} "
         f"({run[0].z}-{run[-1].z}: {named}) in {config.source}. Look at these slices; then raise "

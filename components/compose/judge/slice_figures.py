@@ -23,9 +23,6 @@ from components.compose.solve.problem import SolveProblem
 from components.shared.documents.align import PairRecord, SliceStatistics
 from components.shared.series import SIGMA_OF_MAD, window_medians
 
-_LEAST_STATISTIC = 1e-6
-"""Value that stands for a smaller one, or 0, before its logarithm is taken."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excess:
@@ -100,7 +97,7 @@ def figures_of(
         return excess(np.array(values), least_sigma, limits)
 
     def ratio(values: Sequence[float], least_sigma: float) -> Excess:
-        return excess(np.log(np.maximum(np.array(values), _LEAST_STATISTIC)), least_sigma, limits)
+        return excess(np.log(np.maximum(np.array(values), limits.least_statistic)), least_sigma, limits)
 
     bridge = examined.at_distance(2, examined.ncc_after)
     return SliceFigures(

@@ -17,11 +17,8 @@ from components.shared.documents.transforms import SliceTransform, Transforms
 from components.shared.geometry import Matrix, at_scale
 from components.shared.pictures.warping import warped
 
-_DISTANCES = (1, 2)
-"""Slots between the slices that are compared."""
-_DIGITS = 4
-"""Digits after the point of an NCC: more would depend on the processor."""
-_SLICES_IN_MEMORY = 8
+_FOLLOWING = ("next", "second")
+"""The slices that each one is compared with: the next, and the next but one."""
 
 FlatPicture = NDArray[np.float32]
 """[y, x] a thumbnail without grain and without slow shading."""
@@ -67,7 +64,7 @@ def correlate_neighbours(
         limits: What of a thumbnail is compared.
     """
 
-    @lru_cache(_SLICES_IN_MEMORY)
+    @lru_cache(limits.slices_in_memory)
     def flat(z: int) -> FlatPicture | None:
         picture = thumbnail(z)
         return None if picture is None else flattened(picture, limits)
@@ -77,14 +74,14 @@ def correlate_neighbours(
         name: np.full(len(transforms.slices), np.nan)
         for name in ("next_before", "next_after", "second_before", "second_after")
     }
-    before: deque[_Placed | None] = deque(maxlen=len(_DISTANCES))
-    after: deque[_Placed | None] = deque(maxlen=len(_DISTANCES))
+    before: deque[_Placed | None] = deque(maxlen=len(_FOLLOWING))
+    after: deque[_Placed | None] = deque(maxlen=len(_FOLLOWING))
     for index, entry in enumerate(transforms.slices):
         for when, earlier, placed in (
             ("before", before, placing.as_it_lies(entry)),
             ("after", after, placing.as_shown(entry)),
         ):
-            for distance, name in zip(_DISTANCES, ("next", "second"), strict=True):
+            for distance, name in enumerate(_FOLLOWING, start=1):
                 if index >= distance:
                     found = _compare(earlier[-distance], placed, limits)
                     figures[f"{name}_{when}"][index - distance] = found
@@ -162,7 +159,7 @@ def correlation(
     p, q = (a, moved) if inside.all() else (a[inside], moved[inside])
     p, q = p - np.mean(p), q - np.mean(q)
     norm = np.sqrt(_total(p * p) * _total(q * q))
-    return round(float(_total(p * q) / norm), _DIGITS) if norm > 0 else np.nan
+    return round(float(_total(p * q) / norm), limits.digits) if norm > 0 else np.nan
 
 
 def _total(values: FlatPicture) -> np.float64:

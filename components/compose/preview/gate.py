@@ -20,9 +20,9 @@ from components.shared.documents.transforms import Transforms
 from components.shared.series import running_median
 from components.shared.text import listed
 
-_N_WORST = 20
+_WORST_SHOWN = 20
 """Slices that the document lists."""
-_MOST_NAMED = 5
+_SHOWN = 5
 """Slices or places that a sentence lists before it counts the rest."""
 
 
@@ -71,7 +71,7 @@ def worst_slices(
             ncc_next=_or_none(to_next[i]),
             usual_ncc=float(usual[i]),
         )
-        for i in order[:_N_WORST]
+        for i in order[:_WORST_SHOWN]
     )
 
 
@@ -113,7 +113,7 @@ def _bad_pairs(plan: Plan, pairs: _ShownPairs, limits: GateLimits) -> tuple[str,
     usual = float(np.median(pairs.after[known]))
     return (
         f"{len(bad)} of {n_known} neighbours correlate far less than is usual here (median {usual:.2f}), "
-        f"worst {listed(named, _MOST_NAMED)}",
+        f"worst {listed(named, _SHOWN)}",
     )
 
 
@@ -136,7 +136,7 @@ def _breaks(
     if not places:
         return ()
     named = [f"{first_z + left}-{first_z + left + 1} ({found.next_after[left]:.2f})" for left in places]
-    return (f"nothing correlates across the step between slices {listed(named, _MOST_NAMED)}",)
+    return (f"nothing correlates across the step between slices {listed(named, _SHOWN)}",)
 
 
 def _all_below(limit: float, shares: list[float]) -> bool:
@@ -151,7 +151,7 @@ def _replaced(plan: Plan, transforms: Transforms, limits: GateLimits) -> tuple[s
     ]
     if len(hidden) <= max(limits.few_replaced, limits.most_replaced * len(present)):
         return ()
-    return (f"{len(hidden)} of {len(present)} slices are not shown, such as {listed(hidden, _MOST_NAMED)}",)
+    return (f"{len(hidden)} of {len(present)} slices are not shown, such as {listed(hidden, _SHOWN)}",)
 
 
 def _box(plan: Plan, transforms: Transforms, limits: GateLimits) -> tuple[str, ...]:

@@ -44,6 +44,23 @@ class CorrelationLimits:
         too_large="true jumps of half a picture are called wrong",
     )
 
+    digits: int = limit(
+        4,
+        unit="digits after the point of an NCC",
+        why="more would depend on the processor",
+        measured_on="derived: sums of float32 products differ in the seventh digit",
+        too_small="limits on the NCC are met by rounding",
+        too_large="the bytes of preview.json depend on the processor",
+    )
+    slices_in_memory: int = limit(
+        8,
+        unit="thumbnails",
+        why="each is compared with the two that follow, and may stand in for the next few",
+        measured_on="derived: max_replaced is 3 by default; no result depends on it",
+        too_small="thumbnails are read and flattened again",
+        too_large="memory, a megabyte each",
+    )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateLimits:

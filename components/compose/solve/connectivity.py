@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from components.compose.solve.pairs import Flags, Integers, Pairs
 from components.shared.text import listed, ranges
 
-_MOST_NAMED = 4
+_SHOWN = 4
 """Parts, runs or places that a sentence lists before it counts the rest."""
 CONTRADICTED = "contradicted by the other pairs"
 """Reason of a pair that matching accepted and the solve does not keep."""
@@ -91,12 +91,12 @@ def break_sentence(found: Connectivity, z: Integers, refusals: Mapping[tuple[int
         refusals: Why each pair (z, neighbour z) was refused, by the matching or by the solve.
     """
     named = [f"slices {_ranges(z[part])}" for part in found.parts]
-    parts = listed(named, _MOST_NAMED, between="; ", rest="; and {more} more")
+    parts = listed(named, _SHOWN, between="; ", rest="; and {more} more")
     got = f"{len(found.parts)} parts ({parts})" if len(found.parts) > 1 else f"the connected {parts}"
     if found.isolated.any():
         got += f" and the isolated slices {_ranges(z[found.isolated])}"
     between = [f"between {a} and {b} ({_reasons(refusals, a, b)})" for a, b in breaks(found, z)]
-    places = listed(between, _MOST_NAMED)
+    places = listed(between, _SHOWN)
     return f"matched pairs must connect the slices; got {got}. The stack breaks {places}"
 
 
@@ -109,4 +109,4 @@ def _reasons(refusals: Mapping[tuple[int, int], str], previous: int, following: 
 
 def _ranges(z: Integers) -> str:
     """The first few ranges of ascending z."""
-    return listed(ranges(z.tolist()), _MOST_NAMED)
+    return listed(ranges(z.tolist()), _SHOWN)

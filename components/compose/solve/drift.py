@@ -18,15 +18,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from components.compose.solve.chain import neighbours_of, steps_of
-from components.compose.solve.limits import DriftLimits
+from components.compose.solve.limits import ROUND_OFF, DriftLimits
 from components.compose.solve.pairs import Flags, Floats, Integers, Pairs, Solution, bounding_box
 from components.compose.solve.problem import SolveProblem
 from components.compose.solve.ties import PoseFrame
 from components.compose.solve.trend import linear_tracks
 from components.shared.documents.trends import Track, Trends
 
-_DIGITS = 4
-"""Digits after the point of a figure in `trends.json`."""
 _PARAMETERS = ("x", "y", "rotation", "scale_x", "scale_y", "shear")
 _UNITS = ("px", "px", "deg", "ppm", "ppm", "ppm")
 
@@ -214,4 +212,4 @@ def _names(tracks: list[Track]) -> str:
 
 
 def _rounded(value: float | np.floating) -> float:
-    return round(float(value), _DIGITS) + 0.0
+    return round(float(value), ROUND_OFF.trend_digits) + 0.0

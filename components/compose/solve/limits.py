@@ -367,6 +367,60 @@ class UncertaintyLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RoundOffLimits:
+    """Which digits count: below any meaning, above what a processor's order of sums changes."""
+
+    linear_digits: int = limit(
+        10,
+        unit="digits after the point, of a matrix's linear part",
+        why="10 digits are a microscopic pixel at the corner of any slice",
+        measured_on="derived: 1e-10 of 20,000 px is 2e-6 px",
+        too_small="a long side of a slice is off by what can be seen",
+        too_large="the bytes of a result depend on the processor",
+    )
+    translation_digits: int = limit(
+        6,
+        unit="digits after the point, in px",
+        why="a microscopic pixel",
+        measured_on="derived",
+        too_small="slices are off by what can be measured",
+        too_large="the bytes of a result depend on the processor",
+    )
+    trend_digits: int = limit(
+        4,
+        unit="digits after the point of a figure in trends.json",
+        why="figures for people: a tenth of a thousandth of a px, a degree, a ppm",
+        measured_on="derived",
+        too_small="small rotations read as 0",
+        too_large="the bytes of a result depend on the processor",
+    )
+    box_digits: int = limit(
+        6,
+        unit="digits after the point, in px",
+        why="a corner counts so when the box of the volume is rounded outward to whole voxels",
+        measured_on="test_round_off_costs_no_voxel",
+        too_small="a pixel at the rim is cut off",
+        too_large="a solve's 1e-12 costs a row of voxels",
+    )
+    frozen_weight: float = limit(
+        1e12,
+        unit="weight per px^2",
+        why="of a number of a pose that must not move; Cholesky does not mind the scale of the diagonal",
+        measured_on="test_straighten_brings_the_last_centre_above_the_first_and_nothing_else",
+        too_small="pairs move what must not move",
+        too_large="overflow",
+    )
+    least_scale: float = limit(
+        1e-6,
+        unit="scale of a slice",
+        why="stands for a smaller or negative one before its logarithm is taken",
+        measured_on="derived: no slice is shrunk a million times",
+        too_small="overflow",
+        too_large="a true scale is changed",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SolveLimits:
     """All limits of the solve; a problem carries its own."""
 
@@ -380,5 +434,5 @@ class SolveLimits:
     uncertainty: UncertaintyLimits = field(default_factory=UncertaintyLimits)
 
 
-SOLVE = SolveLimits()
+SOLVE, ROUND_OFF = SolveLimits(), RoundOffLimits()
 """The limits for stacks of FIB-SEM and of serial sections."""

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from components.compose.solve.limits import ROUND_OFF
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 CORNERS: Floats = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
 """The corners of the unit square, `[4, 2]`; times (size - 1) they are the corner pixels' centres."""
-_ROUND_OFF_DIGITS = 6
-"""Digits of a px that count when a box is rounded outward: a solve's 1e-12 must not cost a row of voxels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +143,7 @@ def bounding_box(volume_from_slice: Floats, sizes_xy: Floats) -> VolumeBox:
     """
     corners = CORNERS * (sizes_xy - 1)[:, None]
     placed = corners @ volume_from_slice[:, :2, :2].transpose(0, 2, 1) + volume_from_slice[:, None, :2, 2]
-    x, y = np.moveaxis(np.round(placed, _ROUND_OFF_DIGITS), 2, 0)
+    x, y = np.moveaxis(np.round(placed, ROUND_OFF.box_digits), 2, 0)
     left, right = int(np.floor(x.min())), int(np.ceil(x.max()))
     top, bottom = int(np.floor(y.min())), int(np.ceil(y.max()))
     return VolumeBox((left, top), (right - left + 1, bottom - top + 1))

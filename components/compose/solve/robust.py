@@ -28,11 +28,14 @@ LINEAR = (0, 1, 3, 4)
 CENTER = (2, 5)
 """Indices of the numbers of a pose that are the place of its centre."""
 _SECOND_DIFFERENCE = ((0, 1.0), (1, -2.0), (2, 1.0))
+"""(slots ahead, coefficient) of how much a number bends along z."""
 _Form = Sequence[tuple[int, float]]
 """A linear form of one pose: (index of the number, coefficient), ascending."""
-_HALF = 0.5**0.5
-_TURN: Sequence[_Form] = ([(1, -_HALF), (3, _HALF)],)
-_SHAPE: Sequence[_Form] = ([(0, 1.0)], [(4, 1.0)], [(1, _HALF), (3, _HALF)])
+_TURN: Sequence[_Form] = ([(1, -(0.5**0.5)), (3, 0.5**0.5)],)
+"""The part of a pose's linear numbers that rotates: `(c - b) / sqrt(2)`, so that its length is that of the
+numbers."""
+_SHAPE: Sequence[_Form] = ([(0, 1.0)], [(4, 1.0)], [(1, 0.5**0.5), (3, 0.5**0.5)])
+"""The part that scales and shears: a, d and `(b + c) / sqrt(2)`."""
 _Loss = Callable[[Floats], Floats]
 """Weights, 0..1, from residuals in units of the expected spread."""
 

@@ -19,13 +19,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import solveh_banded
 
+from components.compose.solve.limits import ROUND_OFF
 from components.compose.solve.pairs import Floats, Integers
 from components.compose.solve.ties import POINT_WEIGHTS, Ties
 
 POSE_SIZE = 6
 """Numbers of a pose: two rows of three."""
-_FROZEN = 1e12
-"""Weight per px^2 of a number that must not move; Cholesky does not mind the scale of the diagonal."""
 Stencil = Sequence[tuple[int, int, float]]
 """A linear form of the poses from a slot on: (slots ahead, index of the number, coefficient), ascending."""
 
@@ -89,7 +88,7 @@ class NormalEquations:
 
     def freeze(self, number: int) -> None:
         """Leave one number of every pose as it is."""
-        self._band[0, number::POSE_SIZE] += _FROZEN
+        self._band[0, number::POSE_SIZE] += ROUND_OFF.frozen_weight
 
     def solve(self) -> Floats:
         """The poses at the minimum, by banded Cholesky."""

@@ -28,17 +28,13 @@ from dataclasses import replace
 import numpy as np
 from scipy.signal import savgol_filter
 
-from components.compose.solve.limits import SOLVE, TrendLimits
+from components.compose.solve.limits import ROUND_OFF, SOLVE, TrendLimits
 from components.compose.solve.pairs import Floats, Slices, Solution
 from components.compose.solve.problem import Point, SolveProblem
 from components.compose.solve.robust import CENTER, LINEAR, add_step_prior, upright
 from components.compose.solve.system import NormalEquations
 from components.compose.solve.ties import PoseFrame
 from components.shared.series import SIGMA_OF_MAD
-
-_LEAST_SCALE = 1e-6
-"""Scale that stands for a smaller one: a part torn off may hold a mirrored slice's nonsense, and a logarithm
-must not fail on it."""
 
 
 def with_trend_policy(problem: SolveProblem, solution: Solution, policy: str) -> Solution:
@@ -131,7 +127,8 @@ def linear_tracks(linear: Floats) -> Floats:
     """
     rotation = np.arctan2(linear[:, 1, 0] - linear[:, 0, 1], linear[:, 0, 0] + linear[:, 1, 1])
     shape = _rotations(-rotation) @ linear
-    scale_x, scale_y = np.maximum(shape[:, [0, 1], [0, 1]], _LEAST_SCALE).T
+    # A part torn off may hold a mirrored slice's nonsense: a logarithm must not fail on it.
+    scale_x, scale_y = np.maximum(shape[:, [0, 1], [0, 1]], ROUND_OFF.least_scale).T
     shear = shape[:, 0, 1] + shape[:, 1, 0]
     return np.column_stack([np.unwrap(rotation), np.log(scale_x), np.log(scale_y), shear])
 

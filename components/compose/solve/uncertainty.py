@@ -25,13 +25,12 @@ from components.compose.solve.robust import CENTER
 from components.compose.solve.system import POSE_SIZE, NormalEquations
 from components.compose.solve.ties import CENTER_POINT
 
-_HALF = 0.5
 FORMS: Floats = np.array(
     [
         np.eye(POSE_SIZE)[CENTER[0]],
         np.eye(POSE_SIZE)[CENTER[1]],
-        [0, -_HALF, 0, _HALF, 0, 0],
-        [_HALF, 0, 0, 0, _HALF, 0],
+        [0, -1 / 2, 0, 1 / 2, 0, 0],
+        [1 / 2, 0, 0, 0, 1 / 2, 0],
     ]
 )
 """x and y of the centre, rotation and scale as linear forms of a pose near upright, all in px."""
