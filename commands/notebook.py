@@ -20,7 +20,9 @@ from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import join_uri
 
 _CELL = "# %%"
+"""Line that begins a cell of the template, as editors know it."""
 _MARKDOWN = "[markdown]"
+"""Mark, behind that, of a cell that holds text."""
 
 
 @click.command(cls=StepCommand)
@@ -49,7 +51,7 @@ def main(output: str, file: str | None) -> None:
 
 
 def notebook(run: RunDocument, output: str) -> dict[str, Any]:
-    """The notebook as Jupyter's format 4.5 has it."""
+    """A notebook on a run, in Jupyter's format 4.5."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("commands", "."),
         autoescape=False,  # noqa: S701 - the result is Python, not HTML
@@ -72,7 +74,7 @@ def notebook(run: RunDocument, output: str) -> dict[str, Any]:
 
 
 def url_of(uri: str) -> str:
-    """The address by which tensorstore opens a folder or a part of a bucket.
+    """Address by which tensorstore opens a folder or a part of a bucket.
 
     Example:
         >>> url_of("gs://em/out/process"), url_of("/data/my stack")
