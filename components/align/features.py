@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.align.models import PointPairs
-from components.align.normalise import Picture
+from components.align.normalise import PreparedPicture
 from components.shared.limits import limit
 
 
@@ -129,7 +129,7 @@ class Features:
         return len(self.points_px)
 
 
-def extract_features(picture: Picture, shown: NDArray[np.bool_]) -> Features:
+def extract_features(picture: PreparedPicture, shown: NDArray[np.bool_]) -> Features:
     """The features of a picture where it is shown, at most `max_features`, in a fixed order.
 
     Needs about 220 bytes a pixel.

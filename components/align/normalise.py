@@ -12,7 +12,7 @@ from components.shared.limits import limit
 
 Raw = NDArray[np.uint8] | NDArray[np.uint16]
 """[y, x] raw slice."""
-Picture = NDArray[np.uint8]
+PreparedPicture = NDArray[np.uint8]
 """[y, x] prepared picture, 1..255; grey 128 is the local mean."""
 
 
@@ -161,7 +161,7 @@ GREY_PER_STD = (255 - GREY) / LIMITS.most_std
 class MatchingPicture:
     """A slice made ready for feature matching."""
 
-    picture: Picture
+    picture: PreparedPicture
     shown: NDArray[np.bool_]
     """[y, x] False in padding, which has edges that move with the frame and not with the tissue."""
     content: NDArray[np.float32]
@@ -237,12 +237,12 @@ def blurred(picture: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32
     return smooth.astype(np.float32, copy=False)
 
 
-def smooth_picture(picture: Picture) -> Picture:
+def smooth_picture(picture: PreparedPicture) -> PreparedPicture:
     """A matching picture without its grain: fewer features, but they survive noise and defocus."""
     return matching_picture(blurred(picture.astype(np.float32), LIMITS.grain_sigma_px)).picture
 
 
-def band_passed(picture: NDArray[np.float32], shown: NDArray[np.bool_]) -> Picture:
+def band_passed(picture: NDArray[np.float32], shown: NDArray[np.bool_]) -> PreparedPicture:
     """The difference of two Gaussians, scaled by its own spread to 8 bit, for sub-pixel refinement.
 
     Args:
@@ -252,7 +252,7 @@ def band_passed(picture: NDArray[np.float32], shown: NDArray[np.bool_]) -> Pictu
     return _to_picture(_standard_band(_filled(picture, shown), shown, LIMITS.band_sigmas_px))
 
 
-def detail_picture(picture: NDArray[np.float32], shown: NDArray[np.bool_]) -> Picture:
+def detail_picture(picture: NDArray[np.float32], shown: NDArray[np.bool_]) -> PreparedPicture:
     """The finest structures, without curtains, and none louder than the usual one.
 
     Args:
@@ -316,8 +316,8 @@ def _local_mean(picture: NDArray[np.float32], shown: NDArray[np.bool_]) -> NDArr
     return mean
 
 
-def _to_picture(standard: NDArray[np.floating]) -> Picture:
+def _to_picture(standard: NDArray[np.floating]) -> PreparedPicture:
     """Values in standard deviations as grey levels around 128."""
     grey = np.rint(standard * GREY_PER_STD + GREY)
-    picture: Picture = np.clip(grey, 1, 255).astype(np.uint8)
+    picture: PreparedPicture = np.clip(grey, 1, 255).astype(np.uint8)
     return picture

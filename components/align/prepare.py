@@ -13,7 +13,7 @@ from components.align.features import Features, extract_features, inverted_featu
 from components.align.normalise import (
     GREY,
     MatchingPicture,
-    Picture,
+    PreparedPicture,
     Raw,
     band_passed,
     detail_picture,
@@ -63,9 +63,9 @@ class PreparedSlice:
     matching: MatchingPicture
     """The picture for features, NCC and the search of the whole frame, at matching scale."""
     features: Features
-    band: Picture
+    band: PreparedPicture
     """The band that windows are compared in, at refinement scale."""
-    detail: Picture
+    detail: PreparedPicture
     """The band that whole pictures are compared in, at detail scale."""
 
     @property
@@ -167,7 +167,7 @@ def prepare(z: int, image: Raw, match_scale: float) -> PreparedSlice:
     )
 
 
-def _inverted(picture: Picture) -> Picture:
+def _inverted(picture: PreparedPicture) -> PreparedPicture:
     """Grey levels 1..255 mirrored about the grey of the local mean."""
-    inverted: Picture = (2 * GREY - picture.astype(np.int16)).astype(np.uint8)
+    inverted: PreparedPicture = (2 * GREY - picture.astype(np.int16)).astype(np.uint8)
     return inverted

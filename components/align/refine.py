@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.align.models import PointPairs
-from components.align.normalise import GREY, GREY_PER_STD, Picture
+from components.align.normalise import GREY, GREY_PER_STD, PreparedPicture
 from components.shared.documents.align import Model
 from components.shared.geometry import Matrix, Points, corner_points, transform_points, translation
 from components.shared.limits import limit
@@ -189,7 +189,7 @@ class Refinement:
         return trusted
 
 
-def refine(picture: Picture, neighbour: Picture, neighbour_from_slice: Matrix) -> Refinement:
+def refine(picture: PreparedPicture, neighbour: PreparedPicture, neighbour_from_slice: Matrix) -> Refinement:
     """Measure where the windows of a slice lie in its neighbour, starting from a transform good to 8 px.
 
     Args:
@@ -208,8 +208,8 @@ def refine(picture: Picture, neighbour: Picture, neighbour_from_slice: Matrix) -
 
 
 def corrected(
-    picture: Picture,
-    neighbour: Picture,
+    picture: PreparedPicture,
+    neighbour: PreparedPicture,
     neighbour_from_slice: Matrix,
     model: Model,
     trusted: NDArray[np.bool_],
@@ -242,7 +242,7 @@ def corrected(
     return result
 
 
-def difference(picture: Picture, neighbour: Picture) -> float | None:
+def difference(picture: PreparedPicture, neighbour: PreparedPicture) -> float | None:
     """Mean absolute difference of two pictures as they lie, in standard deviations; None where one is empty.
 
     Example:
@@ -286,7 +286,11 @@ def _window_corners(
 
 
 def _displacement(
-    picture: Picture, neighbour: Picture, neighbour_from_slice: Matrix, corner: NDArray[np.int64], side: int
+    picture: PreparedPicture,
+    neighbour: PreparedPicture,
+    neighbour_from_slice: Matrix,
+    corner: NDArray[np.int64],
+    side: int,
 ) -> tuple[float, float] | None:
     """Displacement x, y of a window beyond the transform, in the slice's frame; None where it tells none."""
     left, top = (int(v) for v in corner)

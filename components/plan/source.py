@@ -23,8 +23,8 @@ from components.shared.pictures.grey_levels import (
     pixel_type_of,
     value_range,
 )
+from components.shared.pictures.header import ImageHeader
 from components.shared.pictures.slice_files import (
-    ImageHeader,
     read_further_channel,
     read_header,
     read_numbers,

@@ -11,7 +11,8 @@ from components.shared.command import SpanType, StepCommand
 from components.shared.documents.plan import SourceSlice
 from components.shared.errors import ConfigError
 from components.shared.grid import Span
-from components.shared.pictures.slice_files import Picture, read_channels
+from components.shared.pictures.grey_levels import Picture
+from components.shared.pictures.slice_files import read_channels
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store, checksum, join_uri
 from components.shared.volume import tiles

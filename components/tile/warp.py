@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from components.shared.geometry import Matrix, corner_points, transform_points, translation
 from components.shared.limits import limit
-from components.shared.pictures.slice_files import Picture
+from components.shared.pictures.grey_levels import Picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,26 +18,15 @@ import numpy as np
 
 from components.shared.documents.plan import ChannelFile, PixelType, Reading, SourceSlice
 from components.shared.errors import UserError
-from components.shared.pictures import formats as image_formats
+from components.shared.pictures import image_formats
 from components.shared.pictures.grey_levels import Picture, grey_levels
 from components.shared.pictures.header import ImageHeader, Numbers, RefusedImageError
 from components.shared.storage.store import READS, ObjectChangedError, ObjectMissingError, Store
 
-__all__ = [
-    "ImageHeader",
-    "Picture",
-    "RangedFile",
-    "is_colour",
-    "read_channels",
-    "read_further_channel",
-    "read_header",
-    "read_numbers",
-    "read_slice",
-]
-
 MAX_SIDE_PX = 65_535
+"""Longest side of a picture: the longest that JPEG has."""
 MAX_AREA_PX = 2**30
-"""The largest picture that OpenCV decodes; 1 GiB at 8 bit."""
+"""Largest picture, 1 GiB at 8 bit: a damaged header shall not ask for more memory."""
 MAX_PICTURE_BYTES = 2**32
 """Largest decoded file, all its channels together."""
 MAX_RATIO = 1100
