@@ -28,7 +28,7 @@ SPOT_LABEL = "cloud.google.com/gke-spot"
 """Label of GKE's spot nodes, and key of the taint that a cluster may put on them."""
 
 _CPU = r"(\d+(\.\d+)?|\d+m)"
-_MEMORY = r"\d+(\.\d+)?[KMGT]i?"
+_MEMORY = r"\d+[KMGT]i?"
 _NAME = r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?"
 _UNITS = {"m": Decimal("0.001"), **{unit: Decimal(10 ** (3 * i)) for i, unit in enumerate(["", *"KMGT"])}}
 _UNITS |= {f"{unit}i": Decimal(2 ** (10 * power)) for power, unit in enumerate("KMGT", 1)}

@@ -12,9 +12,9 @@ import yaml
 
 from components.shared.steps import STEPS
 from manifests.overlays import LIMITS, WORKFLOW, overlay_patches
-from pipeline.argo.lint import problems
 from pipeline.compiled.compile import compile_argo
 from pipeline.settings import Settings, StepSettings, read_settings
+from tests.pipeline.argo.argo_lint import problems
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 GKE = MANIFESTS / "gke"
@@ -125,7 +125,7 @@ def test_network_policy_is_for_the_pods_of_the_steps() -> None:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_kubernetes_knows_every_field(overlay: str) -> None:
     for each in objects(GKE / overlay):
-        if each["kind"] != "WorkflowTemplate":  # Argo's own: pipeline.argo.lint
+        if each["kind"] != "WorkflowTemplate":  # Argo's own: tests.pipeline.argo.argo_lint
             kubernetes_validate.validate(each, kubernetes_validate.latest_version(), strict=True)
 
 

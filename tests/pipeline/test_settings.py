@@ -29,6 +29,7 @@ def test_file_overrules_only_what_it_names(tmp_path):
         ("fan = 201", "'fan': input should be less than or equal to 200; got 201"),
         ("colour = 1", "'colour': extra inputs are not permitted"),
         ('[tile]\nmemory = "lots"', "'tile.memory'"),
+        ('[tile]\nmemory = "1.5Gi"', "'tile.memory'"),
         ("tile = 3", "'tile'"),
         ("fan =", "must be a readable TOML file"),
     ],

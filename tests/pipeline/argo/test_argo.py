@@ -22,6 +22,7 @@ from pipeline.compiled.values import to_text
 from pipeline.here.local import run_pipeline
 from pipeline.settings import Settings, StepSettings
 from tests.pipeline.argo.argo_interpreter import Workflow, evaluate
+from tests.pipeline.argo.argo_lint import problems
 from tests.pipeline.here.test_local import guarded, loop, nested
 from tests.pipeline.toys import Memory, compiled, note, run, say, uncached
 
@@ -161,6 +162,34 @@ def test_settings_reach_the_pods():
     assert pod["metadata"]["labels"]["team"] == "em"
 
 
+ODD = StepSettings(
+    cpu="500m", memory="1536Mi", cpu_limit="1.25", memory_limit="2T", retries=0, backoff_s=0, backoff_max_s=0,
+    timeout_s=60, parallelism=1, spot=True, node_selector={"lab.org/Zone_1": "a.B_c-1", "empty": ""},
+    labels={"lab.org/unit": "", "app.kubernetes.io/name": "other"}, service_account="a.b-c",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(**dict.fromkeys(STEPS, ODD), fan=1, service_account="all"),
+        Settings(**dict.fromkeys(STEPS, ODD.model_copy(update={"retries": 20, "backoff_max_s": 3600}))),
+        Settings(
+            registry="host:5000/a b'c\"d", tag="_.-", digests=dict.fromkeys(STEPS, "sha256:" + "0" * 64)
+        ),
+    ],
+    ids=["odd", "retries", "images"],
+)
+def test_no_settings_break_the_manifest(settings: Settings) -> None:
+    """Compiling checks the IR alone: whatever settings may hold, what is lowered from sound IR is sound."""
+    assert problems(list(yaml.safe_load_all(compile_argo(settings)))) == []
+
+
+def test_an_image_that_argo_would_fill_in_is_refused() -> None:
+    with pytest.raises(ValueError, match="must have a fixed image"):
+        compile_argo(Settings(registry="{{workflow.name}}"))
+
+
 @pytest.mark.parametrize(
     ("message", "retries", "memory"),
     [("", "0", "4G"), ("OOMKilled (exit code 137)", "1", "8G"), ("OOMKilled (exit code 137)", "2", "12G"),
@@ -215,6 +244,7 @@ def test_workflow_does_what_the_ir_does(case, tmp_path):
     (tmp_path / "ir").mkdir()
     (tmp_path / "argo").mkdir()
     failure, _ = run(pipeline, tmp_path, folder=str(tmp_path / "ir"), **parameters)
+    assert problems(lower(compiled(pipeline), Settings())) == []
     status, _ = lowered(pipeline, tmp_path, folder=str(tmp_path / "argo"), **parameters)
     assert (status == "Succeeded") == (failure is None)
     assert files(tmp_path / "argo") == files(tmp_path / "ir") != {}

@@ -5,9 +5,9 @@ import copy
 import pytest
 import yaml
 
-from pipeline.argo.lint import problems
 from pipeline.compiled.compile import compile_argo
 from pipeline.settings import Settings
+from tests.pipeline.argo.argo_lint import problems
 
 
 @pytest.fixture(scope="module")

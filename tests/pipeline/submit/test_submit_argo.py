@@ -12,10 +12,10 @@ import yaml
 from hera.workflows import models as argo
 
 from components.shared.documents.config import RunConfig
-from pipeline.argo.lint import problems
 from pipeline.compiled.compile import compile_argo
 from pipeline.settings import Settings
 from tests.builders import cli
+from tests.pipeline.argo.argo_lint import problems
 from tests.pipeline.submit.loopback import Answer, serve
 
 CONFIG = ["--source", "gs://em/raw", "--image", "img.%05d.png", "--minz", "3", "--maxz", "9"]

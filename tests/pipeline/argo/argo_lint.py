@@ -1,4 +1,4 @@
-"""Refuses Argo manifests that a cluster would take and then fail on, or read otherwise than meant.
+"""Finds in Argo manifests what a cluster would take and then fail on, or read otherwise than meant.
 
 Argo's models and its JSON schema accept unknown fields, templates that do not exist, words that no list has
 and any text as a quantity. So each name that is used must exist, each `{{...}}` must be known where it
@@ -57,7 +57,7 @@ def _unknown_fields(workflow: Object) -> Iterator[str]:
     yield from _dropped(workflow, kept, "")
 
 
-def _dropped(given: Any, kept: Any, where: str) -> Iterator[str]:  # noqa: ANN401 - any JSON
+def _dropped(given: Any, kept: Any, where: str) -> Iterator[str]:
     if isinstance(given, dict) and isinstance(kept, dict):
         for key, value in given.items():
             if key not in kept:
@@ -219,7 +219,7 @@ def _tags(where: str, text: str, known: Collection[str]) -> Iterator[str]:
                 yield f"{where} must only use what is known there; got '{name}' in '{tag}'."
 
 
-def _texts(value: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
+def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -230,7 +230,7 @@ def _texts(value: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
             yield from _texts(below)
 
 
-def _leaves(value: Any, where: str) -> Iterator[str]:  # noqa: ANN401 - any JSON
+def _leaves(value: Any, where: str) -> Iterator[str]:
     """Words that must be of a list."""
     if isinstance(value, list):
         for index, below in enumerate(value):
