@@ -1,4 +1,4 @@
-"""Rules of the tree that no other tool checks."""
+"""Rules of the tree that no other tool checks: one test for each, which lists what breaks it."""
 
 from __future__ import annotations
 
@@ -9,73 +9,52 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
 
+from components.shared.command import StepCommand
 from components.shared.steps import STEPS
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = (
-    *("view.py", "link.py", "share.py", "clio.py", "notebook.py", "verify.py"),
-    *("export.py", "explain_shards.py"),
-)
-"""Commands of `fibstack` that belong to a step, such as `fibstack view`."""
-PROGRAMS = ("main.py", "component.py", "writing.py", "telling.py", *COMMANDS)
-"""Files of a step that are no algorithms; `writing.py` is what two programs of the pyramid have in common,
-`telling.py` sends messages."""
-CODE = sorted([*(ROOT / "components").rglob("*.py"), *(ROOT / "pipeline").rglob("*.py")])
+ROOMS = ("commands", "components", "pipeline")
+CODE = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
+FILES_OF_A_STEP = ("__init__.py", "main.py", "component.py", "README.md", "contract.yaml")
 OPENS_FILES = {"open", "read_bytes", "write_bytes", "fromfile", "tofile", "imread", "imwrite"}
 MAY_OPEN_FILES = {
     "components/shared/storage/folder.py",  # the one place that reads and writes data in folders
-    "components/shared/command.py",  # output parameters, where KFP collects them
     # What brings files of a folder to where runs find them; they may be larger than memory.
     "commands/data/renumber.py",
     "commands/data/split.py",
     "commands/data/upload.py",
 }
 """Everything else goes through a `Store`, or it would work on a laptop and fail in a bucket."""
+SAYS_NOTHING = {"utils", "helpers", "common", "misc"}
 
 
 def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_a_step_has_its_three_layers(step: str) -> None:
-    folder = ROOT / "components" / step
-    for name in ("__init__.py", "main.py", "component.py"):
-        assert (folder / name).is_file(), f"components/{step}/{name}"
-    algorithms = [p.name for p in folder.glob("*.py") if p.name not in ("__init__.py", *PROGRAMS)]
-    assert algorithms, f"components/{step} needs a module without I/O"
+def test_every_step_has_its_files() -> None:
+    names = [f"components/{step}/{name}" for step in STEPS for name in FILES_OF_A_STEP]
+    assert [name for name in names if not (ROOT / name).is_file()] == []
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_a_step_is_a_program(step: str) -> None:
+def test_every_step_is_a_program_whose_flags_have_a_sentence() -> None:
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-    assert scripts[f"fibstack-{step}"] == f"components.{step}.main:main"
-    main = importlib.import_module(f"components.{step}.main").main
-    assert type(main).__name__ == "StepCommand"
-    assert all(option.help for option in main.params), "each flag needs a sentence"
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_algorithms_do_no_io(step: str) -> None:
-    for path in (ROOT / "components" / step).glob("*.py"):
-        if path.name in PROGRAMS:
-            continue
-        imported = imports_of(ast.parse(path.read_text()))
-        assert not imported & {"click", "logging", "kfp"}, name_of(path)
-
-
-def imports_of(tree: ast.AST) -> set[str]:
-    """The top-level names of all imported modules."""
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found.add((node.module or "").partition(".")[0])
-    return found
+    assert {name.removeprefix("fibstack-"): place for name, place in scripts.items() if "-" in name} == {
+        step: f"components.{step}.main:main" for step in STEPS
+    }
+    programs = {step: importlib.import_module(f"components.{step}.main").main for step in STEPS}
+    assert [step for step, program in programs.items() if not isinstance(program, StepCommand)] == []
+    silent = [
+        f"{step} {option.name}"
+        for step, program in programs.items()
+        for option in program.params
+        if not (isinstance(option, click.Option) and option.help)
+    ]
+    assert silent == []
 
 
 def opened_files(tree: ast.AST) -> list[tuple[str, int]]:
@@ -100,10 +79,11 @@ def is_library_open(function: ast.Attribute) -> bool:
     return ast.unparse(function).partition(".")[0] in ("ts", "tensorstore", "webbrowser")
 
 
-@pytest.mark.parametrize("path", [p for p in CODE if name_of(p).startswith("components/")], ids=name_of)
-def test_data_goes_through_a_store(path: Path) -> None:
-    if name_of(path) not in MAY_OPEN_FILES:
-        assert opened_files(ast.parse(path.read_text())) == []
+def test_data_goes_through_a_store() -> None:
+    files = [path for path in CODE if name_of(path).startswith(("commands/", "components/"))]
+    opened = {name_of(path): opened_files(ast.parse(path.read_text())) for path in files}
+    assert {name: calls for name, calls in opened.items() if calls and name not in MAY_OPEN_FILES} == {}
+    assert [name for name in MAY_OPEN_FILES if not opened.get(name)] == [], "opens none any more"
 
 
 def test_the_check_for_opened_files_sees_them() -> None:
@@ -111,9 +91,9 @@ def test_the_check_for_opened_files_sees_them() -> None:
     assert opened_files(ast.parse(code)) == [("open", 1), ("read_bytes", 2), ("open", 3), ("imread", 6)]
 
 
-@pytest.mark.parametrize("path", CODE, ids=name_of)
-def test_names_say_what_a_module_is_about(path: Path) -> None:
-    assert not {*path.relative_to(ROOT).parts, path.stem} & {"utils", "helpers", "common", "misc"}
+def test_names_say_what_a_module_is_about() -> None:
+    names = {name_of(path): {*path.relative_to(ROOT).parts, path.stem} for path in CODE}
+    assert [name for name, parts in names.items() if parts & SAYS_NOTHING] == []
 
 
 def tracked_files() -> list[Path]:
@@ -125,7 +105,7 @@ def tracked_files() -> list[Path]:
         check=False,
     )
     if listed.returncode != 0:
-        pytest.skip("not a git checkout")
+        pytest.skip("no git checkout: clone the repository")
     return [path for name in listed.stdout.splitlines() if (path := ROOT / name).is_file()]
 
 
