@@ -178,7 +178,7 @@ def cors(uri: str, origins: tuple[str, ...], off: bool) -> None:
 
     It gives nobody rights. Neuroglancer needs it for https://storage.googleapis.com/... and not for gs://...
     """
-    from commands.data.cors import set_cors
+    from commands.data.bucket_rules import set_cors
 
     _check_in_bucket(uri)
     bucket = set_cors(uri, () if off else origins or ("*",))
@@ -202,8 +202,8 @@ def cors(uri: str, origins: tuple[str, ...], off: bool) -> None:
 )
 def archive(uri: str, storage_class: str, days: int) -> None:
     """Move what is seldom read to a colder, cheaper storage class, by a rule of the bucket."""
-    from commands.data.archive import MINIMUM_DAYS
-    from commands.data.archive import archive as add_rule
+    from commands.data.bucket_rules import MINIMUM_DAYS
+    from commands.data.bucket_rules import archive as add_rule
 
     _check_in_bucket(uri)
     is_new = add_rule(uri, storage_class, days)

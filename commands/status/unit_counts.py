@@ -15,7 +15,7 @@ from components.shared.steps import STEPS, Step
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import Store
-from components.shared.volume.formats import metadata_files
+from components.shared.volume.layout import metadata_files
 from components.shared.volume.volume import Volume, VolumeOutput, volume_of
 from components.shared.work.export import EXPORT_KEY, Export, export_hash, exported_volume
 from components.shared.work.records import read_record, record_key

@@ -23,7 +23,7 @@ from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import Store, join_uri
 from components.shared.text import PIPED_WIDTH, product
-from components.shared.volume.formats import metadata_files, scale_at
+from components.shared.volume.layout import metadata_files, scale_at
 from components.shared.volume.volume import VolumeOutput
 from components.shared.work.completeness import shards_of
 from components.shared.work.left import slabs_to_do

@@ -16,7 +16,7 @@ from components.shared.grid import SizeXyz, ceil_div
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import READS, join_uri
 from components.shared.storage.tensorstore_retry import reason
-from components.shared.volume.formats import Scale, scale_at
+from components.shared.volume.layout import Scale, scale_at
 from components.shared.volume.open_level import open_level
 from components.shared.volume.tiles import tile_array_spec
 from components.shared.volume.volume import TileArray, Volume, VolumeOutput

@@ -6,8 +6,8 @@ import shlex
 
 import click
 
-from commands.view.first_view import first_view
 from commands.view.published import find_volumes
+from commands.view.viewer import first_view
 from components.shared.command import StepCommand
 from components.shared.errors import UserError
 from components.shared.storage.schemes import scheme_of

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from commands.view.first_view import first_view
 from commands.view.published import PublishedVolume, find_volumes
+from commands.view.viewer import first_view
 from commands.view.volume_server import LOOPBACK, serve_stores
 from components.shared.command import StepCommand
 

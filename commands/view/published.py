@@ -6,12 +6,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from commands.view.viewer import LayerSource
 from components.shared.documents.preview import PREVIEW_KEY, Preview
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.errors import UserError
-from components.shared.pictures.grey_levels import ALL_LEVELS
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import Store, join_uri
@@ -24,17 +22,6 @@ class PublishedVolume:
     name: str
     store: Store
     info: dict[str, Any]
-
-    def layer(self, url: str, transforms: Transforms | None, *, visible: bool) -> LayerSource:
-        """How it is shown when it is found at an address."""
-        raw_range = transforms.intensity_range if transforms else ALL_LEVELS
-        return LayerSource(
-            name=self.name,
-            url=url,
-            visible=visible,
-            n_channels=self.info["num_channels"],
-            grey_range=raw_range if self.info["data_type"] == "uint16" else (0, 255),
-        )
 
 
 def find_volumes(output: str) -> list[PublishedVolume]:

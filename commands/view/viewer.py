@@ -1,21 +1,20 @@
-"""What neuroglancer is told about a volume: its layers, its dimensions, where it looks."""
+"""The state of neuroglancer that shows a volume: layers, dimensions, notes, and where it looks at first."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import neuroglancer
 
-from commands.view.shifts import largest_shifts
+from commands.view.notes import BAD, SHIFTS, STEPS, Note, notes_of, slice_in_voxels
+from commands.view.published import PublishedVolume, read_transforms, worst_z
 from components.shared.documents.transforms import Transforms
-from components.shared.grid import ceil_div
+from components.shared.pictures.grey_levels import ALL_LEVELS
 
 PANEL_PX = 450
-"""About the side of one of the four panels on a common screen: the volume fits into it at first."""
-BAD, STEPS, SHIFTS = "bad and replaced slices", "steps", "largest shifts"
-"""Layers of notes."""
+"""Side of one of the four panels on a common screen; the volume is scaled to fit into it."""
 _COLORS = {BAD: "#ff8a3d", STEPS: "#ff4fa3", SHIFTS: "#4fc3f7"}
 _GREY_SHADER = "#uicontrol invlerp normalized\nvoid main() {\n  emitGrayscale(normalized());\n}\n"
 _CHANNELS_SHADER = """#uicontrol int channel slider(min=0, max=%d, default=0)
@@ -32,7 +31,7 @@ void main() {
 }
 """
 _COLOUR_CHANNELS = (3, 4)
-"""Red, green and blue; a fourth channel is alpha."""
+"""Numbers of channels that are shown as colours: red, green and blue, and alpha as a fourth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,47 +62,64 @@ class LayerSource:
         return {name: {"range": list(self.grey_range)} for name in names}
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
-    """What there is to say about a slice of the volume."""
+def first_view(
+    output: str,
+    addresses: Mapping[str, str],
+    volumes: Sequence[PublishedVolume],
+    most_notes: int | None = None,
+) -> tuple[neuroglancer.ViewerState, int]:
+    """The whole volume, at the slice that agrees least with its neighbours, with notes on its slices.
 
-    layer: str
-    slice_z: int
-    z_range: tuple[float, float]
-    """In voxels of the finest level that is there."""
-    text: str
+    Args:
+        output: Folder or URI of a finished run.
+        addresses: Address of each volume, by its name.
+        volumes: The first is shown, the others can be switched on.
+        most_notes: Most notes in each layer; None for all.
 
-
-def notes_of(transforms: Transforms, finest_scale: dict[str, Any]) -> list[Note]:
-    """Notes on the slices that are not good, or of which something else is shown; then the largest shifts."""
-
-    def note(layer: str, z: int, text: str) -> Note:
-        ends = (slice_in_voxels(end, transforms, finest_scale) for end in (z, z + 1))
-        return Note(layer, z, (next(ends), next(ends)), text)
-
-    stand_out = [
-        note(
-            STEPS if s.verdict == "step" else BAD,
-            s.z,
-            f"{s.description}{f' ({s.evidence})' if s.evidence else ''}",
-        )
-        for s in transforms.slices
-        if s.verdict != "good" or s.action != "keep"
+    Returns:
+        The state, and the number of notes that are left out of it.
+    """
+    transforms, finest_scale = read_transforms(output), volumes[0].info["scales"][0]
+    layers = [
+        _layer_of(volume, addresses[volume.name], transforms, visible=volume is volumes[0])
+        for volume in volumes
     ]
-    shifts = [
-        note(SHIFTS, shift.z, f"slice {shift.z}: shift {shift.px:.1f} px against {shift.against_z}")
-        for shift in largest_shifts(transforms)
-    ]
-    return stand_out + shifts
+    if transforms is None:
+        return viewer_state(finest_scale, layers), 0
+    notes = notes_of(transforms, finest_scale)
+    kept = _first_of_each_layer(notes, most_notes)
+    state = viewer_state(finest_scale, layers, kept)
+    worst = worst_z(output)
+    if worst is not None:
+        state.position[2] = slice_in_voxels(worst + 0.5, transforms, finest_scale)
+    return state, len(notes) - len(kept)
 
 
-def slice_in_voxels(z: float, transforms: Transforms, finest_scale: dict[str, Any]) -> float:
-    """Where a slice begins along z, in voxels of the finest level that is there."""
-    # Where level 0 is not written, a voxel holds a power of two of slices.
-    per_voxel = 1
-    while ceil_div(len(transforms.slices), per_voxel) > finest_scale["size"][2]:
-        per_voxel *= 2
-    return float(finest_scale["voxel_offset"][2] + (z - transforms.slices[0].z) / per_voxel)
+def _first_of_each_layer(notes: list[Note], most: int | None) -> list[Note]:
+    """The first notes of each layer."""
+    if most is None:
+        return notes
+    n_of_layer: dict[str, int] = {}
+    kept = []
+    for note in notes:
+        n_of_layer[note.layer] = n_of_layer.get(note.layer, 0) + 1
+        if n_of_layer[note.layer] <= most:
+            kept.append(note)
+    return kept
+
+
+def _layer_of(
+    volume: PublishedVolume, url: str, transforms: Transforms | None, *, visible: bool
+) -> LayerSource:
+    """The layer of a volume that is found at an address."""
+    shown = transforms.intensity_range if transforms else ALL_LEVELS
+    return LayerSource(
+        name=volume.name,
+        url=url,
+        visible=visible,
+        n_channels=volume.info["num_channels"],
+        grey_range=shown if volume.info["data_type"] == "uint16" else (0, 255),
+    )
 
 
 def viewer_state(

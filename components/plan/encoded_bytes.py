@@ -10,7 +10,7 @@ from components.plan.work import Work
 from components.shared.documents.config import RunConfig
 from components.shared.grid import PyramidPass
 from components.shared.volume.compression import EQUALIZED, PLAIN, Ratios
-from components.shared.volume.formats import scale_at
+from components.shared.volume.layout import scale_at
 from components.shared.volume.volume import TileArray, Volume, VolumeOutput
 
 

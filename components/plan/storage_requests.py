@@ -15,7 +15,7 @@ from components.plan.encoded_bytes import n_shards_at
 from components.plan.work import Work
 from components.shared.grid import ceil_div
 from components.shared.limits import limit
-from components.shared.volume.formats import metadata_files
+from components.shared.volume.layout import metadata_files
 
 _CHEAP = {
     "too_small": "requests are promised too few: cents a run",

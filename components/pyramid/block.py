@@ -18,7 +18,7 @@ from components.pyramid.encode import encode_jpeg, encode_png, encode_raw
 from components.pyramid.shard import assemble_shard, assemble_zarr_shard
 from components.shared.grid import SizeXyz, ceil_div
 from components.shared.volume import ome_zarr
-from components.shared.volume.formats import Scale, scale_at
+from components.shared.volume.layout import Scale, scale_at
 from components.shared.volume.volume import Encoding, TileArray, Volume, VolumeOutput
 
 
@@ -168,6 +168,6 @@ class _ShardLayer:
                 yield ShardFile(uri=uri, key=self._scale.shard_key(shard_xyz), parts=parts)
 
     def _assemble(self, chunks: Mapping[int, bytes]) -> list[bytes]:
-        if isinstance(self._scale, ome_zarr.Scale):
+        if isinstance(self._scale, ome_zarr.OmeZarrScale):
             return assemble_zarr_shard(chunks, math.prod(self.chunks_per_shard_xyz))
         return assemble_shard(chunks, self._scale.sharding)

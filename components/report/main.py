@@ -29,7 +29,7 @@ from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import Store, join_uri
 from components.shared.volume.volume import Volume, volume_of
-from components.shared.work.completeness import Problem
+from components.shared.work.completeness import Fault
 from components.shared.work.publication import publish, withdraw, withdraw_unwritten
 from components.shared.work.run import Run
 from components.shared.work.verification import Verification, hash_of, is_untouched, read_blocks, verify
@@ -109,7 +109,7 @@ def look_at(evidence: RunEvidence, volume: Volume | None, status: RunStatus, pro
     shards of this run have begun to take the place of that run's; it stays while that volume is untouched.
     """
     if volume is None or evidence.transforms is None:
-        problem = Problem("the slices have no transforms, so there is no volume", cured_by_retry=True)
+        problem = Fault("the slices have no transforms, so there is no volume", cured_by_retry=True)
         return Verification((problem,) if status.state != "failed" else (), ())
     blocks = read_blocks(Run.of(process, evidence.plan, evidence.transforms))
     earlier = earlier_run(process)
@@ -165,7 +165,7 @@ def write_page(
     return run
 
 
-def incomplete(problems: tuple[Problem, ...], output: str) -> UserError | TransientError:
+def incomplete(problems: tuple[Fault, ...], output: str) -> UserError | TransientError:
     """The error of a run that ended without a whole volume."""
     first = "; ".join(problem.sentence for problem in problems[:2])
     report = join_uri(part_uri(output, "process"), "report", "index.html")

@@ -23,7 +23,7 @@ OME_VERSION = "0.5"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scale:
+class OmeZarrScale:
     """One level of an OME-Zarr volume."""
 
     level: int
@@ -69,11 +69,11 @@ class Scale:
         return (z % depth * height + y % height) * width + x % width
 
 
-def scale_at(volume: Volume, output: VolumeOutput, level: int) -> Scale:
+def scale_at(volume: Volume, output: VolumeOutput, level: int) -> OmeZarrScale:
     """The scale of an output at a level."""
     pyramid_pass = volume.pass_at_level(level)
     width, height, depth = pyramid_pass.block_sides(level)
-    return Scale(
+    return OmeZarrScale(
         level=level,
         first_level=output.levels.start,
         size_xyz=volume.size_at_level(level),

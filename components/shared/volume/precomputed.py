@@ -86,7 +86,7 @@ class Sharding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scale:
+class PrecomputedScale:
     """One level of a precomputed volume."""
 
     level: int
@@ -138,10 +138,10 @@ class Scale:
         return f"{self.key}/{self.sharding.file_name(number)}"
 
 
-def scale_at(volume: Volume, output: VolumeOutput, level: int) -> Scale:
+def scale_at(volume: Volume, output: VolumeOutput, level: int) -> PrecomputedScale:
     """The scale of an output at a level."""
     pyramid_pass = volume.pass_at_level(level)
-    return Scale(
+    return PrecomputedScale(
         level=level,
         size_xyz=volume.size_at_level(level),
         resolution_nm=volume.resolution_at_level(level),

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from components.shared.documents.sealed import Document
 from components.shared.storage.store import Stat
 from components.shared.text import listed
-from components.shared.volume.formats import predicted_shards
+from components.shared.volume.layout import predicted_shards
 from components.shared.volume.volume import Volume, VolumeOutput
 from components.shared.work.records import Output, Record
 
@@ -41,7 +41,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Fault:
     """Something that is missing from a volume or wrong with it."""
 
     sentence: str
@@ -60,24 +60,22 @@ class OutputSummary(Document):
     size_bytes: int
 
 
-def check_blocks(blocks: Sequence[Block]) -> list[Problem]:
+def check_blocks(blocks: Sequence[Block]) -> list[Fault]:
     """The complaint about blocks that are not done, if there are any."""
     undone = [f"{block.index} of level {block.level}" for block in blocks if not block.is_done]
     if not undone:
         return []
     return [
-        Problem(f"{len(undone)} of {len(blocks)} blocks have no valid record: {listed(undone, _NAMED)}", True)
+        Fault(f"{len(undone)} of {len(blocks)} blocks have no valid record: {listed(undone, _NAMED)}", True)
     ]
 
 
-def check_overwritten(blocks: Sequence[Block]) -> list[Problem]:
+def check_overwritten(blocks: Sequence[Block]) -> list[Fault]:
     """The complaint about files that hold something else than was written, if there are any."""
     files = [f"{output.uri}/{output.key}" for block in blocks for output in block.overwritten]
     if not files:
         return []
-    return [
-        Problem(f"{len(files)} files were written over since their record: {listed(files, _NAMED)}", True)
-    ]
+    return [Fault(f"{len(files)} files were written over since their record: {listed(files, _NAMED)}", True)]
 
 
 def shards_of(blocks: Sequence[Block], root: str) -> dict[str, Output]:
@@ -86,7 +84,7 @@ def shards_of(blocks: Sequence[Block], root: str) -> dict[str, Output]:
     return {output.key: output for output in outputs if output.uri == root}
 
 
-def check_predicted(volume: Volume, output: VolumeOutput, listed: Collection[str]) -> list[Problem]:
+def check_predicted(volume: Volume, output: VolumeOutput, listed: Collection[str]) -> list[Fault]:
     """The complaint about files in the folders of an output's shards that are none of its shards."""
     scales = predicted_shards(volume, output)
     predicted = {f"{scale}/{name}" for scale, names in scales.items() for name in names}
@@ -98,7 +96,7 @@ def check_output(
     output: VolumeOutput,
     recorded: Mapping[str, Output],
     listed: Mapping[str, Stat],
-) -> list[Problem]:
+) -> list[Fault]:
     """Complaints about the shards of one output.
 
     Args:
@@ -133,11 +131,11 @@ def summary_of(volume: Volume, output: VolumeOutput, recorded: Mapping[str, Outp
     )
 
 
-def _complaints(output: VolumeOutput, keys: Sequence[str], rule: str, cured_by_retry: bool) -> list[Problem]:
+def _complaints(output: VolumeOutput, keys: Sequence[str], rule: str, cured_by_retry: bool) -> list[Fault]:
     """One about these keys; none where there are none."""
     if not keys:
         return []
-    return [Problem(f"{len(keys)} {rule} in {output.uri}: {listed(sorted(keys), _NAMED)}", cured_by_retry)]
+    return [Fault(f"{len(keys)} {rule} in {output.uri}: {listed(sorted(keys), _NAMED)}", cured_by_retry)]
 
 
 def _differs(output: Output, found: Stat) -> bool:

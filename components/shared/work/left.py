@@ -17,7 +17,7 @@ from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store
 from components.shared.volume.volume import MAX_PASSES, Volume
-from components.shared.work.completeness import Problem, check_predicted
+from components.shared.work.completeness import Fault, check_predicted
 from components.shared.work.records import is_done
 from components.shared.work.run import Run
 from components.shared.work.units import chunk_hash, chunks
@@ -86,7 +86,7 @@ def not_done(
     return [unit for some in in_parallel(left, units) for unit in some]
 
 
-def files_in_the_way(volume: Volume) -> list[Problem]:
+def files_in_the_way(volume: Volume) -> list[Fault]:
     """Complaints about files in the folders of shards that no block of this volume will write over.
 
     An earlier, larger volume leaves them behind; found before the work begins, they cost nothing.

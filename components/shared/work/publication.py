@@ -6,7 +6,7 @@ from components.shared.documents.locations import Locations
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import join_uri
 from components.shared.volume import ome_zarr, precomputed
-from components.shared.volume.formats import metadata_files
+from components.shared.volume.layout import metadata_files
 from components.shared.volume.volume import Volume
 
 

@@ -17,13 +17,13 @@ from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Stat, Store
 from components.shared.storage.tensorstore_retry import finish
-from components.shared.volume.formats import Scale, scale_at
+from components.shared.volume.layout import Scale, scale_at
 from components.shared.volume.open_level import open_level
 from components.shared.volume.volume import Volume, VolumeOutput
 from components.shared.work.completeness import (
     Block,
+    Fault,
     OutputSummary,
-    Problem,
     check_blocks,
     check_output,
     check_overwritten,
@@ -42,7 +42,7 @@ _SHARDS_AT_A_TIME = 64
 class Verification:
     """What looking at the volume brought to light."""
 
-    problems: tuple[Problem, ...]
+    problems: tuple[Fault, ...]
     outputs: tuple[OutputSummary, ...]
     volume_hash: str = ""
     """Of all that the volume depends on."""
@@ -123,14 +123,14 @@ def verify(volume: Volume, blocks: list[Block], *, has_opened: bool = False) -> 
     return Verification(tuple(problems), tuple(summaries), hash_of(blocks))
 
 
-def check_listing(volume: Volume, output: VolumeOutput, blocks: list[Block]) -> list[Problem]:
+def check_listing(volume: Volume, output: VolumeOutput, blocks: list[Block]) -> list[Fault]:
     """Compare the folders of an output with the records of all blocks."""
     store = open_store(output.uri)
     listed = list_scales(volume, output, store)
     return check_output(volume, output, shards_of(blocks, store.uri), listed)
 
 
-def _check_other_outputs(volume: Volume, blocks: list[Block]) -> list[Problem]:
+def _check_other_outputs(volume: Volume, blocks: list[Block]) -> list[Fault]:
     """The complaint about what blocks leave behind for the next pass."""
     roots = {open_store(output.uri).uri for output in volume.outputs}
     others = [
@@ -142,7 +142,7 @@ def _check_other_outputs(volume: Volume, blocks: list[Block]) -> list[Problem]:
     ]
     if outputs_present(others):
         return []
-    return [Problem(f"intermediate blocks are missing or differ from their record in {others[0].uri}", True)]
+    return [Fault(f"intermediate blocks are missing or differ from their record in {others[0].uri}", True)]
 
 
 def list_scales(volume: Volume, output: VolumeOutput, store: Store) -> dict[str, Stat]:
@@ -151,7 +151,7 @@ def list_scales(volume: Volume, output: VolumeOutput, store: Store) -> dict[str,
     return {found.key: found for scale in scales for found in store.list(scale.shards_prefix)}
 
 
-def open_shards(volume: Volume, output: VolumeOutput, keys: Iterable[str]) -> list[Problem]:
+def open_shards(volume: Volume, output: VolumeOutput, keys: Iterable[str]) -> list[Fault]:
     """Read one voxel of every shard through tensorstore, with the metadata that are about to be published.
 
     This proves, with two or three small reads a shard, that the metadata are valid, that the shard lies under
@@ -173,7 +173,7 @@ def open_shards(volume: Volume, output: VolumeOutput, keys: Iterable[str]) -> li
     if not broken:
         return []
     sentence = f"{len(broken)} shards cannot be opened in {output.uri}: {', '.join(broken[:3])}"
-    return [Problem(sentence, False)]
+    return [Fault(sentence, False)]
 
 
 def _finishes(started: Any, read: Callable[[], Any]) -> bool:  # noqa: ANN401 - tensorstore has no types

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from commands.data import renumber as renumbering
 from commands.data.main import main
-from commands.data.numbering import find_jumps, natural_order, number_images
+from commands.data.renumber import find_jumps, natural_order, number_images
 from commands.data.run_ids import new_run_id
 from components.shared.errors import ConfigError, UserError
 from components.shared.storage.registry import open_store

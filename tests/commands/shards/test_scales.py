@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from commands.shards.main import _volume
 from commands.shards.scales import rows_of, shard_cells
 from components.shared.errors import UserError
-from components.shared.volume import formats as outputs
+from components.shared.volume import layout as outputs
 from components.shared.volume import precomputed
 from tests.builders import cli
 

@@ -7,10 +7,9 @@ import urllib.request
 import pytest
 
 from commands.view import main as view
-from commands.view.first_view import first_view
+from commands.view.notes import Shift, largest_shifts, notes_of
 from commands.view.published import find_volumes
-from commands.view.shifts import Shift, largest_shifts
-from commands.view.viewer import LayerSource, notes_of, viewer_state
+from commands.view.viewer import LayerSource, first_view, viewer_state
 from components.shared.geometry import rotation_about, translation
 from components.shared.storage.registry import open_store
 from components.shared.volume.precomputed import info

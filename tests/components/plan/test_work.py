@@ -17,7 +17,7 @@ from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import PixelType, Plan, SourceSlice
 from components.shared.documents.prices import read_prices
 from components.shared.steps import STEPS
-from components.shared.volume.formats import predicted_shards
+from components.shared.volume.layout import predicted_shards
 from components.shared.work.units import chunk_slices, chunks
 
 GIB = 2**30

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from components.pyramid.main import main
 from components.pyramid.writing import write_block
 from components.shared.errors import TransientError
-from components.shared.volume.formats import predicted_shards, shards_of_block
+from components.shared.volume.layout import predicted_shards, shards_of_block
 from components.shared.work import records
 from tests.components.pyramid.pyramid_builders import (
     AlignedStack,

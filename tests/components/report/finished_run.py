@@ -23,7 +23,7 @@ from components.shared.documents.transforms import SliceTransform, Transforms
 from components.shared.geometry import Matrix, rotation_deg
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store, checksum, join_uri
-from components.shared.volume.formats import shards_of_block
+from components.shared.volume.layout import shards_of_block
 from components.shared.volume.precomputed import info
 from components.shared.volume.volume import Volume, volume_of
 from components.shared.work.records import Output, Record, commit, write_output

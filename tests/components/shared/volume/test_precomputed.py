@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from components.shared import grid
 from components.shared.volume import precomputed
-from components.shared.volume.formats import predicted_shards, shards_of_block
+from components.shared.volume.layout import predicted_shards, shards_of_block
 from components.shared.volume.volume import Volume, VolumeOutput
 
 THIN = (5000, 5000, 70)

@@ -12,7 +12,7 @@ from components.shared.grid import ceil_div
 from components.shared.volume import ome_zarr, precomputed
 from components.shared.volume.volume import Volume, VolumeOutput
 
-Scale = precomputed.Scale | ome_zarr.Scale
+Scale = precomputed.PrecomputedScale | ome_zarr.OmeZarrScale
 """One level of an output."""
 
 

@@ -1,10 +1,13 @@
-"""Lets a bucket move what is seldom read to a colder, cheaper storage class."""
+"""Rules of a bucket: which web pages may read from it, when its objects move to a colder storage class."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from commands.view.share import CORS
 from components.shared.storage import gcs
+from components.shared.storage.run_buckets import part_uri, run_buckets_of
 
 MINIMUM_DAYS = {"nearline": 30, "coldline": 90, "archive": 365}
 """Storage classes, and for how many days Google bills an object of theirs at least.
@@ -50,3 +53,22 @@ def rule_of(prefix: str, storage_class: str, after_days: int) -> dict[str, Any]:
         "action": {"type": "SetStorageClass", "storageClass": storage_class.upper()},
         "condition": condition,
     }
+
+
+def set_cors(uri: str, origins: Sequence[str]) -> str:
+    """Let pages of some origins read from a bucket, and no others; returns the bucket's name.
+
+    Args:
+        uri: The bucket, or the output of a run, whose bucket of volumes to browse is meant.
+        origins: Such as https://neuroglancer-demo.appspot.com; `*` is any, and none is none.
+
+    Raises:
+        UserError: there is no such bucket, or a right is missing.
+        TransientError: storage fails in a way that may pass.
+    """
+    name, _ = gcs.bucket_and_prefix(part_uri(uri, "neuroglancer") if run_buckets_of(uri) else uri)
+    with gcs.failures(f"cannot change gs://{name}", name, f"storage.buckets.update on the bucket '{name}'"):
+        bucket = gcs.client_of().bucket(name)
+        bucket.cors = [{**CORS, "origin": list(origins)}] if origins else []
+        bucket.patch(timeout=gcs.TIMEOUT_S, retry=gcs.RETRY)
+    return name
