@@ -148,10 +148,11 @@ def test_a_further_column_changes_neither_what_is_marked_nor_how_a_cell_lies(
 
 
 def test_what_users_write_cannot_become_markup() -> None:
-    plan = make_plan("out", 1, id="run-1", email="<script>alert(1)</script>")
+    plan = make_plan("out", 1, id="run-1")
+    config = plan.config.model_copy(update={"email": "<script>alert(1)</script>"})  # none that is accepted
     named = plan.slices[0].model_copy(update={"key": "</script><b>x.png"})
     rows = [known_row(z=0, verdict="<i>", action="keep")]
-    text = page_of(rows, plan.model_copy(update={"slices": (named,)}))
+    text = page_of(rows, plan.model_copy(update={"slices": (named,), "config": config}))
     assert "&lt;b&gt;x.png" in text
     assert "<b>x.png" not in text
     assert "<i>" not in text
