@@ -1,1 +1,1 @@
-"""What a person types: one file or folder for each subcommand of `fibstack`."""
+"""The subcommands of `fibstack`, a file or folder each."""

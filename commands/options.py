@@ -29,7 +29,7 @@ SETTINGS = click.option(
 
 
 def help_of(key: str) -> str:
-    """What a key of the configuration means."""
+    """The description of a key of the configuration, for a help text."""
     return RunConfig.model_fields[key].description or ""
 
 
@@ -77,7 +77,7 @@ def settings_of(path: Path | None) -> Settings:
 
 
 def called_as() -> str:
-    """How the user calls this program: its path where a shell would not find it, as after `make run`."""
+    """The word that calls this program: its path where a shell would not find it, as after `make run`."""
     by = sys.argv[0]
     return by if Path(by).name == "fibstack" and shutil.which("fibstack") is None else "fibstack"
 

@@ -1,4 +1,4 @@
-"""How `fibstack` loads its commands and answers errors."""
+"""The group of `fibstack`, which answers errors, and its commands, which are imported when called."""
 
 from __future__ import annotations
 

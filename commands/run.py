@@ -303,7 +303,7 @@ def _print_part(output: str, until: str) -> None:
 
 
 def _standing_lines(output: str, until: str) -> Iterator[str]:
-    """How much each step has done, and where the results lie; nothing where it cannot be told here."""
+    """The units that each step has done, and where its results lie; nothing without the storage libraries."""
     try:
         from commands.status.unit_counts import read_status
 

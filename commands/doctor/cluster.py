@@ -1,4 +1,4 @@
-"""Whether a cluster can run the pipeline."""
+"""Checks of a cluster: its service, the pipeline there, and the right to run it."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def _installed(module: str, name: str, extra: str) -> Finding:
 
 
 def _kubectl(*words: str) -> str | None:
-    """What kubectl prints; None where it fails or does not end. `version` prints before it fails."""
+    """The output of kubectl; None where it fails or does not end. `version` prints before it fails."""
     try:
         done = subprocess.run(
             ["kubectl", f"--request-timeout={CONNECT_TIMEOUT_S}s", *words],

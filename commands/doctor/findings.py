@@ -1,4 +1,4 @@
-"""What a check has found."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 Use = Literal["read", "write", "look"]
-"""What a place is for: slices are read from it, results written to it, or it is looked at alone."""
+"""Purpose of a place: slices are read from it, results are written to it, or it is only looked at."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A sentence, whether it stands in the way of a run, and what mends it."""
+    """The result of a check: a sentence, whether it stands in the way of a run, and its remedy."""
 
     state: Literal["ok", "note", "wrong"]
     text: str

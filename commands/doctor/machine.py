@@ -1,4 +1,4 @@
-"""Whether this machine can run the pipeline."""
+"""Checks of this machine: libraries, memory, the Docker engine, folders and free space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a recovered alignment is from the true one.
+"""Errors of a recovered alignment against the true one.
 
 Recovered transforms are `volume_from_slice` (M), true ones `world_from_slice` (T). The frames differ by some
 rigid transform that no alignment can know (the gauge), so M and T are never compared directly:
@@ -47,10 +47,10 @@ def compare(
     """Compare the slices that both name, each with the next of them.
 
     Args:
-        volume_from_slice: recovered matrices by z.
-        world_from_slice: true matrices by z.
-        width_px: width of a slice.
-        height_px: height of a slice.
+        volume_from_slice: Recovered matrices by z.
+        world_from_slice: True matrices by z.
+        width_px: Width of a slice.
+        height_px: Height of a slice.
 
     Raises:
         ValueError: fewer than two slices are named by both.

@@ -1,4 +1,4 @@
-"""What a FIB-SEM makes of the tissue: blur, curtains, slow drift, shot noise, grey levels."""
+"""A model of the FIB-SEM: it blurs the tissue, adds curtains, slow drift and shot noise, and digitises."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ Picture = NDArray[np.uint8] | NDArray[np.uint16]
 """[height, width] raw grey levels."""
 
 TILE_PX = 1024
+"""Side of a tile, which is computed at once; it bounds the memory and changes no pixel but the noise."""
 BLUR_SIGMA_PX = 0.8
+"""Standard deviation of the Gaussian blur of a slice in focus."""
 NOISE_SIGMA = 4.2
 """Standard deviation of the noise at mid-grey, in 8-bit levels."""
 CURTAIN_GREY = 1.6
-"""RMS of the streaks that the ion beam leaves, in 8-bit levels."""
+"""RMS of the curtains, the streaks that the ion beam leaves, in 8-bit levels."""
 CONTRAST_DRIFT, BRIGHTNESS_DRIFT_GREY = 0.04, 4.0
 """RMS of the drift from slice to slice, as a factor and in 8-bit levels."""
 LEVELS_16_BIT = (21_000.0, 38.0)
-"""Raw level of grey 0, and raw levels for one grey, of a 16-bit picture: a seventh of the range."""
+"""Raw level that shows grey 0, and raw levels for one grey, in a 16-bit picture: the tissue takes a seventh
+of the range, as in slices of a FIB-SEM."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,7 +69,7 @@ class Microscope:
         return picture
 
     def _expose(self, grey: Image, tile: Tile, noise: np.random.Generator) -> Image:
-        """What the detector makes of a tile: drift, curtains, and noise that grows with the signal."""
+        """The detector's signal on a tile: with drift, curtains, and noise that grows with the signal."""
         first_row = Tile(
             world_from_slice=np.eye(3),
             z=tile.z,

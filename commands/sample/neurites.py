@@ -29,11 +29,14 @@ SWELLING_PX = 5.0
 GLIA_PX = 3.0
 """A point this far outside all neurites belongs to glia."""
 DEEPEST_PX = 14.0
-"""Depths below a membrane are told up to this."""
+"""Greatest depth below a membrane that is computed."""
 LEAST_SLOPE = 0.4
 """Membranes are drawn as if the margin between neurites rose at least so fast."""
 REACH_PX = ARM_PX[1] + CALIBRES_PX[-1][2] + 4 * SWELLING_PX + 2 * DEEPEST_PX
+"""Greatest distance from the node of an arm to a point that it can own or come second at; four standard
+deviations of the swelling are taken for its greatest value."""
 _BLOCK_PX = 32
+"""Side of the blocks that share their candidate arms."""
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -61,7 +64,7 @@ class Arms:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Partition:
-    """Who owns each pixel of a tile."""
+    """The owners of the pixels of a tile: the neurite that each pixel belongs to."""
 
     arms: Arms
     owner: NDArray[np.int32]
@@ -121,10 +124,10 @@ def arms_near(seed: int, low_xyz: Floats, high_xyz: Floats) -> Arms:
 
 
 def partition(seed: int, points: NDArray[np.float32], swelling: Image) -> Partition:
-    """Who owns each pixel of a tile.
+    """Find the owner of each pixel of a tile.
 
     Args:
-        seed: which world.
+        seed: Number of the world.
         points: [3, height, width] position of each pixel in the unbent world, xyz.
         swelling: [height, width] field that makes neurites thicker (> 0) or thinner.
     """
@@ -188,7 +191,7 @@ def _direction(arms: Arms, points: NDArray[np.float32], rows: NDArray[np.int32])
 
 
 def _swell(radius: Floats) -> Floats:
-    """How much a neurite of this radius swells for one unit of the field."""
+    """Swelling in px of a neurite of this radius, for one unit of the field."""
     result: Floats = np.minimum(0.25 * radius, SWELLING_PX)
     return result
 

@@ -1,6 +1,6 @@
-"""What lies inside the neurites: mitochondria, vesicles and other round bodies, microtubules.
+"""The organelles inside the neurites: mitochondria, vesicles and other round bodies, microtubules.
 
-Each function tells the signed distance from a surface or a strength, at every pixel, from the pixel's
+Each function gives the signed distance from a surface, or a strength, at every pixel, from the pixel's
 position alone.
 """
 
@@ -20,12 +20,12 @@ NOWHERE_PX = 1e3
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Inside:
-    """Each pixel as its owner sees it."""
+    """The pixels of a tile in the coordinates of the arms that own them."""
 
     along: Image
-    """[height, width] px from the node along the arm."""
+    """[height, width] distance in px from the node along the arm."""
     across: tuple[Image, Image]
-    """Px from the arm's axis, in two directions."""
+    """Distances in px from the arm's axis, in two directions across it."""
     length: Image
     """The arm's length in px."""
     radius: Image
@@ -35,7 +35,7 @@ class Inside:
 
 
 def inside(cells: Partition, points: NDArray[np.float32]) -> Inside:
-    """Each pixel of a tile in the coordinates of its owner; glia counts as an arm of no size."""
+    """The pixels of a tile in the coordinates of their owners; glia counts as an arm of no size."""
     arms, own = cells.arms, cells.owner
     offset = points - _per_pixel(arms.start, own)
     along, first, second = (

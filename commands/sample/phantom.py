@@ -32,9 +32,9 @@ class Phantom:
     ripples: tuple[Field, ...]
     swelling: Field
     mottle: Field
-    """Slow changes of the cytoplasm."""
+    """Slow changes of the cytoplasm's grey level."""
     density: Field
-    """Where membranes carry dark synaptic material, and where vesicles gather."""
+    """Density of vesicles and of dark synaptic material on membranes."""
     grain: Field
     """The granular texture of cytoplasm."""
 

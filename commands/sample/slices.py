@@ -1,4 +1,4 @@
-"""The pictures of a sample: what the microscope shows where a slice truly lies, with its defect."""
+"""The pictures of a sample: each slice as the microscope shows it at its true position, with its defect."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from components.shared.documents.plan import PixelType
 BLANK_GREY, BLANK_SIGMA = 14.0, 1.5
 """Level and noise of a slice that was read with the beam off, in 8-bit grey levels."""
 DEFOCUS_SIGMA_PX = 6.0
+"""Standard deviation of the Gaussian blur of a defocused slice."""
 
 
 def slice_picture(truth: Truth, index: int, pixel_type: PixelType) -> Picture | None:

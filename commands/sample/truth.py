@@ -1,4 +1,4 @@
-"""Where each slice of the sample really lies, and what is wrong with it: `truth.json`."""
+"""The truth about a sample, `truth.json`: the position of each slice, and its planted defect."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STEP_PX = 2.0
 JUMP_SHARE, JUMP_PX = 0.04, 9.0
 """Share of the steps that are jumps, and their standard deviation."""
 TURN_DEG, TURN_MEMORY = 0.07, 0.97
-"""Standard deviation of the turn between slices; the share of the rotation that the next slice keeps."""
+"""Standard deviation of the rotation between slices, and the share that the next slice keeps of it."""
 SLIP_PX = (34.0, -23.0)
 """Displacement of a slice with the defect `slip`."""
 
@@ -48,13 +48,13 @@ class Truth(SealedDocument):
 def make_truth(seed: int, size_xy: tuple[int, int], z_range: range, defects: Mapping[int, Defect]) -> Truth:
     """A random walk of slices: steps of some px, now and then a jump, and small rotations about the centre.
 
-    A duplicate lies where the slice before it lies, for it shows the same picture.
+    A duplicate lies where the previous slice lies, for it shows the same picture.
 
     Args:
-        seed: which walk.
-        size_xy: width and height of the slices in px.
-        z_range: numbers of the slices.
-        defects: what is wrong, by z.
+        seed: Number of the walk.
+        size_xy: Width and height of the slices in px.
+        z_range: Numbers of the slices.
+        defects: Planted defects by z.
     """
     rng = np.random.default_rng([seed, 3])
     shift, angle = np.zeros(2), 0.0

@@ -1,4 +1,4 @@
-"""How many units of each step are done: what `fibstack status OUTPUT` says, while a run works too."""
+"""Counts of the units that each step has done, from their records; they can be taken while a run works."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class UnitCount:
     step: str
     n_done: int
     n_total: int | None
-    """None where that depends on a step that is not done yet."""
+    """Number of units in all; None where that depends on a step that is not done yet."""
     has_earlier: bool = False
-    """Whether some records were found to be of an earlier run with other settings; they are counted."""
+    """True if records of an earlier run with other settings were found; they are counted, too."""
 
     def __str__(self) -> str:
         if self.n_total is None:
@@ -47,7 +47,7 @@ class UnitCount:
 
 @dataclass(frozen=True, slots=True)
 class OutputStatus:
-    """How far the volume of an output is."""
+    """The counts of an output's steps, and its volumes."""
 
     counts: tuple[UnitCount, ...]
     published: tuple[str, ...] = ()
@@ -56,7 +56,7 @@ class OutputStatus:
 
 
 def status_lines(output: str) -> Iterator[str]:
-    """What to tell a user about an output.
+    """Lines about an output for its user.
 
     Raises:
         UserError: no run has begun there.
@@ -173,6 +173,6 @@ def _count(
 
 
 def _is_published(volume: Volume, output: VolumeOutput) -> bool:
-    """Whether viewers find a volume: the file that they find it by is written last."""
+    """True if viewers find a volume: the file that they find it by is written last."""
     *_, last = metadata_files(volume, output)
     return open_store(output.uri).stat(last) is not None

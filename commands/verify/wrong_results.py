@@ -41,14 +41,14 @@ class WrongResult(BaseModel):
     affected: str
     """Stacks and outputs that have it."""
     notice: str
-    """How a user can tell that a volume has it."""
+    """Sign by which a user can tell that a volume has it."""
     mend: str
-    """How a user gets the right result."""
+    """Way to the right result."""
     right_from: dict[str, int] = {}
     """Result version by step from which on the result is right; empty while it is not mended."""
 
     def concerns(self, versions: Mapping[str, int]) -> bool:
-        """Whether a volume that these versions of the steps wrote can have it."""
+        """True if a volume that these versions of the steps wrote can have it."""
         return any(versions.get(step, right) < right for step, right in self.right_from.items())
 
 
