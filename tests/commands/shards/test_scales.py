@@ -1,22 +1,38 @@
 """The arithmetic of `fibstack explain-shards` against a walk over all chunks, and the command itself."""
 
+from __future__ import annotations
+
 import json
 import math
 from itertools import product
+from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
 
 from commands.shards.main import _volume
 from commands.shards.scales import rows_of, shard_cells
 from components.shared.errors import UserError
+from components.shared.grid import SizeXyz
+from components.shared.storage.store import Store
 from components.shared.volume import layout as outputs
 from components.shared.volume import precomputed
 from tests.builders import cli
 
 
-def sharded(size, preshift, minishard, shard, *, hash_name="identity", chunk=64, resolution=8):
+def sharded(
+    size: SizeXyz,
+    preshift: int,
+    minishard: int,
+    shard: int,
+    *,
+    hash_name: str = "identity",
+    chunk: int = 64,
+    resolution: float = 8,
+) -> dict[str, Any]:
     return {
         "size": list(size),
         "resolution": [resolution] * 3,
@@ -32,11 +48,11 @@ def sharded(size, preshift, minishard, shard, *, hash_name="identity", chunk=64,
     }
 
 
-def info_of(*scales, data_type="uint8", num_channels=1):
+def info_of(*scales: dict[str, Any], data_type: str = "uint8", num_channels: int = 1) -> dict[str, Any]:
     return {"data_type": data_type, "num_channels": num_channels, "scales": list(scales)}
 
 
-def call(*words):
+def call(*words: object) -> Result:
     return cli("explain-shards", *words)
 
 
@@ -44,7 +60,9 @@ grids = st.tuples(*[st.integers(1, 40)] * 3).filter(lambda grid: math.prod(grid)
 
 
 @given(grids, st.integers(0, 14), st.integers(-2, 2))
-def test_a_shard_is_one_blocks_own_if_no_chunk_of_another_block_is_in_it(grid, low, more):
+def test_a_shard_is_one_blocks_own_if_no_chunk_of_another_block_is_in_it(
+    grid: SizeXyz, low: int, more: int
+) -> None:
     bits = sum((n - 1).bit_length() for n in grid)
     top = max(0, bits - low + more)
     (row,) = rows_of(info_of(sharded([64 * n for n in grid], low, 0, top)))
@@ -61,7 +79,7 @@ def test_a_shard_is_one_blocks_own_if_no_chunk_of_another_block_is_in_it(grid, l
 
 
 @given(grids, st.integers(0, 14))
-def test_the_box_of_a_shard_is_what_a_walk_finds(grid, low):
+def test_the_box_of_a_shard_is_what_a_walk_finds(grid: SizeXyz, low: int) -> None:
     bits = sum((n - 1).bit_length() for n in grid)
     cells = shard_cells(grid, low, max(0, bits - low))
     for chunk in product(*(range(n) for n in grid)):
@@ -74,7 +92,7 @@ def test_the_box_of_a_shard_is_what_a_walk_finds(grid, low):
     st.tuples(*[st.integers(1, 40_000)] * 3).map(lambda size: (size[0], size[1], size[2] // 10 + 1)),
     st.sampled_from(["8", "4,4,40", "16,16,4", "5,5,12"]),
 )
-def test_every_file_of_ours_is_one_blocks_own(size, resolution):
+def test_every_file_of_ours_is_one_blocks_own(size: SizeXyz, resolution: str) -> None:
     volume = _volume(size, resolution)
     for output in volume.outputs:
         if output.format == "precomputed":
@@ -82,7 +100,7 @@ def test_every_file_of_ours_is_one_blocks_own(size, resolution):
             assert {row.sharing for row in rows} == {"own"}
 
 
-def test_files_are_the_predicted_ones():
+def test_files_are_the_predicted_ones() -> None:
     volume = _volume((3000, 2100, 70), "8")
     for output in volume.outputs:
         predicted = outputs.predicted_shards(volume, output)
@@ -90,7 +108,7 @@ def test_files_are_the_predicted_ones():
         assert [row.n_files for row in rows] == [len(names) for names in predicted.values()]
 
 
-def test_fixed_bits_are_shared_on_a_thin_volume():
+def test_fixed_bits_are_shared_on_a_thin_volume() -> None:
     """The usual 12 bits: the two layers of chunks use up 1 bit of z, so that a shard spans four blocks."""
     thin = rows_of(info_of(sharded((5000, 5000, 70), 12, 0, 3)))[0]
     assert (thin.sharing, thin.shard_xyz) == ("shared", (4096, 2048, 128))
@@ -105,18 +123,18 @@ def test_fixed_bits_are_shared_on_a_thin_volume():
         sharded((5000, 5000, 5000), 9, 3, 5),
     ],
 )
-def test_a_hash_or_too_few_bits_scatter(scale):
+def test_a_hash_or_too_few_bits_scatter(scale: dict[str, Any]) -> None:
     row = rows_of(info_of(scale))[0]
     assert (row.sharing, row.shard_xyz) == ("scattered", None)
 
 
-def test_coarse_levels_belong_to_the_next_pass():
+def test_coarse_levels_belong_to_the_next_pass() -> None:
     scales = [sharded((40_000,) * 3, 0, 0, 40, resolution=8 * 2**level) for level in range(6)]
     rows = rows_of(info_of(*scales))
     assert [row.block_xyz[0] for row in rows] == [1024, 512, 256, 128, 64, 1024]
 
 
-def test_bytes_count_type_and_channels():
+def test_bytes_count_type_and_channels() -> None:
     scale = {"size": [100, 90, 80], "resolution": [8, 8, 8], "chunk_sizes": [[64, 64, 64]], "encoding": "raw"}
     (row,) = rows_of(info_of(scale, data_type="uint16", num_channels=3))
     assert row.raw_bytes == row.encoded_bytes == 100 * 90 * 80 * 6
@@ -128,12 +146,12 @@ def test_bytes_count_type_and_channels():
 @pytest.mark.parametrize(
     "info", [{}, {"scales": [{}], "data_type": "uint8", "num_channels": 1}, {"scales": 3}]
 )
-def test_what_is_no_info_is_refused(info):
+def test_what_is_no_info_is_refused(info: Any) -> None:
     with pytest.raises(UserError, match="precomputed volume"):
         rows_of(info)
 
 
-def test_the_command_prints_every_output():
+def test_the_command_prints_every_output() -> None:
     result = call(5000, 5000, 70, "--resolution", "4,4,40")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
@@ -149,7 +167,7 @@ def test_the_command_prints_every_output():
     assert max(map(len, lines)) <= 200
 
 
-def test_the_command_reads_an_info(store):
+def test_the_command_reads_an_info(store: Store) -> None:
     info = info_of(sharded((5000, 5000, 70), 12, 0, 3))
     store.write("info", json.dumps(info).encode())
     for uri in (store.uri, f"{store.uri}/info", f"{store.uri}/"):
@@ -173,7 +191,9 @@ def test_the_command_reads_an_info(store):
         ((0, 10, 10), 2),
     ],
 )
-def test_mistakes_are_one_sentence(words, code, tmp_path, monkeypatch):
+def test_mistakes_are_one_sentence(
+    words: tuple[object, ...], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     result = call(*words)
     assert result.exit_code == code
@@ -183,7 +203,7 @@ def test_mistakes_are_one_sentence(words, code, tmp_path, monkeypatch):
         assert result.stderr.count("\n") == 1
 
 
-def test_an_info_that_is_not_json_is_refused(tmp_path):
+def test_an_info_that_is_not_json_is_refused(tmp_path: Path) -> None:
     (tmp_path / "info").write_text("?")
     result = call("--info", tmp_path)
     assert result.exit_code == 65

@@ -15,7 +15,7 @@ from components.shared.errors import UserError
 from components.shared.steps import STEPS
 from components.shared.storage.folder import FolderStore
 from pipeline.settings import Settings
-from tests.components.plan.test_plan import FIRST, LAST, plan_of, refusal, run, source  # noqa: F401 - a fixture
+from tests.components.plan.plan_step import FIRST, LAST, plan_of, refusal, run
 
 DIGEST = f"sha256:{'0a' * 32}"
 
@@ -25,7 +25,7 @@ def cost_of(folder: Path) -> CostEstimate:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_estimate_is_that_of_design(source: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_the_estimate_is_that_of_design(source: Path, tmp_path: Path) -> None:
     flags = {
         "source": source,
         "image": "img.%05d.png",
@@ -46,7 +46,7 @@ def test_the_estimate_is_that_of_design(source: Path, tmp_path: Path) -> None:  
     assert cost.core_hours.keys() == cost.pods.keys() == set(STEPS)
 
 
-def test_pods_are_those_of_the_settings(source: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_pods_are_those_of_the_settings(source: Path, tmp_path: Path) -> None:
     settings = Settings.model_validate(
         {
             "registry": "reg",
@@ -62,7 +62,7 @@ def test_pods_are_those_of_the_settings(source: Path, tmp_path: Path) -> None:  
     assert (tile.image, tile.cores, tile.memory_bytes, tile.spot) == (f"reg/tile:1@{DIGEST}", 0.5, 4e9, True)
 
 
-def test_the_same_estimate_is_not_written_again(source: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_the_same_estimate_is_not_written_again(source: Path, tmp_path: Path) -> None:
     run(source, pods=Settings().pods)
     written = tmp_path / "out/process/cost.json"
     before = written.stat().st_mtime_ns
@@ -72,18 +72,18 @@ def test_the_same_estimate_is_not_written_again(source: Path, tmp_path: Path) ->
     assert cost_of(tmp_path).pods["plan"].image.endswith(":other")
 
 
-def test_without_pods_there_is_no_estimate(source: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_without_pods_there_is_no_estimate(source: Path, tmp_path: Path) -> None:
     run(source)
     assert plan_of(tmp_path)
     assert not (tmp_path / "out/process/cost.json").exists()
 
 
-def test_pods_that_cannot_be_read_are_refused(source: Path) -> None:  # noqa: F811
+def test_pods_that_cannot_be_read_are_refused(source: Path) -> None:
     assert "--pods must be JSON" in refusal(run(source, pods='{"tile": 1}'), 78)
 
 
 def test_an_identity_that_may_not_replace_the_estimate_runs_all_the_same(
-    source: Path,  # noqa: F811
+    source: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,

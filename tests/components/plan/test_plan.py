@@ -11,66 +11,17 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from click.testing import CliRunner, Result
 
 from components.plan.main import main
 from components.shared.documents.config import RunConfig
-from components.shared.documents.plan import Plan
 from components.shared.grid import Span
 from components.shared.storage.folder import FolderStore
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import checksum
 from components.shared.work import units
 from components.shared.work.records import Record, commit
+from tests.components.plan.plan_step import FIRST, LAST, files_below, plan_of, refusal, run, write_slice
 from tests.components.shared.storage.memory_store import new_root
-
-FIRST, LAST = 8, 25
-
-
-def write_slice(path: Path, width: int = 40, height: int = 30, dtype: str = "uint8") -> None:
-    image = np.random.default_rng(1).integers(0, np.iinfo(dtype).max, (height, width)).astype(dtype)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), image)
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    for z in range(FIRST, LAST + 1):
-        write_slice(tmp_path / "raw" / f"img.{z:05d}.png")
-    return tmp_path / "raw"
-
-
-def run(source: object, /, **changes: Any) -> Result:
-    folder = Path(str(source)).parent
-    flags = {
-        "source": source,
-        "image": "img.%05d.png",
-        "minz": FIRST,
-        "maxz": LAST,
-        "output": folder / "out",
-        "process_uri_out": folder / "parameters" / "process_uri",
-        "chunks_out": folder / "parameters" / "chunks",
-    }
-    arguments = [
-        text
-        for name, value in {**flags, **changes}.items()
-        for text in (f"--{name.replace('_', '-')}", str(value))
-    ]
-    return CliRunner().invoke(main, arguments, catch_exceptions=False)
-
-
-def plan_of(folder: Path) -> Plan:
-    return Plan.model_validate_json((folder / "out/process/plan.json").read_bytes())
-
-
-def files_below(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-def refusal(result: Result, exit_code: int) -> str:
-    errors = [line for line in result.output.splitlines() if line.startswith("error: ")]
-    assert (result.exit_code, len(errors)) == (exit_code, 1), result.output
-    return errors[0]
 
 
 def test_a_sound_stack_is_planned(source: Path, tmp_path: Path) -> None:

@@ -1,16 +1,24 @@
 """The overrides file through the plan step: read from any storage, checked, and kept in the plan."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from components.shared.documents.plan import Override
 from components.shared.storage.registry import open_store
 from components.shared.work import units
-from tests.components.plan.test_plan import FIRST, plan_of, refusal, run, source  # noqa: F401 - a fixture
+from tests.components.plan.plan_step import FIRST, plan_of, refusal, run
+
+WriteDecisions = Callable[[str], Path]
+"""Writes an overrides file with this text."""
 
 
 @pytest.fixture
-def decisions(tmp_path):
-    def write(text):
+def decisions(tmp_path: Path) -> WriteDecisions:
+    def write(text: str) -> Path:
         path = tmp_path / "decisions.yaml"
         path.write_text(text)
         return path
@@ -18,7 +26,9 @@ def decisions(tmp_path):
     return write
 
 
-def test_decisions_are_kept_in_the_plan_and_leave_the_matching_alone(source, tmp_path, decisions):  # noqa: F811
+def test_decisions_are_kept_in_the_plan_and_leave_the_matching_alone(
+    source: Path, tmp_path: Path, decisions: WriteDecisions
+) -> None:
     assert run(source).exit_code == 0
     before = plan_of(tmp_path)
     text = f"# looked at on Monday\n- {{z: {FIRST + 1}, skip: true}}\n- {{z: {FIRST + 3}, pin: [3, 4.5]}}\n"
@@ -31,7 +41,7 @@ def test_decisions_are_kept_in_the_plan_and_leave_the_matching_alone(source, tmp
     ]
 
 
-def test_an_edited_file_changes_the_plan(source, tmp_path, decisions):  # noqa: F811
+def test_an_edited_file_changes_the_plan(source: Path, tmp_path: Path, decisions: WriteDecisions) -> None:
     run(source, overrides=decisions(f"- {{z: {FIRST}, skip: true}}"))
     first = plan_of(tmp_path)
     run(source, overrides=decisions(f"- {{z: {FIRST}, keep: true}}"))
@@ -39,12 +49,12 @@ def test_an_edited_file_changes_the_plan(source, tmp_path, decisions):  # noqa: 
     assert plan_of(tmp_path).overrides != first.overrides
 
 
-def test_an_empty_file_decides_nothing(source, tmp_path, decisions):  # noqa: F811
+def test_an_empty_file_decides_nothing(source: Path, tmp_path: Path, decisions: WriteDecisions) -> None:
     assert run(source, overrides=decisions("# nothing yet\n")).exit_code == 0
     assert plan_of(tmp_path).overrides == ()
 
 
-def test_a_file_in_a_bucket(source, tmp_path, bucket):  # noqa: F811
+def test_a_file_in_a_bucket(source: Path, tmp_path: Path, bucket: str) -> None:
     open_store(f"gs://{bucket}").write("decisions.yaml", f"- {{z: {FIRST}, keep: true}}".encode())
     assert run(source, overrides=f"gs://{bucket}/decisions.yaml").exit_code == 0
     assert plan_of(tmp_path).overrides == (Override(z=FIRST, keep=True),)
@@ -69,13 +79,15 @@ WRONG = {
 
 
 @pytest.mark.parametrize("text", WRONG)
-def test_a_wrong_file_gets_a_sentence(source, tmp_path, decisions, text):  # noqa: F811
+def test_a_wrong_file_gets_a_sentence(
+    source: Path, tmp_path: Path, decisions: WriteDecisions, text: str
+) -> None:
     sentence = refusal(run(source, overrides=decisions(text)), 78)
     assert WRONG[text] in sentence
     assert "decisions.yaml" in sentence
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_that_is_not_there(source, tmp_path):  # noqa: F811
+def test_a_file_that_is_not_there(source: Path, tmp_path: Path) -> None:
     sentence = refusal(run(source, overrides=tmp_path / "none.yaml"), 78)
     assert "none.yaml, which does not exist" in sentence

@@ -1,29 +1,36 @@
 """A run up to the aligned stack, written here with tensorstore and not with the tile step."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorstore as ts
+from numpy.typing import NDArray
 
+from components.pyramid.downsample import Voxels
 from components.pyramid.main import TiledRun
 from components.pyramid.writing import write_block
 from components.shared import grid
 from components.shared.documents.config import RunConfig
 from components.shared.documents.locations import locations_of
-from components.shared.documents.plan import Plan, SourceSlice
+from components.shared.documents.plan import PixelType, Plan, SourceSlice
 from components.shared.documents.transforms import SliceTransform, Transforms
+from components.shared.grid import SizeXyz
 from components.shared.storage.registry import open_store
-from components.shared.volume.volume import TILES_KEY, volume_of
+from components.shared.volume.volume import TILES_KEY, Volume, volume_of
 from components.shared.work import records, units
 from components.shared.work.publication import publish
 
 IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 
-def textured(shape_zyx, seed=0):
+def textured(shape_zyx: tuple[int, int, int], seed: int = 0) -> NDArray[np.uint8]:
     """Smooth and noisy at once, so that JPEG has something to lose; never black."""
     rng = np.random.default_rng(seed)
     z, y, x = np.indices(shape_zyx, dtype=np.float32)
@@ -31,7 +38,7 @@ def textured(shape_zyx, seed=0):
     return np.clip(waves + rng.normal(0, 6, shape_zyx), 1, 255).astype(np.uint8)
 
 
-def reference_levels(voxels, halvings):
+def reference_levels(voxels: Voxels, halvings: Sequence[SizeXyz]) -> list[Voxels]:
     """Every level by tensorstore's own downsampling, each from the exact one before.
 
     `halvings` says how often x, y and z are halved down to each level.
@@ -44,7 +51,7 @@ def reference_levels(voxels, halvings):
     return levels
 
 
-def halvings_of(volume):
+def halvings_of(volume: Volume) -> list[SizeXyz]:
     """How often each axis is halved down to each level of a volume."""
     return [halvings for pyramid_pass in volume.passes for halvings in pyramid_pass.halvings]
 
@@ -52,7 +59,17 @@ def halvings_of(volume):
 class AlignedStack:
     """A run whose tiles are in place; `voxels` is [z, y, x], `source` says what the slices are."""
 
-    def __init__(self, root: Path, voxels, *, minz=0, small=None, slab_depth=None, source=None, **config):
+    def __init__(
+        self,
+        root: Path | str,
+        voxels: Voxels,
+        *,
+        minz: int = 0,
+        small: tuple[int, int] | None = None,
+        slab_depth: int | None = None,
+        source: tuple[PixelType, int] | None = None,
+        **config: Any,
+    ) -> None:
         depth, height, width = voxels.shape[-3:]
         pixel_type, n_channels = source or ("uint8", 1)
         settings = {"image": "%d.png", "source": "in", "output": str(root), "raw_pyramid": True} | config
@@ -110,10 +127,10 @@ class AlignedStack:
         self.write_tiles()
 
     @property
-    def run(self):
+    def run(self) -> TiledRun:
         return TiledRun(self.process, self.plan, self.transforms, self.volume)
 
-    def write_tiles(self):
+    def write_tiles(self) -> None:
         tmp = open_store(self.plan.locations.tmp_uri)
         depth = self.volume.slab_depth
         _, height, width = (grid.ceil_div(n, grid.TILE) * grid.TILE for n in self.voxels.shape)
@@ -153,13 +170,13 @@ class AlignedStack:
             record = records.Record(step="tile", unit=str(slab), input_hash=input_hash, outputs=(output,))
             records.commit(self.process, record)
 
-    def tile_key(self, slab):
+    def tile_key(self, slab: int) -> str:
         return f"{TILES_KEY}/c/{slab}/0/0"
 
-    def tile_path(self, slab):
+    def tile_path(self, slab: int) -> Path:
         return Path(self.plan.locations.tmp_uri, self.tile_key(slab))
 
-    def write_blocks(self, n_threads=2):
+    def write_blocks(self, n_threads: int = 2) -> dict[tuple[int, int], set[tuple[str, str]]]:
         """Every block of every pass; the files that each left, by pass and block."""
         written = {}
         run = self.run
@@ -171,7 +188,7 @@ class AlignedStack:
                     written[level, block] = {(o.uri, o.key) for o in record.outputs}
         return written
 
-    def records(self):
+    def records(self) -> dict[tuple[int, int], records.Record | None]:
         """The record of every block, by pass and block."""
         return {
             (p.base_level, block): records.read_record(self.process, f"pyramid/{p.base_level}", str(block))
@@ -179,11 +196,11 @@ class AlignedStack:
             for block in range(p.n_blocks)
         }
 
-    def write_info(self):
+    def write_info(self) -> None:
         publish(self.volume)
 
 
-def small_volume(volume, chunk, levels_per_pass):
+def small_volume(volume: Volume, chunk: int, levels_per_pass: int) -> Volume:
     """The same volume with small chunks and short passes, so that a small stack needs many."""
     passes = grid.pyramid_passes(volume.size_xyz, volume.resolution_nm, chunk, levels_per_pass)
     n_levels = passes[-1].levels.stop
@@ -200,7 +217,7 @@ def small_volume(volume, chunk, levels_per_pass):
     return dataclasses.replace(volume, passes=passes, outputs=outputs, voxel_offset_xyz=offset)
 
 
-def read_tensorstore(uri, scale_index):
+def read_tensorstore(uri: str, scale_index: int) -> tuple[Voxels, tuple[int, ...]]:
     """One scale of a precomputed volume as [z, y, x]."""
     spec = {
         "driver": "neuroglancer_precomputed",
@@ -211,20 +228,20 @@ def read_tensorstore(uri, scale_index):
     return array[..., 0].read().result().T, tuple(array.domain.origin[:3])
 
 
-def read_tensorstore_zarr(uri, index):
+def read_tensorstore_zarr(uri: str, index: int) -> Voxels:
     """One level of an OME-Zarr volume as [z, y, x]."""
     spec = {"driver": "zarr3", "kvstore": open_store(uri).kvstore(str(index))}
     return ts.open(spec, read=True, open=True).result().read().result()
 
 
-def read_zarr(uri, index):
+def read_zarr(uri: str, index: int) -> Voxels:
     """One level of an OME-Zarr volume as [z, y, x], by zarr-python."""
     import zarr
 
     return zarr.open_group(uri, mode="r")[str(index)][...]
 
 
-def read_cloudvolume(uri, scale_index):
+def read_cloudvolume(uri: str, scale_index: int) -> Voxels:
     """One scale of a precomputed volume as [z, y, x]."""
     from cloudvolume import CloudVolume
 

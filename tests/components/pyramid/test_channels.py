@@ -1,13 +1,21 @@
 """Pyramids of 16 bit and of several channels, in many passes, read back by others."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import simplejpeg
 import tensorstore as ts
 
+from components.pyramid.downsample import Voxels
 from components.pyramid.encode import encode_jpeg
 from components.shared.storage.registry import open_store
 from components.shared.volume.tiles import shard_key, tile_array_spec
+from components.shared.volume.volume import VolumeOutput
 from components.shared.work import records, units
 from tests.components.pyramid.pyramid_builders import (
     AlignedStack,
@@ -22,12 +30,12 @@ quiet_cloudvolume = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ig
 class ChannelStack(AlignedStack):
     """`voxels` is [channel, z, y, x] at 8 bit; `raw`, where it is given, the same at 16."""
 
-    def __init__(self, root, voxels, raw=None, **settings):
+    def __init__(self, root: Path, voxels: Voxels, raw: Voxels | None = None, **settings: Any) -> None:
         self.raw = raw
         source = ("uint8" if raw is None else "uint16", len(voxels))
         super().__init__(root, voxels, source=source, keep_bits=raw is not None, **settings)
 
-    def write_tiles(self):
+    def write_tiles(self) -> None:
         tmp = open_store(self.plan.locations.tmp_uri)
         for tiles, voxels in zip(self.volume.arrays, (self.voxels, self.raw), strict=False):
             spec = tile_array_spec(self.volume, tiles, tmp.kvstore(tiles.key))
@@ -46,7 +54,7 @@ class ChannelStack(AlignedStack):
             records.commit(self.process, record)
 
 
-def channels(n_channels, shape_zyx, dtype="uint8"):
+def channels(n_channels: int, shape_zyx: tuple[int, int, int], dtype: str = "uint8") -> Voxels:
     voxels = np.stack([textured(shape_zyx, seed) for seed in range(n_channels)])
     if dtype == "uint8":
         return voxels
@@ -54,7 +62,7 @@ def channels(n_channels, shape_zyx, dtype="uint8"):
     return (voxels.astype(np.uint16) << 8 | noise).astype(np.uint16)
 
 
-def read_levels(output):
+def read_levels(output: VolumeOutput) -> Iterator[Voxels]:
     """Every level of an output as [channel, z, y, x], the precomputed ones also through cloud-volume."""
     for index, _ in enumerate(output.levels):
         if output.format == "ome-zarr":
@@ -73,7 +81,7 @@ def read_levels(output):
         yield voxels
 
 
-def check(stack):
+def check(stack: ChannelStack) -> None:
     halvings = halvings_of(stack.volume)
     for output in stack.volume.outputs:
         expected = stack.voxels if output.array == stack.volume.arrays[0] else stack.raw
@@ -106,8 +114,13 @@ def check(stack):
     ],
 )
 def test_every_channel_and_bit_is_there_at_every_level(
-    tmp_path, n_channels, keeps_bits, shape_zyx, small, settings
-):
+    tmp_path: Path,
+    n_channels: int,
+    keeps_bits: bool,
+    shape_zyx: tuple[int, int, int],
+    small: tuple[int, int],
+    settings: dict[str, Any],
+) -> None:
     raw = channels(n_channels, shape_zyx, "uint16") if keeps_bits else None
     voxels = channels(n_channels, shape_zyx)
     stack = ChannelStack(tmp_path / "out", voxels, raw, small=small, slab_depth=4, **settings)
@@ -116,7 +129,7 @@ def test_every_channel_and_bit_is_there_at_every_level(
     check(stack)
 
 
-def test_the_raw_array_goes_no_further_than_its_outputs(tmp_path):
+def test_the_raw_array_goes_no_further_than_its_outputs(tmp_path: Path) -> None:
     voxels = channels(1, (20, 19, 35))
     stack = ChannelStack(tmp_path / "out", voxels, voxels.astype(np.uint16), small=(8, 2), raw_pyramid=False)
     written = stack.write_blocks()
@@ -126,7 +139,7 @@ def test_the_raw_array_goes_no_further_than_its_outputs(tmp_path):
 
 
 @pytest.mark.parametrize("shape_zyx", [(16, 16, 16), (5, 13, 7), (1, 1, 1)])
-def test_a_jpeg_of_three_channels_has_full_chroma_and_whole_pixels(shape_zyx):
+def test_a_jpeg_of_three_channels_has_full_chroma_and_whole_pixels(shape_zyx: tuple[int, int, int]) -> None:
     depth, height, width = shape_zyx
     grey = textured(shape_zyx)
     rgb = np.stack([grey, 255 - grey, grey // 2])

@@ -1,4 +1,10 @@
-from concurrent.futures import ThreadPoolExecutor
+"""Halving and the cascade of levels against tensorstore's mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.pyramid.downsample import cascade, halve
+from components.shared.grid import SizeXyz
 
 shapes = st.tuples(*[st.integers(1, 11)] * 3)
 some_axes = st.tuples(*[st.booleans()] * 3)
 
 
 @pytest.fixture(scope="module")
-def pool():
+def pool() -> Iterator[Executor]:
     with ThreadPoolExecutor(2) as threads:
         yield threads
 
@@ -25,7 +32,9 @@ def pool():
     axes=some_axes,
     dtype=st.sampled_from([np.uint8, np.uint16]),
 )
-def test_halving_is_tensorstores_mean_to_the_bit(pool, shape, seed, few_levels, axes, dtype):
+def test_halving_is_tensorstores_mean_to_the_bit(
+    pool: Executor, shape: SizeXyz, seed: int, few_levels: bool, axes: tuple[bool, bool, bool], dtype: Any
+) -> None:
     # Few grey levels make ties between two means common.
     greatest = 2 if few_levels else np.iinfo(dtype).max
     voxels = np.random.default_rng(seed).integers(0, greatest, shape, dtype=dtype, endpoint=True)
@@ -37,14 +46,16 @@ def test_halving_is_tensorstores_mean_to_the_bit(pool, shape, seed, few_levels, 
 
 
 @given(shape=shapes, n_channels=st.integers(1, 4), axes=some_axes)
-def test_channels_are_halved_each_for_itself(pool, shape, n_channels, axes):
+def test_channels_are_halved_each_for_itself(
+    pool: Executor, shape: tuple[int, ...], n_channels: int, axes: tuple[bool, bool, bool]
+) -> None:
     voxels = np.random.default_rng(0).integers(0, 256, (n_channels, *shape), dtype=np.uint8)
     each = [halve(channel, pool, axes) for channel in voxels]
     np.testing.assert_array_equal(halve(voxels, pool, axes), each)
 
 
 @pytest.mark.parametrize(("ones", "mean"), [(4, 0), (5, 1), (12, 2), (20, 2), (28, 4)])
-def test_ties_go_to_the_even_number(pool, ones, mean):
+def test_ties_go_to_the_even_number(pool: Executor, ones: int, mean: int) -> None:
     voxels = np.zeros(8, dtype=np.uint8)
     voxels[:4] = ones // 4
     voxels[: ones % 4] += 1
@@ -52,7 +63,7 @@ def test_ties_go_to_the_even_number(pool, ones, mean):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_greatest_grey_level_does_not_overflow(pool, dtype):
+def test_greatest_grey_level_does_not_overflow(pool: Executor, dtype: Any) -> None:
     greatest = np.iinfo(dtype).max
     assert halve(np.full((3, 3, 3), greatest, dtype=dtype), pool).min() == greatest
 
@@ -61,7 +72,9 @@ def test_greatest_grey_level_does_not_overflow(pool, dtype):
     shape=st.tuples(st.integers(1, 40), st.integers(1, 20), st.integers(1, 20)),
     steps=st.tuples(*[some_axes] * 3),
 )
-def test_a_stream_of_slabs_gives_every_level_of_the_whole(pool, shape, steps):
+def test_a_stream_of_slabs_gives_every_level_of_the_whole(
+    pool: Executor, shape: tuple[int, ...], steps: tuple[tuple[bool, bool, bool], ...]
+) -> None:
     voxels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     slabs = [voxels[z : z + 4] for z in range(0, len(voxels), 4)]
     found = {level: [] for level in range(5, 9)}

@@ -1,15 +1,20 @@
 """The OME-Zarr volume as other programs see it: its metadata by the rules of OME-NGFF 0.5, and its shards."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorstore as ts
 import zarr
 
+from components.pyramid.downsample import Voxels
 from components.pyramid.shard import assemble_zarr_shard
 from components.shared.volume.layout import metadata_files, predicted_shards
+from components.shared.volume.volume import VolumeOutput
 from components.shared.work.verification import Block, check_listing, verify
 from tests.components.pyramid.pyramid_builders import (
     AlignedStack,
@@ -20,14 +25,14 @@ from tests.components.pyramid.pyramid_builders import (
 )
 
 
-def ome_zarr_stack(tmp_path, voxels, **settings):
+def ome_zarr_stack(tmp_path: Path, voxels: Voxels, **settings: Any) -> tuple[AlignedStack, VolumeOutput]:
     stack = AlignedStack(tmp_path, voxels, ome_zarr=True, raw_pyramid=False, **settings)
     stack.write_blocks()
     stack.write_info()
     return stack, stack.volume.outputs[-1]
 
 
-def check_multiscales(group):
+def check_multiscales(group: Any) -> dict[str, Any]:
     """The rules of OME-NGFF 0.5 for `multiscales`, read literally."""
     ome = group.attrs["ome"]
     assert ome["version"] == "0.5"
@@ -62,7 +67,9 @@ def check_multiscales(group):
         ),
     ],
 )
-def test_metadata_follow_the_rules_and_place_each_level(tmp_path, settings, scales, translations):
+def test_metadata_follow_the_rules_and_place_each_level(
+    tmp_path: Path, settings: dict[str, Any], scales: list[list[float]], translations: list[list[float]]
+) -> None:
     _, output = ome_zarr_stack(tmp_path, textured((9, 20, 32)), small=(8, 3), **settings)
     multiscale = check_multiscales(zarr.open_group(output.uri, mode="r"))
     found = [dataset["coordinateTransformations"] for dataset in multiscale["datasets"]]
@@ -71,7 +78,7 @@ def test_metadata_follow_the_rules_and_place_each_level(tmp_path, settings, scal
     assert [dataset["path"] for dataset in multiscale["datasets"]] == [str(n) for n in range(len(scales))]
 
 
-def test_a_finest_level_that_is_not_written_leaves_no_gap(tmp_path):
+def test_a_finest_level_that_is_not_written_leaves_no_gap(tmp_path: Path) -> None:
     stack, output = ome_zarr_stack(tmp_path, textured((20, 70, 300)), output_level=1)
     check_multiscales(zarr.open_group(output.uri, mode="r"))
     expected = reference_levels(stack.voxels, halvings_of(stack.volume))
@@ -81,7 +88,7 @@ def test_a_finest_level_that_is_not_written_leaves_no_gap(tmp_path):
     assert list(output.levels) == [1, 2, 3]
 
 
-def test_a_whole_chunk_has_the_bytes_of_the_precomputed_volume(tmp_path):
+def test_a_whole_chunk_has_the_bytes_of_the_precomputed_volume(tmp_path: Path) -> None:
     stack, output = ome_zarr_stack(tmp_path, textured((70, 64, 130)))
     lossless = stack.volume.outputs[1]
     shard = Path(output.uri, "0/c/0/0/0").read_bytes()
@@ -93,7 +100,7 @@ def test_a_whole_chunk_has_the_bytes_of_the_precomputed_volume(tmp_path):
 
 
 @pytest.mark.parametrize("present", [[0], [5, 2, 7], list(range(8))])
-def test_every_chunk_of_a_shard_is_found_and_no_other(tmp_path, present):
+def test_every_chunk_of_a_shard_is_found_and_no_other(tmp_path: Path, present: list[int]) -> None:
     chunks = {number: bytes([number]) * (number + 1) for number in present}
     shard = b"".join(assemble_zarr_shard(chunks, 8))
     base = {"driver": "file", "path": str(tmp_path / "s")}
@@ -112,7 +119,7 @@ def test_every_chunk_of_a_shard_is_found_and_no_other(tmp_path, present):
         assert found.value == chunks.get(number, b"")
 
 
-def test_black_chunks_and_shards_are_left_out(tmp_path):
+def test_black_chunks_and_shards_are_left_out(tmp_path: Path) -> None:
     voxels = textured((40, 20, 60))
     voxels[:, :, 8:] = 0
     stack, output = ome_zarr_stack(tmp_path, voxels, small=(8, 2))
@@ -122,7 +129,7 @@ def test_black_chunks_and_shards_are_left_out(tmp_path):
     np.testing.assert_array_equal(read_zarr(output.uri, 0), voxels)
 
 
-def test_the_same_shards_are_proven_as_in_the_precomputed_volumes(tmp_path):
+def test_the_same_shards_are_proven_as_in_the_precomputed_volumes(tmp_path: Path) -> None:
     stack, output = ome_zarr_stack(tmp_path, textured((20, 20, 60)), small=(8, 2))
     run = stack.run
     blocks = [
@@ -143,7 +150,7 @@ def test_the_same_shards_are_proven_as_in_the_precomputed_volumes(tmp_path):
     assert "missing" in problem.sentence
 
 
-def test_metadata_are_the_same_bytes_and_the_groups_come_last(tmp_path):
+def test_metadata_are_the_same_bytes_and_the_groups_come_last(tmp_path: Path) -> None:
     stack, output = ome_zarr_stack(tmp_path, textured((9, 20, 32)), small=(8, 3))
     files = metadata_files(stack.volume, output)
     assert list(files) == ["0/zarr.json", "1/zarr.json", "2/zarr.json", "zarr.json"]

@@ -1,11 +1,16 @@
+"""The pyramid step through its program, its volumes read back by other programs."""
+
+from __future__ import annotations
+
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from components.pyramid.main import main
 from components.pyramid.writing import write_block
@@ -27,17 +32,17 @@ from tests.components.pyramid.pyramid_builders import (
 quiet_cloudvolume = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::SyntaxWarning")
 
 
-def run_step(stack, level, blocks):
+def run_step(stack: AlignedStack, level: int, blocks: str) -> Result:
     arguments = ["--process-uri", stack.plan.locations.process_uri, "--level", str(level), "--blocks", blocks]
     return CliRunner().invoke(main, arguments)
 
 
-def files_below(uri):
+def files_below(uri: str) -> dict[str, bytes]:
     files = [p for p in Path(uri).rglob("*") if p.is_file() and p.name not in ("info", "zarr.json")]
     return {p.relative_to(uri).as_posix(): p.read_bytes() for p in files}
 
 
-def check_volume(stack, *, jpeg_error):
+def check_volume(stack: AlignedStack, *, jpeg_error: float) -> None:
     """Both readers see the same; lossless is exact at each level; JPEG is close."""
     _, *lossless = stack.volume.outputs
     halvings = halvings_of(stack.volume)
@@ -75,7 +80,13 @@ def check_volume(stack, *, jpeg_error):
         ((9, 20, 17), (4, 3), 0, {"resolution": (2, 9, 4), "lossless_encoding": "png"}),
     ],
 )
-def test_small_pyramids_of_many_passes_read_back(tmp_path, shape_zyx, small, minz, settings):
+def test_small_pyramids_of_many_passes_read_back(
+    tmp_path: Path,
+    shape_zyx: tuple[int, int, int],
+    small: tuple[int, int],
+    minz: int,
+    settings: dict[str, Any],
+) -> None:
     stack = AlignedStack(tmp_path, textured(shape_zyx), small=small, slab_depth=2, minz=minz, **settings)
     written = stack.write_blocks()
     stack.write_info()
@@ -92,7 +103,9 @@ def test_small_pyramids_of_many_passes_read_back(tmp_path, shape_zyx, small, min
 
 @quiet_cloudvolume
 @pytest.mark.parametrize(("shape_zyx", "minz"), [((70, 130, 200), 96), ((9, 20, 1100), 0)])
-def test_the_program_writes_every_pass(tmp_path, shape_zyx, minz, caplog):
+def test_the_program_writes_every_pass(
+    tmp_path: Path, shape_zyx: tuple[int, int, int], minz: int, caplog: pytest.LogCaptureFixture
+) -> None:
     stack = AlignedStack(tmp_path, textured(shape_zyx), minz=minz)
     assert len(stack.volume.passes) == (2 if shape_zyx[2] > 1024 else 1)
     with caplog.at_level(logging.INFO):
@@ -105,7 +118,7 @@ def test_the_program_writes_every_pass(tmp_path, shape_zyx, minz, caplog):
     assert sum("block" in message for message in caplog.messages) == n_blocks
 
 
-def test_folder_and_bucket_hold_the_same(store_uri):
+def test_folder_and_bucket_hold_the_same(store_uri: str) -> None:
     stack = AlignedStack(store_uri, textured((20, 30, 1100)))
     assert run_step(stack, 0, "0-1").exit_code == 0
     assert run_step(stack, 5, "0-0").exit_code == 0
@@ -115,7 +128,7 @@ def test_folder_and_bucket_hold_the_same(store_uri):
         np.testing.assert_array_equal(read_tensorstore(raw.uri, level)[0], expected)
 
 
-def test_a_block_that_is_done_is_not_done_again(tmp_path, caplog):
+def test_a_block_that_is_done_is_not_done_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     stack = AlignedStack(tmp_path, textured((20, 30, 40)))
     assert run_step(stack, 0, "0-0").exit_code == 0
     shard = next(Path(stack.volume.outputs[0].uri).rglob("*.shard"))
@@ -127,7 +140,7 @@ def test_a_block_that_is_done_is_not_done_again(tmp_path, caplog):
     assert "1 of 1 blocks are already done" in caplog.text
 
 
-def test_a_lost_shard_is_made_again(tmp_path):
+def test_a_lost_shard_is_made_again(tmp_path: Path) -> None:
     stack = AlignedStack(tmp_path, textured((20, 30, 40)))
     assert run_step(stack, 0, "0-0").exit_code == 0
     shard = next(Path(stack.volume.outputs[0].uri).rglob("*.shard"))
@@ -138,7 +151,7 @@ def test_a_lost_shard_is_made_again(tmp_path):
 
 
 @quiet_cloudvolume
-def test_output_level_leaves_finer_levels_out(tmp_path):
+def test_output_level_leaves_finer_levels_out(tmp_path: Path) -> None:
     stack = AlignedStack(tmp_path, textured((70, 130, 200)), output_level=2)
     stack.write_blocks()
     stack.write_info()
@@ -147,7 +160,7 @@ def test_output_level_leaves_finer_levels_out(tmp_path):
     check_volume(stack, jpeg_error=5)
 
 
-def test_number_of_threads_changes_no_byte(tmp_path):
+def test_number_of_threads_changes_no_byte(tmp_path: Path) -> None:
     volumes = []
     for n_threads in (1, 4):
         stack = AlignedStack(tmp_path / str(n_threads), textured((20, 35, 70)), small=(8, 3))
@@ -156,7 +169,7 @@ def test_number_of_threads_changes_no_byte(tmp_path):
     assert volumes[0] == volumes[1]
 
 
-def rot(path, data):
+def rot(path: Path, data: bytes | bytearray) -> None:
     """Change what a file holds as a failing disk does: it looks untouched."""
     before = path.stat()
     path.write_bytes(data)
@@ -165,10 +178,10 @@ def rot(path, data):
 
 class TestTilesThatAreNotThere:
     @pytest.fixture
-    def stack(self, tmp_path):
+    def stack(self, tmp_path: Path) -> AlignedStack:
         return AlignedStack(tmp_path, textured((40, 30, 50)))  # slabs of 16: 0, 1, 2
 
-    def check(self, stack, *said):
+    def check(self, stack: AlignedStack, *said: str) -> None:
         result = run_step(stack, 0, "0-0")
         assert result.exit_code == TransientError.exit_code
         assert all(text in result.output for text in (*said, "tile again"))
@@ -176,26 +189,26 @@ class TestTilesThatAreNotThere:
         assert not list(Path(stack.plan.locations.neuroglancer_uri).rglob("*.shard"))
         assert records.read_record(stack.process, "pyramid/0", "0") is None
 
-    def test_a_missing_slab_is_named(self, stack):
+    def test_a_missing_slab_is_named(self, stack: AlignedStack) -> None:
         stack.tile_path(1).unlink()
         self.check(stack, "slab 1")
 
-    def test_a_slab_of_other_transforms_is_named(self, stack):
+    def test_a_slab_of_other_transforms_is_named(self, stack: AlignedStack) -> None:
         stack.process.delete(records.record_key("tile", "2"))
         self.check(stack, "slab 2")
 
     @pytest.mark.parametrize("position", [500, -30])
-    def test_a_damaged_slab_is_named(self, stack, position):
+    def test_a_damaged_slab_is_named(self, stack: AlignedStack, position: int) -> None:
         data = bytearray(stack.tile_path(2).read_bytes())
         data[position] ^= 1
         rot(stack.tile_path(2), data)
         self.check(stack, "slab 2", "damaged", "records/tile/2.json")
 
-    def test_a_slab_that_was_written_over_is_named(self, stack):
+    def test_a_slab_that_was_written_over_is_named(self, stack: AlignedStack) -> None:
         stack.tile_path(2).write_bytes(bytes(stack.tile_path(2).stat().st_size))
         self.check(stack, "no such slab 2")
 
-    def test_a_slab_that_goes_after_the_look_at_its_record_is_not_black(self, stack):
+    def test_a_slab_that_goes_after_the_look_at_its_record_is_not_black(self, stack: AlignedStack) -> None:
         stack.tile_path(1).unlink()
         run = stack.run
         record = records.read_record(stack.process, "tile", "1")
@@ -203,18 +216,18 @@ class TestTilesThatAreNotThere:
         with ThreadPoolExecutor(1) as pool, pytest.raises(TransientError, match=r"slab 1 .* missing"):
             write_block(run, 0, 0, pool, 1)
 
-    def test_a_missing_array_is_named(self, stack):
+    def test_a_missing_array_is_named(self, stack: AlignedStack) -> None:
         Path(stack.plan.locations.tmp_uri, "aligned", "zarr.json").unlink()
         self.check(stack, "aligned stack")
 
-    def test_an_array_of_another_size_is_refused(self, stack):
+    def test_an_array_of_another_size_is_refused(self, stack: AlignedStack) -> None:
         metadata = Path(stack.plan.locations.tmp_uri, "aligned", "zarr.json")
         rot(metadata, metadata.read_bytes().replace(b"[40,30,50]", b"[40,31,50]"))
         self.check(stack, "aligned stack", "31")
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut", "changed", "stale"])
-def test_a_coarse_block_names_the_fine_block_that_it_lacks(tmp_path, damage):
+def test_a_coarse_block_names_the_fine_block_that_it_lacks(tmp_path: Path, damage: str) -> None:
     stack = AlignedStack(tmp_path, textured((3, 4, 1100)))
     assert run_step(stack, 0, "0-1").exit_code == 0
     exact = Path(stack.plan.locations.process_uri, "pyramid/level-4/1.raw")
@@ -232,7 +245,7 @@ def test_a_coarse_block_names_the_fine_block_that_it_lacks(tmp_path, damage):
 
 
 @quiet_cloudvolume
-def test_black_is_left_out_and_reads_as_zero(tmp_path):
+def test_black_is_left_out_and_reads_as_zero(tmp_path: Path) -> None:
     voxels = textured((20, 20, 40))
     voxels[:, :, 16:] = 0
     stack = AlignedStack(tmp_path, voxels, small=(8, 2), raw_pyramid=False)
@@ -248,7 +261,7 @@ def test_black_is_left_out_and_reads_as_zero(tmp_path):
     assert {output.key for output in record.outputs} == {f"pyramid/level-1/{black_block}.raw"}
 
 
-def test_a_shard_of_an_earlier_run_goes_where_the_volume_is_black(tmp_path):
+def test_a_shard_of_an_earlier_run_goes_where_the_volume_is_black(tmp_path: Path) -> None:
     stack = AlignedStack(tmp_path, textured((9, 9, 9)))
     stack.write_blocks()
     assert all(files_below(output.uri) for output in stack.volume.outputs)
@@ -262,14 +275,14 @@ def test_a_shard_of_an_earlier_run_goes_where_the_volume_is_black(tmp_path):
     ("level", "blocks", "said"),
     [(1, "0-0", "(0)"), (0, "0-1", "below 1"), (0, "x", "8-15"), (5, "0-0", "(0)")],
 )
-def test_units_that_do_not_exist_are_refused(tmp_path, level, blocks, said):
+def test_units_that_do_not_exist_are_refused(tmp_path: Path, level: int, blocks: str, said: str) -> None:
     stack = AlignedStack(tmp_path, textured((4, 4, 4)))
     result = run_step(stack, level, blocks)
     assert result.exit_code == 78
     assert said in result.output
 
 
-def test_a_document_of_another_version_is_refused(tmp_path):
+def test_a_document_of_another_version_is_refused(tmp_path: Path) -> None:
     stack = AlignedStack(tmp_path, textured((4, 4, 4)))
     stack.process.write("plan.json", b'{"schema_version": 2}')
     result = run_step(stack, 0, "0-0")

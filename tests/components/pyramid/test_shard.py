@@ -1,4 +1,10 @@
+"""Chunks and shards as other programs decode them."""
+
+from __future__ import annotations
+
 import gzip as reference_gzip
+from collections.abc import Iterable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,7 +18,7 @@ from components.pyramid.shard import assemble_shard
 from components.shared.volume.precomputed import Sharding
 
 
-def read_with_tensorstore(shard, sharding, numbers):
+def read_with_tensorstore(shard: bytes, sharding: Sharding, numbers: Iterable[int]) -> dict[int, Any]:
     """The chunks of shard 0 as tensorstore's own reader of the format finds them."""
     context = ts.Context()
     base = {"driver": "memory", "path": "s/"}
@@ -32,7 +38,7 @@ def read_with_tensorstore(shard, sharding, numbers):
 
 
 @pytest.mark.parametrize(("minishard_bits", "preshift_bits"), [(0, 12), (3, 4), (2, 0), (0, 0), (1, 7)])
-def test_every_chunk_is_found_and_no_other(minishard_bits, preshift_bits):
+def test_every_chunk_is_found_and_no_other(minishard_bits: int, preshift_bits: int) -> None:
     sharding = Sharding(shard_bits=2, minishard_bits=minishard_bits, preshift_bits=preshift_bits)
     rng = np.random.default_rng(minishard_bits)
     everything = range(1 << (minishard_bits + preshift_bits))
@@ -45,14 +51,14 @@ def test_every_chunk_is_found_and_no_other(minishard_bits, preshift_bits):
         assert found[number].value == chunks.get(number, b"")
 
 
-def test_order_of_arrival_does_not_matter():
+def test_order_of_arrival_does_not_matter() -> None:
     sharding = Sharding(shard_bits=0, minishard_bits=1, preshift_bits=2)
     chunks = {5: b"five", 0: b"zero", 3: b"three"}
     shards = [assemble_shard(dict(items), sharding) for items in (chunks.items(), sorted(chunks.items()))]
     assert shards[0] == shards[1]
 
 
-def test_raw_chunk_is_gzip_without_time():
+def test_raw_chunk_is_gzip_without_time() -> None:
     voxels = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5)
     encoded = encode_raw(voxels)
     assert reference_gzip.decompress(encoded) == voxels.tobytes()
@@ -61,7 +67,7 @@ def test_raw_chunk_is_gzip_without_time():
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("shape", [(5, 6, 7), (1, 1, 1), (1, 6, 7), (9, 1, 1), (64, 64, 64), (3, 5, 6, 7)])
-def test_png_decodes_to_the_same_voxels(shape, dtype):
+def test_png_decodes_to_the_same_voxels(shape: tuple[int, ...], dtype: Any) -> None:
     greatest = np.iinfo(dtype).max
     voxels = np.random.default_rng(0).integers(0, greatest, shape, dtype=dtype, endpoint=True)
     picture = cv2.imdecode(np.frombuffer(encode_png(voxels), np.uint8), cv2.IMREAD_UNCHANGED)
@@ -71,7 +77,7 @@ def test_png_decodes_to_the_same_voxels(shape, dtype):
     np.testing.assert_array_equal(picture.reshape(shape), voxels)
 
 
-def test_png_is_a_fifth_smaller_than_gzip_and_always_the_same():
+def test_png_is_a_fifth_smaller_than_gzip_and_always_the_same() -> None:
     noise = gaussian_filter(np.random.default_rng(3).normal(0, 1, (64, 64, 64)), 1.5)
     voxels = np.clip(128 + 35 * noise / noise.std(), 0, 255).astype(np.uint8)
     assert len(encode_png(voxels)) < 0.8 * len(encode_raw(voxels))
@@ -82,18 +88,20 @@ def test_png_is_a_fifth_smaller_than_gzip_and_always_the_same():
     ("shape_zyx", "picture"),
     [((64, 64, 64), (4096, 64)), ((64, 40, 31), (2560, 31)), ((10, 37, 64), (10, 2368)), ((1, 1, 1), (1, 1))],
 )
-def test_jpeg_keeps_dct_blocks_within_slices(shape_zyx, picture):
+def test_jpeg_keeps_dct_blocks_within_slices(
+    shape_zyx: tuple[int, int, int], picture: tuple[int, int]
+) -> None:
     encoded = encode_jpeg(np.full(shape_zyx, 90, dtype=np.uint8), 80)
     assert simplejpeg.decode_jpeg_header(encoded)[:2] == picture
 
 
-def test_border_chunk_is_no_worse_than_an_inner_one():
+def test_border_chunk_is_no_worse_than_an_inner_one() -> None:
     # As smooth along z as along y, as FIB-SEM is.
     noise = gaussian_filter(np.random.default_rng(3).normal(0, 1, (64, 64, 64)), 1.5)
     voxels = np.clip(128 + 60 * noise / noise.std(), 0, 255).astype(np.uint8)
     border = np.ascontiguousarray(voxels[:, :37])
 
-    def error(encoded, chunk):
+    def error(encoded: bytes, chunk: Any) -> float:
         decoded = simplejpeg.decode_jpeg(encoded, colorspace="GRAY").reshape(chunk.shape)
         return np.abs(decoded.astype(int) - chunk)[:, 32:37].mean()
 
