@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from components.align import gates
-from components.align.gates import Agreement, ncc
+from components.align.gates import Agreement, agreement, ncc
 from components.align.normalise import MatchingPicture
 from components.shared.geometry import Matrix, rotation_about, translation
 
@@ -86,3 +86,16 @@ def test_ncc_is_pearsons_where_inside() -> None:
 @pytest.mark.parametrize(("apart_px", "reason"), [(1.0, None), (3.5, "bands_disagree")])
 def test_two_bands_must_agree(apart_px: float, reason: str | None) -> None:
     assert gates.refusal_of_bands(apart_px) == reason
+
+
+def test_chance_is_told_where_both_slices_show_something() -> None:
+    """Beyond the neighbour lies black, which looks like the dark half of the mirrored slice."""
+    rng = np.random.default_rng(1)
+    pictures = rng.integers(100, 156, (2, 80, 160)).astype(np.uint8)
+    pictures[0, :, :80] -= 60
+    pictures[0, :, 80:] += 60
+    shown, content = np.ones((80, 160), bool), np.ones((8, 8), np.float32)
+    slice_, neighbour = (MatchingPicture(picture, shown, content) for picture in pictures)
+    found = agreement(slice_, neighbour, translation(40, 0))
+    assert abs(found.moved) < 0.2
+    assert abs(found.mirrored) < 0.2

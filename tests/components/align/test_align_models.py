@@ -98,3 +98,24 @@ def test_tau_counts_at_full_resolution() -> None:
     fits = fit_ladder(pairs_under(truth, 0.02))
     assert choose(fits, SIZE_XY, 1.0, 200).model in ("translation", "rigid")
     assert choose(fits, SIZE_XY, 0.5, 200).model == "rigid_stretch"
+
+
+def turned_by(motion_px: float) -> Matrix:
+    """A rotation about the middle that moves the picture by so much, RMS."""
+    center = (np.array(SIZE_XY) - 1) / 2
+    from_center = grid_points(*SIZE_XY) - center
+    linear = rotation(motion_px / math.sqrt(np.mean(np.sum(np.square(from_center), axis=1))))
+    return affine(linear, *(center - linear @ center))
+
+
+@pytest.mark.parametrize(("motion_px", "model"), [(0.07, "translation"), (0.15, "rigid")])
+def test_an_angle_of_a_tenth_of_a_pixel_is_a_rotation(motion_px: float, model: str) -> None:
+    fits = fit_ladder(pairs_under(turned_by(motion_px), 0.005))
+    assert choose(fits, SIZE_XY, 1.0, 200).model == model
+
+
+@pytest.mark.parametrize(("motion_sigmas", "model"), [(0.22, "translation"), (0.31, "rigid")])
+def test_an_angle_must_explain_more_than_its_number_costs(motion_sigmas: float, model: str) -> None:
+    """The criterion's balance is at 0.27 sigma: 200 independent points, log 400 for the angle."""
+    fits = fit_ladder(pairs_under(turned_by(motion_sigmas), 1.0, n=20_000))
+    assert choose(fits, SIZE_XY, 1.0, 200).model == model

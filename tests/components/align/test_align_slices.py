@@ -18,7 +18,7 @@ from components.align.features import (
     spread_selection,
 )
 from components.align.models import PointPairs
-from components.align.normalise import band_passed, matching_picture, resized, where_shown
+from components.align.normalise import GREY, GREY_PER_STD, band_passed, matching_picture, resized, where_shown
 from components.align.prepare import prepare
 from components.align.statistics import slice_statistics, streaks_along_y, thumbnail
 from components.shared.geometry import rotation_about, scaled_from_full, transform_points
@@ -74,7 +74,7 @@ def test_features_are_rounded_unit_vectors_in_a_fixed_order() -> None:
     assert np.array_equal(features.descriptors, again.descriptors)
 
 
-def test_features_of_the_inverted_picture_are_those_inverted_features() -> None:
+def test_features_of_an_inverted_picture_are_the_inverted_features() -> None:
     picture = matching_picture(texture(1).astype(np.float32)).picture
     shown = np.ones(picture.shape, bool)
     inverted = (256 - picture.astype(int)).astype(np.uint8)
@@ -84,6 +84,18 @@ def test_features_of_the_inverted_picture_are_those_inverted_features() -> None:
     pairs = match_features(turned, extract_features(inverted, shown))
     assert len(pairs) > 0.9 * len(turned)
     assert np.abs(pairs.slice_px - pairs.neighbour_px).max() < 0.5
+
+
+def test_resin_stays_calmer_than_tissue() -> None:
+    picture = render(texture(1), noise=3).astype(np.float32)
+    half = SIZE_PX // 2
+    picture[:, half:] = np.random.default_rng(2).normal(120, 3, (SIZE_PX, half))
+    spread = matching_picture(picture).picture.astype(float) - GREY
+    tissue, resin = (
+        spread[:, part].std() / GREY_PER_STD for part in (slice(half - 30), slice(half + 30, None))
+    )
+    assert 0.7 < tissue < 1.1
+    assert 0.1 < resin < 0.6
 
 
 def test_padding_and_its_edge_are_not_shown() -> None:
@@ -176,6 +188,17 @@ def test_statistics_are_those_of_the_grey_levels(dtype: type) -> None:
     assert (found.low, found.high) == (0, top)
     assert found.zero_fraction == pytest.approx(0.1)
     assert found.saturated_fraction == pytest.approx(0.2)
+
+
+def test_sharpness_does_not_depend_on_contrast() -> None:
+    picture = render(texture(1), noise=2)
+    content = np.ones((8, 8), np.float32)
+    loud, faint = (
+        slice_statistics(0, picture, fine, fine, content=content, n_features=1)
+        for fine in (picture.astype(np.float32), picture.astype(np.float32) / 100)
+    )
+    assert faint.sharpness == pytest.approx(loud.sharpness, rel=1e-3)
+    assert faint.contrast == pytest.approx(loud.contrast / 100, rel=1e-3)
 
 
 def test_defocus_lowers_the_sharpness() -> None:
