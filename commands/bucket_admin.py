@@ -18,9 +18,9 @@ from components.shared.storage.run_buckets import run_buckets_of
 from components.shared.storage.schemes import bucket_of
 
 RUN_LABEL = "fibstack-run"
-"""Says which run a bucket belongs to; `_SHARED` where it belongs to all runs on a source."""
+"""Label of a bucket that names its run, or `_SHARED` where all runs on a source share the bucket."""
 TMP_DAYS = 14
-"""Objects of the temporary bucket live so long, if nobody deletes them before."""
+"""Days after which objects of the temporary bucket expire, if nobody deletes them before."""
 _SHARED = "any"
 log = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""What people do with data before and after a run: `fibstack data`."""
+"""`fibstack data`: slices before a run, and results after it."""

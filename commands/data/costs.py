@@ -1,4 +1,4 @@
-"""What stored data cost."""
+"""The cost of stored data: objects by place and storage class, and a month's price of them."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ STANDARD = "STANDARD"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredObject:
-    """An object with what its price depends on."""
+    """An object, as far as its price depends on it."""
 
     place: str
-    """What it is counted with: the folder at the top, or the bucket."""
+    """Place that the object is counted with: the folder at the top, or the bucket."""
     storage_class: str
     size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What the objects of one place and class cost."""
+    """Number, bytes and price of the objects of one place and storage class."""
 
     place: str
     storage_class: str
     n_objects: int
     n_bytes: int
     dollars_a_month: float | None
-    """None where the table has no price for the class."""
+    """Price of a month; None where the table has no price for the class."""
 
 
 def stored_objects(uri: str) -> Iterator[StoredObject]:
@@ -64,7 +64,7 @@ def stored_objects(uri: str) -> Iterator[StoredObject]:
 
 
 def costs_of(objects: Iterable[StoredObject], prices: Prices) -> list[Cost]:
-    """The costs by place and class, the dearest place's name not first but in alphabetical order."""
+    """Costs by place and storage class, sorted by place."""
     n_objects: Counter[tuple[str, str]] = Counter()
     n_bytes: Counter[tuple[str, str]] = Counter()
     for o in objects:

@@ -20,24 +20,24 @@ from components.shared.storage.run_buckets import Part, part_uri, run_buckets_of
 from components.shared.storage.schemes import bucket_of, scheme_of, without_scheme
 
 PARTS: tuple[Part, ...] = ("neuroglancer", "ome-zarr", "chunk", "tmp", "process")
-"""In the order of their removal: viewers lose the volume first, and the record of the run goes last."""
+"""Parts of an output in the order of their removal: volumes first, the record of the run last."""
 _METADATA = ("info", "zarr.json")
 """Files by which viewers find a volume: they go before it, so that nobody sees half of one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
-    """What lies at one part of a run's output."""
+    """The objects at one part of a run's output, counted."""
 
     uri: str
     n_objects: int
     n_bytes: int
     whole_bucket: bool
-    """The bucket is the run's own, and goes too."""
+    """Whether the bucket is the run's own, and is removed too."""
 
 
 def holdings_of(output: str) -> list[Holding]:
-    """What a run has left, as far as there is any. Changes nothing.
+    """The objects that a run has left, part by part. Changes nothing.
 
     Raises:
         UserError: what is there does not say that it is of this run, or the slices lie in it.
@@ -123,7 +123,7 @@ def _check_record(output: str, uris: list[str]) -> None:
     """Refuse a place that no run has written to, or where the slices lie among what would go.
 
     Raises:
-        UserError: so it is.
+        UserError: there is no record of a run, or the slices lie there.
     """
     process = open_store(part_uri(output, "process"))
     try:

@@ -9,7 +9,7 @@ import secrets
 from components.shared.errors import ConfigError
 
 MAX_NAME = 24
-"""Longest part that people choose; with it, buckets of sources of up to 20 letters can be named."""
+"""Characters of the name, at most: buckets of sources of up to 20 letters can be named after the id."""
 _RANDOM_BYTES = 10
 """80 bits: at a million guesses a second, 19 billion years."""
 

@@ -35,11 +35,11 @@ _INT8_MAX = 127
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A stack in a file."""
+    """A stack in a file, read slice by slice."""
 
     n_slices: int
     read: Callable[[int], Slice]
-    """Of the number of a slice, from 0."""
+    """The pixels of a slice, given its number from 0."""
 
 
 def open_stack(uri: str) -> AbstractContextManager[Stack]:

@@ -35,11 +35,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Uploads:
-    """What there is to do."""
+    """The files that are to be uploaded, and those that are there already."""
 
     items: tuple[Item, ...]
     n_there: int
-    """Files that are in the bucket already, with the same content."""
+    """Number of files that are in the bucket already, with the same content."""
     bytes_there: int
 
     @property

@@ -1,4 +1,4 @@
-"""What an export shows: the documents of the new volume."""
+"""The documents of an export: plan and transforms of the new volume, and the slices that are left out."""
 
 from __future__ import annotations
 

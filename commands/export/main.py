@@ -145,7 +145,7 @@ def _claim(process: Store, export: Export, new_output: str) -> None:
     """Refuse an output that holds something else.
 
     Raises:
-        UserError: it does.
+        UserError: it holds another volume.
     """
     others = process.stat(PLAN_KEY) is not None or next(process.list("records/"), None) is not None
     if process.stat(EXPORT_KEY) is not None:
@@ -169,14 +169,14 @@ def _contrast(text: str | None, written: Written, source: VolumeOutput) -> tuple
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportJob:
-    """What every block of an export needs to know."""
+    """An export that is being written, block by block."""
 
     process: Store
     volume: Volume
     stores: dict[str, Store]
     export: Export
     shown_z_indices: list[int]
-    """The plane of the source that each plane shows."""
+    """The plane of the source that each plane of the export shows."""
 
     @classmethod
     def of(cls, process: Store) -> ExportJob:

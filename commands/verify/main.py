@@ -32,7 +32,7 @@ from components.shared.work.run import Run
 from components.shared.work.verification import Written, read_written, verify
 
 PIECE_BYTES = 8 * 2**20
-"""A file is read in pieces of this size."""
+"""Bytes of a file that are read at a time."""
 
 
 @click.command(cls=StepCommand)
@@ -78,7 +78,7 @@ def main(output: str, n_sampled: int, full: bool) -> None:
 
 
 def _read_finished(output: str) -> Written:
-    """What the records of a run or an export say.
+    """The volume that a run or an export has written.
 
     Raises:
         UserError: there are none, or they are of a volume in another place.
@@ -100,7 +100,7 @@ def _read_finished(output: str) -> Written:
 
 
 def _tmp_uri(written: Written) -> str | None:
-    """Where the tiles lie, if all are kept."""
+    """The URI of the aligned tiles; None unless all of them are kept."""
     process = open_store(written.plan.locations.process_uri)
     blocks = list(range(written.volume.passes[0].n_blocks))
     if slabs_to_do(Run.of(process, written.plan, written.transforms), blocks):

@@ -22,14 +22,14 @@ from components.shared.volume.tiles import tile_array_spec
 from components.shared.volume.volume import TileArray, Volume, VolumeOutput
 
 READ_SIDE = 256
-"""Of a coarse JPEG chunk, a part is compared that is made from so many voxels a side: 16 MiB."""
+"""Side, in voxels of the reference, of the part of a coarse JPEG chunk that is compared: 16 MiB are read."""
 MIN_JUDGED_VOXELS = 512
-"""Of fewer voxels, a few can be further off than a whole JPEG can be."""
+"""Voxels of a JPEG part that is judged, at least: a smaller part can exceed the bound of a whole JPEG."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What a level must be equal to, or close to."""
+    """Voxels that a level must be equal to, or close to."""
 
     name: str
     array: Any
@@ -47,7 +47,7 @@ class LevelCheck:
     n_chunks: int
     n_read: int
     compared_with: str
-    """Empty where there is nothing to compare with."""
+    """Name of the reference; empty where there is none."""
     result: str
     problems: tuple[str, ...]
 
@@ -100,7 +100,7 @@ class Rereading:
         return LevelCheck(output, level, x * y * z, len(chunks), name, result, problems)
 
     def _reference(self, output: VolumeOutput, level: int) -> Reference | None:
-        """What a level is compared with: the level below, the tiles, or another lossless volume."""
+        """The reference of a level: the level below, the tiles, or another lossless volume."""
         is_lossless = output.encoding != "jpeg"
         if is_lossless and level - 1 in output.levels:
             return self._halved(self._open(output, level - 1), f"level {level - 1}", level - 1, level)

@@ -13,7 +13,7 @@ from components.shared.errors import UserError
 from components.shared.storage.schemes import scheme_of
 
 MOST_MARKS = 50
-"""In each layer: so that the address still fits where addresses are pasted."""
+"""Notes in each layer, at most, so that the address still fits where addresses are pasted."""
 
 
 @click.command(cls=StepCommand)

@@ -17,7 +17,7 @@ from components.shared.storage.store import Store, join_uri
 
 @dataclass(frozen=True, slots=True)
 class PublishedVolume:
-    """A precomputed volume that has its `info`."""
+    """A precomputed volume that has its `info`, so that viewers find it."""
 
     name: str
     store: Store
@@ -52,7 +52,7 @@ def _volume(name: str, uri: str) -> PublishedVolume | None:
 
 
 def read_transforms(output: str) -> Transforms | None:
-    """What became of each slice; None where a volume lies there without the records of its run."""
+    """The transforms of a volume; None where it lies there without the records of its run."""
     process = open_store(part_uri(output, "process"))
     return (
         None if process.stat(TRANSFORMS_KEY) is None else read_document(process, TRANSFORMS_KEY, Transforms)

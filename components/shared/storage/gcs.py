@@ -61,9 +61,9 @@ _ENVIRONMENT = {
     "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA": "true",
 }
 _UPLOAD_PART_BYTES = 16 * 2**20
-"""What is sent at a time of a large object, and held twice meanwhile; by default that would be 100 MiB."""
+"""Bytes of a large object in one request; they are held twice meanwhile, and the default is 100 MiB."""
 _CONNECTIONS = 64
-"""More than any program has threads that ask."""
+"""Connections that are kept open; no program has so many threads that ask."""
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 _UNKNOWN_TYPE = "application/octet-stream"
 _CONTENT_TYPES = {

@@ -15,14 +15,14 @@ from components.shared.storage.schemes import SCHEMES, Scheme, folder_of, scheme
 from components.shared.storage.store import Store
 
 _OPENERS: dict[str, Callable[[str], Store]] = {}
-"""What opens a location, by the name of its scheme."""
+"""Functions that open the store of a location, by the name of its scheme."""
 
 
 def register(scheme: Scheme, opener: Callable[[str], Store]) -> None:
     """Add a scheme.
 
     Args:
-        scheme: What holds of its locations.
+        scheme: The kind of location.
         opener: Opens the store of a location, given its whole URI.
     """
     SCHEMES[scheme.name] = scheme

@@ -1,4 +1,4 @@
-"""Where the parts of an output lie: in folders below one URI, or in a bucket for each kind of result.
+"""Locations of the parts of an output: folders below one URI, or a bucket for each kind of result.
 
 The output `gs://SOURCE_*_ID` stands for buckets named after the bucket of the slices and the run:
 
@@ -76,7 +76,7 @@ def run_buckets_of(output: str) -> tuple[str, str] | None:
 
 
 def part_uri(output: str, part: Part) -> str:
-    """Where a part of an output lies.
+    """The URI of a part of an output.
 
     Example:
         >>> part_uri("gs://em/out/", "chunk"), part_uri("gs://em_*_run1", "chunk")

@@ -1,4 +1,4 @@
-"""Schemes: what holds of a location, as the beginning of its URI tells.
+"""Schemes: kinds of locations, told by the beginning of a URI, and what can be done with each.
 
 Pure strings; no library of any storage is imported, so that the command line can ask without one. `registry`
 says which code opens the locations of a scheme.
@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scheme:
-    """What holds of all locations whose URI begins alike; a new scheme says nothing that it does not know."""
+    """A kind of location, told by the word before `://`; by default it can do nothing."""
 
     name: str
     """The word before `://`; empty for a plain path."""

@@ -38,7 +38,7 @@ class ObjectChangedError(UserError):
 
 
 class Vouches(Enum):
-    """What tells, without reading an object, whether it still holds what was written."""
+    """The evidence that an object still holds what was written, short of reading it."""
 
     CHECKSUM = "checksum"
     """The store keeps the crc32c of every object."""
@@ -50,7 +50,7 @@ class Vouches(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stat:
-    """What a store knows of an object without reading it."""
+    """Size, checksum and time of an object, as a store knows them without reading it."""
 
     key: str
     size_bytes: int
@@ -76,7 +76,7 @@ class Store(Protocol):
 
     @property
     def vouches(self) -> Vouches:
-        """What vouches for the content of an object: see `work.records`, which trusts nothing else."""
+        """The evidence for the content of an object; `work.records` trusts nothing else."""
 
     def exists(self) -> bool:
         """Whether the root is there: the folder, or the bucket (which has no folders)."""
@@ -143,8 +143,8 @@ def with_checksums(store: Store, stats: Sequence[Stat]) -> list[Stat]:
     """Objects with something that vouches for their content: read, where the store keeps nothing that does.
 
     Args:
-        store: Where they lie.
-        stats: What the store knows of them.
+        store: Store of the objects.
+        stats: The objects.
     """
     if store.vouches is not Vouches.NOTHING:
         return list(stats)

@@ -14,18 +14,18 @@ _NO_DAMAGE = (
     *("NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED", "CANCELLED"),
     *("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "ABORTED"),  # tried again by tensorstore
 )
-"""tensorstore's codes for what another look would not change."""
+"""Codes of tensorstore's errors that another read would not change."""
 
 
 def finish(operation: Any, start: Callable[[], Any]) -> Any:  # noqa: ANN401 - tensorstore has no types
     """The result of an operation, which is started anew a few times where bytes arrive damaged.
 
     Args:
-        operation: what `start` has returned: a future of tensorstore.
+        operation: a future of tensorstore, returned by `start`.
         start: starts the same operation.
 
     Raises:
-        ValueError: what tensorstore says; likewise IndexError.
+        ValueError: tensorstore cannot read; likewise IndexError.
     """
     for _ in range(READS - 1):
         error = operation.exception()
@@ -36,7 +36,7 @@ def finish(operation: Any, start: Callable[[], Any]) -> Any:  # noqa: ANN401 - t
 
 
 def reason(error: Exception) -> str:
-    """What an error of tensorstore says, without the specification that it appends.
+    """The text of an error of tensorstore, without the specification that it appends.
 
     Example:
         >>> reason(ValueError("NOT_FOUND: no info [tensorstore_spec={...}]"))

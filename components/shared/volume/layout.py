@@ -1,4 +1,4 @@
-"""What an output consists of, whatever its format: its metadata, its shards, and which of these a block owns.
+"""The files of an output, whatever its format: metadata, shards, and the shards that a block owns.
 
 A block of a pass owns whole shards at every level, so that blocks are written independently of each other.
 """

@@ -43,7 +43,7 @@ class OmeZarrScale:
 
     @property
     def shards_prefix(self) -> str:
-        """What the keys of all shards of the level begin with."""
+        """Beginning of the keys of all shards of the level."""
         return f"{self.key}/c/"
 
     @property

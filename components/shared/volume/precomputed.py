@@ -24,7 +24,7 @@ from components.shared.volume.volume import Volume, VolumeOutput
 
 INFO_KEY = "info"
 MAX_MINISHARD_CHUNK_BITS = 12
-"""At most 2^12 chunks in a minishard: 98 KB of index, 10 KB as gzip."""
+"""Bits of a chunk's number within its minishard, at most: 2^12 chunks have 98 KB of index, 10 KB as gzip."""
 
 
 def compressed_morton(position_xyz: SizeXyz, grid_xyz: SizeXyz) -> int:
@@ -48,7 +48,7 @@ def compressed_morton(position_xyz: SizeXyz, grid_xyz: SizeXyz) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sharding:
-    """Which bits of a chunk number name the shard, the minishard, and the chunk in it, top to bottom."""
+    """The bits of a chunk number that name its shard, its minishard, and the chunk in that, top to bottom."""
 
     shard_bits: int
     minishard_bits: int
@@ -104,7 +104,7 @@ class PrecomputedScale:
 
     @property
     def shards_prefix(self) -> str:
-        """What the keys of all shards of the level begin with."""
+        """Beginning of the keys of all shards of the level."""
         return f"{self.key}/"
 
     @property

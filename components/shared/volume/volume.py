@@ -1,4 +1,4 @@
-"""What is written for a volume: its levels, its outputs, and where each block's work lies.
+"""The volume of a run: its levels, its outputs, and the slabs and blocks that it is made of.
 
 Follows from the plan and the transforms alone, so every step derives the same answer.
 """
@@ -15,21 +15,21 @@ from components.shared.errors import ConfigError
 from components.shared.storage.store import join_uri
 
 Encoding = Literal["jpeg", "raw", "png"]
-"""Of a chunk; `raw` is its voxels as they are, in gzip."""
+"""Encoding of a chunk; `raw` is its voxels as they are, in gzip."""
 Format = Literal["precomputed", "ome-zarr"]
 TILES_KEY = "aligned"
 """Folder of the Zarr v3 tile array below the tmp URI."""
 RAW_TILES_KEY = "aligned-uint16"
-"""The same for the array of raw grey levels, where they are kept."""
+"""Folder of the array of raw grey levels below the tmp URI, where they are kept."""
 LOSSLESS_SHARD = 512
-"""Greatest side in voxels of a lossless shard: a worker holds four, not a block."""
+"""Side in voxels of a lossless shard, at most: a worker holds four of them, not a block."""
 WIDE_LOSSLESS_SHARD = 256
-"""The same where a voxel has more than one byte, so that a worker holds no more."""
+"""Side in voxels of a lossless shard of more than one byte a voxel, at most: a worker holds no more bytes."""
 OME_ZARR_SHARD_DEPTH = 2 * grid.VOXEL_CHUNK
 """Depth in voxels of a shard of the OME-Zarr volume, half of it where a voxel has more than one byte; a shard
 is as wide and as high as its block."""
 MAX_PASSES = 3
-"""The pipeline has a loop for each pass."""
+"""Passes of a volume, at most: the pipeline has a loop for each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,18 +37,18 @@ class TileArray:
     """One array of aligned tiles, between `tile` and `pyramid`."""
 
     key: str
-    """Its folder below the tmp URI."""
+    """Folder of the array below the tmp URI."""
     data_type: PixelType
     n_channels: int
 
     @property
     def bytes_per_voxel(self) -> int:
-        """Of all channels."""
+        """Bytes of a voxel, all channels together."""
         return self.n_channels * (1 if self.data_type == "uint8" else 2)
 
 
 GREY_TILES = TileArray(key=TILES_KEY, data_type="uint8", n_channels=1)
-"""The one array of a run on grey slices, unless bits are kept."""
+"""The one array of aligned tiles of a run on grey slices, unless bits are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +62,12 @@ class VolumeOutput:
     levels: range
     """Levels that are written, finest first."""
     shard_side: int
-    """Greatest side of a shard in voxels, in OME-Zarr its depth; a shard never leaves its block."""
+    """Side of a shard in voxels, at most, in OME-Zarr its depth; a shard never leaves its block."""
     jpeg_quality: int = 0
     array: TileArray = GREY_TILES
-    """What it is made from."""
+    """Array of aligned tiles that the volume is made from."""
     n_channels: int = 1
-    """The first so many of the array's."""
+    """Number of channels written; they are the first ones of `array`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

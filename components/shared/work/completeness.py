@@ -21,7 +21,7 @@ from components.shared.volume.volume import Volume, VolumeOutput
 from components.shared.work.records import Output, Record
 
 _NAMED = 3
-"""A sentence names this many of the shards or blocks that it is about."""
+"""Shards or blocks that a sentence names of those that it is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Block:
     record: Record | None
     expected_hash: str
     overwritten: tuple[Output, ...] = ()
-    """Its files that hold something else since the block was sealed."""
+    """Files of the block that have been changed since it was sealed."""
 
     @property
     def is_done(self) -> bool:
@@ -42,26 +42,26 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that is missing from a volume or wrong with it."""
+    """A fault of a written volume: a part that is missing, changed or foreign."""
 
     sentence: str
     cured_by_retry: bool
-    """Whether the same run, started again, puts it right."""
+    """Whether the same run, started again, mends it."""
 
 
 class OutputSummary(Document):
-    """One volume that the run wrote."""
+    """Counts and size of a volume that the run wrote."""
 
     uri: str
     encoding: str
     n_shards: int
     n_black_shards: int
-    """Shards that hold nothing but black, which are not written."""
+    """Number of shards that are black all over, which are not written."""
     size_bytes: int
 
 
 def check_blocks(blocks: Sequence[Block]) -> list[Fault]:
-    """The complaint about blocks that are not done, if there are any."""
+    """A complaint about blocks that are not done, if there are any."""
     undone = [f"{block.index} of level {block.level}" for block in blocks if not block.is_done]
     if not undone:
         return []
@@ -71,7 +71,7 @@ def check_blocks(blocks: Sequence[Block]) -> list[Fault]:
 
 
 def check_overwritten(blocks: Sequence[Block]) -> list[Fault]:
-    """The complaint about files that hold something else than was written, if there are any."""
+    """A complaint about files that were changed since they were written, if there are any."""
     files = [f"{output.uri}/{output.key}" for block in blocks for output in block.overwritten]
     if not files:
         return []
@@ -79,13 +79,13 @@ def check_overwritten(blocks: Sequence[Block]) -> list[Fault]:
 
 
 def shards_of(blocks: Sequence[Block], root: str) -> dict[str, Output]:
-    """What the records say lies below an output's root, by key."""
+    """Files below an output's root that the records of its blocks name, by key."""
     outputs = [output for block in blocks if block.record for output in block.record.outputs]
     return {output.key: output for output in outputs if output.uri == root}
 
 
 def check_predicted(volume: Volume, output: VolumeOutput, listed: Collection[str]) -> list[Fault]:
-    """The complaint about files in the folders of an output's shards that are none of its shards."""
+    """A complaint about files among an output's shards that are none of them, if there are any."""
     scales = predicted_shards(volume, output)
     predicted = {f"{scale}/{name}" for scale, names in scales.items() for name in names}
     return _complaints(output, sorted(set(listed) - predicted), "files belong to no block of this run", False)
@@ -102,8 +102,8 @@ def check_output(
     Args:
         volume: the volume of the run.
         output: one of its outputs.
-        recorded: what the blocks' records name below the output, by key.
-        listed: what lies in the folders of its scales, by key.
+        recorded: files below the output that the blocks' records name, by key.
+        listed: files in the folders of its scales, by key.
     """
     scales = predicted_shards(volume, output)
     predicted = {f"{scale}/{name}" for scale, names in scales.items() for name in names}
@@ -132,7 +132,7 @@ def summary_of(volume: Volume, output: VolumeOutput, recorded: Mapping[str, Outp
 
 
 def _complaints(output: VolumeOutput, keys: Sequence[str], rule: str, cured_by_retry: bool) -> list[Fault]:
-    """One about these keys; none where there are none."""
+    """One complaint about some keys; no complaint where there are no keys."""
     if not keys:
         return []
     return [Fault(f"{len(keys)} {rule} in {output.uri}: {listed(sorted(keys), _NAMED)}", cured_by_retry)]

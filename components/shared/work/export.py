@@ -1,4 +1,4 @@
-"""A volume that is made from the lossless one of another output: what is shown of it, and how.
+"""Exports: volumes that are made from the lossless volume of another output.
 
 `plan.json` and `transforms.json` of an export are those of its source, as they hold for the new volume: they
 give its size, its levels and where each slice lies in it. `export.json` says what was done.
@@ -21,15 +21,14 @@ from components.shared.work.records import input_hash
 EXPORT_KEY = "export.json"
 """Key below the process URI."""
 Range = tuple[int, int]
-"""First and end."""
+"""First voxel of a range, and its end, which is excluded."""
 
 
 class LeftOut(Document):
-    """A slice that is not shown."""
+    """A slice that an export leaves out, and the slice that it shows in its place."""
 
     z: int
     shown_z: int
-    """The slice in its place."""
 
 
 class Export(SealedDocument):
@@ -39,11 +38,11 @@ class Export(SealedDocument):
     source: str
     """URI of that output."""
     source_hash: str
-    """Of the records of its blocks."""
+    """Hash of all that the source's blocks depend on."""
     contrast: tuple[float, float] | None
     """Grey levels that are shown as 0 and 255; None where they stay as they are."""
     crop_xyz: tuple[Range, Range, Range]
-    """In voxels of the source, counted from its first."""
+    """First voxel and end along x, y and z, counted from the first voxel of the source."""
     left_out: tuple[LeftOut, ...]
     jpeg_quality: int
     lossless: bool

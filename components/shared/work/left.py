@@ -1,4 +1,4 @@
-"""What is left to do: the units without a valid record, and files in the way of a volume.
+"""Work that is left: the units without a valid record, and files in the way of a volume.
 
 `plan` and `compose` list only what is missing. Tiles that are gone are made again only where a block still
 needs them.

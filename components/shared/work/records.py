@@ -22,7 +22,7 @@ from components.shared.storage.store import ObjectMissingError, Stat, Store, Vou
 
 
 class Output(BaseModel):
-    """An object that a unit has written."""
+    """An object that a unit has written, with its size and checksum."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,7 +34,7 @@ class Output(BaseModel):
 
 
 class Record(BaseModel):
-    """A unit of a step that is done."""
+    """A unit of a step that is done, with the hash of its input and the objects that it wrote."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -45,7 +45,7 @@ class Record(BaseModel):
 
 
 def input_hash(*parts: str | bytes) -> str:
-    """A hash of all that a result depends on; parts are kept apart.
+    """Hash of all that a result depends on; parts are kept apart.
 
     Example:
         >>> input_hash("ab", "c") == input_hash("a", "bc")

@@ -21,7 +21,7 @@ Thumbnail = NDArray[np.uint8]
 """[y, x], the slice resized by the plan's thumbnail scale, its grey levels stretched to 0..255."""
 
 _ARCHIVES_KEPT = 3
-"""Compressed, some 20 MB each: a chunk and its neighbours, since a replaced slice shows one nearby."""
+"""Archives that are held, compressed, some 20 MB each: a replaced slice shows one of a chunk nearby."""
 
 
 class Thumbnails:

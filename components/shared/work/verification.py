@@ -40,17 +40,17 @@ _SHARDS_AT_A_TIME = 64
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What looking at the volume brought to light."""
+    """Faults and figures of a written volume."""
 
     problems: tuple[Fault, ...]
     outputs: tuple[OutputSummary, ...]
     volume_hash: str = ""
-    """Of all that the volume depends on."""
+    """Hash of all that the volume depends on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What the records of an output say that it is."""
+    """A volume that a run or an export has written, as the documents and records of its output tell."""
 
     plan: Plan
     transforms: Transforms
@@ -82,8 +82,8 @@ def blocks_with(volume: Volume, process: Store, expected: Callable[[int, int], s
     """Every block of every pass with its record.
 
     Args:
-        volume: what the blocks are of.
-        process: where the records lie.
+        volume: the volume that the blocks make up.
+        process: store of the records.
         expected: the input hash of a block, given its base level and number.
     """
 
