@@ -26,9 +26,8 @@ from components.shared.documents.config import RunConfig
 from components.shared.errors import ConfigError, FibstackError
 from components.shared.steps import STEPS, steps_from, steps_until
 from components.shared.storage.run_buckets import part_uri
-from pipeline.here.attempt import Failure
-from pipeline.here.processes import Processes
-from pipeline.here.time_left import Prediction
+from pipeline.here.processes import Failure, Processes
+from pipeline.here.progress import Prediction
 from pipeline.settings import Settings
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -138,8 +137,7 @@ def _processes() -> Processes:
 
 
 def _containers(config: RunConfig, settings: Settings) -> Processes:
-    from pipeline.here.containers import Containers
-    from pipeline.here.sandbox import sandbox_for
+    from pipeline.here.containers import Containers, sandbox_for
 
     images = [settings.image(step) for step in STEPS]
     return Containers(sandbox_for(config, images, notifier=settings.image("report")))
@@ -180,11 +178,9 @@ def _run_steps(
     """Run the steps; returns the first failure."""
     # Imported here: kfp takes a second, and the help needs none of it.
     from pipeline.compiled.compile import compile_kfp
-    from pipeline.compiled.dataflow import steps, up_to
-    from pipeline.compiled.ir import read_pipeline
+    from pipeline.compiled.ir import read_pipeline, steps, up_to
     from pipeline.here.local import run_pipeline
-    from pipeline.here.progress import print_summary, progress_on
-    from pipeline.here.time_left import StepUse
+    from pipeline.here.progress import StepUse, print_summary, progress_on
 
     text = compile_kfp(settings)
     pipeline = read_pipeline(text)

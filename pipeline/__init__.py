@@ -1,1 +1,1 @@
-"""What is submitted: the pipeline, its settings, its compilers and the command line."""
+"""The pipeline as it is submitted: its graph, its settings, and what compiles, runs and submits it."""

@@ -27,7 +27,7 @@ COMPONENTS: Mapping[str, Any] = {
     "pyramid": pyramid,
     "report": report,
 }
-"""What kfp makes tasks from, for each step."""
+"""The KFP component of each step, by name."""
 
 
 def align_stack(settings: Settings, *, on_kubernetes: bool = True) -> BaseComponent:

@@ -1,4 +1,4 @@
-"""What is fixed when the pipeline is compiled: images, machines, retries and fan-out.
+"""Settings: images, machines, retries and fan-out, which are fixed when the pipeline is compiled.
 
 KFP takes none of these at run time (it refuses or miscompiles parameters there), so they are settings, read
 from a TOML file; `docs/settings.toml` shows them all. What decides the *result* of a run is

@@ -12,11 +12,9 @@ from pydantic import BaseModel
 from components.shared.cores import available_cores
 from components.shared.documents.config import RunConfig
 from pipeline.compiled.compile import compile_kfp
-from pipeline.compiled.dataflow import steps
-from pipeline.compiled.ir import read_pipeline
-from pipeline.here.attempt import Failure
+from pipeline.compiled.ir import read_pipeline, steps
 from pipeline.here.local import run_pipeline
-from pipeline.here.processes import Ended, Processes
+from pipeline.here.processes import Ended, Failure, Processes
 from pipeline.settings import Settings
 
 

@@ -16,7 +16,7 @@ from components.shared.errors import ConfigError
 from components.shared.steps import STEPS
 from components.shared.storage.schemes import folder_of
 from components.shared.text import GIB
-from pipeline.here.sandbox import engine_cores, require_images
+from pipeline.here.containers import engine_cores, require_images
 from pipeline.settings import Settings, quantity
 
 _MODULES = (

@@ -21,7 +21,6 @@ from hera.workflows import models as argo
 from components.shared.errors import ConfigError
 from components.shared.steps import STEPS
 from pipeline.argo.pod import pod_template
-from pipeline.compiled.dataflow import tasks_before
 from pipeline.compiled.ir import (
     PLACEHOLDER,
     Constant,
@@ -33,13 +32,14 @@ from pipeline.compiled.ir import (
     Source,
     Task,
     TaskOutput,
+    tasks_before,
+    to_text,
 )
-from pipeline.compiled.values import to_text
-from pipeline.here.sandbox import IMAGE_USER
+from pipeline.here.containers import IMAGE_USER
 from pipeline.settings import Settings, StepSettings
 
 Expressions = Mapping[str, str]
-"""What stands for each input: a text, or Argo's `{{...}}`."""
+"""The value of each input by name: a text, or a placeholder `{{...}}` of Argo."""
 
 _ITEM = "{{item}}"
 _DAY_S = 86400
@@ -206,7 +206,7 @@ class _Lowering:
         )
 
     def _inputs(self, task: Task, expressions: Expressions, names: Mapping[str, str]) -> dict[str, str]:
-        """What stands for each input of a task's component."""
+        """The values of the inputs of a task's component, defaults filled in."""
         declared = self._pipeline.components[task.component].inputs
         given = {key: _expression(source, expressions, names) for key, source in task.inputs.items()}
         for key, source in task.inputs.items():

@@ -114,7 +114,7 @@ def _retry(retry: Retry) -> argo.RetryStrategy | None:
 
 
 def _patch(machine: StepSettings, retry: Retry) -> str:
-    """What is changed in the pods that Argo makes: its own containers give up their rights, retries grow."""
+    """The patch of Argo's pods: its own containers give up their rights, and the memory of retries grows."""
     own = {"securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}}
     containers: list[dict[str, object]] = [{"name": "wait", **own}]
     if retry.count:

@@ -23,7 +23,7 @@ MANIFESTS: dict[Target, Path] = {
     "argo": Path("manifests/argo/align-stack.yaml"),
 }
 VERTEX_FAN = 100
-"""Most items in a loop on Vertex AI, where each is a machine that has to start."""
+"""Upper limit on the items in a loop on Vertex AI, where each is a machine that has to start."""
 
 _ARGO_HEADER = """\
 # Made by 'fibstack compile --target argo'. Once for a namespace: kubectl create -f FILE

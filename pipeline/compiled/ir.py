@@ -5,20 +5,27 @@ applies a component to inputs. A loop is a task whose component runs once for ea
 the IR says beyond this subset (artifacts as inputs, conditions, collected outputs) is refused. Artifacts that
 a program writes are for the console of KFP and Vertex AI alone: here, it does not get the arguments that ask
 for them.
+
+Besides the types: values as the text that programs get and write, and the order that tasks run in.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from graphlib import TopologicalSorter
 from itertools import zip_longest
+from types import MappingProxyType
 from typing import Any
 
 import yaml
 
 from components.shared.errors import ConfigError
+from components.shared.steps import STEPS, steps_until
 
 Value = str | int | float | bool | list[Any] | dict[str, Any]
 """A parameter's value, as JSON knows it."""
@@ -56,7 +63,7 @@ class TaskOutput:
 
 @dataclass(frozen=True, slots=True)
 class FinalStatus:
-    """How another task of the same DAG ended."""
+    """The state in which another task of the same DAG has ended."""
 
     task: str
 
@@ -75,7 +82,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often a failed task is tried again, and after which pauses."""
+    """The number of times that a failed task is tried again, and the pauses before."""
 
     count: int = 0
     pause_s: float = 0.0
@@ -101,7 +108,7 @@ class Loop:
     items: list[Value] | str
     """The items, or the name of the task's input that holds them."""
     parallelism: int
-    """Most items at a time; 0 is no limit."""
+    """Upper limit on the items at a time; 0 is no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +139,9 @@ class Container:
     argv: tuple[str, ...]
     """Command and arguments, with placeholders."""
     cpu_limit: str = ""
-    """Most cores, such as `2` or `500m`; empty where there is no limit."""
+    """Limit on cores, such as `2` or `500m`; empty where there is none."""
     memory_limit: str = ""
-    """Most memory, such as `4G`; empty where there is no limit."""
+    """Limit on memory, such as `4G`; empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,3 +284,175 @@ def _loop(spec: Mapping[str, Any]) -> Loop | None:
         items=json.loads(items["raw"]) if "raw" in items else items["inputParameter"],
         parallelism=int(spec.get("iteratorPolicy", {}).get("parallelismLimit", 0)),
     )
+
+
+_NO_FILES: Mapping[str, str] = MappingProxyType({})
+
+
+def to_text(value: Value) -> str:
+    """A value as KFP writes it into an argument.
+
+    Example:
+        >>> [to_text(v) for v in ("a b", 2.0, 0.02, 1e-7, True, [8.0, 8.5], "")]
+        ['a b', '2', '0.02', '0.0000001', 'true', '[8,8.5]', '']
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return _number_text(value)
+    return json.dumps(_whole_numbers(value), separators=(",", ":"), ensure_ascii=False, sort_keys=True)
+
+
+def _number_text(value: float) -> str:
+    """The shortest decimal that reads back as the same number, as Go's `FormatFloat(v, 'f', -1)`."""
+    if not math.isfinite(value):
+        raise ValueError(f"a parameter must be finite; got {value}")
+    whole = int(value)
+    return str(whole) if value == whole else format(Decimal(repr(value)), "f")
+
+
+def _whole_numbers(value: Value) -> Value:
+    """JSON numbers carry no type: 8.0 is written as 8."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_whole_numbers(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _whole_numbers(item) for key, item in value.items()}
+    return value
+
+
+def from_text(text: str, parameter_type: str) -> Value:
+    """Read an output file as KFP does.
+
+    Raises:
+        ValueError: the text is not of the type.
+
+    Example:
+        >>> from_text('["0-15"]', "LIST"), from_text("5", "NUMBER_INTEGER"), from_text("x ", "STRING")
+        (['0-15'], 5, 'x ')
+    """
+    if parameter_type == "STRING":
+        return text
+    if parameter_type == "NUMBER_INTEGER":
+        return int(text)
+    if parameter_type == "NUMBER_DOUBLE":
+        return float(text)
+    expected = {"BOOLEAN": bool, "LIST": list, "STRUCT": dict}[parameter_type]
+    value: Value = json.loads(text)
+    if not isinstance(value, expected):
+        raise ValueError(f"must be {parameter_type}; got {text[:100]!r}")
+    return value
+
+
+def fill(text: str, inputs: Mapping[str, Value], output_files: Mapping[str, str] = _NO_FILES) -> str:
+    """Replace the placeholders of a text; the text of a value is never looked at again.
+
+    Raises:
+        KeyError: a placeholder names no input or output.
+
+    Example:
+        >>> fill("{{$.inputs.parameters['uri']}}/x", {"uri": "gs://b"})
+        'gs://b/x'
+    """
+    return PLACEHOLDER.sub(
+        lambda found: output_files[found["name"]] if found["file"] else to_text(inputs[found["name"]]), text
+    )
+
+
+_GROUPS = ("comp-for-loop-", "comp-exit-handler-")
+"""Components that kfp makes of `with` blocks; users never named them, so paths leave them out."""
+
+
+def step_of(task_name: str) -> str:
+    """The step that a task of the pipeline runs, '' for none; a step may have several tasks and iterations.
+
+    Example:
+        >>> [step_of(name) for name in ("align", "pyramid-2", "tile(3:48-63)", "align-driver", "for-loop-1")]
+        ['align', 'pyramid', 'tile', '', '']
+    """
+    found = re.fullmatch(rf"({'|'.join(STEPS)})(-\d+)*(\(.*\))?", task_name)
+    return found[1] if found else ""
+
+
+def up_to(pipeline: Pipeline, last: str) -> Pipeline:
+    """The pipeline up to and including a step; the report is made only where something fails."""
+    if last == "report":
+        return pipeline
+    done = steps_until(last)
+
+    def belongs(task: Task) -> bool:
+        component = pipeline.components[task.component]
+        if isinstance(component, Dag):
+            return any(map(belongs, component.tasks.values()))
+        return task.always or step_of(task.name) in done
+
+    def part(dag: Dag) -> Dag:
+        tasks = {name: task for name, task in dag.tasks.items() if belongs(task)}
+        return replace(
+            dag, tasks={name: replace(task, only_after_failure=task.always) for name, task in tasks.items()}
+        )
+
+    components = {
+        name: part(component) if isinstance(component, Dag) else component
+        for name, component in pipeline.components.items()
+    }
+    return replace(pipeline, root=part(pipeline.root), components=components)
+
+
+def steps(pipeline: Pipeline) -> list[str]:
+    """The steps that run programs if nothing fails, in the order of the data flow."""
+    return list(_steps(pipeline, pipeline.root, ()))
+
+
+def _steps(pipeline: Pipeline, dag: Dag, path: tuple[str, ...]) -> Iterator[str]:
+    order = TopologicalSorter({name: tasks_before(task) for name, task in dag.tasks.items()})
+    for name in order.static_order():
+        if dag.tasks[name].only_after_failure:
+            continue
+        component = pipeline.components[dag.tasks[name].component]
+        below = task_path(path, dag.tasks[name])
+        if isinstance(component, Dag):
+            yield from _steps(pipeline, component, below)
+        else:
+            yield "/".join(below)
+
+
+def task_path(path: tuple[str, ...], task: Task) -> tuple[str, ...]:
+    """The names that lead to a task below `path`."""
+    return path if task.component.startswith(_GROUPS) else (*path, task.name)
+
+
+def tasks_before(task: Task) -> list[str]:
+    """The tasks that a task waits for, in a fixed order."""
+    producers = {s.task for s in task.inputs.values() if isinstance(s, TaskOutput | FinalStatus)}
+    return sorted(task.after | producers)
+
+
+def check_parameters(declared: Mapping[str, Input], given: Mapping[str, Value]) -> dict[str, Value]:
+    """The values of a pipeline's parameters, defaults filled in.
+
+    Raises:
+        ConfigError: a parameter is unknown or missing.
+    """
+    unknown = sorted(given.keys() - declared.keys())
+    if unknown:
+        raise ConfigError(f"the pipeline has no parameter '{unknown[0]}'. Known: {', '.join(declared)}.")
+    return with_defaults(declared, given)
+
+
+def with_defaults(declared: Mapping[str, Input], given: Mapping[str, Value]) -> dict[str, Value]:
+    """The given values, and the defaults of what is not given.
+
+    Raises:
+        ConfigError: a value without a default is missing.
+    """
+    values = dict(given)
+    for name, definition in declared.items():
+        if name not in values:
+            if definition.default is None:
+                raise ConfigError(f"the parameter '{name}' must be given. Known: {', '.join(declared)}.")
+            values[name] = definition.default
+    return values

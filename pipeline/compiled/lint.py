@@ -58,7 +58,7 @@ def _task_order(where: str, task: Mapping[str, Any], dag: Mapping[str, Any]) -> 
 def _task_inputs(
     where: str, task: Mapping[str, Any], dag: Mapping[str, Any], components: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Where each input of a task comes from."""
+    """Complaints about the sources of a task's inputs, such as an output that does not exist."""
     given = task.get("inputs", {}).get("parameters", {})
     for key, source in given.items():
         match source:
@@ -80,7 +80,7 @@ def _task_inputs(
 
 
 def _task_signature(where: str, task: Mapping[str, Any], component: Mapping[str, Any]) -> Iterator[str]:
-    """What a task gives against what its component takes."""
+    """Complaints about a task that gives other inputs than its component takes."""
     given = set(task.get("inputs", {}).get("parameters", {}))
     taken = _declared(component, "inputDefinitions")
     iterator = task.get("parameterIterator")

@@ -3,6 +3,9 @@
 What is tested here is what is submitted: the input is the IR, not the Python function. The differences from a
 cluster are few: `python` is this interpreter, output files lie in the task's folder, and after the first
 failure nothing new starts but the exit task.
+
+kfp has a runner of its own, `kfp.local`, which cannot run this pipeline: in kfp 2.16 it refuses
+`dsl.ExitHandler`, without which there is no report after a failure, and it reads no policy of retries.
 """
 
 from __future__ import annotations
@@ -18,36 +21,49 @@ from pathlib import Path
 from typing import Protocol
 
 from components.shared.errors import FINAL_EXIT_CODES, TransientError
-from pipeline.compiled.dataflow import check_parameters, task_inputs, task_path, tasks_before, with_defaults
-from pipeline.compiled.ir import Container, Dag, ParentInput, Pipeline, Task, TaskOutput, Value
-from pipeline.compiled.values import to_text
-from pipeline.here.attempt import Failure, Place, attempt
-from pipeline.here.processes import Ended, Processes, ProcessesStoppedError
+from pipeline.compiled.ir import (
+    Constant,
+    Container,
+    Dag,
+    FinalStatus,
+    ParentInput,
+    Pipeline,
+    Task,
+    TaskOutput,
+    Value,
+    check_parameters,
+    fill,
+    task_path,
+    tasks_before,
+    to_text,
+    with_defaults,
+)
+from pipeline.here.processes import Ended, Failure, Place, Processes, ProcessesStoppedError, attempt
 
 KILL_AFTER_S = 10.0
 """A process that ignores SIGTERM this long is killed."""
 
 
 class Watcher(Protocol):
-    """Is told what happens, always from the thread that runs the pipeline."""
+    """An object that is told what happens in a run, always from the thread that runs the pipeline."""
 
     def expect(self, step: str, n_tasks: int) -> None:
-        """That many more tasks of a step will come."""
+        """Hear that a number of further tasks of a step will come."""
 
     def started(self, step: str, item: str) -> None:
-        """A task runs."""
+        """Hear that a task was started."""
 
     def ended(self, step: str, item: str, ended: Ended) -> None:
-        """A try of a task has ended."""
+        """Hear that a try of a task has ended."""
 
     def retrying(self, failure: Failure, pause_s: float) -> None:
-        """A task failed and is tried again after a pause."""
+        """Hear that a task failed and is tried again after a pause."""
 
     def failed(self, failure: Failure) -> None:
-        """A task failed for good."""
+        """Hear that a task failed for good."""
 
     def stopping(self) -> None:
-        """A signal arrived; the tasks that run are told to end."""
+        """Hear that a signal arrived, and that the running tasks are told to end."""
 
 
 class RunInterruptedError(Exception):
@@ -95,7 +111,7 @@ def run_pipeline(
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """What a task hands on."""
+    """The outputs of a task, or its failure."""
 
     outputs: dict[str, Value] = field(default_factory=dict)
     failure: Failure | None = None
@@ -289,3 +305,39 @@ class _Run:
 def _joined(results: Iterable[_Result]) -> _Result:
     """The first failure among results, if any."""
     return _Result(failure=next((r.failure for r in results if r.failure is not None), None))
+
+
+def task_inputs(
+    task: Task,
+    parent_inputs: Mapping[str, Value],
+    outputs: Mapping[str, Mapping[str, Value]],
+    failures: Mapping[str, Failure | None],
+) -> dict[str, Value]:
+    """The values of a task's inputs, from its group's inputs and from the tasks before it."""
+    values: dict[str, Value] = {}
+    templates: dict[str, str] = {}
+    for name, source in task.inputs.items():
+        match source:
+            case ParentInput(parent_name):
+                values[name] = parent_inputs[parent_name]
+            case TaskOutput(producer, output):
+                values[name] = outputs[producer][output]
+            case FinalStatus(producer):
+                values[name] = final_status(producer, failures[producer])
+            case Constant(str(text)):
+                templates[name] = text
+            case Constant(value):
+                values[name] = value
+    return values | {name: fill(text, values) for name, text in templates.items()}
+
+
+def final_status(producer: str, failure: Failure | None) -> str:
+    """The JSON that KFP gives for a `PipelineTaskFinalStatus`."""
+    status: dict[str, Value] = {
+        "state": "SUCCEEDED" if failure is None else "FAILED",
+        "pipelineTaskName": producer,
+        "pipelineJobResourceName": "local",
+    }
+    if failure is not None:
+        status["error"] = {"code": failure.exit_code, "message": failure.message}
+    return to_text(status)

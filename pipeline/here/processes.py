@@ -1,20 +1,22 @@
-"""Child processes that are measured, and that can all be ended together."""
+"""Tries of tasks: each is a child process with a folder, arguments, outputs, and a log that may complain."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.shared.container_images import PROCESSES
-from pipeline.compiled.ir import Container
+from pipeline.compiled.ir import Container, Value, fill, from_text
 
 _ENVIRONMENT = {
     PROCESSES: "1",
@@ -30,7 +32,7 @@ COMMAND_NOT_FOUND = 127
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a process ended and what it used."""
+    """Exit code of a process, and the time and memory that it used."""
 
     exit_code: int
     """Negative where a signal ended it."""
@@ -48,7 +50,7 @@ class Processes:
     """Starts child processes, each in a group of its own, until it is stopped. Safe to use from threads."""
 
     more_memory = "lower --jobs"
-    """What a user can do for a task that was killed."""
+    """Advice to a user whose task was killed for want of memory."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -56,7 +58,7 @@ class Processes:
         self._stopped = False
 
     def command(self, container: Container, argv: Sequence[str], folder: Path) -> list[str]:  # noqa: ARG002
-        """What is started for a task that has a folder and whose container would get `argv`."""
+        """The command that is started for a task whose container would get `argv`."""
         return [sys.executable if argv[0] == "python" else argv[0], *argv[1:]]
 
     def run(self, argv: Sequence[str], folder: Path, log: Path) -> Ended:
@@ -108,3 +110,99 @@ class Processes:
 def _signal_group(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a group of the dead
         os.killpg(pid, number)
+
+
+_LOG_TAIL_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The place of a task in the pipeline, which names its folder."""
+
+    path: tuple[str, ...] = ()
+    """Names of the nested pipelines and of the task."""
+    indices: tuple[int, ...] = ()
+    """Its number in each loop around it."""
+    item: str = ""
+    """Item of the innermost loop."""
+    always: bool = False
+    """Runs even after a failure."""
+
+    @property
+    def step(self) -> str:
+        return "/".join(self.path)
+
+    @property
+    def folder(self) -> Path:
+        return Path(*self.path, *(f"{index:04d}" for index in self.indices))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A task that failed."""
+
+    step: str
+    item: str
+    exit_code: int
+    message: str
+    log: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """The outcome of a try of a task."""
+
+    ended: Ended
+    outputs: dict[str, Value] = field(default_factory=dict)
+    failure: Failure | None = None
+
+
+def attempt(
+    processes: Processes, container: Container, inputs: Mapping[str, Value], place: Place, run_folder: Path
+) -> Attempt:
+    """Run a program as its pod would, in a folder that keeps `argv.json`, `log.txt` and `outputs/`.
+
+    Raises:
+        ProcessesStoppedError: no process may start any more.
+    """
+    folder = run_folder / place.folder
+    outputs = folder / "outputs"
+    shutil.rmtree(outputs, ignore_errors=True)  # a retry starts as a new pod does
+    outputs.mkdir(parents=True)
+    files = {name: outputs / name for name in container.outputs}
+    texts = {name: str(file) for name, file in files.items()}
+    argv = processes.command(container, [fill(word, inputs, texts) for word in container.argv], folder)
+    (folder / "argv.json").write_text(json.dumps(argv, indent=1, ensure_ascii=False) + "\n")
+    log = folder / "log.txt"
+    log_start = log.stat().st_size if log.exists() else 0
+
+    ended = processes.run(argv, folder, log)
+
+    if ended.exit_code == 0:
+        try:
+            values = {
+                name: from_text(file.read_text(), container.outputs[name]) for name, file in files.items()
+            }
+            return Attempt(ended=ended, outputs=values)
+        except (OSError, ValueError) as error:
+            message = f"{place.step} must write its outputs; got: {error}. This is a bug in the step."
+    else:
+        message = _complaint(log, log_start, ended.exit_code, processes.more_memory)
+    failure = Failure(
+        step=place.step, item=place.item, exit_code=ended.exit_code or 1, message=message, log=log
+    )
+    return Attempt(ended=ended, failure=failure)
+
+
+def _complaint(log: Path, start: int, exit_code: int, more_memory: str) -> str:
+    """The last words of a failed program: its `error: ` sentence, or else its last line."""
+    if exit_code < 0:
+        killed = exit_code == -signal.SIGKILL
+        hint = f" This is often for want of memory; {more_memory}." if killed else ""
+        return f"the task was ended by {signal.Signals(-exit_code).name}.{hint}"
+    with log.open("rb") as file:
+        file.seek(max(start, log.stat().st_size - _LOG_TAIL_BYTES))
+        lines = file.read().decode(errors="replace").splitlines()
+    said = [line for line in lines if line.strip()]
+    errors = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
+    return (errors or said or [f"the task ended with exit code {exit_code} and said nothing."])[-1].strip()

@@ -20,7 +20,7 @@ from components.shared.errors import ConfigError, UserError
 from components.shared.steps import STEPS
 from pipeline.argo.pod import UNIT_LABEL
 from pipeline.compiled.compile import compile_argo
-from pipeline.compiled.values import to_text
+from pipeline.compiled.ir import to_text
 from pipeline.settings import Settings
 from pipeline.submit.runs import (
     ANSWER_TIMEOUT_S,
@@ -87,7 +87,7 @@ def submit(config: RunConfig, settings: Settings | None, namespace: str = "") ->
 
 
 def state(reference: str) -> RunState:
-    """How a run stands."""
+    """The state of a run and of its tasks."""
     cluster, name = _parts(reference)
     workflow = cluster.workflow(name)
     status = workflow.get("status", {})
@@ -101,7 +101,7 @@ def state(reference: str) -> RunState:
 
 
 def logs(reference: str, step: str = "") -> Iterator[Log]:
-    """What the pods of a run have said, those of one step or all; finished pods vanish after a while."""
+    """The logs of the pods of a run, of one step or of all; finished pods vanish after a while."""
     cluster, name = _parts(reference)
     cluster.workflow(name)
     for pod in cluster.pods(name, step):
@@ -171,7 +171,7 @@ class _Cluster:
         return sorted(found.items, key=lambda pod: (pod.metadata.creation_timestamp, pod.metadata.name))
 
     def pod_log(self, pod: str) -> str:
-        """What the program of a pod has said; a pod that waits or is gone has said nothing."""
+        """The log of a pod's program; empty for a pod that waits or is gone."""
         with self._failures(f"read the log of {pod}", ""):
             try:
                 # Some releases of the client give the text of Python's bytes.
@@ -273,7 +273,7 @@ def _parts(reference: str) -> tuple[_Cluster, str]:
 
 
 def _reason(error: ApiException) -> str:
-    """What the cluster says."""
+    """The reason that the cluster gives."""
     try:
         return str(json.loads(error.body)["message"])
     except (TypeError, ValueError, KeyError):

@@ -18,6 +18,7 @@ import yaml
 from components.shared.documents.config import RunConfig
 from components.shared.errors import ConfigError, UserError
 from pipeline.compiled.compile import compile_kfp
+from pipeline.compiled.ir import step_of
 from pipeline.settings import Settings
 from pipeline.submit.runs import (
     ANSWER_TIMEOUT_S,
@@ -28,14 +29,13 @@ from pipeline.submit.runs import (
     raise_without_login,
     refused,
     require_reachable,
-    step_of,
     task_state,
     unreachable,
 )
 
 EXPERIMENT = "fibstack"
 MAX_PARAMETER_BYTES = 10_000
-"""What the API server takes for all parameters of a run together."""
+"""Limit of the API server on all parameters of a run together."""
 _PAGE = "/#/runs/details/"
 _TIMEOUT = (CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S)
 
@@ -84,7 +84,7 @@ def submit(
 
 
 def state(reference: str) -> RunState:
-    """How a run stands."""
+    """The state of a run and of its tasks."""
     run = _run(reference)
     runtime = run.runtime_config
     error = run.error.message if run.error else ""
@@ -107,7 +107,7 @@ def state(reference: str) -> RunState:
 
 
 def logs(reference: str, step: str = "") -> Iterator[Log]:
-    """What the pods of a run have said, those of one step or all."""
+    """The logs of the pods of a run, of one step or of all."""
     host, run_id = _parts(reference)
     run = _run(reference)
     client = _connected(host)
@@ -195,7 +195,7 @@ class _Executor:
 
 
 def _executors(run: Any) -> list[_Executor]:  # noqa: ANN401 - a model of kfp_server_api
-    """What runs the programs, oldest first: Kubeflow lists Argo's nodes, of which few are pods of a step.
+    """The tasks that run programs, oldest first; of the nodes that Kubeflow lists, few are pods of a step.
 
     A step is a graph of a driver and of `executor`, which has the children `executor(0)` and so on where it
     may be tried again. Other children of a node are what waits for it. A child is named by its node's ID, a
@@ -280,7 +280,7 @@ def _failures(verb: str, host: str) -> Iterator[None]:
 
 
 def _reason(error: api.ApiException) -> str:
-    """What the API server says, without the trail of its functions."""
+    """The reason that the API server gives, without the trail of its functions."""
     try:
         said = json.loads(error.body)
         return str(said.get("message") or said.get("error") or error.reason)

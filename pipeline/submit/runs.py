@@ -51,7 +51,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
-    """How a run stands."""
+    """The state of a run and of its tasks."""
 
     name: str
     state: str
@@ -71,7 +71,7 @@ class RunState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
-    """What one task has said."""
+    """The log of one task."""
 
     title: str
     text: str
@@ -85,17 +85,6 @@ def task_state(word: str) -> TaskState:
         ['done', 'failed', 'failed', 'waiting']
     """
     return _TASK_STATES.get(word.lower(), "waiting")
-
-
-def step_of(task_name: str) -> str:
-    """The step that a task of the pipeline runs, '' for none; a step may have several tasks and iterations.
-
-    Example:
-        >>> [step_of(name) for name in ("align", "pyramid-2", "tile(3:48-63)", "align-driver", "for-loop-1")]
-        ['align', 'pyramid', 'tile', '', '']
-    """
-    found = re.fullmatch(rf"({'|'.join(STEPS)})(-\d+)*(\(.*\))?", task_name)
-    return found[1] if found else ""
 
 
 def require_reachable(config: RunConfig, mounts: Collection[str] = ()) -> None:

@@ -11,13 +11,13 @@ from pipeline.submit.runs import Log, RunState
 
 
 class Target(Protocol):
-    """What each module of a target answers about its runs."""
+    """The functions that the module of each target has."""
 
     def is_reference(self, text: str) -> bool:
         """Whether a text is the reference of a run of this target."""
 
     def state(self, reference: str) -> RunState:
-        """How a run stands."""
+        """The state of a run and of its tasks."""
 
     def logs(self, reference: str, step: str = "") -> Iterator[Log]:
         """The logs of a run's tasks, those of one step or all."""

@@ -14,6 +14,7 @@ from components.shared.documents.config import RunConfig
 from components.shared.errors import ConfigError, FibstackError
 from components.shared.storage.run_buckets import part_uri
 from pipeline.compiled.compile import compile_vertex
+from pipeline.compiled.ir import step_of
 from pipeline.settings import Settings
 from pipeline.submit.runs import (
     ANSWER_TIMEOUT_S,
@@ -24,7 +25,6 @@ from pipeline.submit.runs import (
     raise_without_login,
     refused,
     require_reachable,
-    step_of,
     task_state,
     unreachable,
 )
@@ -98,7 +98,7 @@ def submit(
 
 
 def state(reference: str) -> RunState:
-    """How a run stands."""
+    """The state of a run and of its tasks."""
     job = _job(reference)
     return RunState(
         name=job.display_name,
@@ -118,7 +118,7 @@ def state(reference: str) -> RunState:
 
 
 def logs(reference: str, step: str = "") -> Iterator[Log]:
-    """What the machines of a run have said, those of one step or all; Cloud Logging keeps it for 30 days."""
+    """The logs of the machines of a run, of one step or of all; Cloud Logging keeps them for 30 days."""
     project, region, _ = _parts(reference)
     session = _session(project)
     for detail in _machines(_job(reference)):
@@ -135,7 +135,7 @@ def logs(reference: str, step: str = "") -> Iterator[Log]:
 
 
 def _read_log(session: Any, project: str, job: str) -> str:  # noqa: ANN401 - a session of google-auth
-    """All that a machine wrote, oldest first."""
+    """The log of a machine, oldest line first."""
     request: dict[str, Any] = {
         "resourceNames": [f"projects/{project}"],
         "filter": f'resource.type="ml_job" AND resource.labels.job_id="{job}"',

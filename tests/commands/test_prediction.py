@@ -9,8 +9,7 @@ from benchmarks.scale.stacks import IMAGE, Stack, write_headers
 from commands.run import predict
 from components.plan.main import main as plan
 from pipeline.compiled.compile import compile_kfp
-from pipeline.compiled.dataflow import steps
-from pipeline.compiled.ir import read_pipeline
+from pipeline.compiled.ir import read_pipeline, steps
 from pipeline.configuration import read_config
 from pipeline.settings import Settings
 from tests.builders import invoke

@@ -10,8 +10,7 @@ from components.plan.component import plan
 from components.shared.documents.config import RunConfig
 from components.shared.steps import STEPS
 from pipeline.compiled.compile import compile_kfp
-from pipeline.compiled.ir import Container, read_pipeline
-from pipeline.compiled.values import fill, to_text
+from pipeline.compiled.ir import Container, fill, read_pipeline, to_text
 from pipeline.settings import Settings
 
 VALUES = {

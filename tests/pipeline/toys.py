@@ -6,9 +6,8 @@ from kfp import dsl
 
 from pipeline.compiled.compile import compile_pipeline
 from pipeline.compiled.ir import Pipeline, read_pipeline
-from pipeline.here.attempt import Failure
 from pipeline.here.local import run_pipeline
-from pipeline.here.processes import Ended
+from pipeline.here.processes import Ended, Failure
 
 LIST = """
 import json, pathlib, sys

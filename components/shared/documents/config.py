@@ -333,7 +333,7 @@ def _is_inside(host: str) -> bool:
 
 
 _FORMS = {"email": check_email, "project": check_project, "webhook": check_webhook}
-"""What is checked of keys that take any text."""
+"""The check of each key that takes any text."""
 
 
 _PATTERN = re.compile(r"[A-Za-z0-9._/ +=@,-]*%(0[1-9])?d[A-Za-z0-9._/ +=@,-]*")

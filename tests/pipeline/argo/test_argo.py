@@ -17,8 +17,7 @@ from components.shared.errors import ConfigError
 from components.shared.steps import STEPS
 from pipeline.argo.lowering import lower
 from pipeline.compiled.compile import MANIFESTS, compile_argo, compile_kfp
-from pipeline.compiled.ir import Container, read_pipeline
-from pipeline.compiled.values import to_text
+from pipeline.compiled.ir import Container, read_pipeline, to_text
 from pipeline.here.local import run_pipeline
 from pipeline.settings import Settings, StepSettings
 from tests.pipeline.argo.argo_interpreter import Workflow, evaluate

@@ -10,8 +10,7 @@ from click.testing import CliRunner
 from components.shared.documents.config import RunConfig
 from components.shared.steps import STEPS
 from pipeline.compiled.compile import compile_argo, compile_kfp
-from pipeline.compiled.ir import read_pipeline
-from pipeline.compiled.values import to_text
+from pipeline.compiled.ir import read_pipeline, to_text
 from pipeline.here.local import run_pipeline
 from pipeline.settings import Settings
 from tests.pipeline.argo.argo_interpreter import Workflow

@@ -11,8 +11,7 @@ import yaml
 from components.shared.documents.config import RunConfig
 from components.shared.steps import STEPS
 from pipeline.compiled.compile import MANIFESTS, VERTEX_FAN, compile_kfp, compile_target, compile_vertex
-from pipeline.compiled.dataflow import steps
-from pipeline.compiled.ir import read_pipeline
+from pipeline.compiled.ir import read_pipeline, steps
 from pipeline.settings import Settings, StepSettings
 
 ROOT = Path(__file__).parents[3]

@@ -12,7 +12,7 @@ import pytest
 from kfp import dsl
 
 from components.shared.errors import ConfigError
-from pipeline.compiled.dataflow import steps
+from pipeline.compiled.ir import steps
 from tests.pipeline.toys import compiled, fail, items, note, notes, remember, run, say, times, uncached
 
 

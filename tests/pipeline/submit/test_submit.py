@@ -19,8 +19,9 @@ from components.shared.documents.config import RunConfig
 from components.shared.errors import ConfigError, TransientError, UserError
 from components.shared.steps import STEPS
 from pipeline.compiled.compile import compile_kfp
+from pipeline.compiled.ir import step_of
 from pipeline.settings import Settings
-from pipeline.submit.runs import RunState, Task, refused, require_reachable, step_of, unreachable
+from pipeline.submit.runs import RunState, Task, refused, require_reachable, unreachable
 from tests.builders import cli
 
 CONFIG = [

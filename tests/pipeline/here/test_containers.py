@@ -11,8 +11,7 @@ import pytest
 from components.shared.documents.config import RunConfig
 from components.shared.errors import ConfigError
 from pipeline.compiled.ir import Container
-from pipeline.here.containers import Containers
-from pipeline.here.sandbox import IMAGE_USER, Sandbox, sandbox_for
+from pipeline.here.containers import IMAGE_USER, Containers, Sandbox, sandbox_for
 from pipeline.settings import read_settings
 
 ROOT = Path(__file__).parents[3]
