@@ -1,8 +1,9 @@
 """The numbers that decide in the check on thumbnails, each with its reason.
 
-Passed on: the sample, the published FIB-SEM (median NCC 0.95) and serial-section stacks (0.3 to 0.5), and
-every case of `benchmarks/alignment`. Stopped: the wrong transforms, unrelated halves, copies and empty
-volumes of `tests/components/compose/test_gate.py`.
+What passes: the sample, 60 published FIB-SEM slices (median NCC above 0.9) and 10 serial sections (above
+0.25) as they lie, and the runs of `benchmarks/alignment`. What is stopped: wrong transforms, unrelated
+halves, copies and empty volumes. Both in `tests/components/compose/test_gate.py`; margins were not measured
+but where a limit says so.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class CorrelationLimits:
         1.0,
         unit="px of the thumbnail",
         why="noise is smoothed away: it differs between slices, however well they lie",
-        measured_on="chosen: the least that the sampling of a thumbnail can tell",
+        measured_on="not measured; chosen: the least that the sampling of a thumbnail can tell",
         too_small="noisy stacks correlate little, and a wrong slice is no exception",
         too_large="membranes are smoothed away, and slices that are a little off correlate too",
     )
@@ -79,7 +80,7 @@ class GateLimits:
         unit="NCC of neighbours, median of the stack",
         why="unrelated pictures stay within +-0.06 where shading is taken away; serial sections in place "
         "reach 0.3",
-        measured_on="published stacks: 0.95 and 0.3; unrelated textures",
+        measured_on="unrelated synthetic textures; published stacks above 0.9 and 0.25",
         too_small="a stack in which nothing fits is written and paid for",
         too_large="serial sections of poor tissue are stopped",
     )
@@ -88,7 +89,7 @@ class GateLimits:
         unit="share of the median NCC as they lie",
         why="a static pattern may make slices correlate as they lie; an alignment that halves that has "
         "gone wrong",
-        measured_on="tissue under a pattern of its own strength passes",
+        measured_on="synthetic tissue under a static pattern of its own strength passes",
         too_small="an alignment that makes a good stack worse is written",
         too_large="stacks under a static pattern are stopped, although the tissue fits",
     )
@@ -96,7 +97,7 @@ class GateLimits:
         0.5,
         unit="share of the usual NCC",
         why="a pair is bad below it: a shift by a membrane's width costs more than half",
-        measured_on="synthetic tissue moved by 15 px of 480",
+        measured_on="synthetic tissue moved by 15 px of 480 is stopped; margins not measured",
         too_small="slices that are off by a membrane pass",
         too_large="slices of poor quality in their right place count as wrong",
     )
@@ -104,7 +105,7 @@ class GateLimits:
         0.1,
         unit="NCC lost by the alignment",
         why="a pair is bad too if it lost this much, and is the exception (unusual)",
-        measured_on="not measured; chosen above the noise of a thumbnail's NCC, some 0.02",
+        measured_on="not measured; chosen",
         too_small="pairs that lost by noise count",
         too_large="a slice that was moved to a wrong place nearby is not noticed",
     )
@@ -120,7 +121,7 @@ class GateLimits:
         0.02,
         unit="share of the pairs",
         why="bad slices that no verdict has caught are rarer than this, and a slice spoils two pairs",
-        measured_on="29 planted bad slices were all caught by verdicts",
+        measured_on="planted defects (judge/limits.py): verdicts catch all 29",
         too_small="long stacks are stopped for a few odd slices",
         too_large="a stretch of 2% of a stack that is solved wrong is written",
     )
@@ -136,7 +137,7 @@ class GateLimits:
         0.25,
         unit="share of the usual NCC",
         why="where no pair across a place reaches it, what follows is another picture",
-        measured_on="two unrelated halves: below 0.1; poor neighbours of one stack: above 0.4",
+        measured_on="synthetic tissue in two unrelated halves is stopped; margins not measured",
         too_small="two samples in one stack are written as one",
         too_large="a true step with lost tissue stops the run",
     )
@@ -144,7 +145,7 @@ class GateLimits:
         0.2,
         unit="share of the present slices",
         why="a volume in which every fifth slice is a copy shows less than it pretends",
-        measured_on="not measured; planted stacks have a tenth of bad slices at most",
+        measured_on="not measured; chosen",
         too_small="poor stacks need force: true",
         too_large="a volume of copies is written",
     )
@@ -160,7 +161,7 @@ class GateLimits:
         4.0,
         unit="area of the volume over that of the largest slice",
         why="beyond, most of what would be paid for is empty",
-        measured_on="not measured; stage jumps of half a picture give 2.3",
+        measured_on="not measured; chosen: jumps by half a picture along both axes give 2.25",
         too_small="stacks with true jumps of the stage need force: true",
         too_large="one slice that is thrown far off multiplies the cost",
     )

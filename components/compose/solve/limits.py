@@ -1,8 +1,8 @@
 """The numbers that decide in the solve, a frozen object for each stage, each with its reason.
 
-"Planted stacks" are those of `tests/components/compose/planted_stack.py`: 5,000 px wide slices, pairs
-z+1..z+4 from 300 matches of 0.8 px, wrong pairs and bad slices. `benchmarks/solve/limits.py` halves and
-doubles each number on them; its table stands in `benchmarks/solve/README.md`.
+"Planted" are the stacks of `benchmarks/solve/limits.py`, which changes each number by factors of 2 and 10;
+the table stands in `benchmarks/solve/README.md`. The prior, its unit and its effect when doubled stand in
+`PriorLimits`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from components.shared.limits import limit
-
-_NOT_MEASURED = "not measured"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +21,9 @@ class TieLimits:
         unit="px at full resolution, for neighbours; grows with the root of the distance",
         why="tissue differs from slice to slice in ways that no transform explains; without it, a pair "
         "with many matches would count as exact",
-        measured_on="chosen: about the mean error between neighbours on the sample (0.09 px) and on real "
-        "FIB-SEM (0.22 px), docs/figures.md; halved and doubled on planted stacks",
+        measured_on="planted: by half and twice, nothing; ten times, 2.3 px in place of 0.5 below a "
+        "curtain. Chosen near the mean error between neighbours of the sample, 0.09 px, and of real "
+        "FIB-SEM, 0.22 px (docs/figures.md)",
         too_small="honest pairs miss by more units than they should, and good slices lose their pairs",
         too_large="pairs that are a little wrong are kept",
     )
@@ -32,7 +31,8 @@ class TieLimits:
         1.0,
         unit="px at full resolution, RMS over the common area",
         why="a curtain or dirt that stands still makes pairs that say so to a fraction of a px",
-        measured_on="chosen; test_static_pattern_* of test_robust_solve.py",
+        measured_on="planted: nothing changes by a factor of ten either way, since still_share is the "
+        "tighter one there; chosen",
         too_small="pairs of a static pattern with some noise get a full vote",
         too_large="pairs of a calm stretch lose their vote at first",
     )
@@ -40,7 +40,8 @@ class TieLimits:
         0.1,
         unit="share of the usual motion of a pair",
         why="in a stack that hardly moves, a pair that does not move is nothing special",
-        measured_on="chosen; test_a_stack_that_stands_still_is_believed",
+        measured_on="planted: nothing changes by half and twice; chosen. "
+        "test_a_stack_that_stands_still_is_believed",
         too_small="a static pattern is noticed only in stacks that move much",
         too_large="calm pairs of a calm stack are taken for a static pattern",
     )
@@ -49,7 +50,7 @@ class TieLimits:
         unit="share of a side",
         why="a pair whose slices hardly overlap binds a strip, from which the rest of the picture swings "
         "freely",
-        measured_on=f"{_NOT_MEASURED}; chosen where a strip holds too few matches to be accepted",
+        measured_on="planted: all slices overlap there; beyond, not measured. Chosen",
         too_small="a narrow strip decides on rotation and scale of its slices",
         too_large="slices of different size are bound where they do not overlap",
     )
@@ -63,8 +64,8 @@ class ClosureLimits:
         8,
         unit="closures at a distance",
         why="the median of fewer is chance",
-        measured_on="chosen: the standard error of a median of 8 is about 45%; doubled and halved on "
-        "planted stacks without effect, since long stacks have hundreds",
+        measured_on="planted: nothing, since 200 slices have hundreds; in short stacks, not measured. "
+        "Chosen: the error of a median of 8 is some 45%",
         too_small="short stacks weigh their far pairs by a few accidents",
         too_large="short stacks of changing tissue trust their far pairs as noise alone would have it",
     )
@@ -72,7 +73,8 @@ class ClosureLimits:
         0.03,
         unit="px at full resolution, for neighbours",
         why="interpolation and rounding leave this much in a pair, however well it closes",
-        measured_on="an ECC window reaches 0.04 px, the median of 25 reaches 0.016 px",
+        measured_on="planted: 0.1 px by ten times. Chosen between the 0.016 px that the median of 25 "
+        "windows reached in a test and the 0.04 px of one window",
         too_small="pairs that close by accident, as copies do, count as exact",
         too_large="good stacks weigh near and far pairs alike",
     )
@@ -80,7 +82,8 @@ class ClosureLimits:
         0.5,
         unit="exponent of the distance",
         why="independent errors add as variances: a spread grows with the root of the distance at least",
-        measured_on="derived; test_independent_errors_grow_with_the_square_root",
+        measured_on="derived; planted: twice makes poor tissue walk 32 px in place of 27, ten times "
+        "doubles every error",
         too_small="neighbours are taken for as bad as far pairs",
         too_large="far pairs of a noisy stack are not worth their weight, and it drifts",
     )
@@ -89,8 +92,8 @@ class ClosureLimits:
         unit="exponent of the distance",
         why="changing tissue makes far pairs err with the square of the distance; what grows faster is "
         "taken for wrong pairs, and is not carried on to the neighbours, which nothing closes",
-        measured_on="serial sections grow with 1.5 to 2; "
-        "test_growth_beyond_the_steepest_is_not_taken_for_true",
+        measured_on="planted changing tissue (square of the distance): half makes 2.0 px of 1.2; a steeper "
+        "stack is planted in test_growth_beyond_the_steepest_is_not_carried_on_to_neighbours alone",
         too_small="far pairs of changing tissue pull good neighbours apart",
         too_large="a few wrong far pairs make neighbours count as exact, and every other pair as nothing",
     )
@@ -109,7 +112,8 @@ class PriorLimits:
         unit="px at the corner, second difference along z",
         why="a stage may rotate from slice to slice; robust, so that a true step may be, and never tighter "
         "than the usual bend from pair to pair",
-        measured_on="chosen; halved and doubled on planted stacks",
+        measured_on="planted: nothing changes by a factor of ten either way, where eight pairs hold each "
+        "slice; in sparser ones, not measured. Doubled: a rotation of a single slice costs a quarter",
         too_small="true rotations are smeared over neighbours",
         too_large="noise of the pairs rotates single slices",
     )
@@ -118,7 +122,8 @@ class PriorLimits:
         unit="px at the corner, second difference along z",
         why="a block of tissue does not stretch from slice to slice; where serial sections do, the usual "
         "bend of their pairs takes this one's place",
-        measured_on="chosen; halved and doubled on planted stacks; test_serial_sections.py",
+        measured_on="planted: 0.1 px by ten times. Doubled: a stretch of a single slice costs a quarter. "
+        "test_serial_sections.py",
         too_small="stretched slices are kept from fitting their neighbours",
         too_large="noise of the pairs stretches single slices",
     )
@@ -127,8 +132,9 @@ class PriorLimits:
         unit="px at the corner, for each slice",
         why="holds what no pair can tell, the rotation and scale of the whole: 3 px for the mean of 1,000 "
         "slices",
-        measured_on="without it the corners of 13,696 planted slices end 5.2 px off, with it 1.5 px (three "
-        "neighbours)",
+        measured_on="planted step with a rotation: by half 0.1 px more, by a tenth 4.3 px in place of 0.6. "
+        "Doubled: the stack's walk of rotation and scale costs a quarter. A simulation of 13,696 slices "
+        "ended 5.2 px off at the corners without such a prior, 1.5 px with it",
         too_small="a true slow rotation or growth is taken out by the solve",
         too_large="rotation and scale walk away along a long stack",
     )
@@ -136,7 +142,8 @@ class PriorLimits:
         3.0 * 1000.0**0.5 / 3,
         unit="px at the corner, for each slice",
         why="from a similarity, three times as tight as upright_sigma_px: a rotation is cheaper than a shear",
-        measured_on="chosen: three times is enough to tell them apart; halved and doubled on planted stacks",
+        measured_on="planted: 0.2 px at most by a factor of ten, a tighter one being better there, where "
+        "nothing shears. Doubled: a shear costs a quarter. Chosen",
         too_small="a true slow shear is taken out by the solve",
         too_large="a slow rotation in few pairs comes out as a shear",
     )
@@ -145,7 +152,8 @@ class PriorLimits:
         unit="px at the centre, between neighbours",
         why="places only what no pair holds: a slice between its neighbours, a part where the previous one "
         "ends; five orders below a pair's weight",
-        measured_on="halved and doubled on planted stacks",
+        measured_on="planted: nothing by half and twice; a tenth shortens the walk of poor tissue. "
+        "Doubled: a free slice is placed as before, with a quarter of the force",
         too_small="true steps of tens of px shrink",
         too_large="the position of an unconnected part is lost in round-off",
     )
@@ -160,7 +168,8 @@ class RobustLimits:
         unit="share of a vote",
         why="where a static pattern makes all near pairs of a run say that nothing moves, the few far ones "
         "that see the tissue must win. A still pair that agrees with the others ends with full weight",
-        measured_on="planted curtains on 30 of 200 slices, test_static_pattern_*",
+        measured_on="planted curtain: nothing by a tenth, half and twice; without it (1.0) 14 px in place "
+        "of 0.5, and 2 good slices lost",
         too_small="calm slices rest on their far pairs alone",
         too_large="the curtain outvotes the tissue, and its slices stay where they are",
     )
@@ -169,8 +178,9 @@ class RobustLimits:
         unit="rounds",
         why="the majority is found before any pair is switched off; starting with the redescending loss "
         "leaves breaks of hundreds of px",
-        measured_on="150 bad slices and 5% wrong pairs among 13,696 slices: all found but for one in one "
-        "seed of 20",
+        measured_on="planted: nothing by a factor of ten; started at the redescending loss, a simulation "
+        "of 13,696 slices kept breaks of hundreds of px. benchmarks/solve: all 150 bad slices found, 149 "
+        "in one seed",
         too_small="bad slices keep some of their neighbours out of place",
         too_large="seconds; a round of 13,696 slices takes 0.1 s",
     )
@@ -178,7 +188,8 @@ class RobustLimits:
         0.1,
         unit="px at full resolution",
         why="misfits below count as squares, so that weights stay finite; below the usual misfit of a pair",
-        measured_on="chosen; halved and doubled on planted stacks",
+        measured_on="planted: nothing but 0.1 px in poor tissue by a factor of ten. Chosen below the usual "
+        "misfit",
         too_small="a pair that fits by accident outweighs all others",
         too_large="the rounds become least squares, which wrong pairs bend",
     )
@@ -186,7 +197,7 @@ class RobustLimits:
         6.0,
         unit="units of the expected misfit",
         why="the redescending loss begins so wide that no pair near the majority is lost at once",
-        measured_on="halved and doubled on planted stacks",
+        measured_on="planted: 0.2 px in poor tissue by a factor of ten, nothing elsewhere. Chosen",
         too_small="good pairs beside bad slices are switched off before these are",
         too_large="wrong pairs bend the stack again",
     )
@@ -194,7 +205,8 @@ class RobustLimits:
         12,
         unit="rounds, from annealed_from to 1 in equal ratios",
         why="each is 0.85 of the last, so that the poses follow",
-        measured_on="halved and doubled on planted stacks",
+        measured_on="planted: nothing by half and twice; one round leaves 3.2 px below a curtain in place "
+        "of 0.5",
         too_small="pairs are switched off before the poses have followed",
         too_large="seconds",
     )
@@ -202,7 +214,7 @@ class RobustLimits:
         3,
         unit="rounds",
         why="with the weights fixed the problem is nearly linear: Gauss-Newton ends in three steps",
-        measured_on="halved and doubled on planted stacks",
+        measured_on="planted: nothing changes by a factor of ten either way",
         too_small="poses are not yet at the minimum of their own weights",
         too_large="seconds",
     )
@@ -210,7 +222,8 @@ class RobustLimits:
         3.0,
         unit="expected 1-sigma of a pair",
         why="a unit of the loss: a pair loses three quarters of its weight at one unit, 3 sigma",
-        measured_on="usual rule of 3 sigma; halved and doubled on planted stacks",
+        measured_on="planted: nothing by a tenth, half and twice, since usual_misfits is the looser one "
+        "there; ten times keeps the pairs of a curtain, 2.4 px in place of 0.5",
         too_small="honest pairs are switched off by their own noise",
         too_large="wrong pairs of a few px are kept",
     )
@@ -219,8 +232,8 @@ class RobustLimits:
         unit="median misfits of the stack",
         why="a unit of the loss is this much at least: tissue that disagrees more everywhere is not wrong "
         "everywhere",
-        measured_on="test_tissue_that_disagrees_everywhere_is_still_believed; halved and doubled on "
-        "planted stacks",
+        measured_on="planted poor tissue: half loses 2 good slices of 200, a tenth 196; ten times keeps "
+        "the pairs of a curtain, 2.5 px in place of 0.5",
         too_small="stacks of poor tissue lose their pairs",
         too_large="wrong pairs of poor tissue are kept",
     )
@@ -228,16 +241,18 @@ class RobustLimits:
         0.1,
         unit="weight, 0..1",
         why="below it a pair misses by 1.5 units or more, and is not kept",
-        measured_on="Geman-McClure: (1 / (1 + 1.47^2))^2 = 0.1; halved and doubled on planted stacks",
+        measured_on="derived: a pair of this weight misses by 1.47 units. Planted: 0.2 px in poor tissue "
+        "by half and twice",
         too_small="contradicted pairs still hold their slices",
         too_large="good slices at the edge of what is usual lose pairs",
     )
     supported_weight: float = limit(
         0.3,
         unit="mean weight of a slice's accepted pairs, 0..1",
-        why="a slice whose pairs have less rests on chance: of eight pairs of nonsense, one or two fit a "
-        "place that is made for them (0.12 to 0.25)",
-        measured_on="counted so; halved and doubled on planted stacks with every tenth slice bad",
+        why="a slice whose pairs have less rests on chance: one pair of nonsense always fits a place that "
+        "is made for it",
+        measured_on="planted, every tenth slice bad: half holds 3 bad slices of 20, twice loses 16 good "
+        "ones of 180",
         too_small="bad slices are held by the pair that happens to fit",
         too_large="good slices between bad ones, half of whose pairs fail, lose the others too",
     )
@@ -275,7 +290,8 @@ class TrendLimits:
         unit="slices",
         why="what a straight line through so many neighbours sees is a trend; shorter, it cannot be told "
         "from a walk of independent steps",
-        measured_on="planted stacks of 1,200 and 13,696 slices, docs/trends.md",
+        measured_on="not measured against other values; planted stacks of 1,200 (tests) and 13,696 slices "
+        "(benchmarks/solve)",
         too_small="bends of the tissue are taken for trends and removed",
         too_large="stacks of a few thousand slices keep their drift",
     )
@@ -283,7 +299,8 @@ class TrendLimits:
         8.0,
         unit="robust standard deviations of the track's steps",
         why="such a step is a jump, not a part of a trend: a normal step reaches 8 once in 10^15",
-        measured_on="derived; test_the_least_jump_is_no_trend",
+        measured_on="derived: a normal step reaches 8 once in 10^15. test_the_least_jump_is_no_trend "
+        "plants 5 and 12",
         too_small="the largest ordinary steps are cut, and the trend with them",
         too_large="a true jump is smeared into a slope over long_slices",
     )
@@ -297,7 +314,7 @@ class DriftLimits:
         2000.0,
         unit="ppm of scale or shear",
         why="tissue does not stretch by 0.2%; beyond, the volume is warned of",
-        measured_on="chosen after the warnings of other pipelines; magnified planted stack",
+        measured_on="chosen; a planted stack that is magnified by 1.2% is warned of",
         too_small="warnings about what nobody sees",
         too_large="a drift of magnification goes unnoticed into measurements",
     )
@@ -305,7 +322,7 @@ class DriftLimits:
         1.1,
         unit="area of the box over that of the largest slice",
         why="a tenth more voxels to write and to pay for",
-        measured_on="chosen; magnified planted stack",
+        measured_on="chosen; a planted stack that slides by 120 of 1,000 px is warned of",
         too_small="every stack that jitters is warned of",
         too_large="a lean that could be straightened is paid for",
     )
@@ -322,7 +339,7 @@ class DriftLimits:
         unit="slices",
         why="the walk is measured between means of so many: jitter of single slices, which does not add "
         "up, is left out",
-        measured_on="chosen: jitter of 4 px falls to 0.8 px; magnified planted stack",
+        measured_on="not measured; chosen so that jitter of 4 px falls to 0.8 px",
         too_small="jitter is taken for a walk, and no drift is notable",
         too_large="too few steps to tell their spread",
     )
@@ -330,7 +347,7 @@ class DriftLimits:
         8,
         unit="steps of the walk",
         why="a short stack is cut in so many at least",
-        measured_on=_NOT_MEASURED,
+        measured_on="not measured",
         too_small="the spread of the steps is chance",
         too_large="short stacks have steps of few slices, in which jitter counts",
     )
@@ -338,7 +355,7 @@ class DriftLimits:
         10,
         unit="closures at a distance",
         why="the mean and spread of fewer tell nothing",
-        measured_on=_NOT_MEASURED,
+        measured_on="not measured",
         too_small="a non-closure is claimed from a few pairs",
         too_large="short stacks get no statement",
     )
@@ -346,7 +363,8 @@ class DriftLimits:
         5,
         unit="slices in a row",
         why="fewer may stand still by chance",
-        measured_on="planted stack with a curtain on 30 of 200 slices, and without",
+        measured_on="a curtain on 30 of 200 planted slices is warned of, a stack without one is not; "
+        "beyond, not measured",
         too_small="calm slices are warned of",
         too_large="a pattern on a few slices goes unnoticed",
     )
