@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from components.align import refine as refinement
+from components.align.models import PointPairs
 from components.align.normalise import band_passed, detail_picture
 from components.align.refine import corrected
 from components.shared.geometry import Matrix, rotation_about, translation
@@ -96,3 +97,53 @@ def test_windows_of_a_grating_say_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     heedless = replace(refinement.WINDOWS, max_second_peak=2.0)
     monkeypatch.setattr(refinement, "WINDOWS", heedless)
     assert len(refinement.refine(*pictures, np.eye(3)).pairs) > 30
+
+
+def windows_moved_by(truth: Matrix, other: int = 1) -> refinement.Refinement:
+    """The windows of a slice and of another that shows the same texture moved, or another texture."""
+    scenes = render(texture(1), seed=1), render(texture(other), truth, seed=2)
+    pictures = (band_passed(scene.astype(np.float32), EVERYWHERE) for scene in scenes)
+    return refinement.refine(*pictures, np.eye(3))
+
+
+def test_windows_of_other_tissue_say_nothing() -> None:
+    found = windows_moved_by(np.eye(3), other=2)
+    assert np.count_nonzero(found.kept) <= 5
+
+
+def test_the_template_alone_is_good_to_a_tenth_of_a_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refinement.cv2, "findTransformECC", lambda _a, _b, start, *_: (1.0, start))
+    found = windows_moved_by(translation(2.4, -1.7)).pairs
+    moved = np.median(found.neighbour_px - found.slice_px, axis=0)
+    assert moved == pytest.approx([2.4, -1.7], abs=0.1)
+
+
+@pytest.mark.parametrize(("error_px", "n_kept"), [(0.8, 49), (1.2, 0)])
+def test_a_window_where_template_and_ecc_disagree_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, error_px: float, n_kept: int
+) -> None:
+    def astray(_a: object, _b: object, start: np.ndarray, *_: object) -> tuple[float, np.ndarray]:
+        return 1.0, start + np.array([[0, 0, error_px], [0, 0, 0]], np.float32)
+
+    monkeypatch.setattr(refinement.cv2, "findTransformECC", astray)
+    assert np.count_nonzero(windows_moved_by(np.eye(3)).kept) == n_kept
+
+
+@pytest.mark.parametrize(("spacing_px", "n_independent"), [(1000, 49), (50, (400 / 180) ** 2)])
+def test_windows_that_share_structures_count_as_one(spacing_px: float, n_independent: float) -> None:
+    centers = np.stack(np.meshgrid(np.arange(7.0), np.arange(7.0)), axis=-1).reshape(-1, 2) * spacing_px
+    pairs = PointPairs(centers, centers)
+    found = refinement.Refinement(pairs, np.zeros((49, 2), np.int64), np.ones(49, bool), 100)
+    assert found.n_independent == pytest.approx(n_independent)
+
+
+def test_pixels_of_outlier_windows_are_not_trusted_but_where_another_window_agrees() -> None:
+    corners = np.array([[0, 0], [5, 0], [30, 0]])
+    kept = np.array([True, True, False])
+    centers = corners[kept] + 4.5
+    found = refinement.Refinement(PointPairs(centers, centers), corners, kept, 10)
+    trusted = found.trusted(np.array([0.0, 0.9]), (12, 50))
+    assert not trusted[:10, :5].any()
+    assert trusted[:10, 5:30].all()
+    assert not trusted[:10, 30:40].any()
+    assert trusted[10:].all()
