@@ -31,13 +31,13 @@ def concerns(
         pods: Pod of each step.
     """
     return [
-        *_missing(plan),
-        *_repeated(plan),
+        *_missing_slices(plan),
+        *_repeated_files(plan),
         *_small_files(plan.slices),
-        *_sizes(plan.slices),
-        *_left_out(plan, listings),
-        *_settings(plan),
-        *_memory(steps, pods),
+        *_differing_sizes(plan.slices),
+        *_files_left_out(plan, listings),
+        *_settings_without_effect(plan),
+        *_too_little_memory(steps, pods),
     ]
 
 
@@ -52,13 +52,13 @@ def slice_ranges(numbers: Iterable[int]) -> str:
     return listed(ranges(ordered, to=" to "), _SHOWN, rest=f", ... ({len(ordered)} in all)")
 
 
-def _missing(plan: Plan) -> list[str]:
+def _missing_slices(plan: Plan) -> list[str]:
     if not plan.missing_z:
         return []
     return [f"missing: slices {slice_ranges(plan.missing_z)}; each is replaced as replace_with says"]
 
 
-def _repeated(plan: Plan) -> list[str]:
+def _repeated_files(plan: Plan) -> list[str]:
     repeated = repeated_slices(plan.slices)
     if not repeated:
         return []
@@ -74,7 +74,7 @@ def _small_files(slices: Sequence[SourceSlice]) -> list[str]:
     return [f"less than a quarter of the usual bytes, so blank or cut off: slices {slice_ranges(small)}"]
 
 
-def _sizes(slices: Sequence[SourceSlice]) -> list[str]:
+def _differing_sizes(slices: Sequence[SourceSlice]) -> list[str]:
     numbers: dict[tuple[int, int], list[int]] = {}
     for entry in slices:
         numbers.setdefault((entry.width_px, entry.height_px), []).append(entry.z)
@@ -86,7 +86,7 @@ def _sizes(slices: Sequence[SourceSlice]) -> list[str]:
     return [f"{len(numbers)} different sizes: {shown}"]
 
 
-def _left_out(plan: Plan, listings: Mapping[str, Listing]) -> list[str]:
+def _files_left_out(plan: Plan, listings: Mapping[str, Listing]) -> list[str]:
     """Files whose names fit the pattern and that take no part."""
     sentences = []
     for pattern, listing in listings.items():
@@ -99,13 +99,13 @@ def _left_out(plan: Plan, listings: Mapping[str, Listing]) -> list[str]:
     return sentences
 
 
-def _settings(plan: Plan) -> list[str]:
+def _settings_without_effect(plan: Plan) -> list[str]:
     if plan.config.keep_bits and plan.pixel_type == "uint8":
         return ["keep_bits changes nothing: the slices have 8 bit"]
     return []
 
 
-def _memory(steps: Sequence[StepEstimate], pods: Mapping[str, Pod]) -> list[str]:
+def _too_little_memory(steps: Sequence[StepEstimate], pods: Mapping[str, Pod]) -> list[str]:
     """Steps that need more memory than their pods get."""
     return [
         f"{step.title} needs about {step.memory_bytes / 1e9:.1f} GB and its pods get "

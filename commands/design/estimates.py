@@ -30,7 +30,7 @@ class Design:
     volume: Volume
     """The volume that it leads to if no slice moves."""
     estimate: Estimate
-    """What a run takes that starts from nothing."""
+    """The estimate of a run that starts from nothing."""
     prices: Prices
     concerns: tuple[str, ...]
     refusal: str

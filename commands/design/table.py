@@ -19,7 +19,17 @@ from components.shared.text import product, size
 
 def print_design(console: Console, design: Design) -> None:
     """Print what a run would do and cost, and what looks wrong."""
-    console.print(Group(_facts(design), "", _steps(design), "", _bytes(design), "", _dollars(design)))
+    console.print(
+        Group(
+            _facts_table(design),
+            "",
+            _steps_table(design),
+            "",
+            _bytes_table(design),
+            "",
+            _dollars_table(design),
+        )
+    )
     if design.concerns:
         console.print("\nLook at:")
         for sentence in design.concerns:
@@ -29,7 +39,7 @@ def print_design(console: Console, design: Design) -> None:
 
 
 def as_json(design: Design) -> str:
-    """The same for programs: bytes, hours, dollars."""
+    """The design as JSON for programs, in bytes, hours and dollars."""
     predicted = design.estimate
     values: dict[str, Any] = {
         "config": design.plan.config.model_dump(mode="json"),
@@ -56,7 +66,7 @@ def as_json(design: Design) -> str:
     return json.dumps(values, indent=1)
 
 
-def _facts(design: Design) -> Table:
+def _facts_table(design: Design) -> Table:
     plan, volume = design.plan, design.volume
     width_px, height_px = plan.largest_xy
     n_files = len(plan.slices) * len(plan.file_channels)
@@ -65,7 +75,7 @@ def _facts(design: Design) -> Table:
     gaps = f"{len(plan.missing_z)} missing ({slice_ranges(plan.missing_z)})" if plan.missing_z else "no gap"
     channels = f", {n_channels} channels" if n_channels > 1 else ""
     levels = volume.outputs[0].levels
-    table = _table("", "")
+    table = _plain_table("", "")
     table.show_header = False
     for name, text in (
         ("source", f"{plan.config.source}/{plan.config.image}"),
@@ -92,8 +102,8 @@ def _facts(design: Design) -> Table:
     return table
 
 
-def _steps(design: Design) -> Table:
-    table = _table("step", "work", "pods", "a pod", "memory", "core-hours", "writes", "reads")
+def _steps_table(design: Design) -> Table:
+    table = _plain_table("step", "work", "pods", "a pod", "memory", "core-hours", "writes", "reads")
     for step in design.estimate.steps:
         table.add_row(
             step.title,
@@ -101,7 +111,7 @@ def _steps(design: Design) -> Table:
             f"{step.n_pods:,}",
             f"{math.ceil(step.n_units / step.n_pods):,}" if step.unit else "",
             size(step.memory_bytes),
-            _hours(step.core_hours),
+            _hours_text(step.core_hours),
             f"{step.requests.class_a:,}",
             f"{step.requests.class_b:,}",
         )
@@ -109,14 +119,14 @@ def _steps(design: Design) -> Table:
     requests = whole.requests
     table.add_section()
     table.add_row(
-        "all", "", f"{whole.n_pods:,}", "", size(_largest(whole.steps)), _hours(whole.core_hours),
+        "all", "", f"{whole.n_pods:,}", "", size(_largest_memory(whole.steps)), _hours_text(whole.core_hours),
         f"{requests.class_a:,}", f"{requests.class_b:,}",
     )  # fmt: skip
     return table
 
 
-def _bytes(design: Design) -> Table:
-    table = _table("bytes", "", "files", "size")
+def _bytes_table(design: Design) -> Table:
+    table = _plain_table("bytes", "", "files", "size")
     whole = design.estimate
     for output in whole.outputs:
         table.add_row(Text(output.uri), output.encoding, f"{output.n_files:,}", size(output.size_bytes))
@@ -126,9 +136,9 @@ def _bytes(design: Design) -> Table:
     return table
 
 
-def _dollars(design: Design) -> Table:
+def _dollars_table(design: Design) -> Table:
     bill, prices = design.estimate.bill, design.prices
-    table = _table(f"dollars in Google Cloud, {prices.region}, {prices.date}", "on demand", "spot")
+    table = _plain_table(f"dollars in Google Cloud, {prices.region}, {prices.date}", "on demand", "spot")
     table.add_row("machines", f"{bill.machines_on_demand:,.2f}", f"{bill.machines_spot:,.2f}")
     for name, amount in (("requests", bill.requests), ("tiles, for a day", bill.tiles_for_a_day)):
         table.add_row(name, *[f"{amount:,.2f}"] * 2)
@@ -138,7 +148,7 @@ def _dollars(design: Design) -> Table:
     return table
 
 
-def _table(first: str, *columns: str) -> Table:
+def _plain_table(first: str, *columns: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(first, overflow="fold")
     for column in columns:
@@ -146,9 +156,9 @@ def _table(first: str, *columns: str) -> Table:
     return table
 
 
-def _largest(steps: tuple[StepEstimate, ...]) -> int:
+def _largest_memory(steps: tuple[StepEstimate, ...]) -> int:
     return max(step.memory_bytes for step in steps)
 
 
-def _hours(hours: float) -> str:
+def _hours_text(hours: float) -> str:
     return f"{hours:,.1f}" if hours >= 10 else f"{hours:.2f}"

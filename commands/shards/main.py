@@ -30,7 +30,7 @@ _SHARING_WORDS: dict[Sharing, str] = {
     "shared": "several blocks'",
     "scattered": "any block's",
 }
-"""How the table words whose chunks a file holds."""
+"""Words of the table for whose chunks a file holds."""
 
 
 @click.command(cls=StepCommand)
@@ -51,18 +51,18 @@ def main(size: tuple[int, ...], resolution: str | None, info_uri: str | None) ->
     if info_uri is not None:
         if resolution is not None:
             raise ConfigError("--resolution must go with sizes; the info has its own. Leave it out.")
-        _show({info_uri: rows_of(_read_info(info_uri))})
+        _print_tables({info_uri: rows_of(_read_info(info_uri))})
         return
-    volume = _volume((size[0], size[1], size[2]), resolution)
+    volume = volume_of_size((size[0], size[1], size[2]), resolution)
     outputs = [output for output in volume.outputs if output.format == "precomputed"]
-    _show({output.uri: rows_of(precomputed.info(volume, output)) for output in outputs})
+    _print_tables({output.uri: rows_of(precomputed.info(volume, output)) for output in outputs})
 
 
-def _volume(size_xyz: SizeXyz, resolution: str | None) -> Volume:
+def volume_of_size(size_xyz: SizeXyz, resolution: str | None) -> Volume:
     """The volume that a run makes of 8-bit slices."""
     width, height, depth = size_xyz
     given = {"source": "SOURCE", "image": "%d.png", "minz": 0, "maxz": depth - 1, "output": "OUTPUT"}
-    config = parse_config({**given, "raw_pyramid": True, "resolution": _resolution(resolution or "8")})
+    config = parse_config({**given, "raw_pyramid": True, "resolution": _resolution_nm(resolution or "8")})
     plan = Plan(
         config=config,
         locations=locations_of(config),
@@ -80,7 +80,7 @@ def _volume(size_xyz: SizeXyz, resolution: str | None) -> Volume:
     return volume_of(plan, transforms)
 
 
-def _resolution(text: str) -> tuple[float, float, float]:
+def _resolution_nm(text: str) -> tuple[float, float, float]:
     """Size of a voxel in nm, from one number or three."""
     try:
         numbers = [float(part) for part in text.split(",")]
@@ -102,11 +102,11 @@ def _read_info(uri: str) -> dict[str, Any]:
     return info
 
 
-def _show(volumes: dict[str, Sequence[ScaleRow]]) -> None:
+def _print_tables(volumes: dict[str, Sequence[ScaleRow]]) -> None:
     """Print a table for each volume, and whether blocks can be written independently."""
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
     for uri, rows in volumes.items():
-        console.print(_table(uri, rows))
+        console.print(_table_of_levels(uri, rows))
     ratios = ", ".join(f"{encoding} {ratio}" for encoding, ratio in EM_RATIOS.items())
     console.print(
         f"Estimated bytes: raw bytes times {ratios}; "
@@ -124,7 +124,7 @@ def _show(volumes: dict[str, Sequence[ScaleRow]]) -> None:
         console.print(f"Every file belongs to one block of {BLOCK}^3 voxels: workers share nothing.")
 
 
-def _table(uri: str, rows: Sequence[ScaleRow]) -> Table:
+def _table_of_levels(uri: str, rows: Sequence[ScaleRow]) -> Table:
     table = Table(title=uri, title_justify="left", box=None, pad_edge=False)
     table.add_column("level", justify="right")
     for name in (

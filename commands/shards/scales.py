@@ -36,7 +36,7 @@ class ScaleRow:
     size_xyz: SizeXyz
     resolution_nm: tuple[float, ...]
     encoding: str
-    """Such as jpeg, png, raw+gzip."""
+    """Encoding of its chunks, such as jpeg, png or raw+gzip."""
     chunk_xyz: SizeXyz
     grid_xyz: SizeXyz
     """Chunks along x, y and z."""
@@ -77,7 +77,7 @@ def rows_of(info: dict[str, Any]) -> list[ScaleRow]:
         scales = info["scales"]
         voxel_bytes = _VOXEL_BYTES[info["data_type"]] * info["num_channels"]
         return [
-            _row(level, scale, scales[level - level % LEVELS_PER_PASS], voxel_bytes)
+            _scale_row(level, scale, scales[level - level % LEVELS_PER_PASS], voxel_bytes)
             for level, scale in enumerate(scales)
         ]
     except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError, OverflowError) as error:
@@ -86,7 +86,7 @@ def rows_of(info: dict[str, Any]) -> list[ScaleRow]:
         ) from None
 
 
-def _row(level: int, scale: dict[str, Any], base: dict[str, Any], voxel_bytes: int) -> ScaleRow:
+def _scale_row(level: int, scale: dict[str, Any], base: dict[str, Any], voxel_bytes: int) -> ScaleRow:
     """A level, from its scale in the `info` and from the scale at which its pass starts."""
     size, chunk = _sides(scale["size"]), _sides(scale["chunk_sizes"][0])
     nx, ny, nz = (ceil_div(n, c) for n, c in zip(size, chunk, strict=True))

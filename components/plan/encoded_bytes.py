@@ -37,7 +37,7 @@ def output_estimate(work: Work, output: VolumeOutput) -> OutputEstimate:
         encoding=output.encoding,
         n_files=sum(n_shards_at(volume, output, level) for level in output.levels),
         raw_bytes=raw_bytes,
-        size_bytes=round(raw_bytes * _ratio(work.plan.config, output)),
+        size_bytes=round(raw_bytes * _ratio_of_output(work.plan.config, output)),
     )
 
 
@@ -55,7 +55,8 @@ def raw_bytes_at(volume: Volume, output: VolumeOutput, level: int) -> int:
 def tiles_bytes(work: Work) -> int:
     """Bytes of the aligned tiles, encoded."""
     of_a_voxel = sum(
-        array.bytes_per_voxel * _ratios(work.plan.config, array).tiles for array in work.volume.arrays
+        array.bytes_per_voxel * _ratios_of_array(work.plan.config, array).tiles
+        for array in work.volume.arrays
     )
     return round(math.prod(work.volume.size_xyz) * of_a_voxel)
 
@@ -70,7 +71,7 @@ def process_bytes(work: Work) -> int:
 
 
 def encoded_once(volume: Volume, pyramid_pass: PyramidPass) -> list[tuple[VolumeOutput, int]]:
-    """What a pass encodes: pairs of an output and a level.
+    """The pairs of an output and a level that a pass encodes.
 
     Outputs whose chunks have the same bytes are encoded once. The one with the deepest shards stands for
     them, since it holds its chunks longest.
@@ -91,17 +92,17 @@ def held_bytes(work: Work, output: VolumeOutput, level: int) -> float:
     width, height, depth = volume.pass_at_level(level).block_sides(level)
     shard_depth = scale_at(volume, output, level).shard_sides[2]
     part = min(width, x) * min(height, y) * min(depth, shard_depth, z) / (x * y * z)
-    return part * raw_bytes_at(volume, output, level) * _ratio(work.plan.config, output)
+    return part * raw_bytes_at(volume, output, level) * _ratio_of_output(work.plan.config, output)
 
 
-def _ratio(config: RunConfig, output: VolumeOutput) -> float:
+def _ratio_of_output(config: RunConfig, output: VolumeOutput) -> float:
     """Encoded over raw bytes of an output."""
-    ratios = _ratios(config, output.array)
+    ratios = _ratios_of_array(config, output.array)
     if output.encoding == "jpeg":
         return ratios.jpeg(output.jpeg_quality)
     return ratios.png if output.encoding == "png" else ratios.gzip
 
 
-def _ratios(config: RunConfig, array: TileArray) -> Ratios:
+def _ratios_of_array(config: RunConfig, array: TileArray) -> Ratios:
     """Compression ratios of an array of tiles; raw grey levels are never equalized."""
     return EQUALIZED if config.clip_limit > 0 and array.data_type == "uint8" else PLAIN

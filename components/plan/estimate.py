@@ -57,7 +57,7 @@ class StepEstimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What a whole run takes that starts from nothing."""
+    """Pods, bytes and dollars of a whole run that starts from nothing."""
 
     steps: tuple[StepEstimate, ...]
     outputs: tuple[OutputEstimate, ...]
@@ -102,7 +102,9 @@ def estimate(plan: Plan, volume: Volume, pods: Mapping[str, Pod], prices: Prices
         "pyramid": tuple(_estimate_pyramid(work, index) for index in range(len(volume.passes))),
         "report": (_estimate_report(work),),
     }
-    steps = tuple(part for step in STEPS.values() for part in measured.get(step.name) or _starts(step, work))
+    steps = tuple(
+        part for step in STEPS.values() for part in measured.get(step.name) or _starts_alone(step, work)
+    )
     outputs = tuple(output_estimate(work, output) for output in volume.outputs)
     results_bytes = sum(output.size_bytes for output in outputs) + process_bytes(work)
     return Estimate(
@@ -171,7 +173,7 @@ def _core_hours(steps: Iterable[StepEstimate]) -> dict[str, float]:
     return hours
 
 
-def _step(
+def _step_estimate(
     step: str,
     requests: Requests,
     *,
@@ -197,16 +199,16 @@ def _step(
     )
 
 
-def _starts(step: Step, work: Work) -> Iterator[StepEstimate]:
+def _starts_alone(step: Step, work: Work) -> Iterator[StepEstimate]:
     """A step of which no more is known than that its programs start: one estimate for each of its loops."""
     items_of = {"chunks": work.chunks, "slabs": work.slab_items, "blocks": work.block_items[0]}
     for items in [items_of.get(loop.items, ()) for loop in step.loops] or [()]:
-        yield _step(step.name, Requests(0, 0), cpu_s=0.0, memory_bytes=0.0, items=items)
+        yield _step_estimate(step.name, Requests(0, 0), cpu_s=0.0, memory_bytes=0.0, items=items)
 
 
 def _estimate_plan(work: Work) -> StepEstimate:
     n = len(work.plan.slices)
-    return _step(
+    return _step_estimate(
         "plan",
         storage_requests.plan_requests(work),
         cpu_s=n * work.n_files_per_slice * RATES.header_cpu_s,
@@ -223,7 +225,7 @@ def _estimate_align(work: Work) -> StepEstimate:
     width_px, height_px = plan.largest_xy
     n_kept = 0 if plan.config.skip_align else plan.config.neighbours + 1
     bytes_per_px = 2 * work.file_bytes_per_px + matched * RATES.sift_bytes_per_px
-    return _step(
+    return _step_estimate(
         "align",
         storage_requests.align_requests(work),
         cpu_s=work.n_slices_matched * per_slice_s + work.n_pairs * per_pair_s,
@@ -236,7 +238,7 @@ def _estimate_align(work: Work) -> StepEstimate:
 
 def _estimate_compose(work: Work) -> StepEstimate:
     n = len(work.plan.slices)
-    return _step(
+    return _step_estimate(
         "compose",
         storage_requests.compose_requests(work),
         cpu_s=n * (RATES.solve_cpu_s_per_slice + RATES.thumbnails_cpu_s_per_slice),
@@ -251,7 +253,7 @@ def _estimate_tile(work: Work, pod: Pod) -> StepEstimate:
     n_threads = min(RATES.tile_threads, math.ceil(pod.cores))
     in_work = n_threads * width * height * (RATES.tile_bytes_per_px + work.file_bytes_per_px)
     warped_mpx = len(work.plan.slices) * work.slice_px() / 1e6
-    return _step(
+    return _step_estimate(
         "tile",
         storage_requests.tile_requests(work),
         cpu_s=warped_mpx * sum(array.n_channels for array in work.volume.arrays) * RATES.tile_cpu_s_per_mpx,
@@ -271,7 +273,7 @@ def _estimate_pyramid(work: Work, index: int) -> StepEstimate:
     shown_voxels = math.prod(pyramid_pass.size_xyz) * volume.outputs[0].n_channels
     x, y, z = (min(pyramid_pass.block, n) for n in pyramid_pass.size_xyz)
     slab = x * y * min(pyramid_pass.chunk, z) * work.tiles_bytes_per_px
-    return _step(
+    return _step_estimate(
         "pyramid",
         storage_requests.pyramid_requests(work, index),
         cpu_s=shown_voxels / 1e9 * RATES.jpeg_cpu_s_per_gvx
@@ -286,7 +288,7 @@ def _estimate_pyramid(work: Work, index: int) -> StepEstimate:
 
 def _estimate_report(work: Work) -> StepEstimate:
     n = len(work.plan.slices)
-    return _step(
+    return _step_estimate(
         "report",
         storage_requests.report_requests(work),
         cpu_s=n * RATES.report_cpu_s_per_slice,

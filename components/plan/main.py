@@ -70,7 +70,7 @@ _LISTS = {
     "more_channels": ("a list of name patterns", '["esb.%05d.png"]'),
     "crop": ("a list [x, y, width, height] of px", "[0,0,4096,3800]"),
 }
-"""What must be written for a key that takes a list, and an example."""
+"""Rule and example of each key that takes a list."""
 
 
 def _parse_flags(fields: dict[str, str | None]) -> RunConfig:

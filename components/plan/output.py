@@ -1,4 +1,4 @@
-"""Whether the output is this run's to write to: checks before anything is written."""
+"""Checks, before anything is written, that the output is this run's to write to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the work costs in time and memory: measured figures, each with where it comes from.
+"""Rates of work: measured CPU time, memory and bytes, each with its source.
 
 CPU seconds are those of a core of the machine they were measured on: 2 shared cores of x86-64, busy with
 other work. Slices have 8 bit and are mostly tissue. The READMEs below `benchmarks/` say how each was
@@ -44,7 +44,7 @@ _BYTES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """What `fibstack design` and `cost.json` estimate hours, memory, bytes and dollars from.
+    """Rates from which `fibstack design` and `cost.json` estimate hours, memory, bytes and dollars.
 
     No result of a run depends on these: they say what it takes.
     """

@@ -1,4 +1,4 @@
-"""What a source holds of a stack: the listed files, their headers, and the grey levels of some pictures."""
+"""Reads the source of a stack: its listing, the headers of its files, and the grey levels of some."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _URI_SHOWN = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingLimits:
-    """Which pixels tell the grey range of a channel that `align` does not measure, and how files are read."""
+    """Pixels that tell the grey range of a channel that `align` does not measure."""
 
     n_slices: int = limit(
         9,

@@ -25,7 +25,7 @@ _CHEAP = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestCounts:
-    """How many requests one act of reading or listing is, from which those of a run are counted."""
+    """Requests of one act of reading or listing, from which the requests of a run are counted."""
 
     listing_page: int = limit(
         1000,
@@ -123,7 +123,7 @@ def tile_requests(work: Work) -> Requests:
 
 
 def pyramid_requests(work: Work, index: int) -> Requests:
-    """One pass: reads tiles, or what the pass before left; writes shards, what the next needs, records."""
+    """One pass: reads tiles, or exact blocks of the finer pass; writes shards, exact blocks and records."""
     volume = work.volume
     pyramid_pass = volume.passes[index]
     written = sum(

@@ -63,7 +63,7 @@ class ShardFile:
     """Root of the volume that it belongs to."""
     key: str
     parts: Sequence[bytes]
-    """Content of the file, to be written one behind the other; none where every voxel is black: no file."""
+    """Content of the file in parts, in their order; none where every voxel is black: there is no file."""
 
 
 class BlockEncoder:
@@ -163,11 +163,11 @@ class _ShardLayer:
         """Assemble and hand out the shards that were gathered, and forget them."""
         for shard_xyz in list(self._shards):
             chunks = self._shards.pop(shard_xyz)
-            parts = self._assemble(chunks) if chunks else []
+            parts = self._assembled_parts(chunks) if chunks else []
             for uri in self._uris:
                 yield ShardFile(uri=uri, key=self._scale.shard_key(shard_xyz), parts=parts)
 
-    def _assemble(self, chunks: Mapping[int, bytes]) -> list[bytes]:
+    def _assembled_parts(self, chunks: Mapping[int, bytes]) -> list[bytes]:
         if isinstance(self._scale, ome_zarr.OmeZarrScale):
             return assemble_zarr_shard(chunks, math.prod(self.chunks_per_shard_xyz))
         return assemble_shard(chunks, self._scale.sharding)

@@ -1,6 +1,6 @@
 """Coarser levels of a pyramid: means of voxels, made level by level while the slabs of a block stream by.
 
-Every level is made from the exact one before it, never from decoded JPEG, so that errors do not add up.
+Every level is made from the exact finer one, never from decoded JPEG, so that errors do not add up.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def halve(voxels: Voxels, pool: Executor, axes: AxesXyz = (True, True, True)) ->
     odd = [n % factor for n, factor in zip(voxels.shape[-3:], factors, strict=True)]
     if any(odd):
         # An edge voxel that counts twice leaves the mean as it is: then every mean is over as many voxels.
-        before = [(0, 0)] * (voxels.ndim - 3)
-        voxels = np.pad(voxels, before + [(0, n) for n in odd], mode="edge")
+        of_channels = [(0, 0)] * (voxels.ndim - 3)
+        voxels = np.pad(voxels, of_channels + [(0, n) for n in odd], mode="edge")
     voxels = np.ascontiguousarray(voxels)
     sides = [n // factor for n, factor in zip(voxels.shape[-3:], factors, strict=True)]
     halved: Voxels = np.empty([*voxels.shape[:-3], *sides], dtype=voxels.dtype)
@@ -81,14 +81,14 @@ def halve(voxels: Voxels, pool: Executor, axes: AxesXyz = (True, True, True)) ->
         planes = voxels[tuple(channel)][depth * z : depth * (z + 1)]
         for y in range(0, halved.shape[-2], LIMITS.strip_rows):
             rows = planes[:, across * y : across * (y + LIMITS.strip_rows)]
-            halved[cell][y : y + LIMITS.strip_rows] = _mean(rows, across == 2, along == 2)
+            halved[cell][y : y + LIMITS.strip_rows] = _means(rows, across == 2, along == 2)
 
     for _ in pool.map(mean_of_slices, np.ndindex(halved.shape[:-2])):
         pass
     return halved
 
 
-def _mean(planes: Voxels, halves_y: bool, halves_x: bool) -> Voxels:
+def _means(planes: Voxels, halves_y: bool, halves_x: bool) -> Voxels:
     """Means over one or two [y, x] planes and over pairs along y and x; ties go to the even number."""
     wider = _WIDER[planes[0].dtype]
     bits = 8 * planes[0].itemsize
@@ -128,7 +128,7 @@ def cascade(
 ) -> Iterator[Slab]:
     """Every level's slabs of a block, made from those of its base level in one pass.
 
-    Each level is halved from the exact one before; a slab is yielded as soon as what it is made from is
+    Each level is halved from the exact finer one; a slab is yielded as soon as what it is made from is
     there, so no more than one slab and one half slab of a level is held.
 
     Args:

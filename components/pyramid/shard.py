@@ -26,7 +26,7 @@ from components.shared.volume.precomputed import Sharding
 
 
 def assemble_shard(chunks: Mapping[int, bytes], sharding: Sharding) -> list[bytes]:
-    """The file of a shard in parts, one behind the other: joined, they would take twice the memory.
+    """The file of a shard in parts, in their order: joined, they would take twice the memory.
 
     Args:
         chunks: encoded chunks of this shard by chunk number; chunks that are all black are left out.
@@ -51,10 +51,12 @@ def assemble_shard(chunks: Mapping[int, bytes], sharding: Sharding) -> list[byte
 
 
 def _minishard_index(numbers: list[int], start: int, sizes: list[int]) -> bytes:
-    """The index of chunks that lie one behind the other from `start`."""
+    """The index of chunks that lie in a row from `start`."""
     index = np.zeros((3, len(numbers)), dtype="<u8")
     index[0] = np.diff(np.array(numbers, dtype="<u8"), prepend=np.uint64(0))
-    index[1, 0] = start  # each further chunk starts where the one before ends: 0
+    index[1, 0] = (
+        start  # delta coded: each further chunk starts where the previous one ends, a difference of 0
+    )
     index[2] = sizes
     return gzip(index.tobytes())
 

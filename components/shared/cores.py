@@ -1,4 +1,4 @@
-"""How many CPU cores this process may use."""
+"""The number of CPU cores that this process may use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def available_cores(root: Path = Path("/")) -> int:
     """Cores that the scheduler gives this process, within the CPU limit of its container; at least 1.
 
     A container that is limited to 1.5 CPUs sees every core of its node: a thread for each would wait more
-    than it works. A part of a core counts as one.
+    than it works. A part of a core counts as one. `os.process_cpu_count` does not see these limits.
 
     Args:
         root: where `proc` and `sys` lie.

@@ -13,7 +13,7 @@ from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commands.shards.main import _volume
+from commands.shards.main import volume_of_size
 from commands.shards.scales import rows_of, shard_cells
 from components.shared.errors import UserError
 from components.shared.grid import SizeXyz
@@ -93,7 +93,7 @@ def test_the_box_of_a_shard_is_what_a_walk_finds(grid: SizeXyz, low: int) -> Non
     st.sampled_from(["8", "4,4,40", "16,16,4", "5,5,12"]),
 )
 def test_every_file_of_ours_is_one_blocks_own(size: SizeXyz, resolution: str) -> None:
-    volume = _volume(size, resolution)
+    volume = volume_of_size(size, resolution)
     for output in volume.outputs:
         if output.format == "precomputed":
             rows = rows_of(precomputed.info(volume, output))
@@ -101,7 +101,7 @@ def test_every_file_of_ours_is_one_blocks_own(size: SizeXyz, resolution: str) ->
 
 
 def test_files_are_the_predicted_ones() -> None:
-    volume = _volume((3000, 2100, 70), "8")
+    volume = volume_of_size((3000, 2100, 70), "8")
     for output in volume.outputs:
         predicted = outputs.predicted_shards(volume, output)
         rows = rows_of(precomputed.info(volume, output))
