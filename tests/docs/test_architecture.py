@@ -36,3 +36,24 @@ def test_every_subcommand_has_a_room_of_its_name() -> None:
 
 def test_it_takes_a_page_and_a_half() -> None:
     assert len((ROOT / "ARCHITECTURE.md").read_text().splitlines()) <= 100
+
+
+def test_decisions_are_numbered_once() -> None:
+    numbers = [path.name.partition("-")[0] for path in sorted((ROOT / "docs/decisions").glob("*.md"))]
+    assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    pages = [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("c*/*/README.md"),
+        *ROOT.glob("changes/*.md"),
+    ]
+    dead = [
+        f"{page.relative_to(ROOT)}: {link}"
+        for page in pages
+        for link in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text())
+        if not (page.parent / link).exists()
+    ]
+    assert dead == []
