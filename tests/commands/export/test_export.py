@@ -1,13 +1,18 @@
 """`fibstack export`: the voxels, the bytes, and what happens when something is in the way."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import Result
+from numpy.typing import NDArray
 
 import commands.export.main
 from commands.export.exported import left_out
@@ -15,6 +20,7 @@ from components.shared.documents.transforms import Transforms
 from components.shared.errors import ConfigError, TransientError
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import join_uri
+from components.shared.work.records import Record
 from components.shared.work.verification import read_written
 from tests.builders import cli
 from tests.components.pyramid.pyramid_builders import (
@@ -26,41 +32,41 @@ from tests.components.pyramid.pyramid_builders import (
 )
 
 
-def finished(root, voxels, **settings):
+def finished(root: Any, voxels: NDArray[Any], **settings: Any) -> AlignedStack:
     stack = AlignedStack(root, voxels, **{"raw_pyramid": False} | settings)
     stack.write_blocks()
     stack.write_info()
     return stack
 
 
-def export(source, target, *flags):
+def export(source: AlignedStack, target: object, *flags: Any) -> Result:
     result = cli("export", source, target, "--jobs", "1", *flags)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
 
 
-def digests(folder):
+def digests(folder: Any) -> dict[str, str]:
     files = (path for path in sorted(Path(folder).rglob("*")) if path.is_file())
     return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory):
+def source(tmp_path_factory: pytest.TempPathFactory) -> AlignedStack:
     """Slices 16-85 of 100 x 130 px; `voxels` is [z, y, x]."""
     return finished(tmp_path_factory.mktemp("source"), textured((70, 130, 100)), minz=16)
 
 
 @pytest.fixture(scope="module")
-def wide(tmp_path_factory):
+def wide(tmp_path_factory: pytest.TempPathFactory) -> AlignedStack:
     """Two blocks and a coarse pass."""
     return finished(tmp_path_factory.mktemp("wide"), textured((5, 9, 1100)))
 
 
-def root(stack):
+def root(stack: AlignedStack) -> str:
     return stack.plan.config.output
 
 
-def test_without_options_the_bytes_are_those_of_the_run(wide, tmp_path):
+def test_without_options_the_bytes_are_those_of_the_run(wide: AlignedStack, tmp_path: Path) -> None:
     result = export(root(wide), tmp_path / "new", "--lossless")
     assert result.exit_code == 0, result.output
     assert result.stdout == f"Volume: {tmp_path}/new/neuroglancer/jpeg\n"
@@ -68,12 +74,12 @@ def test_without_options_the_bytes_are_those_of_the_run(wide, tmp_path):
         assert digests(tmp_path / "new" / name) == digests(Path(root(wide), name))
 
 
-def test_without_lossless_there_is_only_what_is_browsed(wide, tmp_path):
+def test_without_lossless_there_is_only_what_is_browsed(wide: AlignedStack, tmp_path: Path) -> None:
     assert export(root(wide), tmp_path / "new").exit_code == 0
     assert {p.name for p in (tmp_path / "new").iterdir()} == {"neuroglancer", "process"}
 
 
-def test_processes_make_the_same_bytes(wide, tmp_path):
+def test_processes_make_the_same_bytes(wide: AlignedStack, tmp_path: Path) -> None:
     words = ["export", root(wide), str(tmp_path / "two"), "--crop", "3:,:,:", "--jobs", "2"]
     result = cli(*words)
     assert result.exit_code == 0, result.output
@@ -81,7 +87,7 @@ def test_processes_make_the_same_bytes(wide, tmp_path):
     assert digests(tmp_path / "two/neuroglancer") == digests(tmp_path / "one/neuroglancer")
 
 
-def test_every_option_at_once(source, tmp_path):
+def test_every_option_at_once(source: AlignedStack, tmp_path: Path) -> None:
     flags = ["--crop", "10:75,:120,18:84", "--contrast", "60-200", "--without-slices", "19,40-42"]
     result = export(root(source), tmp_path / "new", *flags, "--jpeg-quality", 95, "--lossless")
     assert result.exit_code == 0, result.output
@@ -104,7 +110,7 @@ def test_every_option_at_once(source, tmp_path):
     assert cli("verify", tmp_path / "new", "--full").exit_code == 0
 
 
-def test_the_documents_hold_for_the_new_volume(source, tmp_path):
+def test_the_documents_hold_for_the_new_volume(source: AlignedStack, tmp_path: Path) -> None:
     export(root(source), tmp_path / "new", "--crop", "10:75,7:,18:84", "--without-slices", "19")
     transforms = Transforms.model_validate_json((tmp_path / "new/process/transforms.json").read_text())
     assert transforms.volume_size_xyz == (65, 123, 66)
@@ -115,17 +121,19 @@ def test_the_documents_hold_for_the_new_volume(source, tmp_path):
     assert transforms.slices[2].action == "keep"
 
 
-def test_an_export_of_an_export(source, tmp_path):
+def test_an_export_of_an_export(source: AlignedStack, tmp_path: Path) -> None:
     assert export(root(source), tmp_path / "a", "--crop", "5:,:,20:", "--lossless").exit_code == 0
     assert export(tmp_path / "a", tmp_path / "b", "--crop", "10:30,:,:", "--lossless").exit_code == 0
     voxels, _ = read_tensorstore(str(tmp_path / "b/chunk"), 0)
     np.testing.assert_array_equal(voxels, source.voxels[4:, :, 15:35])
 
 
-def test_a_stopped_export_goes_on_where_it_was(wide, tmp_path, monkeypatch):
+def test_a_stopped_export_goes_on_where_it_was(
+    wide: AlignedStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_block = commands.export.main.write_block
 
-    def stops(job, level, block, pool, n_threads):
+    def stops(job: Any, level: int, block: int, pool: Any, n_threads: int) -> Record:
         if block == 1:
             raise TransientError("the machine must go on; it stopped. Try again.")
         return write_block(job, level, block, pool, n_threads)
@@ -141,7 +149,7 @@ def test_a_stopped_export_goes_on_where_it_was(wide, tmp_path, monkeypatch):
     assert digests(tmp_path / "new/neuroglancer") == digests(Path(root(wide), "neuroglancer"))
 
 
-def test_a_damaged_shard_is_made_again(wide, tmp_path):
+def test_a_damaged_shard_is_made_again(wide: AlignedStack, tmp_path: Path) -> None:
     export(root(wide), tmp_path / "new")
     whole = digests(tmp_path / "new/neuroglancer")
     (tmp_path / "new/neuroglancer/jpeg/8x8x8/1.shard").unlink()
@@ -150,7 +158,7 @@ def test_a_damaged_shard_is_made_again(wide, tmp_path):
 
 
 @pytest.mark.parametrize("flags", [["--contrast", "3-200"], ["--jpeg-quality", "7"], ["--lossless"]])
-def test_another_export_is_not_written_over(wide, tmp_path, flags):
+def test_another_export_is_not_written_over(wide: AlignedStack, tmp_path: Path, flags: Any) -> None:
     export(root(wide), tmp_path / "new")
     before = digests(tmp_path / "new")
     result = export(root(wide), tmp_path / "new", *flags)
@@ -159,7 +167,7 @@ def test_another_export_is_not_written_over(wide, tmp_path, flags):
     assert digests(tmp_path / "new") == before
 
 
-def test_a_run_is_not_written_over(wide, source):
+def test_a_run_is_not_written_over(wide: AlignedStack, source: AlignedStack) -> None:
     for target in (root(wide), root(source)):
         result = export(root(wide), target)
         assert result.exit_code == 65
@@ -167,7 +175,7 @@ def test_a_run_is_not_written_over(wide, source):
 
 
 @pytest.mark.parametrize("damage", ["deleted", "flipped", "truncated", "unpublished", "no record"])
-def test_a_lossless_volume_that_is_not_whole_is_never_black(tmp_path, damage):
+def test_a_lossless_volume_that_is_not_whole_is_never_black(tmp_path: Path, damage: str) -> None:
     stack = finished(tmp_path / "old", textured((5, 9, 1100)))
     shard = tmp_path / "old/chunk/8x8x8/2.shard"
     data = bytearray(shard.read_bytes())
@@ -188,7 +196,7 @@ def test_a_lossless_volume_that_is_not_whole_is_never_black(tmp_path, damage):
     assert not (tmp_path / "new/neuroglancer/jpeg/info").exists()
 
 
-def test_the_command_that_names_the_damage_can_be_copied(tmp_path):
+def test_the_command_that_names_the_damage_can_be_copied(tmp_path: Path) -> None:
     stack = finished(tmp_path / "the lab's run", textured((5, 9, 70)))
     (tmp_path / "the lab's run/chunk/8x8x8/0.shard").unlink()
     said = export(root(stack), tmp_path / "new").stderr
@@ -196,7 +204,7 @@ def test_the_command_that_names_the_damage_can_be_copied(tmp_path):
     assert shlex.split(command) == ["fibstack", "verify", root(stack)]
 
 
-def test_buckets(bucket, tmp_path):
+def test_buckets(bucket: str, tmp_path: Path) -> None:
     stack = finished(f"gs://{bucket}/old", textured((5, 20, 30)))
     result = export(root(stack), f"gs://{bucket}/new", "--crop", "4:20,:,:", "--lossless")
     assert result.exit_code == 0, result.output
@@ -221,7 +229,9 @@ def test_buckets(bucket, tmp_path):
         (["--without-slices", "16-85"], "leave a good slice"),
     ],
 )
-def test_bad_options_are_one_sentence_and_write_nothing(source, tmp_path, flags, said):
+def test_bad_options_are_one_sentence_and_write_nothing(
+    source: AlignedStack, tmp_path: Path, flags: Any, said: str
+) -> None:
     result = export(root(source), tmp_path / "new", *flags)
     assert result.exit_code == 78
     assert said in result.stderr
@@ -229,27 +239,27 @@ def test_bad_options_are_one_sentence_and_write_nothing(source, tmp_path, flags,
     assert not (tmp_path / "new").exists()
 
 
-def test_what_is_no_run_is_one_sentence(tmp_path):
+def test_what_is_no_run_is_one_sentence(tmp_path: Path) -> None:
     result = export(tmp_path, tmp_path / "new")
     assert result.exit_code == 65
     assert "process/plan.json" in result.stderr
 
 
-def test_full_resolution_is_needed(tmp_path):
+def test_full_resolution_is_needed(tmp_path: Path) -> None:
     stack = finished(tmp_path / "old", textured((5, 70, 70)), output_level=1)
     result = export(root(stack), tmp_path / "new")
     assert result.exit_code == 65
     assert "output_level 1" in result.stderr
 
 
-def test_an_export_cannot_be_resolved(source, tmp_path):
+def test_an_export_cannot_be_resolved(source: AlignedStack, tmp_path: Path) -> None:
     export(root(source), tmp_path / "new", "--crop", "0:20,0:20,:")
     result = cli("resolve", tmp_path / "new")
     assert result.exit_code == 65
     assert root(source) in result.stderr
 
 
-def test_who_stands_in_for_a_slice_left_out_is_itself_good(source):
+def test_who_stands_in_for_a_slice_left_out_is_itself_good(source: AlignedStack) -> None:
     slices = list(source.transforms.slices)
     slices[3] = slices[3].model_copy(update={"action": "replace", "replaced_from": 18})
     slices[5] = slices[5].model_copy(update={"action": "blend", "replaced_from": 20, "blended_with": 22})
@@ -272,7 +282,7 @@ def test_who_stands_in_for_a_slice_left_out_is_itself_good(source):
     ],
     ids=str,
 )
-def test_what_the_pyramid_writes_is_verified(tmp_path, settings):
+def test_what_the_pyramid_writes_is_verified(tmp_path: Path, settings: dict[str, Any]) -> None:
     stack = finished(tmp_path / "run", textured((70, 75, 1030)), **settings)
     with_tiles = cli("verify", root(stack), "--full")
     assert with_tiles.exit_code == 0, with_tiles.output

@@ -1,22 +1,29 @@
 """`fibstack verify`: what is whole passes; every damage that can happen to a file or a voxel is named."""
 
+from __future__ import annotations
+
 import json
 import math
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import simplejpeg
 import tensorstore as ts
+from click.testing import Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from commands.verify.comparison import psnr_db, sampled, worst_jpeg_error
 from commands.verify.main import checksum_of
+from components.shared.grid import SizeXyz
 from components.shared.storage.registry import open_store
-from components.shared.storage.store import checksum, join_uri
+from components.shared.storage.store import Store, checksum, join_uri
 from components.shared.volume import tiles
 from components.shared.volume.volume import volume_of
 from components.shared.work import units
@@ -33,7 +40,7 @@ from tests.components.report.finished_run import (
 )
 
 
-def textured(size_xyz=SIZE_XYZ):
+def textured(size_xyz: SizeXyz = SIZE_XYZ) -> NDArray[np.uint8]:
     x, y, z = np.indices(size_xyz)
     noise = np.random.default_rng(0).normal(0, 5, size_xyz)
     return np.clip(120 + 60 * np.sin(x / 9) * np.cos(y / 7 + z / 5) + noise, 1, 255).astype(np.uint8)
@@ -45,7 +52,7 @@ VOXELS = textured()
 class WholeRun:
     """A published volume without tiles, written by tensorstore; two blocks of level 0, one of level 5."""
 
-    def __init__(self, output, voxels=VOXELS, **config):
+    def __init__(self, output: Any, voxels: NDArray[Any] = VOXELS, **config: Any) -> None:
         self.output = str(output)
         self.plan = make_plan(output, raw_pyramid=True, **config)
         self.process = open_store(self.plan.locations.process_uri)
@@ -55,13 +62,13 @@ class WholeRun:
         self.volume = write_volume(self.plan, self.transforms, self.process, voxels)
         publish(self.volume)
 
-    def verify(self, *flags):
+    def verify(self, *flags: Any) -> Result:
         return cli("verify", self.output, *flags)
 
-    def store(self, name):
+    def store(self, name: str) -> Store:
         return open_store(join_uri(self.output, name))
 
-    def rewrite(self, name, scale_index, change):
+    def rewrite(self, name: str, scale_index: int, change: Callable[[NDArray[Any]], None]) -> None:
         """Change the voxels [x, y, z] of a level, and make the records agree with it."""
         spec = {
             "driver": "neuroglancer_precomputed",
@@ -75,7 +82,7 @@ class WholeRun:
             array.with_transaction(transaction)[...] = voxels[..., None]
         seal_blocks(self.plan, self.transforms, self.process)
 
-    def write_tiles(self, voxels):
+    def write_tiles(self, voxels: NDArray[Any]) -> None:
         (array,) = self.volume.arrays
         store = open_store(join_uri(self.plan.locations.tmp_uri, array.key))
         spec = tiles.tile_array_spec(self.volume, array, store.kvstore(""))
@@ -89,7 +96,7 @@ class WholeRun:
 
 
 @pytest.fixture(scope="module")
-def pristine(tmp_path_factory):
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> tuple[WholeRun, Path]:
     """A run, and a copy of its files to put back."""
     run = WholeRun(tmp_path_factory.mktemp("run") / "out")
     copy = tmp_path_factory.mktemp("copy") / "out"
@@ -98,20 +105,20 @@ def pristine(tmp_path_factory):
 
 
 @pytest.fixture
-def run(pristine):
+def run(pristine: tuple[WholeRun, Path]) -> WholeRun:
     run, copy = pristine
     shutil.rmtree(run.output, ignore_errors=True)  # a test may have damaged it
     shutil.copytree(copy, run.output)
     return run
 
 
-def rows(result):
+def rows(result: Result) -> dict[tuple[str, str], Any]:
     """The table's rows by volume and level."""
     lines = [line.split() for line in result.stdout.splitlines()[1:-1]]
     return {(line[0], int(line[1])): line for line in lines}
 
 
-def test_a_whole_volume(store_uri):
+def test_a_whole_volume(store_uri: str) -> None:
     run = WholeRun(store_uri)
     result = run.verify()
     assert result.exit_code == 0, result.output
@@ -125,7 +132,7 @@ def test_a_whole_volume(store_uri):
     assert result.stdout.endswith("Every file is there and whole.\n")
 
 
-def test_the_table_without_a_lossless_pyramid(tmp_path):
+def test_the_table_without_a_lossless_pyramid(tmp_path: Path) -> None:
     plain = WholeRun(tmp_path)
     config = plain.plan.config.model_copy(update={"raw_pyramid": False})
     plain.plan = plain.plan.model_copy(update={"config": config})
@@ -137,7 +144,7 @@ def test_the_table_without_a_lossless_pyramid(tmp_path):
         assert whole["neuroglancer/jpeg", level][-1] == "dB", level
 
 
-def test_psnr_is_that_of_the_voxels(run):
+def test_psnr_is_that_of_the_voxels(run: WholeRun) -> None:
     spec = {"driver": "neuroglancer_precomputed", "kvstore": run.store("neuroglancer/jpeg").kvstore("")}
     shown = np.array(ts.open(spec).result()[..., 0], dtype=float)
     expected = 10 * math.log10(255**2 / np.mean((shown - VOXELS) ** 2))
@@ -154,7 +161,7 @@ DAMAGES = {
 }
 
 
-def flipped(data, position):
+def flipped(data: bytes, position: int) -> bytes:
     return data[:position] + bytes([data[position] ^ 0x10]) + data[position + 1 :]
 
 
@@ -162,7 +169,7 @@ def flipped(data, position):
 @pytest.mark.parametrize(
     "name", ["neuroglancer/jpeg/8x8x8/1.shard", "neuroglancer/raw/16x16x16/0.shard", "chunk/8x8x8/2.shard"]
 )
-def test_a_damaged_shard_is_named(run, name, damage):
+def test_a_damaged_shard_is_named(run: WholeRun, name: str, damage: str) -> None:
     path = Path(run.output, name)
     data = DAMAGES[damage](path.read_bytes())
     path.unlink() if data is None else path.write_bytes(data)
@@ -172,7 +179,7 @@ def test_a_damaged_shard_is_named(run, name, damage):
     assert "Traceback" not in result.output
 
 
-def test_a_shard_that_looks_untouched_is_named(run):
+def test_a_shard_that_looks_untouched_is_named(run: WholeRun) -> None:
     path = Path(run.output, "chunk/8x8x8/2.shard")
     before = path.stat()
     path.write_bytes(DAMAGES["flipped in the data"](path.read_bytes()))
@@ -184,7 +191,7 @@ def test_a_shard_that_looks_untouched_is_named(run):
 
 
 @pytest.mark.parametrize("damage", ["deleted", "truncated", "flipped in the data"])
-def test_a_damaged_shard_in_a_bucket_is_named(bucket, damage):
+def test_a_damaged_shard_in_a_bucket_is_named(bucket: str, damage: str) -> None:
     run = WholeRun(f"gs://{bucket}/run")
     key = "32x32x32/1.shard"
     store = run.store("neuroglancer/jpeg")
@@ -195,22 +202,22 @@ def test_a_damaged_shard_in_a_bucket_is_named(bucket, damage):
     assert key in result.stderr
 
 
-def test_a_damaged_exact_block_is_named(run):
+def test_a_damaged_exact_block_is_named(run: WholeRun) -> None:
     run.process.write("pyramid/exact/0-1.raw", b"exacT")
     result = run.verify("--sample", "0")
     assert result.exit_code == 65
     assert "pyramid/exact/0-1.raw" in result.stderr
 
 
-def test_a_file_too_many_is_named(run):
+def test_a_file_too_many_is_named(run: WholeRun) -> None:
     run.store("chunk").write("8x8x8/ff.shard", b"?")
     result = run.verify()
     assert result.exit_code == 65
     assert "8x8x8/ff.shard" in result.stderr
 
 
-def test_voxels_that_are_not_the_mean_are_found(run):
-    def change(voxels):
+def test_voxels_that_are_not_the_mean_are_found(run: WholeRun) -> None:
+    def change(voxels: NDArray[Any]) -> None:
         voxels[300, 20, 5] ^= 1
 
     run.rewrite("neuroglancer/raw", 1, change)
@@ -220,8 +227,8 @@ def test_voxels_that_are_not_the_mean_are_found(run):
     assert "neuroglancer/raw/16x16x16/0.shard" in result.stderr
 
 
-def test_a_lossless_pyramid_that_is_not_the_lossless_volume_is_found(run):
-    def change(voxels):
+def test_a_lossless_pyramid_that_is_not_the_lossless_volume_is_found(run: WholeRun) -> None:
+    def change(voxels: NDArray[Any]) -> None:
         voxels[0, 0, 0] ^= 2
 
     run.rewrite("neuroglancer/raw", 0, change)
@@ -231,8 +238,8 @@ def test_a_lossless_pyramid_that_is_not_the_lossless_volume_is_found(run):
 
 
 @pytest.mark.parametrize(("scale_index", "name"), [(0, "chunk"), (3, "raw")])
-def test_jpeg_of_another_picture_is_found(run, scale_index, name):
-    def change(voxels):
+def test_jpeg_of_another_picture_is_found(run: WholeRun, scale_index: int, name: str) -> None:
+    def change(voxels: NDArray[Any]) -> None:
         voxels //= 2
 
     run.rewrite("neuroglancer/jpeg", scale_index, change)
@@ -241,7 +248,7 @@ def test_jpeg_of_another_picture_is_found(run, scale_index, name):
     assert f"of level {scale_index} must look like {name}, level {scale_index}; got " in result.stderr
 
 
-def test_tiles_that_are_kept_are_compared(run):
+def test_tiles_that_are_kept_are_compared(run: WholeRun) -> None:
     run.write_tiles(VOXELS)
     result = run.verify("--full")
     assert result.exit_code == 0, result.output
@@ -255,7 +262,7 @@ def test_tiles_that_are_kept_are_compared(run):
 
 
 @pytest.mark.parametrize("text", [None, "{}", "broken"])
-def test_info_must_be_that_of_the_volume(run, text):
+def test_info_must_be_that_of_the_volume(run: WholeRun, text: str) -> None:
     info = Path(run.output, "chunk/info")
     info.unlink() if text is None else info.write_text(text)
     result = run.verify()
@@ -263,21 +270,21 @@ def test_info_must_be_that_of_the_volume(run, text):
     assert "chunk/info" in result.stderr
 
 
-def test_a_block_without_a_record_is_named(run):
+def test_a_block_without_a_record_is_named(run: WholeRun) -> None:
     run.process.delete("records/pyramid/0/1.json")
     result = run.verify()
     assert result.exit_code == 65
     assert "1 of level 0" in result.stderr
 
 
-def test_what_is_no_run_is_one_sentence(tmp_path):
+def test_what_is_no_run_is_one_sentence(tmp_path: Path) -> None:
     result = cli("verify", tmp_path)
     assert result.exit_code == 65
     assert result.stderr.count("\n") == 1
     assert "process/plan.json" in result.stderr
 
 
-def test_a_run_that_has_not_ended_is_one_sentence(tmp_path):
+def test_a_run_that_has_not_ended_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "process").mkdir()
     (tmp_path / "process/plan.json").write_text("{}")
     result = cli("verify", tmp_path)
@@ -288,21 +295,21 @@ def test_a_run_that_has_not_ended_is_one_sentence(tmp_path):
     )
 
 
-def test_a_moved_run_is_refused(run, tmp_path):
+def test_a_moved_run_is_refused(run: WholeRun, tmp_path: Path) -> None:
     shutil.copytree(run.output, tmp_path / "moved")
     result = cli("verify", tmp_path / "moved")
     assert result.exit_code == 65
     assert run.output in result.stderr
 
 
-def test_sampling_is_bounded_and_repeats_itself():
+def test_sampling_is_bounded_and_repeats_itself() -> None:
     assert sampled((10**5, 10**5, 10), 5, seed=1) == sampled((10**5, 10**5, 10), 5, seed=1)
     assert len(set(sampled((9, 8, 7), 100, seed=1))) == 100
     assert sampled((9, 8, 7), None, seed=1) == sampled((9, 8, 7), 504, seed=1)
     assert max(sampled((9, 8, 7), None, seed=1)) == (8, 7, 6)
 
 
-def test_a_file_is_summed_piece_by_piece(store, monkeypatch):
+def test_a_file_is_summed_piece_by_piece(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("commands.verify.main.PIECE_BYTES", 3)
     data = bytes(range(10))
     store.write("x", data)
@@ -313,7 +320,7 @@ def test_a_file_is_summed_piece_by_piece(store, monkeypatch):
 
 @settings(max_examples=40)
 @given(st.integers(1, 100), st.integers(0, 2**32), st.sampled_from(["noise", "extremes", "texture"]))
-def test_no_jpeg_is_worse_than_the_worst(quality, seed, kind):
+def test_no_jpeg_is_worse_than_the_worst(quality: int, seed: int, kind: str) -> None:
     rng = np.random.default_rng(seed)
     picture = {
         "noise": lambda: rng.integers(0, 256, (64, 64)),
@@ -327,10 +334,10 @@ def test_no_jpeg_is_worse_than_the_worst(quality, seed, kind):
     assert np.mean((shown.astype(float) - picture) ** 2) <= worst_jpeg_error(quality)
 
 
-def test_psnr_of_equal_pictures_is_infinite():
+def test_psnr_of_equal_pictures_is_infinite() -> None:
     assert psnr_db(0) == math.inf
     assert json.dumps(round(psnr_db(1), 2)) == "48.13"
 
 
-def test_the_volume_of_the_records_is_the_one_that_is_verified(run):
+def test_the_volume_of_the_records_is_the_one_that_is_verified(run: WholeRun) -> None:
     assert volume_of(run.plan, run.transforms) == run.volume

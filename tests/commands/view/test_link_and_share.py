@@ -6,6 +6,7 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -81,7 +82,7 @@ def everybody(cloud: type[Cloud]) -> list[str]:
     return [binding["role"] for binding in cloud.policy["bindings"] if "allUsers" in binding["members"]]
 
 
-def test_sharing_opens_the_viewing_bucket_for_readers_who_know_the_names(cloud: type[Cloud]):
+def test_sharing_opens_the_viewing_bucket_for_readers_who_know_the_names(cloud: type[Cloud]) -> None:
     done = invoke(share.main, OUTPUT, answer="y\n")
     assert done.exit_code == 0, done.output
     assert "everybody in the world can read" in done.output
@@ -94,7 +95,7 @@ def test_sharing_opens_the_viewing_bucket_for_readers_who_know_the_names(cloud: 
     assert {path.split("/")[4] for _, path, _ in cloud.changes} == {"em_ng_run1"}
 
 
-def test_sharing_twice_changes_no_right_again(cloud: type[Cloud]):
+def test_sharing_twice_changes_no_right_again(cloud: type[Cloud]) -> None:
     invoke(share.main, OUTPUT, "--yes")
     cloud.changes.clear()
     assert invoke(share.main, OUTPUT, "--yes").exit_code == 0
@@ -102,7 +103,7 @@ def test_sharing_twice_changes_no_right_again(cloud: type[Cloud]):
     assert not [path for _, path, _ in cloud.changes if path.endswith("/iam")]
 
 
-def test_undo_takes_everything_back(cloud: type[Cloud]):
+def test_undo_takes_everything_back(cloud: type[Cloud]) -> None:
     invoke(share.main, OUTPUT, "--yes")
     done = invoke(share.main, OUTPUT, "--undo", answer="y\n")
     assert done.exit_code == 0, done.output
@@ -113,27 +114,27 @@ def test_undo_takes_everything_back(cloud: type[Cloud]):
 
 @pytest.mark.parametrize("answer", ["n\n", "\n"])
 @pytest.mark.parametrize("flags", [[], ["--undo"]])
-def test_nothing_happens_without_a_yes(cloud: type[Cloud], answer: str, flags: list[str]):
+def test_nothing_happens_without_a_yes(cloud: type[Cloud], answer: str, flags: list[str]) -> None:
     done = invoke(share.main, OUTPUT, *flags, answer=answer)
     assert done.exit_code == 0
     assert "Nothing was changed" in done.output
     assert cloud.changes == []
 
 
-def test_nobody_there_to_answer_changes_nothing(cloud: type[Cloud]):
+def test_nobody_there_to_answer_changes_nothing(cloud: type[Cloud]) -> None:
     assert invoke(share.main, OUTPUT).exit_code == 1
     assert cloud.changes == []
 
 
 @pytest.mark.parametrize("output", ["gs://em/out", "folder", "gs://em_ng_run1"])
-def test_a_bucket_that_holds_more_is_never_shared(cloud: type[Cloud], output: str):
+def test_a_bucket_that_holds_more_is_never_shared(cloud: type[Cloud], output: str) -> None:
     done = invoke(share.main, output, "--yes")
     assert done.exit_code == 65
     assert "a bucket of its own" in done.output
     assert cloud.changes == []
 
 
-def test_a_refusal_is_told_in_a_sentence(cloud: type[Cloud]):
+def test_a_refusal_is_told_in_a_sentence(cloud: type[Cloud]) -> None:
     cloud.refuses_policy = True
     done = invoke(share.main, OUTPUT, "--yes")
     assert done.exit_code == 65
@@ -141,14 +142,14 @@ def test_a_refusal_is_told_in_a_sentence(cloud: type[Cloud]):
     assert "forbidden by the organisation" in done.output
 
 
-def published(output: str, **settings) -> None:
+def published(output: str, **settings: Any) -> None:
     plan = make_plan(output, 40, (1100, 70), resolution=(8, 8, 16), **settings)
     volume = volume_of(plan, make_transforms(plan, [np.eye(3)] * 40, (1100, 70, 40)))
     for written in volume.outputs:
         open_store(written.uri).write("info", json.dumps(info(volume, written)).encode())
 
 
-def test_a_link_shows_the_middle_of_the_volume(bucket: str):
+def test_a_link_shows_the_middle_of_the_volume(bucket: str) -> None:
     output = f"gs://{bucket}/run"
     published(output, raw_pyramid=True)
     done = invoke(link.main, output)
@@ -163,20 +164,20 @@ def test_a_link_shows_the_middle_of_the_volume(bucket: str):
     assert sources["raw"] == f"precomputed://{output}/neuroglancer/raw"
 
 
-def test_a_link_never_names_a_bucket_that_is_not_shared(bucket: str):
+def test_a_link_never_names_a_bucket_that_is_not_shared(bucket: str) -> None:
     output = f"gs://{bucket}/run"
     published(output)
     state = parse_url(link.link_to(output)[0]).to_json()
     assert [layer["name"] for layer in state["layers"]] == ["jpeg"]
 
 
-def test_a_folder_has_no_link(tmp_path):
+def test_a_folder_has_no_link(tmp_path: Path) -> None:
     done = invoke(link.main, str(tmp_path))
     assert done.exit_code == 65
     assert f"fibstack view {tmp_path}" in done.output
 
 
-def test_without_a_volume_there_is_no_link(bucket: str):
+def test_without_a_volume_there_is_no_link(bucket: str) -> None:
     done = invoke(link.main, f"gs://{bucket}/run")
     assert done.exit_code == 65
     assert "a finished volume must be there" in done.output

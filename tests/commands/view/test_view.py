@@ -1,15 +1,21 @@
 """`fibstack view` without a browser: its state, its server, and what it refuses."""
 
+from __future__ import annotations
+
 import json
 import threading
 import urllib.request
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from commands.view import main as view
-from commands.view.notes import Shift, largest_shifts, notes_of
+from commands.view.notes import Note, Shift, largest_shifts, notes_of
 from commands.view.published import find_volumes
 from commands.view.viewer import LayerSource, first_view, viewer_state
+from components.shared.documents.plan import Plan
+from components.shared.documents.transforms import Transforms
 from components.shared.geometry import rotation_about, translation
 from components.shared.storage.registry import open_store
 from components.shared.volume.precomputed import info
@@ -21,7 +27,7 @@ SIZE_XYZ = (1100, 70, 200)
 
 
 @pytest.fixture
-def output(tmp_path):
+def output(tmp_path: Path) -> Path:
     """A folder that looks finished: `info` and a file to read parts of."""
     folder = tmp_path / "out"
     plan = make_plan(folder, 200, resolution=(8, 8, 16))
@@ -32,7 +38,7 @@ def output(tmp_path):
     return folder
 
 
-def test_the_state_shows_the_whole_volume():
+def test_the_state_shows_the_whole_volume() -> None:
     scale = {"size": [1000, 500, 200], "voxel_offset": [0, 0, 104], "resolution": [8, 8, 40]}
     layers = [LayerSource("jpeg", "http://here/jpeg", True), LayerSource("chunk", "http://here/chunk", False)]
     state = viewer_state(scale, layers).to_json()
@@ -47,7 +53,7 @@ def test_the_state_shows_the_whole_volume():
     assert state["layers"][0]["source"][0]["url"] == "precomputed://http://here/jpeg"
 
 
-def test_the_volume_is_served_with_ranges_on_this_machine_alone(output):
+def test_the_volume_is_served_with_ranges_on_this_machine_alone(output: Path) -> None:
     viewer = view.serve(str(output), find_volumes(str(output)))
     layers = viewer.state.to_json()["layers"]
     assert [layer["name"] for layer in layers] == ["jpeg", "chunk"]
@@ -62,7 +68,9 @@ def test_the_volume_is_served_with_ranges_on_this_machine_alone(output):
 
 
 @pytest.mark.parametrize("no_browser", [True, False])
-def test_the_address_is_printed_and_opened(output, monkeypatch, no_browser):
+def test_the_address_is_printed_and_opened(
+    output: Path, monkeypatch: pytest.MonkeyPatch, no_browser: bool
+) -> None:
     opened = []
     monkeypatch.setattr(view.webbrowser, "open", opened.append)
     monkeypatch.setattr(view, "wait_for_interrupt", lambda: None)
@@ -73,8 +81,8 @@ def test_the_address_is_printed_and_opened(output, monkeypatch, no_browser):
     assert opened == ([] if no_browser else [address])
 
 
-def test_ctrl_c_ends_it_quietly(monkeypatch):
-    def interrupt(_):
+def test_ctrl_c_ends_it_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(threading.Event, "wait", interrupt)
@@ -89,26 +97,26 @@ def test_ctrl_c_ends_it_quietly(monkeypatch):
         (lambda folder: str(folder / "none"), "a finished volume must be there"),
     ],
 )
-def test_what_cannot_be_viewed_is_refused_in_a_sentence(tmp_path, make_output, said):
+def test_what_cannot_be_viewed_is_refused_in_a_sentence(tmp_path: Path, make_output: Any, said: str) -> None:
     result = invoke(view.main, make_output(tmp_path))
     assert result.exit_code == 65
     assert said in result.output
     assert len(result.output.strip().splitlines()) == 1
 
 
-def test_the_lossless_pyramid_is_preferred_to_its_finest_level(output):
+def test_the_lossless_pyramid_is_preferred_to_its_finest_level(output: Path) -> None:
     open_store(str(output)).write("neuroglancer/raw/info", b"{}")
     assert [volume.name for volume in find_volumes(str(output))] == ["jpeg", "raw"]
 
 
-def noted(plan, **changes):
+def noted(plan: Plan, **changes: Any) -> list[Note]:
     """Transforms with slice 150 changed."""
     transforms = make_transforms(plan, [np.eye(3)] * 200, SIZE_XYZ)
     slices = [s.model_copy(update=changes) if s.z == 150 else s for s in transforms.slices]
     return transforms.model_copy(update={"slices": tuple(slices)})
 
 
-def test_a_box_frames_each_slice_that_stands_out():
+def test_a_box_frames_each_slice_that_stands_out() -> None:
     scale = {"size": [1100, 70, 200], "voxel_offset": [0, 0, 0], "resolution": [8, 8, 16]}
     blank = noted(
         make_plan("out", 200), verdict="blank", action="replace", replaced_from=149, evidence="dark"
@@ -136,13 +144,13 @@ def test_a_box_frames_each_slice_that_stands_out():
         ({"verdict": "inverted", "action": "invert"}, "slice 150: inverted, turned round"),
     ],
 )
-def test_steps_and_decisions_are_noted_too(changes, text):
+def test_steps_and_decisions_are_noted_too(changes: Any, text: str) -> None:
     scale = {"size": [550, 35, 100], "voxel_offset": [0, 0, 0], "resolution": [16, 16, 32]}
     (note,) = notes_of(noted(make_plan("out", 200), **changes), scale)
     assert (note.text, note.z_range) == (text, (75.0, 75.5))
 
 
-def moved(shifts_px, n_slices=200, **changes):
+def moved(shifts_px: Any, n_slices: int = 200, **changes: Any) -> Transforms:
     """Transforms where the slices from each z on lie so far along x."""
     matrices = [translation(sum(px for at, px in shifts_px.items() if at <= z), 0) for z in range(n_slices)]
     transforms = make_transforms(make_plan("out", n_slices), matrices, SIZE_XYZ)
@@ -150,7 +158,7 @@ def moved(shifts_px, n_slices=200, **changes):
     return transforms.model_copy(update={"slices": tuple(slices)})
 
 
-def test_the_largest_shifts_are_noted_with_how_far():
+def test_the_largest_shifts_are_noted_with_how_far() -> None:
     scale = {"size": [1100, 70, 200], "voxel_offset": [0, 0, 0], "resolution": [8, 8, 16]}
     notes = notes_of(moved({30: 14.2, 90: -3.0, 120: 0.4}), scale)
     assert [(n.layer, n.slice_z, n.text) for n in notes] == [
@@ -159,26 +167,26 @@ def test_the_largest_shifts_are_noted_with_how_far():
     ]
 
 
-def test_a_shift_over_a_slice_that_is_not_shown_is_not_lost():
+def test_a_shift_over_a_slice_that_is_not_shown_is_not_lost() -> None:
     """Where the bad slice lies is not known: what counts is how the slice after it lies to the one before."""
     shifted = moved({30: 500.0, 31: -493.0}, z30={"action": "replace", "replaced_from": 29})
     assert largest_shifts(shifted) == [Shift(31, 29, pytest.approx(7))]
 
 
-def test_only_the_twenty_largest_shifts_are_noted():
+def test_only_the_twenty_largest_shifts_are_noted() -> None:
     shifts = largest_shifts(moved({z: 1.0 + z for z in range(1, 31)}))
     assert [shift.z for shift in shifts] == list(range(11, 31))
     assert [shift.px for shift in shifts] == pytest.approx([12.0 + n for n in range(20)])
 
 
-def test_a_rotation_shifts_nothing_in_the_middle():
+def test_a_rotation_shifts_nothing_in_the_middle() -> None:
     about_middle = rotation_about(((SIZE_XYZ[0] - 1) / 2, (SIZE_XYZ[1] - 1) / 2), 0.2)
     transforms = make_transforms(make_plan("out", 2), [np.eye(3), about_middle], SIZE_XYZ)
     assert largest_shifts(transforms) == []
     assert largest_shifts(make_transforms(make_plan("out", 1), [np.eye(3)], SIZE_XYZ)) == []
 
 
-def test_each_kind_of_note_has_a_layer_of_its_own_colour():
+def test_each_kind_of_note_has_a_layer_of_its_own_colour() -> None:
     scale = {"size": [1100, 70, 200], "voxel_offset": [0, 0, 0], "resolution": [8, 8, 16]}
     transforms = moved({30: 14.2}, z30={"verdict": "step"}, z50={"verdict": "blank", "action": "blank"})
     layers = viewer_state(scale, [], notes_of(transforms, scale)).to_json()["layers"]
@@ -193,7 +201,7 @@ def test_each_kind_of_note_has_a_layer_of_its_own_colour():
     assert (point["type"], point["point"]) == ("point", [550, 35, 30.5])
 
 
-def test_the_first_view_is_the_worst_slice_and_may_leave_out_notes(output):
+def test_the_first_view_is_the_worst_slice_and_may_leave_out_notes(output: Path) -> None:
     blanks = {f"z{z}": {"verdict": "blank", "action": "blank"} for z in range(10, 70)}
     transforms = moved({150: 9.0}, **blanks)
     store = open_store(str(output))
@@ -212,7 +220,7 @@ def test_the_first_view_is_the_worst_slice_and_may_leave_out_notes(output):
         )
 
 
-def test_a_good_volume_has_no_notes(output):
+def test_a_good_volume_has_no_notes(output: Path) -> None:
     good = make_transforms(make_plan(output, 200), [np.eye(3)] * 200, SIZE_XYZ)
     assert notes_of(good, {"size": [1100, 70, 200], "voxel_offset": [0, 0, 0]}) == []
 
@@ -225,7 +233,7 @@ def test_a_good_volume_has_no_notes(output):
         (100, 50, (125, 125.5)),
     ],
 )
-def test_a_box_lies_where_its_slice_does(size_z, offset_z, z_range):
+def test_a_box_lies_where_its_slice_does(size_z: int, offset_z: int, z_range: Any) -> None:
     transforms = noted(make_plan("out", 200), verdict="step")
     slices = tuple(s.model_copy(update={"z": s.z + 100}) for s in transforms.slices)
     scale = {"size": [1100, 70, size_z], "voxel_offset": [0, 0, offset_z], "resolution": [8, 8, 16]}
@@ -233,14 +241,14 @@ def test_a_box_lies_where_its_slice_does(size_z, offset_z, z_range):
     assert (note.slice_z, note.z_range) == (250, z_range)
 
 
-def test_the_viewer_shows_the_notes_of_a_run(output):
+def test_the_viewer_shows_the_notes_of_a_run(output: Path) -> None:
     blank = noted(make_plan(output, 200), verdict="blank", action="blank")
     open_store(str(output)).write("process/transforms.json", blank.to_json())
     layers = view.serve(str(output), find_volumes(str(output))).state.to_json()["layers"]
     assert [layer["name"] for layer in layers] == ["jpeg", "chunk", "bad and replaced slices"]
 
 
-def test_channels_are_shown_in_colours_and_16_bit_in_the_range_of_the_slices(tmp_path):
+def test_channels_are_shown_in_colours_and_16_bit_in_the_range_of_the_slices(tmp_path: Path) -> None:
     scale = {"size": [1000, 500, 200], "voxel_offset": [0, 0, 104], "resolution": [8, 8, 40]}
     layers = [
         LayerSource("jpeg", "http://here/jpeg", True, n_channels=3),

@@ -1,7 +1,11 @@
 """What a browser gets from `fibstack view`: parts of volumes, from folders and private buckets."""
 
+from __future__ import annotations
+
 import urllib.error
 import urllib.request
+from email.message import Message
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +19,7 @@ from tests.components.report.finished_run import finished_run, join_uri, open_st
 BODY = bytes(range(100))
 
 
-def ask(address: str, method: str = "GET", **headers: str):
+def ask(address: str, method: str = "GET", **headers: str) -> tuple[int, Message, bytes]:
     request = urllib.request.Request(address, method=method, headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=20) as answer:
@@ -31,7 +35,7 @@ def served(store: Store) -> str:
     return serve_stores({"jpeg": store}) + "/jpeg"
 
 
-def test_parts_and_wholes_arrive_with_leave_for_other_origins(served: str):
+def test_parts_and_wholes_arrive_with_leave_for_other_origins(served: str) -> None:
     status, headers, body = ask(f"{served}/8x8x8/0.shard", Range="bytes=10-19")
     assert (status, body, headers["Content-Range"]) == (206, BODY[10:20], "bytes 10-19/*")
     status, headers, body = ask(f"{served}/8x8x8/0.shard")
@@ -43,7 +47,7 @@ def test_parts_and_wholes_arrive_with_leave_for_other_origins(served: str):
     assert (status, headers["Access-Control-Allow-Headers"]) == (204, "Range")
 
 
-def test_a_range_beyond_the_end_is_cut_or_refused(served: str):
+def test_a_range_beyond_the_end_is_cut_or_refused(served: str) -> None:
     status, headers, body = ask(f"{served}/8x8x8/0.shard", Range="bytes=90-199")
     assert (status, body, headers["Content-Range"]) == (206, BODY[90:], "bytes 90-99/*")
     assert ask(f"{served}/8x8x8/0.shard", Range="bytes=100-110")[0] == 416
@@ -55,11 +59,11 @@ def test_a_range_beyond_the_end_is_cut_or_refused(served: str):
 
 @pytest.mark.parametrize("path", ["8x8x8/1.shard", "info"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_black_shard_is_not_there(served: str, path: str, method: str):
+def test_a_black_shard_is_not_there(served: str, path: str, method: str) -> None:
     assert ask(f"{served}/{path}", method=method)[0] == 404
 
 
-def test_nothing_else_is_served(served: str, tmp_path):
+def test_nothing_else_is_served(served: str, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("mine")
     root, secret, _ = served.rsplit("/", 2)
     assert ask(f"{root}/guess/jpeg/8x8x8/0.shard")[0] == 404
@@ -68,7 +72,7 @@ def test_nothing_else_is_served(served: str, tmp_path):
     assert ask(f"{served}/%2E%2E/secret")[0] == 403
 
 
-def test_a_private_bucket_is_viewed_through_this_machine(bucket: str):
+def test_a_private_bucket_is_viewed_through_this_machine(bucket: str) -> None:
     output = f"gs://{bucket}/run"
     plan = make_plan(output, 200, resolution=(8, 8, 16))
     volume = volume_of(plan, make_transforms(plan, [np.eye(3)] * 200, SIZE_XYZ))
@@ -81,7 +85,7 @@ def test_a_private_bucket_is_viewed_through_this_machine(bucket: str):
     assert (status, json.loads(body)["type"]) == (200, "image")
 
 
-def test_it_opens_at_the_worst_slice(tmp_path):
+def test_it_opens_at_the_worst_slice(tmp_path: Path) -> None:
     from tests.components.report.finished_run import preview_of
 
     plan, _, process = finished_run(tmp_path)

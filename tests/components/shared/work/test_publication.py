@@ -1,18 +1,22 @@
 """What viewers find, and what they no longer find."""
 
+from __future__ import annotations
+
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from components.shared.documents.plan import Plan
 from components.shared.storage.registry import open_store
-from components.shared.volume.volume import volume_of
+from components.shared.volume.volume import Volume, volume_of
 from components.shared.work.left import files_in_the_way
 from components.shared.work.publication import publish, withdraw, withdraw_unwritten
 from tests.builders import plan_of, transforms_of
 
 
-def volume_in(folder: Path, width_px: int = 100, **config):
+def volume_in(folder: Path, width_px: int = 100, **config: Any) -> tuple[Plan, Volume]:
     plan = plan_of(0, 9, output=str(folder), **config)
     return plan, volume_of(plan, transforms_of(plan, size_px=(width_px, 80)))
 
@@ -24,7 +28,7 @@ def published(folder: Path) -> list[str]:
 EVERYTHING = {"raw_pyramid": True, "ome_zarr": True}
 
 
-def test_every_output_is_published_and_withdrawn(tmp_path):
+def test_every_output_is_published_and_withdrawn(tmp_path: Path) -> None:
     _, volume = volume_in(tmp_path, **EVERYTHING)
     publish(volume)
     arrays = ["ome-zarr/0/zarr.json", "ome-zarr/1/zarr.json"]
@@ -44,7 +48,9 @@ def test_every_output_is_published_and_withdrawn(tmp_path):
         ({}, ["neuroglancer/raw", "ome-zarr"]),
     ],
 )
-def test_what_a_later_run_does_not_write_is_no_longer_shown(tmp_path, later, withdrawn):
+def test_what_a_later_run_does_not_write_is_no_longer_shown(
+    tmp_path: Path, later: Any, withdrawn: Any
+) -> None:
     _, volume = volume_in(tmp_path, **EVERYTHING)
     publish(volume)
     plan, volume = volume_in(tmp_path, **later)
@@ -54,7 +60,7 @@ def test_what_a_later_run_does_not_write_is_no_longer_shown(tmp_path, later, wit
     assert (tmp_path / "chunk/info").exists()
 
 
-def test_shards_of_an_earlier_larger_volume_are_found(tmp_path):
+def test_shards_of_an_earlier_larger_volume_are_found(tmp_path: Path) -> None:
     _, large = volume_in(tmp_path, width_px=3000, **EVERYTHING)
     _, small = volume_in(tmp_path, **EVERYTHING)
     assert files_in_the_way(small) == []

@@ -1,10 +1,14 @@
 """Thumbnails at any z, with few reads and little memory."""
 
+from __future__ import annotations
+
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from components.shared.documents.plan import Plan
 from components.shared.errors import UserError
 from components.shared.storage.folder import FolderStore
 from components.shared.work.thumbnails import Thumbnails
@@ -17,17 +21,17 @@ class CountingStore(FolderStore):
 
     reads = 0
 
-    def read(self, key):
+    def read(self, key: str) -> bytes:
         self.reads += 1
         return super().read(key)
 
 
 @pytest.fixture
-def process(tmp_path):
+def process(tmp_path: Path) -> CountingStore:
     return CountingStore(tmp_path)
 
 
-def write(process, plan):
+def write(process: CountingStore, plan: Plan) -> None:
     for chunk in chunks(plan):
         archive = io.BytesIO()
         pictures = {f"z{s.z}": np.full((4, 5), s.z, np.uint8) for s in plan.slices if s.z in chunk}
@@ -35,7 +39,7 @@ def write(process, plan):
         process.write(f"align/{chunk}.npz", archive.getvalue())
 
 
-def test_each_archive_is_read_once_where_z_ascends_and_looks_around(process):
+def test_each_archive_is_read_once_where_z_ascends_and_looks_around(process: CountingStore) -> None:
     plan = plan_of(3, 42, missing=[7], chunk_length=8)
     write(process, plan)
     thumbnails = Thumbnails(plan, process)
@@ -47,7 +51,7 @@ def test_each_archive_is_read_once_where_z_ascends_and_looks_around(process):
     assert thumbnails.picture(99) is None
 
 
-def test_what_is_not_there_and_what_is_damaged(process):
+def test_what_is_not_there_and_what_is_damaged(process: CountingStore) -> None:
     plan = plan_of(0, 15, chunk_length=8)
     write(process, plan)
     process.delete("align/0-7.npz")
