@@ -105,7 +105,10 @@ def _prepared(z: int, picture: Grey) -> PreparedSlice:
 
 
 def _asked(slice_: PreparedSlice, neighbour: PreparedSlice) -> Figures:
-    """The last figures that are asked of a pair, and how far the search stands above chance."""
+    """The first figures that are asked of a pair, and how far the search stands above chance.
+
+    The spread is that of the last fit: of the windows, where there are enough.
+    """
     figures: Figures = {}
 
     def watching(
@@ -113,7 +116,9 @@ def _asked(slice_: PreparedSlice, neighbour: PreparedSlice) -> Figures:
     ) -> Callable[..., Any]:
         def watched(*asked: Any) -> Any:  # noqa: ANN401 - of any function
             found = original(*asked)
-            figures.update(told(found, asked))
+            for figure, value in told(found, asked).items():
+                if figure not in figures or figure == "spread_px":
+                    figures[figure] = value
             return found
 
         return watched
