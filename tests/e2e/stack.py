@@ -11,6 +11,7 @@ import numpy as np
 from commands.sample.accuracy import Accuracy, compare
 from commands.sample.truth import Truth
 from components.shared.documents.transforms import Transforms
+from tests.e2e.steps import run_steps
 
 FIBSTACK = Path(sys.executable).with_name("fibstack")
 
@@ -55,6 +56,11 @@ class Stack:
             *args,
             check=check,
         )
+
+    def run_here(self, **config: object) -> None:
+        """Run the programs of the steps in this process, where the command line is not the point."""
+        image = {"image": "img.%05d.png", "minz": self.minz, "maxz": self.maxz}
+        run_steps(self.source, self.output, **image, **config)
 
     def accuracy(self) -> Accuracy:
         """The alignment against the truth, every slice of it."""

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.e2e.stack import Stack, fibstack
+from tests.builders import cli
+from tests.e2e.stack import Stack
 
 
 @pytest.fixture
@@ -42,9 +43,9 @@ def test_mistakes_get_a_sentence(arguments, tmp_path, case):
             else ("--set", f"{key}={value if value != 'nan' else '.nan'}")
         )
     ]
-    done = fibstack("run", *flags, "--log-dir", tmp_path / "logs", check=False)
-    said = done.stdout + done.stderr
-    assert done.returncode == code
+    done = cli("run", *flags, "--log-dir", tmp_path / "logs")
+    said = done.output
+    assert done.exit_code == code
     assert word in said
     assert "Traceback" not in said
     assert sum(line.startswith("error:") for line in said.splitlines()) == 1

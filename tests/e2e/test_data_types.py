@@ -131,6 +131,8 @@ def test_without_keep_bits_every_output_is_8_bit(deep: Path, kept: Path, tmp_pat
     output = run_steps(deep, tmp_path / "mapped", **UNMOVED)
     assert {kind for kind, _ in types_of(output).values()} == {"uint8"}
     check_lossless(output, "aligned")
+    inside = channels_by_tensorstore(output / "chunk", 0)[..., 40:-40, 40:-40]
+    assert np.percentile(inside, 99) - np.percentile(inside, 1) > 100
     # What is shown does not depend on what else is kept.
     shown, shown_of_kept = (
         {key: crc for key, crc in shard_hashes(folder).items() if key.startswith("neuroglancer/jpeg")}

@@ -11,7 +11,7 @@ def _aligned(run_folder: Path, name: str, n_slices: int, moving: bool):
     source = run_folder / name
     first, last = plant(real_stack("fibsem_medulla"), source, seed=11, n_slices=n_slices, moving=moving)
     stack = Stack(source, run_folder / f"{name}-volume", first, last)
-    stack.run("--set", "resolution=10", "--jobs", 2)
+    stack.run_here(resolution=[10, 10, 10])
     return stack.accuracy()
 
 
