@@ -9,19 +9,16 @@ The stacks are those of the tests (tests/components/compose/planted_stack.py), 2
     changing  tissue whose pairs disagree by 0.1 px times the square of their distance
     step      a true jump of 500 px with a rotation of half a degree, in a stack that rotates back and forth
 
-    python benchmarks/solve/limits.py
+    python -m benchmarks.solve.limits
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
 from components.compose.solve.connectivity import connectivity
 from components.compose.solve.limits import SOLVE, SolveLimits
 from components.compose.solve.problem import SolveProblem

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from components.compose.solve.pairs import Pairs, Slices, Solution
 from components.compose.solve.problem import SolveProblem
@@ -35,7 +35,9 @@ class Planted:
         return solve(self.problem)
 
 
-def about_center(n: int, width: float, shifts=0.0, linear=0.0) -> NDArray[np.float64]:
+def about_center(
+    n: int, width: float, shifts: ArrayLike = 0.0, linear: ArrayLike = 0.0
+) -> NDArray[np.float64]:
     """[n, 3, 3] with a linear deviation [n, 2, 2] about the picture's centre and shifts [n, 2]."""
     matrices = np.tile(np.eye(3), (n, 1, 1))
     deviation = np.broadcast_to(linear, (n, 2, 2))
@@ -51,7 +53,9 @@ def wandering(rng: np.random.Generator, n: int, width: float) -> NDArray[np.floa
     return about_center(n, width, rng.normal(0, 4, (n, 2)) + trend - trend[:1])
 
 
-def pair_noise(rng, m: int, width: float, distance: NDArray) -> NDArray[np.float64]:
+def pair_noise(
+    rng: np.random.Generator, m: int, width: float, distance: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """[m, 3, 3] errors of affines fitted to evenly spread noisy matches; the noise grows with distance."""
     sigma = MATCH_SIGMA_PX * np.sqrt(distance) / np.sqrt(MATCHES)
     half = width / 2
@@ -65,14 +69,24 @@ def all_pairs(n: int, k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return slots[:, 0], slots[:, 1]
 
 
-def wrong_transforms(rng, m: int, width: float) -> NDArray[np.float64]:
+def wrong_transforms(rng: np.random.Generator, m: int, width: float) -> NDArray[np.float64]:
     """Confident nonsense: shifts of up to 200 px with up to 2 degrees."""
     angle = rng.uniform(-0.035, 0.035, m)
     linear = np.stack([np.stack([0 * angle, -angle], -1), np.stack([angle, 0 * angle], -1)], -2)
     return about_center(m, width, rng.uniform(-200, 200, (m, 2)), linear)
 
 
-def plant(n, k=4, *, seed=0, width=5000.0, truth=None, wrong=0.0, bad=(), noise=True) -> Planted:
+def plant(
+    n: int,
+    k: int = 4,
+    *,
+    seed: int = 0,
+    width: float = 5000.0,
+    truth: NDArray[np.float64] | None = None,
+    wrong: float = 0.0,
+    bad: ArrayLike = (),
+    noise: bool = True,
+) -> Planted:
     """A stack of `n` slices; a fraction `wrong` of pairs, and every pair of the `bad` slices, is nonsense."""
     rng = np.random.default_rng(seed)
     truth = wandering(rng, n, width) if truth is None else truth
@@ -87,7 +101,12 @@ def plant(n, k=4, *, seed=0, width=5000.0, truth=None, wrong=0.0, bad=(), noise=
     return Planted(truth, Slices(z=np.arange(n), sizes_xy=np.full((n, 2), width)), pairs)
 
 
-def errors_px(found, truth, width: float, good=None) -> NDArray[np.float64]:
+def errors_px(
+    found: NDArray[np.float64],
+    truth: NDArray[np.float64],
+    width: float,
+    good: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float64]:
     """[n] RMS over the corners of found - truth, after the best common affine of the frame (the gauge)."""
     points = np.column_stack([corner_points(width, width), np.ones(4)])
     ours = np.einsum("nij,cj->nci", found, points)
@@ -97,7 +116,9 @@ def errors_px(found, truth, width: float, good=None) -> NDArray[np.float64]:
     return np.sqrt((((ours @ gauge) - theirs)[:, :, :2] ** 2).sum(-1).mean(-1))
 
 
-def step_errors_px(found, truth, width: float) -> NDArray[np.float64]:
+def step_errors_px(
+    found: NDArray[np.float64], truth: NDArray[np.float64], width: float
+) -> NDArray[np.float64]:
     """[n - 1] RMS over the corners of the error of each step z -> z + 1."""
     points = np.column_stack([corner_points(width, width), np.ones(4)]).T
     ours = np.linalg.inv(found[1:]) @ found[:-1] @ points

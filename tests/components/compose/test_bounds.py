@@ -1,7 +1,12 @@
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 
 from components.compose.solve.pairs import bounding_box, moved_to_origin
 from components.shared.geometry import corner_points, transform_points
@@ -19,7 +24,9 @@ linear = st.floats(-0.1, 0.1)
         )
     )
 )
-def test_every_corner_is_inside_and_the_box_is_tight(stack):
+def test_every_corner_is_inside_and_the_box_is_tight(
+    stack: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
+) -> None:
     shift, deviation, sizes = stack
     matrices = np.tile(np.eye(3), (len(shift), 1, 1))
     matrices[:, :2, :2] += deviation
@@ -36,7 +43,7 @@ def test_every_corner_is_inside_and_the_box_is_tight(stack):
     assert (corners.max(axis=0) > last - 1).all()
 
 
-def test_round_off_costs_no_voxel():
+def test_round_off_costs_no_voxel() -> None:
     matrix = np.eye(3)
     matrix[0, 2], matrix[1, 2] = -1e-9, 1e-9
     box = bounding_box(matrix[None], np.array([[64.0, 32.0]]))

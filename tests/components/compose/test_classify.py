@@ -1,25 +1,29 @@
 """Each verdict follows from the evidence that asks for it, and from nothing else."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
-from components.compose.judge.classify import classify
+from components.compose.judge.classify import SliceVerdict, classify
 from components.compose.judge.limits import VERDICTS
-from components.compose.judge.slice_figures import excess, figures_of
+from components.compose.judge.slice_figures import SliceFigures, excess, figures_of
 from components.compose.solve.connectivity import connectivity
 from components.compose.solve.pairs import Slices
 from components.compose.solve.problem import SolveProblem, accepted_pairs
 from components.compose.solve.robust import solve
 from components.shared.documents.align import PairRecord, SliceStatistics
+from components.shared.documents.transforms import Verdict
 from components.shared.geometry import translation
 
 N, K, WIDTH = 40, 4, 500.0
 USUAL_NCC = {1: 0.95, 2: 0.85, 3: 0.75, 4: 0.65}
 
 
-def slice_statistics(z, rng, **changes):
+def slice_statistics(z: int, rng: np.random.Generator, **changes: Any) -> SliceStatistics:
     values = {
         "mean": 120.0, "std": 35 * (1 + rng.normal(0, 0.01)), "low": 50.0, "high": 200.0,
         "zero_fraction": 0.0, "saturated_fraction": 0.0, "content_fraction": 0.95,
@@ -32,30 +36,30 @@ def slice_statistics(z, rng, **changes):
 class Evidence:
     """A good stack with a random walk; tests spoil what they need."""
 
-    def __init__(self, n=N, seed=0):
+    def __init__(self, n: int = N, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
         self.stack = Slices(z=np.arange(n), sizes_xy=np.full((n, 2), WIDTH))
         self.position = np.cumsum(rng.normal(0, 2, (n, 2)), axis=0)
         self.statistics = {z: slice_statistics(z, rng) for z in range(n)}
-        self.changes = {}
+        self.changes: dict[tuple[int, int], dict[str, Any]] = {}
 
-    def change(self, z, **changes):
+    def change(self, z: int, **changes: Any) -> None:
         self.statistics[z] = self.statistics[z].model_copy(update=changes)
 
-    def pairs_of(self, z, **changes):
+    def pairs_of(self, z: int, **changes: Any) -> None:
         """Change every pair of a slice."""
         for i, j in self.ends():
             if z in (i, j):
                 self.pair(i, j, **changes)
 
-    def pair(self, i, j, **changes):
+    def pair(self, i: int, j: int, **changes: Any) -> None:
         self.changes[i, j] = self.changes.get((i, j), {}) | changes
 
-    def ends(self):
+    def ends(self) -> list[tuple[int, int]]:
         n = len(self.stack)
         return [(i, j) for i in range(n) for j in range(i + 1, min(i + K, n - 1) + 1)]
 
-    def record(self, i, j):
+    def record(self, i: int, j: int) -> PairRecord:
         values = {
             "z": i, "neighbour_z": j, "accepted": True, "reason": "", "n_matches": 100, "n_inliers": 90,
             "coverage": 0.9, "model": "translation", "residuals_px": {}, "sigma_px": 0.1, "n_windows": 40,
@@ -64,7 +68,7 @@ class Evidence:
         }  # fmt: skip
         return PairRecord(**values | self.changes.get((i, j), {}))
 
-    def figures(self):
+    def figures(self) -> SliceFigures:
         records = [self.record(i, j) for i, j in self.ends()]
         pairs = accepted_pairs(records, self.stack)
         problem = SolveProblem.of(self.stack, pairs)
@@ -72,10 +76,10 @@ class Evidence:
         isolated = connectivity(pairs.chosen(solution.kept), len(self.stack)).isolated
         return figures_of(problem, solution, isolated, self.statistics, records)
 
-    def findings(self):
+    def findings(self) -> dict[int, SliceVerdict]:
         return {z: f for z, f in enumerate(classify(self.figures())) if f.verdict != "good"}
 
-    def verdicts(self):
+    def verdicts(self) -> dict[int, str]:
         return {z: f.verdict for z, f in self.findings().items()}
 
 
@@ -89,7 +93,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 40])
-def test_good_slices_are_good(n):
+def test_good_slices_are_good(n: int) -> None:
     assert Evidence(n).verdicts() == {}
 
 
@@ -104,7 +108,7 @@ def test_good_slices_are_good(n):
         ("isolated", {}),
     ],
 )
-def test_a_slice_that_matches_nothing(z, verdict, changes):
+def test_a_slice_that_matches_nothing(z: int, verdict: Verdict, changes: dict[str, Any]) -> None:
     evidence = Evidence()
     evidence.change(z, **changes)
     evidence.pairs_of(z, **REFUSED)
@@ -121,7 +125,7 @@ def test_a_slice_that_matches_nothing(z, verdict, changes):
         ("charged", {"streaks_along_x": 0.3}),
     ],
 )
-def test_a_poor_slice_that_still_matches(verdict, changes):
+def test_a_poor_slice_that_still_matches(verdict: Verdict, changes: dict[str, Any]) -> None:
     evidence = Evidence()
     evidence.change(20, **changes)
     evidence.pairs_of(20, ncc_after=0.4)
@@ -141,7 +145,9 @@ def test_a_poor_slice_that_still_matches(verdict, changes):
         ("streaks_along_x", 0.1, 0.16, "streaks", 6.0),
     ],
 )
-def test_in_an_even_stack_a_difference_counts_against_its_floor(statistic, usual, odd, figure, sigmas):
+def test_in_an_even_stack_a_difference_counts_against_its_floor(
+    statistic: str, usual: float, odd: float, figure: str, sigmas: float
+) -> None:
     evidence = Evidence()
     for z in range(N):
         evidence.change(z, **{statistic: usual})
@@ -150,7 +156,7 @@ def test_in_an_even_stack_a_difference_counts_against_its_floor(statistic, usual
     assert abs(sigmas) > VERDICTS.notable_sigmas
 
 
-def test_noise_above_that_of_a_quiet_stack_is_charging():
+def test_noise_above_that_of_a_quiet_stack_is_charging() -> None:
     evidence = Evidence()
     for z in range(N):
         evidence.change(z, noise=5.0)
@@ -160,7 +166,7 @@ def test_noise_above_that_of_a_quiet_stack_is_charging():
 
 
 @pytest.mark.parametrize(("refused", "verdicts"), [(4, {20: "defocused"}), (3, {})])
-def test_a_soft_slice_suffers_where_half_of_its_pairs_fail(refused, verdicts):
+def test_a_soft_slice_suffers_where_half_of_its_pairs_fail(refused: int, verdicts: dict[int, str]) -> None:
     evidence = Evidence()
     evidence.change(20, sharpness=0.4 * 0.6)
     for i, j in [(16, 20), (17, 20), (20, 23), (20, 24)][:refused]:
@@ -168,7 +174,7 @@ def test_a_soft_slice_suffers_where_half_of_its_pairs_fail(refused, verdicts):
     assert evidence.verdicts() == verdicts
 
 
-def test_odd_figures_of_a_slice_that_agrees_with_its_neighbours_mean_nothing():
+def test_odd_figures_of_a_slice_that_agrees_with_its_neighbours_mean_nothing() -> None:
     evidence = Evidence()
     evidence.change(10, std=60.0)
     evidence.change(20, streaks_along_x=0.3)
@@ -176,7 +182,7 @@ def test_odd_figures_of_a_slice_that_agrees_with_its_neighbours_mean_nothing():
     assert evidence.verdicts() == {}
 
 
-def test_a_lasting_change_is_no_fault():
+def test_a_lasting_change_is_no_fault() -> None:
     evidence = Evidence()
     for z in range(20, N):
         evidence.change(z, content_fraction=0.5, sharpness=0.15, std=12.0, zero_fraction=0.3)
@@ -184,7 +190,7 @@ def test_a_lasting_change_is_no_fault():
     assert evidence.verdicts() == {}
 
 
-def test_three_bad_slices_in_a_row():
+def test_three_bad_slices_in_a_row() -> None:
     evidence = Evidence()
     for z in (20, 21, 22):
         evidence.change(z, sharpness=0.05)
@@ -192,7 +198,7 @@ def test_three_bad_slices_in_a_row():
 
 
 @pytest.mark.parametrize("changes", [{"ncc_before": 1.0, "ncc_after": 1.0}, {"difference": 0.0}])
-def test_the_second_of_two_equal_slices_is_the_duplicate(changes):
+def test_the_second_of_two_equal_slices_is_the_duplicate(changes: dict[str, Any]) -> None:
     evidence = Evidence()
     evidence.position[21:] += evidence.position[20] - evidence.position[21]
     evidence.pair(20, 21, **changes)
@@ -201,7 +207,7 @@ def test_the_second_of_two_equal_slices_is_the_duplicate(changes):
 
 @pytest.mark.parametrize("block", [[20], [0], [5, 6, 7], list(range(25, 40))])
 @pytest.mark.parametrize("accepted", [True, False])
-def test_the_rarer_grey_levels_are_inverted(block, accepted):
+def test_the_rarer_grey_levels_are_inverted(block: list[int], accepted: bool) -> None:
     evidence = Evidence()
     for i, j in evidence.ends():
         if (i in block) != (j in block):
@@ -211,7 +217,7 @@ def test_the_rarer_grey_levels_are_inverted(block, accepted):
     )
 
 
-def test_a_slice_that_jumps_out_and_back_slipped():
+def test_a_slice_that_jumps_out_and_back_slipped() -> None:
     evidence = Evidence()
     evidence.position[20] += (34, -23)
     found = evidence.findings()
@@ -219,7 +225,7 @@ def test_a_slice_that_jumps_out_and_back_slipped():
     assert found[20].evidence.endswith("px off its neighbours, moved back; 8 of 8 pairs kept")
 
 
-def test_a_slice_that_the_solve_contradicts_slipped():
+def test_a_slice_that_the_solve_contradicts_slipped() -> None:
     evidence, rng = Evidence(), np.random.default_rng(5)
     for i, j in evidence.ends():
         if 20 in (i, j):
@@ -227,7 +233,7 @@ def test_a_slice_that_the_solve_contradicts_slipped():
     assert evidence.verdicts() == {20: "slip"}
 
 
-def test_a_jump_that_lasts_is_a_step():
+def test_a_jump_that_lasts_is_a_step() -> None:
     evidence = Evidence()
     evidence.position[20:] += (80, 50)
     found = evidence.findings()
@@ -235,7 +241,7 @@ def test_a_jump_that_lasts_is_a_step():
     assert "stays there" in found[20].evidence
 
 
-def test_a_part_that_nothing_joins_begins_with_a_step():
+def test_a_part_that_nothing_joins_begins_with_a_step() -> None:
     evidence = Evidence()
     for i, j in evidence.ends():
         if i < 20 <= j:
@@ -243,7 +249,7 @@ def test_a_part_that_nothing_joins_begins_with_a_step():
     assert evidence.verdicts() == {20: "step"}
 
 
-def test_evidence_tells_figures():
+def test_evidence_tells_figures() -> None:
     evidence = Evidence()
     evidence.change(20, sharpness=0.05)
     evidence.pair(20, 22, **REFUSED)
@@ -252,7 +258,7 @@ def test_evidence_tells_figures():
     assert text.endswith("of theirs; 7 of 8 pairs kept")
 
 
-def test_excess_is_that_over_the_nearer_side():
+def test_excess_is_that_over_the_nearer_side() -> None:
     values = np.concatenate([np.zeros(30), np.full(30, 5.0)])
     values[10], values[40] = 3.0, -2.0
     found = excess(values, 0.1)
@@ -260,5 +266,5 @@ def test_excess_is_that_over_the_nearer_side():
     assert not found.size[[0, 29, 30, 59]].any()
 
 
-def test_ten_thousand_slices_take_no_time():
+def test_ten_thousand_slices_take_no_time() -> None:
     assert excess(np.random.default_rng(0).normal(size=13_696), 0.1).sigmas.shape == (13_696,)

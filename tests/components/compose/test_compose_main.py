@@ -1,28 +1,43 @@
 """The program on a process folder, as the pipeline runs it."""
 
+from __future__ import annotations
+
 import io
 import json
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
+from numpy.typing import NDArray
 
 from components.compose.main import main
 from components.shared.documents.align import AlignRecord, PairRecord, SliceStatistics
 from components.shared.documents.config import RunConfig
 from components.shared.documents.locations import locations_of
-from components.shared.documents.plan import Override, Plan, SourceSlice
+from components.shared.documents.plan import Override, PixelType, Plan, SourceSlice
 from components.shared.documents.transforms import Transforms
 from components.shared.grid import Span
 from components.shared.storage.registry import open_store
+from components.shared.storage.store import Store
 from components.shared.volume.volume import volume_of
 from components.shared.work import records, units
-from tests.components.compose.planted_stack import errors_px, plant
+from tests.components.compose.planted_stack import Planted, errors_px, plant
 
 WIDTH = 500
 
 
-def plan_of(folder, n, *, missing=(), pixel_type="uint8", first_z=10, **config):
+def plan_of(
+    folder: Path,
+    n: int,
+    *,
+    missing: Collection[int] = (),
+    pixel_type: PixelType = "uint8",
+    first_z: int = 10,
+    **config: Any,
+) -> Plan:
     settings = RunConfig(
         source=str(folder / "in"),
         image="s%05d.png",
@@ -49,14 +64,14 @@ def plan_of(folder, n, *, missing=(), pixel_type="uint8", first_z=10, **config):
     )
 
 
-def statistics_of(z):
+def statistics_of(z: int) -> SliceStatistics:
     return SliceStatistics(
         z=z, mean=100, std=20, low=1000, high=9000, zero_fraction=0, saturated_fraction=0,
         sharpness=1, content_fraction=0.9, n_features=1000 + z,
     )  # fmt: skip
 
 
-def pair_of(z, neighbour_z, matrix, sigma):
+def pair_of(z: int, neighbour_z: int, matrix: Any, sigma: float) -> PairRecord:
     accepted = matrix is not None
     return PairRecord(
         z=z, neighbour_z=neighbour_z, accepted=accepted, reason="" if accepted else "few_inliers",
@@ -66,7 +81,9 @@ def pair_of(z, neighbour_z, matrix, sigma):
     )  # fmt: skip
 
 
-def write_process(plan, planted, refused=lambda z, neighbour_z: False):
+def write_process(
+    plan: Plan, planted: Planted, refused: Callable[[int, int], bool] = lambda z, neighbour_z: False
+) -> Store:
     """Write what `plan` and `align` leave, for the slices of a planted stack that are present."""
     process = open_store(plan.locations.process_uri)
     process.write("plan.json", plan.to_json())
@@ -101,7 +118,7 @@ def write_process(plan, planted, refused=lambda z, neighbour_z: False):
     return process
 
 
-def run(plan, folder):
+def run(plan: Plan, folder: Path) -> tuple[Result, dict[str, list[str]]]:
     names = ("slabs", "blocks", "coarse-blocks", "top-blocks")
     flags = [part for name in names for part in (f"--{name}-out", str(folder / "kfp" / name))]
     result = CliRunner().invoke(main, ["--process-uri", plan.locations.process_uri, *flags])
@@ -109,17 +126,17 @@ def run(plan, folder):
     return result, lists
 
 
-def documents(process):
+def documents(process: Store) -> tuple[Transforms, list[dict[str, Any]]]:
     transforms = Transforms.model_validate_json(process.read("transforms.json"))
     rows = [json.loads(line) for line in process.read("slices.jsonl").decode().splitlines()]
     return transforms, rows
 
 
-def matrices_of(transforms):
+def matrices_of(transforms: Transforms) -> NDArray[np.float64]:
     return np.array([s.matrix for s in transforms.slices])
 
 
-def test_the_documents_hold_the_solution(tmp_path):
+def test_the_documents_hold_the_solution(tmp_path: Path) -> None:
     planted = plant(20, 4, width=float(WIDTH))
     plan = plan_of(tmp_path, 20)
     process = write_process(plan, planted)
@@ -143,7 +160,7 @@ def test_the_documents_hold_the_solution(tmp_path):
     assert lists == {"slabs": ["0-0", "1-1"], "blocks": ["0-0"], "coarse-blocks": [], "top-blocks": []}
 
 
-def test_the_rows_hold_readable_figures(tmp_path):
+def test_the_rows_hold_readable_figures(tmp_path: Path) -> None:
     planted = plant(12, 4, width=float(WIDTH))
     plan = plan_of(tmp_path, 12)
     process = write_process(plan, planted)
@@ -164,7 +181,7 @@ def test_the_rows_hold_readable_figures(tmp_path):
     assert rows[-1]["ncc_after"] is None
 
 
-def test_repeating_writes_identical_bytes(tmp_path):
+def test_repeating_writes_identical_bytes(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, 20)
     process = write_process(plan, plant(20, 4, width=float(WIDTH), bad=[7]))
     written = []
@@ -175,7 +192,7 @@ def test_repeating_writes_identical_bytes(tmp_path):
     assert written[0] == written[1]
 
 
-def test_a_bad_and_a_missing_slice_are_replaced(tmp_path):
+def test_a_bad_and_a_missing_slice_are_replaced(tmp_path: Path) -> None:
     planted = plant(20, 4, width=float(WIDTH), bad=[0, 9])
     plan = plan_of(tmp_path, 20, missing=[25], allow_gaps=True)
     process = write_process(plan, planted)
@@ -190,7 +207,7 @@ def test_a_bad_and_a_missing_slice_are_replaced(tmp_path):
     assert rows[14]["ncc_after"] == 0.8  # with z 26, the next present slice
 
 
-def test_a_long_bad_run_is_refused_with_the_ways_on(tmp_path):
+def test_a_long_bad_run_is_refused_with_the_ways_on(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, 30, max_replaced=1)
     process = write_process(plan, plant(30, 4, width=float(WIDTH), bad=[9, 10]))
     result, _ = run(plan, tmp_path)
@@ -201,7 +218,7 @@ def test_a_long_bad_run_is_refused_with_the_ways_on(tmp_path):
     assert process.stat("transforms.json") is None
 
 
-def test_decisions_of_a_person_win_and_are_written(tmp_path):
+def test_decisions_of_a_person_win_and_are_written(tmp_path: Path) -> None:
     overrides = (Override(z=12, replace=20), Override(z=14, skip=True), Override(z=19, keep=True))
     plan = plan_of(tmp_path, 20).model_copy(update={"overrides": overrides})
     process = write_process(plan, plant(20, 4, width=float(WIDTH), bad=[9]))
@@ -219,7 +236,7 @@ def test_decisions_of_a_person_win_and_are_written(tmp_path):
     assert rows[2]["override"] == "{z: 12, replace: 20}"
 
 
-def test_skip_align_is_the_identity(tmp_path):
+def test_skip_align_is_the_identity(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, 9, skip_align=True, pixel_type="uint16")
     process = write_process(plan, plant(0, 4))
     result, _ = run(plan, tmp_path)
@@ -230,7 +247,7 @@ def test_skip_align_is_the_identity(tmp_path):
     assert transforms.intensity_range == (1000, 9000)
 
 
-def test_the_compose_solver_multiplies(tmp_path):
+def test_the_compose_solver_multiplies(tmp_path: Path) -> None:
     planted = plant(12, 1, width=float(WIDTH))
     plan = plan_of(tmp_path, 12, neighbours=1, solver="compose")
     process = write_process(plan, planted)
@@ -242,7 +259,7 @@ def test_the_compose_solver_multiplies(tmp_path):
         assert np.allclose(step, found[slot], atol=1e-5)
 
 
-def test_the_compose_solver_names_the_refused_pair(tmp_path):
+def test_the_compose_solver_names_the_refused_pair(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, 12, neighbours=1, solver="compose")
     write_process(plan, plant(12, 1, width=float(WIDTH)), refused=lambda z, _: z == 15)
     result, _ = run(plan, tmp_path)
@@ -250,7 +267,7 @@ def test_the_compose_solver_names_the_refused_pair(tmp_path):
     assert "between 15 and 16 (refused pairs: few_inliers in 1)" in result.output
 
 
-def test_a_broken_stack_is_refused_with_the_place_and_the_way_on(tmp_path):
+def test_a_broken_stack_is_refused_with_the_place_and_the_way_on(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, 20)
     process = write_process(
         plan, plant(20, 4, width=float(WIDTH)), refused=lambda z, neighbour_z: z < 18 <= neighbour_z
@@ -264,7 +281,7 @@ def test_a_broken_stack_is_refused_with_the_place_and_the_way_on(tmp_path):
     assert process.stat("transforms.json") is None
 
 
-def test_allowed_gaps_continue(tmp_path):
+def test_allowed_gaps_continue(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, 20, allow_gaps=True)
     process = write_process(
         plan, plant(20, 4, width=float(WIDTH)), refused=lambda z, neighbour_z: z < 18 <= neighbour_z
@@ -279,7 +296,7 @@ def test_allowed_gaps_continue(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["absent", "stale", "altered", "gone"])
-def test_an_incomplete_chunk_is_transient_and_named(tmp_path, damage):
+def test_an_incomplete_chunk_is_transient_and_named(tmp_path: Path, damage: str) -> None:
     plan = plan_of(tmp_path, 20)
     process = write_process(plan, plant(20, 4, width=float(WIDTH)))
     key = records.record_key("align", "18-25")
@@ -297,7 +314,7 @@ def test_an_incomplete_chunk_is_transient_and_named(tmp_path, damage):
     assert "18-25" in result.output
 
 
-def test_only_what_is_left_is_listed(tmp_path):
+def test_only_what_is_left_is_listed(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, 20)
     process = write_process(plan, plant(20, 4, width=float(WIDTH)))
     run(plan, tmp_path)
@@ -316,7 +333,7 @@ def test_only_what_is_left_is_listed(tmp_path):
     assert lists["blocks"] == ["0-0"]
 
 
-def test_coarse_blocks_follow_the_fine_ones(tmp_path):
+def test_coarse_blocks_follow_the_fine_ones(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, 2, skip_align=True)
     wide = tuple(s.model_copy(update={"width_px": 3000}) for s in plan.slices)
     plan = plan.model_copy(update={"slices": wide, "fan": 2})
@@ -343,7 +360,7 @@ def test_coarse_blocks_follow_the_fine_ones(tmp_path):
     assert (lists["blocks"], lists["coarse-blocks"]) == (["1-1"], ["0-0"])
 
 
-def with_textured_thumbnails(plan, process, seed_of=lambda z: 0):
+def with_textured_thumbnails(plan: Plan, process: Store, seed_of: Callable[[int], int] = lambda z: 0) -> None:
     """Put the same picture in the place of every slice, or others where `seed_of` says so."""
     for chunk in units.chunks(plan):
         archive = io.BytesIO()
@@ -356,7 +373,7 @@ def with_textured_thumbnails(plan, process, seed_of=lambda z: 0):
         process.write(f"align/{chunk}.npz", archive.getvalue())
 
 
-def test_a_failed_check_stops_the_run_with_the_documents_in_place(tmp_path):
+def test_a_failed_check_stops_the_run_with_the_documents_in_place(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, 20)
     process = write_process(plan, plant(20, 1, width=float(WIDTH), truth=np.tile(np.eye(3), (20, 1, 1))))
     with_textured_thumbnails(plan, process, seed_of=lambda z: z // 18)
@@ -378,7 +395,7 @@ def test_a_failed_check_stops_the_run_with_the_documents_in_place(tmp_path):
     assert not preview["gate"]["enforced"]
 
 
-def test_the_preview_is_made_once(tmp_path, monkeypatch):
+def test_the_preview_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = plan_of(tmp_path, 9)
     process = write_process(plan, plant(9, 4, width=float(WIDTH)))
     assert run(plan, tmp_path)[0].exit_code == 0
@@ -388,7 +405,7 @@ def test_the_preview_is_made_once(tmp_path, monkeypatch):
     assert process.read("preview.json") == first
 
 
-def test_thumbnails_that_are_gone_are_made_again(tmp_path):
+def test_thumbnails_that_are_gone_are_made_again(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, 20)
     process = write_process(plan, plant(20, 4, width=float(WIDTH)))
     process.delete("align/18-25.npz")

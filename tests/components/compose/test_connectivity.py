@@ -1,10 +1,12 @@
+from __future__ import annotations
+
 import numpy as np
 
 from components.compose.solve.connectivity import break_sentence, breaks, connectivity
 from components.compose.solve.pairs import Pairs
 
 
-def pairs_of(*slots):
+def pairs_of(*slots: tuple[int, int]) -> Pairs:
     found = np.array(slots, np.int64).reshape(-1, 2)
     m = len(found)
     return Pairs(
@@ -15,7 +17,7 @@ def pairs_of(*slots):
     )
 
 
-def test_a_bridged_slice_is_isolated_and_the_stack_is_whole():
+def test_a_bridged_slice_is_isolated_and_the_stack_is_whole() -> None:
     found = connectivity(pairs_of((0, 1), (1, 3), (3, 4)), 5)
     assert [p.tolist() for p in found.parts] == [[0, 1, 3, 4]]
     assert found.isolated.tolist() == [False, False, True, False, False]
@@ -23,31 +25,31 @@ def test_a_bridged_slice_is_isolated_and_the_stack_is_whole():
     assert not found.is_whole(bridge=0)
 
 
-def test_two_parts_are_not_whole():
+def test_two_parts_are_not_whole() -> None:
     found = connectivity(pairs_of((0, 1), (2, 3)), 4)
     assert not found.is_whole(bridge=3)
     assert breaks(found, np.array([10, 11, 15, 16])) == [(11, 15)]
 
 
-def test_a_long_isolated_end_is_not_whole():
+def test_a_long_isolated_end_is_not_whole() -> None:
     found = connectivity(pairs_of(*[(i, i + 1) for i in range(20)]), 24)
     assert found.longest_isolated_run == 3
     assert found.is_whole(bridge=3)
     assert not found.is_whole(bridge=2)
 
 
-def test_a_stack_that_is_mostly_isolated_is_not_whole():
+def test_a_stack_that_is_mostly_isolated_is_not_whole() -> None:
     assert not connectivity(pairs_of((0, 1)), 5).is_whole(bridge=3)
 
 
-def test_slices_without_any_pair_are_parts_not_isolated():
+def test_slices_without_any_pair_are_parts_not_isolated() -> None:
     found = connectivity(pairs_of(), 3)
     assert len(found.parts) == 3
     assert not found.isolated.any()
     assert connectivity(pairs_of(), 1).is_whole(bridge=0)
 
 
-def test_the_sentence_names_parts_break_and_reasons():
+def test_the_sentence_names_parts_break_and_reasons() -> None:
     found = connectivity(pairs_of((0, 1), (2, 3)), 5)
     refusals = {(11, 15): "few_inliers", (10, 15): "few_inliers", (11, 16): "low_ncc", (15, 17): "blank"}
     sentence = break_sentence(found, np.array([10, 11, 15, 16, 17]), refusals)

@@ -1,19 +1,26 @@
 """The check on thumbnails: good stacks pass, each way to go wrong is stopped with the right slices named."""
 
+from __future__ import annotations
+
 import re
 import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from components.compose.preview.correlate import correlate_neighbours, correlation, flattened
 from components.compose.preview.gate import failures_of
 from components.compose.preview.write import make_preview, refusal
-from components.shared.documents.plan import Override
+from components.shared.documents.plan import Override, Plan
 from components.shared.documents.transforms import SliceTransform, Transforms
-from components.shared.geometry import rotation_about, translation
+from components.shared.geometry import Matrix, rotation_about, translation
+from components.shared.grid import SizeXyz
 from tests.components.compose.test_compose_main import plan_of
 from tests.real_slices import real_pictures, real_stack
 
@@ -21,7 +28,7 @@ SIDE, SCALE, N = 240, 0.5, 40
 FULL = int(SIDE / SCALE)
 
 
-def tissue(n=N, seed=0, noise=0.15):
+def tissue(n: int = N, seed: int = 0, noise: float = 0.15) -> NDArray[np.uint8]:
     """[n, y, x] pictures that change slowly along z, with grain."""
     rng = np.random.default_rng(seed)
     field = ndimage.gaussian_filter(rng.normal(size=(n, SIDE, SIDE)), (2, 2, 2), mode="wrap")
@@ -29,7 +36,7 @@ def tissue(n=N, seed=0, noise=0.15):
     return np.clip(128 + 40 * (field + noise * rng.normal(size=field.shape)), 0, 255).astype(np.uint8)
 
 
-def moved(pictures, shifts_px):
+def moved(pictures: NDArray[np.uint8], shifts_px: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Pictures whose slice lies at the shift (full resolution): its content moves the other way."""
     return np.array(
         [
@@ -44,7 +51,12 @@ def moved(pictures, shifts_px):
     )
 
 
-def transforms_of(plan, matrices=None, size_xyz=(FULL, FULL, N), **changes):
+def transforms_of(
+    plan: Plan,
+    matrices: Sequence[Matrix] | None = None,
+    size_xyz: SizeXyz = (FULL, FULL, N),
+    **changes: dict[str, Any],
+) -> Transforms:
     """`changes` by z, as z10={...}."""
     first_z = plan.config.minz
     n = plan.config.maxz - first_z + 1
@@ -66,16 +78,16 @@ def transforms_of(plan, matrices=None, size_xyz=(FULL, FULL, N), **changes):
 
 
 @pytest.fixture
-def plan(tmp_path):
+def plan(tmp_path: Path) -> Plan:
     return plan_of(tmp_path, N, first_z=0).model_copy(update={"thumbnail_scale": SCALE})
 
 
-def failures(plan, transforms, pictures):
+def failures(plan: Plan, transforms: Transforms, pictures: NDArray[np.uint8]) -> tuple[str, ...]:
     found = correlate_neighbours(transforms, SCALE, lambda z: pictures[z])
     return failures_of(plan, transforms, found)
 
 
-def test_a_shift_and_a_turn_are_undone():
+def test_a_shift_and_a_turn_are_undone() -> None:
     picture = flattened(tissue(1)[0])
     turn = rotation_about((100, 120), 0.05) @ translation(7.5, -3)
     b = cv2.warpAffine(picture, turn[:2], (SIDE, SIDE), borderMode=cv2.BORDER_REFLECT)
@@ -83,20 +95,20 @@ def test_a_shift_and_a_turn_are_undone():
     assert abs(correlation(picture, b, np.eye(3))) < 0.3
 
 
-def test_shading_does_not_correlate():
+def test_shading_does_not_correlate() -> None:
     shading = np.linspace(0, 120, SIDE)
     a, b = (np.clip(p * 0.5 + shading, 0, 255).astype(np.uint8) for p in (tissue(1, 1)[0], tissue(1, 2)[0]))
     assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.5
     assert abs(correlation(flattened(a), flattened(b), np.eye(3))) < 0.1
 
 
-def test_slices_that_hardly_overlap_correlate_at_nothing():
+def test_slices_that_hardly_overlap_correlate_at_nothing() -> None:
     picture = flattened(tissue(1)[0])
     assert correlation(picture, picture, translation(0.95 * SIDE, 0)) == 0
     assert np.isnan(correlation(picture, np.zeros_like(picture), np.eye(3)))
 
 
-def test_the_scale_of_thumbnails_is_taken_into_account(plan):
+def test_the_scale_of_thumbnails_is_taken_into_account(plan: Plan) -> None:
     shifts = np.cumsum(np.random.default_rng(1).normal(0, 12, (N, 2)), axis=0)
     pictures = moved(tissue(), shifts)
     transforms = transforms_of(plan, [translation(*s) for s in shifts])
@@ -108,7 +120,7 @@ def test_the_scale_of_thumbnails_is_taken_into_account(plan):
     assert failures_of(plan, transforms, found) == ()
 
 
-def test_what_is_shown_is_compared(plan):
+def test_what_is_shown_is_compared(plan: Plan) -> None:
     pictures = tissue()
     pictures[20] = 255 - pictures[20]
     pictures[30] = tissue(1, seed=9)[0]
@@ -125,7 +137,7 @@ def test_what_is_shown_is_compared(plan):
     assert set(np.flatnonzero(np.isnan(after))) == {9, 29, 30, 34, 35, N - 1}
 
 
-def test_a_missing_slice_has_no_thumbnail(plan):
+def test_a_missing_slice_has_no_thumbnail(plan: Plan) -> None:
     pictures = tissue()
     transforms = transforms_of(plan, z12={"action": "replace", "replaced_from": 11, "verdict": "missing"})
     found = correlate_neighbours(transforms, SCALE, lambda z: None if z == 12 else pictures[z])
@@ -134,7 +146,7 @@ def test_a_missing_slice_has_no_thumbnail(plan):
     assert found.next_after[12] > 0.7
 
 
-def test_a_few_bad_slices_pass_and_many_do_not(plan):
+def test_a_few_bad_slices_pass_and_many_do_not(plan: Plan) -> None:
     pictures, other = tissue(), tissue(seed=5)
     replaced = {f"z{z}": {"action": "replace", "replaced_from": z - 1} for z in (5, 17, 28)}
     for z in (5, 17, 28, 33):
@@ -145,13 +157,13 @@ def test_a_few_bad_slices_pass_and_many_do_not(plan):
     assert "32-33" in said or "33-34" in said
 
 
-def test_wrong_transforms_are_stopped(plan):
+def test_wrong_transforms_are_stopped(plan: Plan) -> None:
     shifts = np.random.default_rng(3).normal(0, 30, (N, 2))
     said = failures(plan, transforms_of(plan, [translation(*s) for s in shifts]), tissue())
     assert "neighbours correlate at" in said[0]
 
 
-def test_a_part_that_is_solved_wrong_is_named(plan):
+def test_a_part_that_is_solved_wrong_is_named(plan: Plan) -> None:
     matrices = [translation(15 * (z % 2) * (20 <= z < 30), 0) for z in range(N)]
     (said,) = failures(plan, transforms_of(plan, matrices), tissue())
     assert "of 39 neighbours correlate far less than is usual here" in said
@@ -160,7 +172,7 @@ def test_a_part_that_is_solved_wrong_is_named(plan):
     assert set(named) <= set(range(19, 30))
 
 
-def test_two_unrelated_halves_are_stopped_at_the_place(plan):
+def test_two_unrelated_halves_are_stopped_at_the_place(plan: Plan) -> None:
     pictures = np.concatenate([tissue()[:20], tissue(seed=8)[20:]])
     (said,) = failures(plan, transforms_of(plan), pictures)
     assert said.startswith("nothing correlates across the step between slices 19-20 (")
@@ -170,13 +182,13 @@ def test_two_unrelated_halves_are_stopped_at_the_place(plan):
     assert failures(gaps, transforms_of(plan), pictures) == ()
 
 
-def test_one_strange_slice_is_no_break(plan):
+def test_one_strange_slice_is_no_break(plan: Plan) -> None:
     pictures = tissue()
     pictures[20] = tissue(1, seed=9)[0]
     assert failures(plan, transforms_of(plan), pictures) == ()
 
 
-def test_too_many_copies_are_stopped_unless_a_person_asked_for_them(plan):
+def test_too_many_copies_are_stopped_unless_a_person_asked_for_them(plan: Plan) -> None:
     pictures = tissue()
     copies = range(1, 20, 2)
     transforms = transforms_of(
@@ -188,20 +200,20 @@ def test_too_many_copies_are_stopped_unless_a_person_asked_for_them(plan):
     assert failures(decided, transforms, pictures) == ()
 
 
-def test_a_volume_that_is_mostly_empty_is_stopped(plan):
+def test_a_volume_that_is_mostly_empty_is_stopped(plan: Plan) -> None:
     (said,) = failures(plan, transforms_of(plan, size_xyz=(4 * FULL, 2 * FULL, N)), tissue())
     assert "need a volume of" in said
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
-def test_short_stacks_pass(tmp_path, n):
+def test_short_stacks_pass(tmp_path: Path, n: int) -> None:
     plan = plan_of(tmp_path, n, first_z=0)
     transforms = transforms_of(plan, size_xyz=(FULL, FULL, n))
     pictures = tissue(n)
     assert failures(plan, transforms, pictures) == ()
 
 
-def test_a_static_pattern_does_not_speak_against_the_alignment(plan):
+def test_a_static_pattern_does_not_speak_against_the_alignment(plan: Plan) -> None:
     """As they lie the pattern agrees, after alignment the tissue does."""
     shifts = np.cumsum(np.random.default_rng(2).normal(0, 12, (N, 2)), axis=0)
     pictures = moved(tissue(), shifts)
@@ -211,7 +223,7 @@ def test_a_static_pattern_does_not_speak_against_the_alignment(plan):
 
 
 @pytest.mark.parametrize(("name", "least"), [("fibsem_medulla", 0.9), ("sstem_vnc", 0.25)])
-def test_published_stacks_pass_as_they_lie(tmp_path, name, least):
+def test_published_stacks_pass_as_they_lie(tmp_path: Path, name: str, least: float) -> None:
     n_slices = len(sorted(real_stack(name).glob("img.*.png")))
     pictures = real_pictures(name, range(n_slices))
     pictures = [cv2.resize(p, (512, 512), interpolation=cv2.INTER_AREA) for p in pictures]
@@ -225,14 +237,14 @@ def test_published_stacks_pass_as_they_lie(tmp_path, name, least):
 class Held:
     """Thumbnails in memory."""
 
-    def __init__(self, pictures):
+    def __init__(self, pictures: NDArray[np.uint8]) -> None:
         self._pictures = pictures
 
-    def picture(self, z):
+    def picture(self, z: int) -> NDArray[np.uint8]:
         return self._pictures[z]
 
 
-def test_the_document_and_the_sentence(plan):
+def test_the_document_and_the_sentence(plan: Plan) -> None:
     pictures = tissue()
     for z in (7, 8, 20):
         pictures[z] = tissue(1, seed=z)[0]

@@ -1,17 +1,31 @@
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from components.compose.judge.classify import SliceVerdict
 from components.compose.judge.intensity import intensity_range
-from components.compose.judge.replacement import actions_of
+from components.compose.judge.replacement import SliceAction, actions_of
 from components.compose.solve.pairs import PairSupport
 from components.shared.documents.config import RunConfig
-from components.shared.documents.plan import Override
+from components.shared.documents.plan import Override, Replacement
+from components.shared.documents.transforms import Action, Verdict
 from components.shared.errors import UserError
 from tests.components.compose.planted_stack import plant
 
 
-def judged(first, last, bad, overrides=(), not_held=(), **settings):
+def judged(
+    first: int,
+    last: int,
+    bad: Mapping[int, str],
+    overrides: Sequence[Override] = (),
+    not_held: Collection[int] = (),
+    **settings: Any,
+) -> tuple[NDArray[np.int64], list[SliceAction]]:
     """Actions of a run; `bad` gives the verdicts by z, "missing" ones have no slot."""
     config = RunConfig(source="in", image="%d.png", minz=first, maxz=last, output="out", **settings)
     z = np.array([n for n in range(first, last + 1) if bad.get(n) != "missing"])
@@ -20,7 +34,9 @@ def judged(first, last, bad, overrides=(), not_held=(), **settings):
     return z, actions_of(config, z, verdicts, held, overrides)
 
 
-def shown(first, last, bad, overrides=(), **settings):
+def shown(
+    first: int, last: int, bad: Mapping[int, str], overrides: Sequence[Override] = (), **settings: Any
+) -> dict[int, tuple[str | int, ...]]:
     """By z: the action with the z of the slices that are shown instead."""
     z, judgements = judged(first, last, bad, overrides, **settings)
     others = {}
@@ -31,7 +47,7 @@ def shown(first, last, bad, overrides=(), **settings):
     return others
 
 
-def test_each_z_has_one_judgement_and_bad_ones_the_nearest_good_slice():
+def test_each_z_has_one_judgement_and_bad_ones_the_nearest_good_slice() -> None:
     bad = {2: "missing", 3: "isolated", 6: "missing", 7: "blank", 8: "missing"}
     assert shown(2, 9, bad, allow_gaps=True) == {
         2: ("replace", 4),
@@ -61,7 +77,7 @@ def test_each_z_has_one_judgement_and_bad_ones_the_nearest_good_slice():
         ("isolated", False, "replace"),
     ],
 )
-def test_the_default_action_of_each_verdict(verdict, held, action):
+def test_the_default_action_of_each_verdict(verdict: Verdict, held: bool, action: Action) -> None:
     _, judgements = judged(0, 4, {2: verdict}, not_held=() if held else (2,))
     assert (judgements[2].verdict, judgements[2].action, judgements[2].evidence) == (verdict, action, "why")
 
@@ -76,16 +92,16 @@ def test_the_default_action_of_each_verdict(verdict, held, action):
         ("blank", ("blank",), ("blank",), ("blank",)),
     ],
 )
-def test_policies_of_replacement(policy, first, middle, last):
+def test_policies_of_replacement(policy: Replacement, first: object, middle: object, last: object) -> None:
     found = shown(0, 9, {0: "blank", 5: "blank", 6: "blank", 9: "blank"}, replace_with=policy)
     assert (found[0], found[5], found[9]) == (first, middle, last)
 
 
-def test_a_slice_that_is_turned_round_stands_in_for_none():
+def test_a_slice_that_is_turned_round_stands_in_for_none() -> None:
     assert shown(0, 5, {2: "inverted", 3: "blank"})[3] == ("replace", 4)
 
 
-def test_a_run_longer_than_allowed_stops_with_the_ways_on():
+def test_a_run_longer_than_allowed_stops_with_the_ways_on() -> None:
     bad = {4: "blank", 5: "defocused", 6: "blank", 7: "isolated"}
     with pytest.raises(
         UserError, match=r"must be 3 at most; got 4 \(4-7: 4 blank, 5 defocused, 6 blank, 7 iso"
@@ -95,13 +111,13 @@ def test_a_run_longer_than_allowed_stops_with_the_ways_on():
     assert shown(0, 9, bad, allow_gaps=True)[6] == ("replace", 8)
 
 
-def test_a_decision_about_one_slice_parts_a_long_run():
+def test_a_decision_about_one_slice_parts_a_long_run() -> None:
     bad = dict.fromkeys((4, 5, 6, 7), "blank")
     assert shown(0, 9, bad, [Override(z=5, replace="previous")])[5] == ("replace", 3)
     assert shown(0, 9, bad, [Override(z=6, keep=True)])[7] == ("replace", 6)
 
 
-def test_overrides_win_over_verdicts_and_policy():
+def test_overrides_win_over_verdicts_and_policy() -> None:
     overrides = [
         Override(z=1, skip=True),
         Override(z=3, keep=True),
@@ -127,16 +143,16 @@ def test_overrides_win_over_verdicts_and_policy():
         (Override(z=2, keep=True), "must be there; got slice 2, which is missing"),
     ],
 )
-def test_overrides_that_cannot_be_followed(override, said):
+def test_overrides_that_cannot_be_followed(override: Override, said: str) -> None:
     with pytest.raises(UserError, match=said):
         judged(0, 9, {2: "missing", 4: "blank"}, [override], allow_gaps=True)
 
 
-def test_where_nothing_is_good_all_is_shown():
+def test_where_nothing_is_good_all_is_shown() -> None:
     assert shown(0, 2, dict.fromkeys(range(3), "blank")) == dict.fromkeys(range(3), ("keep",))
 
 
-def test_support_counts_accepted_pairs_and_weighs_residuals():
+def test_support_counts_accepted_pairs_and_weighs_residuals() -> None:
     planted = plant(12, 2, bad=[5])
     evidence = PairSupport.of(planted.pairs, planted.solve(), 12)
     assert evidence.n_pairs.tolist() == [2, 3, *[4] * 8, 3, 2]
@@ -146,11 +162,11 @@ def test_support_counts_accepted_pairs_and_weighs_residuals():
     assert 0 < evidence.residual_px[4] < 0.5
 
 
-def test_eight_bits_keep_their_range():
+def test_eight_bits_keep_their_range() -> None:
     assert intensity_range("uint8", np.array([7.0]), np.array([99.0])) == (0.0, 255.0)
 
 
-def test_sixteen_bits_cover_drift_but_not_a_few_bad_slices():
+def test_sixteen_bits_cover_drift_but_not_a_few_bad_slices() -> None:
     low = np.linspace(1000, 2000, 300)
     high = low + 20_000
     low[[0, 100, 101, 102]], high[[50, 51, 299]] = 0, 65535
@@ -159,7 +175,7 @@ def test_sixteen_bits_cover_drift_but_not_a_few_bad_slices():
     assert 21_940 <= top <= 22_000
 
 
-def test_at_most_one_slice_in_a_hundred_reaches_beyond_the_range_at_each_end():
+def test_at_most_one_slice_in_a_hundred_reaches_beyond_the_range_at_each_end() -> None:
     """27 of 2,651 slices are 1.02%: to leave them all out would be too much, so the range holds them."""
     low, high = np.full(2651, 1000.0), np.full(2651, 9000.0)
     low[:27], high[-27:] = 900.0, 9500.0
@@ -169,5 +185,5 @@ def test_at_most_one_slice_in_a_hundred_reaches_beyond_the_range_at_each_end():
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
-def test_sixteen_bits_of_short_stacks(n):
+def test_sixteen_bits_of_short_stacks(n: int) -> None:
     assert intensity_range("uint16", np.full(n, 10.0), np.full(n, 10.0)) == (10.0, 11.0)

@@ -1,36 +1,46 @@
 """The robust solve against planted stacks."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from components.compose.solve.chain import chained, neighbours_of
 from components.compose.solve.connectivity import connectivity
-from components.compose.solve.pairs import Pairs, Slices
+from components.compose.solve.pairs import Pairs, Slices, Solution
 from components.compose.solve.problem import SolveProblem
 from components.compose.solve.robust import solve
 from components.shared.geometry import rotation_about, rotation_deg, transform_points
-from tests.components.compose.planted_stack import about_center, errors_px, plant, step_errors_px, wandering
+from tests.components.compose.planted_stack import (
+    Planted,
+    about_center,
+    errors_px,
+    plant,
+    step_errors_px,
+    wandering,
+)
 
 WIDTH = 5000.0
 
 
-def isolated_slots(planted, solution):
+def isolated_slots(planted: Planted, solution: Solution) -> NDArray[np.int64]:
     return np.flatnonzero(connectivity(planted.pairs.chosen(solution.kept), len(planted.stack)).isolated)
 
 
-def rms(values):
+def rms(values: NDArray[np.float64]) -> float:
     return float(np.sqrt((values**2).mean()))
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
-def test_solve_without_noise_is_the_planted_stack(k):
+def test_solve_without_noise_is_the_planted_stack(k: int) -> None:
     planted = plant(60, k, noise=False)
     solution = planted.solve()
     assert errors_px(solution.volume_from_slice, planted.truth, WIDTH).max() < 0.05
     assert solution.kept.all()
 
 
-def test_solve_drifts_and_jitters_less_than_the_product():
+def test_solve_drifts_and_jitters_less_than_the_product() -> None:
     planted = plant(2000, 4)
     n = len(planted.stack)
     product = chained(neighbours_of(planted.pairs), n).volume_from_slice
@@ -43,13 +53,13 @@ def test_solve_drifts_and_jitters_less_than_the_product():
 
 
 @pytest.mark.parametrize("width", [500.0, 5000.0])
-def test_noise_does_not_shrink_the_stack(width):
+def test_noise_does_not_shrink_the_stack(width: float) -> None:
     scales = np.sqrt(np.linalg.det(plant(1000, 4, width=width).solve().volume_from_slice[:, :2, :2]))
     assert abs(scales.mean() - 1) < 20e-6
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_wrong_pairs_and_bad_slices_hurt_no_good_slice(seed):
+def test_wrong_pairs_and_bad_slices_hurt_no_good_slice(seed: int) -> None:
     n = 400
     bad = np.sort(np.random.default_rng(seed + 100).choice(n, 5, replace=False))
     planted = plant(n, 4, wrong=0.05, bad=bad, seed=seed)
@@ -60,7 +70,7 @@ def test_wrong_pairs_and_bad_slices_hurt_no_good_slice(seed):
 
 
 @pytest.mark.parametrize("bad", [[0], [39], [0, 1], [20, 21, 22]])
-def test_bad_slices_at_the_ends_and_in_a_row(bad):
+def test_bad_slices_at_the_ends_and_in_a_row(bad: list[int]) -> None:
     planted = plant(40, 4, bad=bad)
     solution = planted.solve()
     good = ~np.isin(np.arange(40), bad)
@@ -68,7 +78,7 @@ def test_bad_slices_at_the_ends_and_in_a_row(bad):
     assert errors_px(solution.volume_from_slice, planted.truth, WIDTH, good)[good].max() < 1
 
 
-def test_static_pattern_that_spoils_the_nearest_pairs_of_thirty_slices():
+def test_static_pattern_that_spoils_the_nearest_pairs_of_thirty_slices() -> None:
     """A curtain that does not move makes each z+1 pair of a run say that nothing moves."""
     planted = plant(200, 4)
     pairs = planted.pairs
@@ -82,12 +92,12 @@ def test_static_pattern_that_spoils_the_nearest_pairs_of_thirty_slices():
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
-def test_short_stacks(n):
+def test_short_stacks(n: int) -> None:
     planted = plant(n, 4, noise=False)
     assert errors_px(planted.solve().volume_from_slice, planted.truth, WIDTH).max() < 0.01
 
 
-def test_first_slice_stays_and_the_stack_stands_upright():
+def test_first_slice_stays_and_the_stack_stands_upright() -> None:
     truth = np.array([rotation_about((2500, 2500), a) for a in np.linspace(0.01, 0.03, 300)])
     solution = plant(300, 4, truth=truth, noise=False).solve()
     angles = [rotation_deg(m) for m in solution.volume_from_slice]
@@ -96,7 +106,7 @@ def test_first_slice_stays_and_the_stack_stands_upright():
     assert np.allclose(first, 2499.5, atol=1e-6)
 
 
-def test_a_true_jump_and_turn_is_not_smeared():
+def test_a_true_jump_and_turn_is_not_smeared() -> None:
     truth = wandering(np.random.default_rng(1), 100, WIDTH)
     truth[50:] = about_center(1, WIDTH, [500.0, -80.0])[0] @ rotation_about((2500, 2500), 0.01) @ truth[50:]
     planted = plant(100, 4, truth=truth)
@@ -105,14 +115,14 @@ def test_a_true_jump_and_turn_is_not_smeared():
     assert step_errors_px(solution.volume_from_slice, truth, WIDTH).max() < 0.5
 
 
-def test_slices_of_different_size():
+def test_slices_of_different_size() -> None:
     planted = plant(60, 4, noise=False)
     sizes = np.where(np.arange(60)[:, None] % 7 == 3, [3100.0, 4000.0], [5000.0, 4700.0])
     solution = solve(SolveProblem.of(Slices(z=planted.stack.z, sizes_xy=sizes), planted.pairs))
     assert errors_px(solution.volume_from_slice, planted.truth, WIDTH).max() < 0.05
 
 
-def test_missing_slices_leave_the_others_where_they_are():
+def test_missing_slices_leave_the_others_where_they_are() -> None:
     whole = plant(60, 5)
     keep = np.flatnonzero(~np.isin(np.arange(60), [20, 21, 40]))
     slot_of = np.full(60, -1)
@@ -129,7 +139,7 @@ def test_missing_slices_leave_the_others_where_they_are():
     assert errors_px(solution.volume_from_slice, whole.truth[keep], WIDTH).max() < 1
 
 
-def test_an_unconnected_part_continues_where_the_part_before_ends():
+def test_an_unconnected_part_continues_where_the_part_before_ends() -> None:
     planted = plant(40, 4, noise=False)
     across = (planted.pairs.slot < 20) & (planted.pairs.neighbour >= 20)
     solution = solve(SolveProblem.of(planted.stack, planted.pairs.chosen(~across)))
@@ -141,13 +151,13 @@ def test_an_unconnected_part_continues_where_the_part_before_ends():
     assert errors_px(solution.volume_from_slice[20:], second, WIDTH).max() < 0.05
 
 
-def test_the_same_input_gives_the_same_bytes():
+def test_the_same_input_gives_the_same_bytes() -> None:
     first, second = (plant(150, 4, wrong=0.05).solve() for _ in range(2))
     assert first.volume_from_slice.tobytes() == second.volume_from_slice.tobytes()
     assert first.weight.tobytes() == second.weight.tobytes()
 
 
-def test_tissue_that_disagrees_everywhere_is_still_believed():
+def test_tissue_that_disagrees_everywhere_is_still_believed() -> None:
     planted = plant(100, 4)
     rng = np.random.default_rng(9)
     planted.pairs.neighbour_from_slice[:, :2, 2] += rng.normal(0, 4, (len(planted.pairs), 2))
@@ -156,7 +166,7 @@ def test_tissue_that_disagrees_everywhere_is_still_believed():
 
 @pytest.mark.parametrize("reach", [1, 2])
 @pytest.mark.parametrize("seed", range(3))
-def test_static_pattern_loses_against_the_far_pairs_that_see_the_tissue(seed, reach):
+def test_static_pattern_loses_against_the_far_pairs_that_see_the_tissue(seed: int, reach: int) -> None:
     """The near pairs of thirty slices say that nothing moves, and they agree with each other."""
     planted = plant(200, 4, wrong=0.05, seed=seed)
     pairs = planted.pairs
@@ -167,7 +177,7 @@ def test_static_pattern_loses_against_the_far_pairs_that_see_the_tissue(seed, re
     assert not isolated_slots(planted, solution).size
 
 
-def test_static_pattern_that_nothing_contradicts_stays_in_its_run():
+def test_static_pattern_that_nothing_contradicts_stays_in_its_run() -> None:
     planted = plant(300, 4)
     pairs = planted.pairs
     static = (pairs.slot >= 80) & (pairs.neighbour < 110)
@@ -178,7 +188,7 @@ def test_static_pattern_that_nothing_contradicts_stays_in_its_run():
         assert errors_px(found, truth, WIDTH).max() < 1.5
 
 
-def test_a_stack_that_stands_still_is_believed():
+def test_a_stack_that_stands_still_is_believed() -> None:
     planted = plant(100, 4, truth=about_center(100, WIDTH))
     solution = planted.solve()
     assert solution.kept.all()
@@ -198,7 +208,7 @@ LINEAR_CASES = {
 
 @pytest.mark.parametrize("corner", [False, True])
 @pytest.mark.parametrize("kind", LINEAR_CASES)
-def test_turns_scales_and_shears_of_either_sign_about_centre_and_corner(kind, corner):
+def test_turns_scales_and_shears_of_either_sign_about_centre_and_corner(kind: str, corner: bool) -> None:
     """From one slice to the next, back and forth."""
     linear = np.array(LINEAR_CASES[kind]) * np.sin(np.arange(60) / 3)[:, None, None]
     truth = about_center(60, WIDTH, linear=linear)
@@ -213,7 +223,7 @@ def test_turns_scales_and_shears_of_either_sign_about_centre_and_corner(kind, co
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 @pytest.mark.parametrize("bad", [0, -1])
-def test_short_stacks_with_a_bad_end(n, bad):
+def test_short_stacks_with_a_bad_end(n: int, bad: int) -> None:
     """Nothing can be told of so few slices; nothing may fail either."""
     planted = plant(n, 4, bad=[range(n)[bad]])
     matrices = planted.solve().volume_from_slice
@@ -222,7 +232,7 @@ def test_short_stacks_with_a_bad_end(n, bad):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_every_tenth_slice_bad(seed):
+def test_every_tenth_slice_bad(seed: int) -> None:
     n = 300
     bad = np.sort(np.random.default_rng(seed).choice(n, n // 10, replace=False))
     planted = plant(n, 4, wrong=0.02, bad=bad, seed=seed)

@@ -1,5 +1,7 @@
 """Serial sections stretch from one to the next: the pairs say so, and the priors must not overrule them."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from commands.sample.accuracy import neighbour_errors
@@ -9,7 +11,7 @@ from components.compose.solve.robust import solve
 from components.shared.geometry import grid_points, translation
 
 
-def test_a_chain_of_stretching_pairs_is_believed():
+def test_a_chain_of_stretching_pairs_is_believed() -> None:
     rng = np.random.default_rng(3)
     n, side = 12, 1000.0
     true = np.tile(np.eye(3), (n, 1, 1))

@@ -1,10 +1,16 @@
 """What becomes of planted trends."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from components.compose.solve.drift import non_closure, trends_of
 from components.compose.solve.limits import SOLVE
+from components.compose.solve.pairs import Solution
 from components.compose.solve.problem import SolveProblem
 from components.compose.solve.ties import PoseFrame
 from components.compose.solve.trend import (
@@ -14,26 +20,29 @@ from components.compose.solve.trend import (
     with_trend_policy,
     without_jumps,
 )
+from components.shared.documents.trends import Trends
 from components.shared.geometry import rotation_about, rotation_deg
-from tests.components.compose.planted_stack import about_center, errors_px, plant, step_errors_px
+from tests.components.compose.planted_stack import Planted, about_center, errors_px, plant, step_errors_px
 
 N, WIDTH = 1200, 1000.0
 HALF = (WIDTH - 1) / 2
 
 
-def settled(planted, trend, pins=()):
+def settled(
+    planted: Planted, trend: str, pins: Iterable[tuple[int, tuple[float, float]]] = ()
+) -> tuple[Solution, Solution]:
     solution = planted.solution
     return solution, with_trend_policy(
         SolveProblem.of(planted.stack, planted.pairs, pins=dict(pins)), solution, trend
     )
 
 
-def centers_of(solution):
+def centers_of(solution: Solution) -> NDArray[np.float64]:
     return PoseFrame.of([[WIDTH, WIDTH]]).poses(solution.volume_from_slice)[:, :, 2]
 
 
 @pytest.fixture(scope="module")
-def magnified():
+def magnified() -> Planted:
     """Grows by 1.2% and turns by a degree, evenly, while it slides by 120 px and jitters."""
     t = np.linspace(-0.5, 0.5, N)
     turn, grow = np.radians(1.0) * t, 0.012 * t
@@ -45,17 +54,17 @@ def magnified():
 @pytest.mark.parametrize(
     "linear", [np.diag([1.2, 0.9]), np.array([[0.6, -0.8], [0.8, 0.6]]) @ [[1, 0.1], [0.1, 1]]]
 )
-def test_tracks_are_the_whole_linear_part(linear):
+def test_tracks_are_the_whole_linear_part(linear: NDArray[np.float64]) -> None:
     assert np.allclose(linear_parts(linear_tracks(linear[None])), linear)
 
 
 @pytest.mark.parametrize("angle", [-3.0, 3.0])
-def test_a_turned_picture_has_neither_scale_nor_shear(angle):
+def test_a_turned_picture_has_neither_scale_nor_shear(angle: float) -> None:
     tracks = linear_tracks(rotation_about((0, 0), angle)[None, :2, :2])
     assert np.allclose(tracks, [[angle, 0, 0, 0]])
 
 
-def test_a_jump_is_no_trend():
+def test_a_jump_is_no_trend() -> None:
     rng = np.random.default_rng(0)
     walk = rng.normal(0, 0.01, (N, 1)).cumsum(axis=0)
     jumped = walk + 5.0 * (np.arange(N) >= 500)[:, None]
@@ -64,7 +73,7 @@ def test_a_jump_is_no_trend():
 
 
 @pytest.mark.parametrize(("spreads", "is_jump"), [(12, True), (5, False)])
-def test_the_least_jump_is_no_trend(spreads, is_jump):
+def test_the_least_jump_is_no_trend(spreads: int, is_jump: bool) -> None:
     rng = np.random.default_rng(1)
     steps = rng.normal(0, 0.01, (N, 1))
     steps[500] = spreads * 0.01
@@ -72,12 +81,12 @@ def test_the_least_jump_is_no_trend(spreads, is_jump):
     assert calm[499, 0] == pytest.approx(0.0 if is_jump else spreads * 0.01, abs=0.001)
 
 
-def test_keep_leaves_the_solution_alone(magnified):
+def test_keep_leaves_the_solution_alone(magnified: Planted) -> None:
     solution, kept = settled(magnified, "keep")
     assert kept is solution
 
 
-def test_hybrid_suppresses_slow_scale_and_rotation_and_leaves_the_slide(magnified):
+def test_hybrid_suppresses_slow_scale_and_rotation_and_leaves_the_slide(magnified: Planted) -> None:
     solution, hybrid = settled(magnified, "hybrid")
     scale = np.sqrt(np.linalg.det(hybrid.volume_from_slice[:, :2, :2]))
     assert np.ptp(np.sqrt(np.linalg.det(solution.volume_from_slice[:, :2, :2]))) > 4 * np.ptp(scale)
@@ -87,20 +96,20 @@ def test_hybrid_suppresses_slow_scale_and_rotation_and_leaves_the_slide(magnifie
     assert abs(slide[0] - (centers_of(solution)[-1] - centers_of(solution)[0])[0]) < 3
 
 
-def test_steps_change_by_no_more_than_the_removed_slope(magnified):
+def test_steps_change_by_no_more_than_the_removed_slope(magnified: Planted) -> None:
     solution, hybrid = settled(magnified, "hybrid")
     slope = 2**0.5 * HALF * (0.012 + np.radians(1.0)) / N
     changed = step_errors_px(hybrid.volume_from_slice, solution.volume_from_slice, WIDTH)
     assert changed.max() < 1.2 * slope
 
 
-def test_detrend_removes_the_slide_too(magnified):
+def test_detrend_removes_the_slide_too(magnified: Planted) -> None:
     _, detrended = settled(magnified, "detrend")
     # What is left is the jitter: the slices lie where they did in the microscope, but for slow motions.
     assert np.abs(np.diff(slow_trend(centers_of(detrended))[[0, -1]], axis=0)).max() < 1
 
 
-def test_straighten_brings_the_last_centre_above_the_first_and_nothing_else(magnified):
+def test_straighten_brings_the_last_centre_above_the_first_and_nothing_else(magnified: Planted) -> None:
     solution, straight = settled(magnified, "straighten")
     assert np.allclose(centers_of(straight)[-1], centers_of(straight)[0], atol=1e-6)
     assert np.allclose(
@@ -108,7 +117,7 @@ def test_straighten_brings_the_last_centre_above_the_first_and_nothing_else(magn
     )
 
 
-def test_a_short_stack_keeps_its_walk():
+def test_a_short_stack_keeps_its_walk() -> None:
     angles = np.radians(np.random.default_rng(5).normal(0, 0.1, 48).cumsum())
     truth = np.array([rotation_about((HALF, HALF), a) for a in angles - angles.mean()])
     planted = plant(48, 4, width=WIDTH, truth=truth)
@@ -117,7 +126,7 @@ def test_a_short_stack_keeps_its_walk():
     assert errors_px(hybrid.volume_from_slice, truth, WIDTH).max() < 0.5
 
 
-def test_a_true_turn_survives_hybrid():
+def test_a_true_turn_survives_hybrid() -> None:
     truth = np.tile(np.eye(3), (N, 1, 1))
     truth[N // 2 :] = rotation_about((HALF, HALF), np.radians(1.0))
     planted = plant(N, 4, width=WIDTH, truth=truth)
@@ -126,7 +135,7 @@ def test_a_true_turn_survives_hybrid():
 
 
 @pytest.mark.parametrize("trend", ["keep", "anchor"])
-def test_pins_hold_and_share_the_strain_between_them(trend):
+def test_pins_hold_and_share_the_strain_between_them(trend: str) -> None:
     truth = about_center(60, WIDTH)
     planted = plant(60, 4, width=WIDTH, truth=truth, noise=False)
     _, pinned = settled(planted, trend, {10: (500.0, 400.0), 50: (540.0, 400.0)}.items())
@@ -137,20 +146,20 @@ def test_pins_hold_and_share_the_strain_between_them(trend):
     assert np.allclose(centers[55:], [540, 400], atol=1.5)
 
 
-def test_a_pin_is_the_centre_of_the_slice_itself():
+def test_a_pin_is_the_centre_of_the_slice_itself() -> None:
     planted = plant(20, 4, width=WIDTH, noise=False)
     planted.stack.sizes_xy[7] = [600, 800]
     _, pinned = settled(planted, "keep", {7: (30.0, -40.0)}.items())
     assert np.allclose(pinned.volume_from_slice[7] @ [299.5, 399.5, 1], [30, -40, 1], atol=1e-3)
 
 
-def described(planted, trend="keep"):
+def described(planted: Planted, trend: str = "keep") -> Trends:
     solution, written = settled(planted, trend)
     held = np.ones(len(planted.stack), bool)
     return trends_of(planted.problem, solution, written, held, trend)
 
 
-def test_the_diagnostics_name_what_drifts(magnified):
+def test_the_diagnostics_name_what_drifts(magnified: Planted) -> None:
     trends = described(magnified)
     tracks = {track.parameter: track for track in trends.tracks}
     # The solve's weak pull to upright has taken some of the growth by itself.
@@ -166,7 +175,7 @@ def test_the_diagnostics_name_what_drifts(magnified):
     assert not any("0.2%" in warning for warning in described(magnified, "hybrid").warnings)
 
 
-def test_far_pairs_that_contradict_near_ones_are_named():
+def test_far_pairs_that_contradict_near_ones_are_named() -> None:
     planted = plant(SOLVE.trend.long_slices, 4, width=WIDTH)
     near = planted.pairs.neighbour - planted.pairs.slot == 1
     planted.pairs.neighbour_from_slice[near, 0, 2] -= 0.1
@@ -178,7 +187,7 @@ def test_far_pairs_that_contradict_near_ones_are_named():
     assert "Near and far pairs disagree on x" in described(planted).suggestion
 
 
-def test_the_sigma_of_non_closure_is_the_size_of_what_chance_makes_it():
+def test_the_sigma_of_non_closure_is_the_size_of_what_chance_makes_it() -> None:
     found = []
     for seed in range(60):
         planted = plant(120, 4, width=WIDTH, seed=seed)
@@ -189,7 +198,7 @@ def test_the_sigma_of_non_closure_is_the_size_of_what_chance_makes_it():
     assert 0.6 < np.std(found) < 1.1
 
 
-def test_slices_behind_a_static_pattern_are_warned_of():
+def test_slices_behind_a_static_pattern_are_warned_of() -> None:
     planted = plant(200, 4)
     pairs = planted.pairs
     static = (pairs.slot >= 80) & (pairs.neighbour < 110)
@@ -199,6 +208,6 @@ def test_slices_behind_a_static_pattern_are_warned_of():
     assert not [warning for warning in described(plant(200, 4)).warnings if "do not move" in warning]
 
 
-def test_one_slice_is_described():
+def test_one_slice_is_described() -> None:
     trends = described(plant(1, 4))
     assert all(track.net == 0 and track.non_closure is None for track in trends.tracks)

@@ -1,7 +1,10 @@
 """1-sigma against the dense inverse, and against the errors that are made."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.linalg import cholesky_banded
 
 from components.compose.solve.pairs import Solution
@@ -11,7 +14,7 @@ from components.compose.solve.uncertainty import FORMS, covariances, observed_sp
 from tests.components.compose.planted_stack import Planted, plant
 
 
-def dense(band):
+def dense(band: NDArray[np.float64]) -> NDArray[np.float64]:
     size = band.shape[1]
     matrix = np.zeros((size, size))
     for below, diagonal in enumerate(band[:size]):
@@ -20,7 +23,7 @@ def dense(band):
 
 
 @pytest.mark.parametrize(("n", "k"), [(1, 4), (2, 4), (3, 1), (12, 4), (9, 2)])
-def test_blocks_of_the_inverse_are_those_of_the_dense_one(n, k):
+def test_blocks_of_the_inverse_are_those_of_the_dense_one(n: int, k: int) -> None:
     planted = plant(n, k)
     equations = normal_equations(planted.problem, planted.solve())
     inverse = dense(equations.band)
@@ -45,7 +48,7 @@ def test_blocks_of_the_inverse_are_those_of_the_dense_one(n, k):
     assert found.step_sigma_px[0] == 0
 
 
-def test_sigma_is_the_size_of_the_errors():
+def test_sigma_is_the_size_of_the_errors() -> None:
     n, steps, ends, turns = 300, [], [], []
     for seed in range(12):
         planted = plant(n, 4, seed=seed)
@@ -65,7 +68,7 @@ def test_sigma_is_the_size_of_the_errors():
     assert 0.6 < np.std(turns) < 1.4
 
 
-def test_a_long_stack_stays_exact():
+def test_a_long_stack_stays_exact() -> None:
     """Round-off in the recursion must not grow: the two ends of a stack are alike."""
     n = 8000
     planted = plant(n, 2)
@@ -77,7 +80,7 @@ def test_a_long_stack_stays_exact():
     assert np.ptp(known.step_sigma_px[10:-10]) < 0.05 * known.step_sigma_px[n // 2]
 
 
-def test_a_slice_of_fewer_pairs_is_less_sure():
+def test_a_slice_of_fewer_pairs_is_less_sure() -> None:
     planted = plant(60, 4)
     lone = ((planted.pairs.slot == 30) | (planted.pairs.neighbour == 30)) & (
         planted.pairs.neighbour - planted.pairs.slot > 1
