@@ -2,8 +2,8 @@
 
 What passes: the sample, 60 published FIB-SEM slices (median NCC above 0.9) and 10 serial sections (above
 0.25) as they lie, and the runs of `benchmarks/alignment`. What is stopped: wrong transforms, unrelated
-halves, copies and empty volumes. Both in `tests/components/compose/test_gate.py`; margins were not measured
-but where a limit says so.
+halves, copies and empty volumes. Both in `tests/components/compose/preview/test_gate.py`; margins were not
+measured but where a limit says so.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from components.shared.limits import limit
 
-_GATE_TESTS = "tests/components/compose/test_gate.py"
+_GATE_TESTS = "tests/components/compose/preview/test_gate.py"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
