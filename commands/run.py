@@ -178,7 +178,7 @@ def _run_steps(
     """Run the steps; returns the first failure."""
     # Imported here: kfp takes a second, and the help needs none of it.
     from pipeline.compiled.compile import compile_kfp
-    from pipeline.compiled.ir import read_pipeline, steps, up_to
+    from pipeline.compiled.ir import read_pipeline, step_names, up_to
     from pipeline.here.local import run_pipeline
     from pipeline.here.progress import StepUse, print_summary, progress_on
 
@@ -194,7 +194,7 @@ def _run_steps(
     def run_part(last: str) -> tuple[Failure | None, dict[str, StepUse]]:
         part = up_to(pipeline, last)
         work = None if last == "plan" else partial(predict, config, settings)
-        progress = progress_on(console, steps(part), jobs, work)
+        progress = progress_on(console, step_names(part), jobs, work)
         with progress:
             failure = run_pipeline(part, config.model_dump(mode="json"), folder, jobs, progress, processes)
         return failure, progress.use

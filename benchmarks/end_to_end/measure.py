@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from components.shared.cores import available_cores
 from components.shared.documents.config import RunConfig
 from pipeline.compiled.compile import compile_kfp
-from pipeline.compiled.ir import read_pipeline, steps
+from pipeline.compiled.ir import read_pipeline, step_names
 from pipeline.here.local import run_pipeline
 from pipeline.here.processes import Ended, Failure, Processes
 from pipeline.settings import Settings
@@ -100,7 +100,7 @@ def run(source: Path, image: str, output: Path, n_slices: int) -> tuple[dict[str
     """
     config = RunConfig(source=str(source), image=image, minz=0, maxz=n_slices - 1, output=str(output))
     pipeline = read_pipeline(compile_kfp(Settings()))
-    tally = Tally(steps(pipeline))
+    tally = Tally(step_names(pipeline))
     logs = output.with_name(f"{output.name}-logs")
     started = time.monotonic()
     failure = run_pipeline(pipeline, config.model_dump(mode="json"), logs, available_cores(), tally)

@@ -13,7 +13,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loop:
+class StepLoop:
     """Pods of a step side by side, one for each item of a list."""
 
     items: str
@@ -31,7 +31,7 @@ class Step:
     """A step of a run: a program, `components.<name>.main`, in an image of its own."""
 
     name: str
-    loops: tuple[Loop, ...] = ()
+    loops: tuple[StepLoop, ...] = ()
     """Loops that the step's pods run in, each when the one before has ended; none for a step of one pod."""
     is_last: bool = False
     """Whether it runs when the others have ended, also after a failure."""
@@ -58,7 +58,7 @@ STEPS: Mapping[str, Step] = {
         Step(name="plan", memory="1G", result=("process", "plan.json")),
         Step(
             name="align",
-            loops=(Loop(items="chunks", item="chunk"),),
+            loops=(StepLoop(items="chunks", item="chunk"),),
             memory="4G",
             result=("process", "align"),
             records=("align",),
@@ -80,7 +80,7 @@ STEPS: Mapping[str, Step] = {
         ),
         Step(
             name="tile",
-            loops=(Loop(items="slabs", item="slabs"),),
+            loops=(StepLoop(items="slabs", item="slabs"),),
             memory="4G",
             result=("tmp", ""),
             records=("tile",),
@@ -91,9 +91,11 @@ STEPS: Mapping[str, Step] = {
         Step(
             name="pyramid",
             loops=(
-                Loop(items="blocks", item="blocks", constants={"level": 0}, title="levels 0 to 4"),
-                Loop(items="coarse_blocks", item="blocks", constants={"level": 5}, title="levels 5 to 9"),
-                Loop(items="top_blocks", item="blocks", constants={"level": 10}, title="levels 10 and above"),
+                StepLoop(items="blocks", item="blocks", constants={"level": 0}, title="levels 0 to 4"),
+                StepLoop(items="coarse_blocks", item="blocks", constants={"level": 5}, title="levels 5 to 9"),
+                StepLoop(
+                    items="top_blocks", item="blocks", constants={"level": 10}, title="levels 10 and above"
+                ),
             ),
             result=("neuroglancer", "jpeg"),
             records=("pyramid/0", "pyramid/5", "pyramid/10"),

@@ -402,12 +402,12 @@ def up_to(pipeline: Pipeline, last: str) -> Pipeline:
     return replace(pipeline, root=part(pipeline.root), components=components)
 
 
-def steps(pipeline: Pipeline) -> list[str]:
+def step_names(pipeline: Pipeline) -> list[str]:
     """The steps that run programs if nothing fails, in the order of the data flow."""
-    return list(_steps(pipeline, pipeline.root, ()))
+    return list(_step_names(pipeline, pipeline.root, ()))
 
 
-def _steps(pipeline: Pipeline, dag: Dag, path: tuple[str, ...]) -> Iterator[str]:
+def _step_names(pipeline: Pipeline, dag: Dag, path: tuple[str, ...]) -> Iterator[str]:
     order = TopologicalSorter({name: tasks_before(task) for name, task in dag.tasks.items()})
     for name in order.static_order():
         if dag.tasks[name].only_after_failure:
@@ -415,7 +415,7 @@ def _steps(pipeline: Pipeline, dag: Dag, path: tuple[str, ...]) -> Iterator[str]
         component = pipeline.components[dag.tasks[name].component]
         below = task_path(path, dag.tasks[name])
         if isinstance(component, Dag):
-            yield from _steps(pipeline, component, below)
+            yield from _step_names(pipeline, component, below)
         else:
             yield "/".join(below)
 

@@ -27,7 +27,7 @@ from pipeline.submit.runs import (
     CONNECT_TIMEOUT_S,
     Log,
     RunState,
-    Task,
+    RunTask,
     refused,
     require_reachable,
     task_state,
@@ -245,7 +245,7 @@ def _nodes(status: Mapping[str, Any]) -> dict[str, Any]:
     return nodes
 
 
-def _tasks(nodes: Mapping[str, Any]) -> Iterator[Task]:
+def _tasks(nodes: Mapping[str, Any]) -> Iterator[RunTask]:
     """The calls of steps: one for a call that is tried again, not one for each try."""
     tries = {
         child for node in nodes.values() if node["type"] == "Retry" for child in node.get("children", [])
@@ -254,7 +254,7 @@ def _tasks(nodes: Mapping[str, Any]) -> Iterator[Task]:
         step = node.get("templateName", "")
         if node["type"] in ("Pod", "Retry") and name not in tries and step in STEPS:
             last_try = nodes.get((node.get("children") or [""])[-1], {}) if node["type"] == "Retry" else node
-            yield Task(
+            yield RunTask(
                 name=node.get("displayName", name),
                 step=step,
                 state=task_state(node.get("phase", "")),

@@ -25,7 +25,7 @@ from pipeline.submit.runs import (
     CONNECT_TIMEOUT_S,
     Log,
     RunState,
-    Task,
+    RunTask,
     raise_without_login,
     refused,
     require_reachable,
@@ -94,7 +94,7 @@ def state(reference: str) -> RunState:
         message=error or "",
         output=str((runtime.parameters or {}).get("output", "") if runtime else ""),
         tasks=tuple(
-            Task(
+            RunTask(
                 name=executor.step,
                 step=executor.step,
                 state=task_state(executor.task.state or ""),

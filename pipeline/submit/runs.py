@@ -39,7 +39,7 @@ _TASK_STATES: Mapping[str, TaskState] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class RunTask:
     """A task of a run, as its target tells."""
 
     name: str
@@ -59,7 +59,7 @@ class RunState:
     message: str = ""
     output: str = ""
     """URI or folder that receives the results; empty where the target does not say."""
-    tasks: tuple[Task, ...] = ()
+    tasks: tuple[RunTask, ...] = ()
 
     def counts(self) -> dict[str, Counter[TaskState]]:
         """Number of tasks in each state, for the steps that have any, in the order of the pipeline."""

@@ -21,7 +21,7 @@ from pipeline.submit.runs import (
     CONNECT_TIMEOUT_S,
     Log,
     RunState,
-    Task,
+    RunTask,
     raise_without_login,
     refused,
     require_reachable,
@@ -106,7 +106,7 @@ def state(reference: str) -> RunState:
         message=job.error.message,
         output=dict(job.runtime_config.parameter_values).get("output", ""),
         tasks=tuple(
-            Task(
+            RunTask(
                 name=detail.task_name,
                 step=step_of(detail.task_name),
                 state=task_state(detail.state.name),

@@ -9,7 +9,7 @@ from benchmarks.scale.stacks import IMAGE, Stack, write_headers
 from commands.run import predict
 from components.plan.main import main as plan
 from pipeline.compiled.compile import compile_kfp
-from pipeline.compiled.ir import read_pipeline, steps
+from pipeline.compiled.ir import read_pipeline, step_names
 from pipeline.configuration import read_config
 from pipeline.settings import Settings
 from tests.builders import invoke
@@ -30,7 +30,7 @@ def config(tmp_path: Path):
 
 def test_each_predicted_step_is_one_of_the_pipeline_in_its_order(config):
     predicted = predict(config, Settings())
-    named = steps(read_pipeline(compile_kfp(Settings())))
+    named = step_names(read_pipeline(compile_kfp(Settings())))
     assert list(predicted) == [step for step in named if step in predicted]
     assert {"plan", "align", "compose", "tile", "pyramid", "pyramid-2", "report"} == predicted.keys()
     assert (predicted["align"].n_tasks, predicted["pyramid-2"].n_tasks) == (5, 1)

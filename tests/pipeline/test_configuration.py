@@ -1,6 +1,7 @@
 """Configuration files and flags, as users write them."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -30,7 +31,7 @@ resolution: 4
 """
 
 
-def test_keys_of_the_older_workflow(tmp_path):
+def test_keys_of_the_older_workflow(tmp_path: Path) -> None:
     config = config_of(tmp_path, OLDER)
     assert (config.clip_limit, config.raw_pyramid, config.project) == (0.01, True, "em-lab")
     assert config.resolution == (4.0, 4.0, 4.0)
@@ -53,7 +54,7 @@ OLDER_JSON = """\ufeff{
 """
 
 
-def test_json_with_tabs_and_texts_for_numbers(tmp_path):
+def test_json_with_tabs_and_texts_for_numbers(tmp_path: Path) -> None:
     config = config_of(tmp_path, OLDER_JSON)
     assert (config.source, config.output) == ("gs://em", "gs://em_*_slice2")
     assert (config.minz, config.maxz, config.resolution) == (3493, 3494, (4.0, 4.0, 4.0))
@@ -62,30 +63,30 @@ def test_json_with_tabs_and_texts_for_numbers(tmp_path):
     assert config.email == "a@b.org, c@d.org"
 
 
-def test_flags_win_over_set_and_set_over_the_file(tmp_path):
+def test_flags_win_over_set_and_set_over_the_file(tmp_path: Path) -> None:
     config = config_of(tmp_path, OLDER, {"minz": 5}, ["minz=4", "clip_limit=0.5", "rawPyramid=false"])
     assert (config.minz, config.clip_limit, config.raw_pyramid) == (5, 0.5, False)
 
 
-def test_json_is_read_too(tmp_path):
+def test_json_is_read_too(tmp_path: Path) -> None:
     assert config_of(tmp_path, json.dumps(FLAGS)).maxz == 5
 
 
-def test_set_values_are_yaml_but_text_stays_text():
+def test_set_values_are_yaml_but_text_stays_text() -> None:
     config = read_config(None, FLAGS, ["resolution=[4, 4, 40]", "id=001", "skip_align=true"])
     assert config.resolution == (4.0, 4.0, 40.0)
     assert config.id == "001"
     assert config.skip_align is True
 
 
-def test_relative_folders_become_absolute(tmp_path, monkeypatch):
+def test_relative_folders_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     config = read_config(None, FLAGS | {"source": "in", "output": "gs://b/o"}, [])
     assert config.source == str(tmp_path / "in")
     assert config.output == "gs://b/o"
 
 
-def test_one_folder_has_one_name(tmp_path, monkeypatch):
+def test_one_folder_has_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "slices").mkdir()
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -104,23 +105,23 @@ def test_one_folder_has_one_name(tmp_path, monkeypatch):
         (OLDER + "clip_limt: 0.1\n", "Did you mean 'clip_limit'?"),
     ],
 )
-def test_bad_files(tmp_path, text, part):
+def test_bad_files(tmp_path: Path, text: str, part: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config_of(tmp_path, text)
     assert part in str(caught.value)
 
 
 @pytest.mark.parametrize("setting", ["clip_limit", "=3", "clip_limit=[", "jpeg_quality=200"])
-def test_bad_settings(setting):
+def test_bad_settings(setting: str) -> None:
     with pytest.raises(ConfigError):
         read_config(None, FLAGS, [setting])
 
 
-def test_the_same_key_set_twice():
+def test_the_same_key_set_twice() -> None:
     with pytest.raises(ConfigError, match="must be set once"):
         read_config(None, FLAGS, ["clip_limit=0.1", "clip-limit=0.2"])
 
 
-def test_file_that_is_not_there(tmp_path):
+def test_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         read_config(tmp_path / "absent.yaml", {}, [])

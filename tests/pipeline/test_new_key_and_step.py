@@ -18,7 +18,7 @@ KEY = '    colour: str = Field("grey", description="Colour of the polish.")\n'
 STEP = """\
         Step(
             name="polish",
-            loops=(Loop(items="chunks", item="chunk"),),
+            loops=(StepLoop(items="chunks", item="chunk"),),
             memory="3G",
             result=("process", "polish"),
             records=("polish",),

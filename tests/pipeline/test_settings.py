@@ -15,7 +15,7 @@ def read(tmp_path, text):
     return read_settings(path)
 
 
-def test_file_overrules_only_what_it_names(tmp_path):
+def test_file_overrules_only_what_it_names(tmp_path: Path) -> None:
     settings = read(tmp_path, 'tag = "2"\n[tile]\ncpu = "4"\n')
     assert settings.tag == "2"
     assert settings.tile.cpu == "4"
@@ -34,18 +34,18 @@ def test_file_overrules_only_what_it_names(tmp_path):
         ("fan =", "must be a readable TOML file"),
     ],
 )
-def test_refusals_name_the_key(tmp_path, text, part):
+def test_refusals_name_the_key(tmp_path: Path, text: str, part: str) -> None:
     with pytest.raises(ConfigError, match=r"settings\.toml") as caught:
         read(tmp_path, text)
     assert part in str(caught.value)
 
 
-def test_absent_file(tmp_path):
+def test_absent_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         read_settings(tmp_path / "absent.toml")
 
 
-def test_example_is_read_and_shows_every_setting():
+def test_example_is_read_and_shows_every_setting() -> None:
     settings = read_settings(EXAMPLE)
     assert settings.image("plan").startswith("europe-docker.pkg.dev/my-project/fibstack/plan:0.1.0@sha256:")
     assert settings.tile.most_memory == "8G"
@@ -55,13 +55,13 @@ def test_example_is_read_and_shows_every_setting():
     assert shown["tile"].keys() == StepSettings.model_fields.keys()
 
 
-def test_limits_are_what_is_asked_for_unless_named():
+def test_limits_are_what_is_asked_for_unless_named() -> None:
     assert StepSettings(cpu="2", memory="6G").most_cpu == "2"
     assert StepSettings(cpu="2", memory="6G").most_memory == "6G"
     assert StepSettings(cpu="2", cpu_limit="4").most_cpu == "4"
 
 
-def test_spot_is_a_label_of_the_node():
+def test_spot_is_a_label_of_the_node() -> None:
     assert StepSettings(spot=True, node_selector={"a": "b"}).nodes == {
         "a": "b",
         "cloud.google.com/gke-spot": "true",
@@ -79,7 +79,7 @@ def test_spot_is_a_label_of_the_node():
         ('[tile]\ncpu_limit = "lots"', "'tile.cpu_limit'"),
     ],
 )
-def test_refuses_what_a_cluster_would_refuse(tmp_path, text, key):
+def test_refuses_what_a_cluster_would_refuse(tmp_path: Path, text: str, key: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, text)
     assert key in str(caught.value)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -44,11 +45,11 @@ def pods(template) -> dict[str, dict]:
     return {t["name"]: t for t in template["spec"]["templates"] if "container" in t}
 
 
-def test_golden_manifest(manifest):
+def test_golden_manifest(manifest: str) -> None:
     assert manifest == (ROOT / MANIFESTS["argo"]).read_text(), "run 'make manifests' and look at the diff"
 
 
-def test_argos_models_read_and_write_it_back(template):
+def test_argos_models_read_and_write_it_back(template: Any) -> None:
     model = argo.WorkflowTemplate.model_validate(template)
     assert json.loads(model.model_dump_json(exclude_none=True, by_alias=True)) == template
 
@@ -56,15 +57,15 @@ def test_argos_models_read_and_write_it_back(template):
 @pytest.mark.skipif(
     shutil.which("argo") is None, reason="needs Argo's command line, which is no Python package"
 )
-def test_argo_lints_it():
+def test_argo_lints_it() -> None:
     subprocess.run(["argo", "lint", "--offline", ROOT / MANIFESTS["argo"]], check=True)
 
 
-def test_one_template_for_each_step(pods):
+def test_one_template_for_each_step(pods: Any) -> None:
     assert pods.keys() == set(STEPS)
 
 
-def test_pods_meet_the_restricted_standard(template, pods):
+def test_pods_meet_the_restricted_standard(template: Any, pods: Any) -> None:
     """Argo's own containers too, which have more rights and run as root unless they are told."""
     assert template["spec"]["securityContext"] == {
         "runAsNonRoot": True,
@@ -84,13 +85,13 @@ def test_pods_meet_the_restricted_standard(template, pods):
         assert pod["container"]["securityContext"]["readOnlyRootFilesystem"] is True
 
 
-def test_pods_without_retries_give_up_their_rights_too():
+def test_pods_without_retries_give_up_their_rights_too() -> None:
     _, template = yaml.safe_load_all(compile_argo(Settings(tile=StepSettings(retries=0))))
     (tile,) = [t for t in template["spec"]["templates"] if t["name"] == "tile"]
     assert [c["name"] for c in json.loads(tile["podSpecPatch"])["containers"]] == ["wait"]
 
 
-def test_labels_say_the_step_the_run_and_the_unit(pods):
+def test_labels_say_the_step_the_run_and_the_unit(pods: Any) -> None:
     labels = pods["tile"]["metadata"]["labels"]
     assert labels == {
         "app.kubernetes.io/name": "fibstack",
@@ -101,7 +102,9 @@ def test_labels_say_the_step_the_run_and_the_unit(pods):
     assert "fibstack/unit" not in pods["compose"]["metadata"]["labels"]
 
 
-def test_pods_that_are_lost_come_again_and_those_that_ended_can_be_looked_at(template, pods):
+def test_pods_that_are_lost_come_again_and_those_that_ended_can_be_looked_at(
+    template: Any, pods: Any
+) -> None:
     spec = template["spec"]
     assert spec["onExit"] == "on-exit"
     assert spec["podGC"] == {"strategy": "OnPodSuccess", "deleteDelayDuration": "3600s"}
@@ -116,7 +119,7 @@ def test_pods_that_are_lost_come_again_and_those_that_ended_can_be_looked_at(tem
         assert limited == (name in {"align", "tile", "pyramid"})
 
 
-def test_no_pod_is_handed_the_list_that_it_is_an_item_of(template):
+def test_no_pod_is_handed_the_list_that_it_is_an_item_of(template: Any) -> None:
     tasks = {
         task["name"]: task
         for t in template["spec"]["templates"]
@@ -128,7 +131,7 @@ def test_no_pod_is_handed_the_list_that_it_is_an_item_of(template):
         assert tasks[name]["withParam"] not in values
 
 
-def test_parameters_are_documented_and_only_required_ones_lack_a_value(template):
+def test_parameters_are_documented_and_only_required_ones_lack_a_value(template: Any) -> None:
     parameters = template["spec"]["arguments"]["parameters"]
     assert all(parameter["description"] for parameter in parameters)
     assert {p["name"] for p in parameters if "value" not in p} == {
@@ -140,7 +143,7 @@ def test_parameters_are_documented_and_only_required_ones_lack_a_value(template)
     }
 
 
-def test_settings_reach_the_pods():
+def test_settings_reach_the_pods() -> None:
     tile = StepSettings(
         cpu="2", memory="6G", memory_limit="8G", retries=5, timeout_s=99, parallelism=7, spot=True,
         node_selector={"zone": "a"}, labels={"team": "em"}, service_account="tiler",
@@ -194,7 +197,7 @@ def test_an_image_that_argo_would_fill_in_is_refused() -> None:
     [("", "0", "4G"), ("OOMKilled (exit code 137)", "1", "8G"), ("OOMKilled (exit code 137)", "2", "12G"),
      ("OOMKilled (exit code 137)", "5", "16G"), ("Error (exit code 75)", "2", "4G")],
 )  # fmt: skip
-def test_memory_grows_only_when_it_ran_out(pods, message, retries, memory):
+def test_memory_grows_only_when_it_ran_out(pods: Any, message: str, retries: Any, memory: Any) -> None:
     found = re.findall(r"{{=(.*?)}}", pods["tile"]["podSpecPatch"])
     values = {"lastRetry.message": message, "retries": retries}
     assert [evaluate(expression, values) for expression in found] == [memory, memory]
@@ -238,7 +241,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_workflow_does_what_the_ir_does(case, tmp_path):
+def test_workflow_does_what_the_ir_does(case: str, tmp_path: Path) -> None:
     pipeline, parameters = CASES[case]
     (tmp_path / "ir").mkdir()
     (tmp_path / "argo").mkdir()
@@ -280,7 +283,7 @@ def recording(folder: Path):
     )
 
 
-def test_real_pipeline_gets_the_same_arguments(tmp_path):
+def test_real_pipeline_gets_the_same_arguments(tmp_path: Path) -> None:
     given = {
         "source": "/in",
         "image": "i mg.%05d.png",
@@ -300,14 +303,14 @@ def test_real_pipeline_gets_the_same_arguments(tmp_path):
     assert units == {None, "0-3", "4-4"}
 
 
-def test_more_memory_after_running_out_of_it(tmp_path):
+def test_more_memory_after_running_out_of_it(tmp_path: Path) -> None:
     objects = lower(compiled(guarded), Settings())
     workflow = Workflow(objects, tmp_path / "pods", message_of=lambda code: f"OOMKilled (exit code {code})")
     assert workflow.run(folder=str(tmp_path / "out"), code="137", times="2") == "Succeeded"
     assert [pod.memory for pod in workflow.pods if pod.template == "fail"] == ["2G", "4G", "6G"]
 
 
-def test_refuses_what_argo_would_read_otherwise():
+def test_refuses_what_argo_would_read_otherwise() -> None:
     @dsl.pipeline(name="braces")
     def braces():
         uncached(say(text="{{workflow.name}}"))

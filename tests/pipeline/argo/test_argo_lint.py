@@ -1,6 +1,7 @@
 """The lint on Argo manifests: each way to break the real one is found, alone."""
 
 import copy
+from typing import Any
 
 import pytest
 import yaml
@@ -15,7 +16,7 @@ def sound() -> list[dict]:
     return list(yaml.safe_load_all(compile_argo(Settings())))
 
 
-def test_the_pipeline_is_sound(sound):
+def test_the_pipeline_is_sound(sound: Any) -> None:
     assert problems(sound) == []
 
 
@@ -91,7 +92,7 @@ BREAKS = {
 
 
 @pytest.mark.parametrize("expected", BREAKS)
-def test_each_fault_is_found(sound, expected):
+def test_each_fault_is_found(sound: Any, expected: str) -> None:
     objects = copy.deepcopy(sound)
     BREAKS[expected](objects)
     found = problems(objects)

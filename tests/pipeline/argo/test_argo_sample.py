@@ -34,7 +34,7 @@ def in_this_process(words: list[str], folder: Path) -> int:
     return CliRunner().invoke(importlib.import_module(words[2]).main, words[3:]).exit_code
 
 
-def test_workflow_writes_the_volume_that_the_ir_writes(tmp_path):
+def test_workflow_writes_the_volume_that_the_ir_writes(tmp_path: Path) -> None:
     source, output = tmp_path / "sample", tmp_path / "volume"
     words = [str(source), "--size", "203x170", "--slices", "6", "--workers", "1"]
     assert in_this_process(["python", "-m", "commands.sample.main", *words], tmp_path) == 0

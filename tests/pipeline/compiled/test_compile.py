@@ -4,6 +4,7 @@ import json
 import types
 import typing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -11,7 +12,7 @@ import yaml
 from components.shared.documents.config import RunConfig
 from components.shared.steps import STEPS
 from pipeline.compiled.compile import MANIFESTS, VERTEX_FAN, compile_kfp, compile_target, compile_vertex
-from pipeline.compiled.ir import read_pipeline, steps
+from pipeline.compiled.ir import read_pipeline, step_names
 from pipeline.settings import Settings, StepSettings
 
 ROOT = Path(__file__).parents[3]
@@ -23,17 +24,17 @@ def ir() -> dict:
 
 
 @pytest.mark.parametrize("target", ["kfp", "vertex"])  # argo: test_argo.py
-def test_golden_manifest(target):
+def test_golden_manifest(target: str) -> None:
     assert compile_target(target, Settings()) == (ROOT / MANIFESTS[target]).read_text(), (
         "run 'make manifests' and look at the diff"
     )
 
 
-def test_version_of_kfp_is_blank(ir):
+def test_version_of_kfp_is_blank(ir: Any) -> None:
     assert ir["sdkVersion"] == ""
 
 
-def test_parameters_are_the_fields_of_the_configuration(ir):
+def test_parameters_are_the_fields_of_the_configuration(ir: Any) -> None:
     parameters = ir["root"]["inputDefinitions"]["parameters"]
     assert parameters.keys() == RunConfig.model_fields.keys()
     for name, field in RunConfig.model_fields.items():
@@ -44,7 +45,7 @@ def test_parameters_are_the_fields_of_the_configuration(ir):
             assert parameters[name]["defaultValue"] == default, name
 
 
-def test_parameter_types_are_those_of_the_configuration(ir):
+def test_parameter_types_are_those_of_the_configuration(ir: Any) -> None:
     kfp_types = {str: "STRING", bool: "BOOLEAN", int: "NUMBER_INTEGER", float: "NUMBER_DOUBLE", tuple: "LIST"}
     for name, field in RunConfig.model_fields.items():
         kind = field.annotation
@@ -57,14 +58,14 @@ def test_parameter_types_are_those_of_the_configuration(ir):
         assert declared == kfp_types[kind], name
 
 
-def test_plan_documents_each_key_as_the_configuration_does(ir):
+def test_plan_documents_each_key_as_the_configuration_does(ir: Any) -> None:
     described = ir["components"]["comp-plan"]["inputDefinitions"]["parameters"]
     assert described.keys() - {"fan", "pods"} == RunConfig.model_fields.keys()
     for name in RunConfig.model_fields.keys() - {"resolution"}:  # where a pipeline takes no single number
         assert described[name]["description"] == RunConfig.model_fields[name].description
 
 
-def test_plan_and_report_are_told_of_the_pods():
+def test_plan_and_report_are_told_of_the_pods() -> None:
     settings = Settings(tag="1.2", digests={"tile": f"sha256:{'0a' * 32}"})
     root = next(yaml.safe_load_all(compile_kfp(settings)))
     tasks = {**root["root"]["dag"]["tasks"], **root["components"]["comp-exit-handler-1"]["dag"]["tasks"]}
@@ -75,13 +76,13 @@ def test_plan_and_report_are_told_of_the_pods():
         }
 
 
-def test_steps_in_order():
-    assert steps(read_pipeline(compile_kfp(Settings()))) == [
+def test_steps_in_order() -> None:
+    assert step_names(read_pipeline(compile_kfp(Settings()))) == [
         *("plan", "align", "compose", "tile", "pyramid", "pyramid-2", "pyramid-3", "report")
     ]
 
 
-def test_pyramid_passes_have_their_levels(ir):
+def test_pyramid_passes_have_their_levels(ir: Any) -> None:
     levels = {}
     for component in ir["components"].values():
         for name, task in component.get("dag", {}).get("tasks", {}).items():
@@ -90,7 +91,7 @@ def test_pyramid_passes_have_their_levels(ir):
     assert levels == {"pyramid": 0, "pyramid-2": 5, "pyramid-3": 10}
 
 
-def test_settings_reach_the_compiled_pipeline():
+def test_settings_reach_the_compiled_pipeline() -> None:
     settings = Settings(
         registry="gcr.io/em",
         tag="9",
@@ -134,7 +135,7 @@ def test_settings_reach_the_compiled_pipeline():
     assert plan["inputs"]["parameters"]["fan"]["runtimeValue"]["constant"] == 17
 
 
-def test_vertex_gets_one_document_and_short_loops():
+def test_vertex_gets_one_document_and_short_loops() -> None:
     (ir,) = yaml.safe_load_all(compile_vertex(Settings(fan=200)))
     plan = ir["components"]["comp-exit-handler-1"]["dag"]["tasks"]["plan"]
     assert plan["inputs"]["parameters"]["fan"]["runtimeValue"]["constant"] == VERTEX_FAN == 100
@@ -142,7 +143,7 @@ def test_vertex_gets_one_document_and_short_loops():
         assert {"cpuLimit", "memoryLimit"} <= executor["container"]["resources"].keys()
 
 
-def test_vertex_takes_it():
+def test_vertex_takes_it() -> None:
     aiplatform = pytest.importorskip("google.cloud.aiplatform", reason="needs the extra 'vertex'")
     credentials = pytest.importorskip("google.auth.credentials")
     job = aiplatform.PipelineJob(

@@ -1,7 +1,8 @@
 """The lint on IR that kfp compiles without a word, and on IR broken by hand."""
 
 import copy
-from typing import Optional
+from pathlib import Path
+from typing import Any, Optional
 
 import pytest
 import yaml
@@ -25,7 +26,7 @@ def raw(pipeline, tmp_path) -> dict:
     return yaml.safe_load(path.read_text())
 
 
-def test_the_pipeline_is_sound(sound):
+def test_the_pipeline_is_sound(sound: Any) -> None:
     assert problems(sound) == []
 
 
@@ -36,7 +37,7 @@ def only_problem(ir: dict, *parts: str) -> None:
         assert part in found[0]
 
 
-def test_resource_limit_from_a_parameter_in_a_loop(tmp_path):
+def test_resource_limit_from_a_parameter_in_a_loop(tmp_path: Path) -> None:
     @dsl.pipeline(name="limit")
     def limit(cpu: str = "2"):
         listed = uncached(items(n=2))
@@ -48,7 +49,7 @@ def test_resource_limit_from_a_parameter_in_a_loop(tmp_path):
         compile_pipeline(limit)
 
 
-def test_f_string_over_a_field_of_an_item(tmp_path):
+def test_f_string_over_a_field_of_an_item(tmp_path: Path) -> None:
     @dsl.pipeline(name="field")
     def field():
         listed = uncached(items(n=2))
@@ -58,7 +59,7 @@ def test_f_string_over_a_field_of_an_item(tmp_path):
     assert any("listed" in problem or "items" in problem for problem in problems(raw(field, tmp_path)))
 
 
-def test_caching(tmp_path):
+def test_caching(tmp_path: Path) -> None:
     @dsl.pipeline(name="cached")
     def cached():
         say(text="x")
@@ -66,7 +67,7 @@ def test_caching(tmp_path):
     only_problem(raw(cached, tmp_path), "root/say", "cached")
 
 
-def test_nullable_parameter(tmp_path):
+def test_nullable_parameter(tmp_path: Path) -> None:
     @dsl.container_component
     def maybe(text: Optional[str] = None):  # noqa: UP045 - kfp knows no other way
         return dsl.ContainerSpec(image="x", command=["python"], args=[text])
@@ -78,7 +79,7 @@ def test_nullable_parameter(tmp_path):
     only_problem(raw(nullable, tmp_path), "comp-maybe", "'text'", "default")
 
 
-def test_implicit_command(tmp_path):
+def test_implicit_command(tmp_path: Path) -> None:
     @dsl.container_component
     def implicit():
         return dsl.ContainerSpec(image="x")
@@ -90,7 +91,7 @@ def test_implicit_command(tmp_path):
     only_problem(raw(pipeline, tmp_path), "comp-implicit", "explicit command")
 
 
-def test_artifact_in_a_loop(tmp_path):
+def test_artifact_in_a_loop(tmp_path: Path) -> None:
     @dsl.container_component
     def drawn(name: str, page: dsl.Output[dsl.HTML]):
         return dsl.ContainerSpec(image="x", command=["python"], args=[name, page.path])
@@ -188,7 +189,7 @@ BREAKS = [value for name, value in sorted(globals().items()) if name.startswith(
 
 
 @pytest.mark.parametrize("break_it", BREAKS, ids=lambda function: function.__name__)
-def test_each_dangling_name_is_found(sound, break_it):
+def test_each_dangling_name_is_found(sound: Any, break_it: Any) -> None:
     ir = copy.deepcopy(sound)
     expected = break_it(ir)
     only_problem(ir, expected)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ def config(tmp_path: Path, **changes: object) -> RunConfig:
     return RunConfig.model_validate({**values, "minz": 0, "maxz": 1, **changes})
 
 
-def test_folders_are_mounted_and_there_is_no_network(docker, tmp_path):
+def test_folders_are_mounted_and_there_is_no_network(docker: Any, tmp_path: Path) -> None:
     docker(ANSWERS)
     sandbox = sandbox_for(config(tmp_path), ["fibstack/plan:1"])
     assert sandbox.mounts == {tmp_path / "slices": False, tmp_path / "out": True}
@@ -49,7 +50,7 @@ def test_folders_are_mounted_and_there_is_no_network(docker, tmp_path):
     assert sandbox.user == (IMAGE_USER if os.getuid() == 0 else (os.getuid(), os.getgid()))
 
 
-def test_root_works_as_the_owner_of_an_output_folder(docker, tmp_path):
+def test_root_works_as_the_owner_of_an_output_folder(docker: Any, tmp_path: Path) -> None:
     if os.getuid() != 0:
         pytest.skip("only root can give a folder away")
     docker(ANSWERS)
@@ -58,13 +59,15 @@ def test_root_works_as_the_owner_of_an_output_folder(docker, tmp_path):
     assert sandbox_for(config(tmp_path), []).user == (1234, 1235)
 
 
-def test_slices_and_output_in_the_same_folder_are_one_writable_mount(docker, tmp_path):
+def test_slices_and_output_in_the_same_folder_are_one_writable_mount(docker: Any, tmp_path: Path) -> None:
     docker(ANSWERS)
     same = config(tmp_path, output=str(tmp_path / "slices"))
     assert sandbox_for(same, []).mounts == {tmp_path / "slices": True}
 
 
-def test_buckets_need_the_network_and_the_callers_credentials(docker, tmp_path, monkeypatch):
+def test_buckets_need_the_network_and_the_callers_credentials(
+    docker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     docker(ANSWERS)
     key = tmp_path / "key.json"
     key.touch()
@@ -79,7 +82,7 @@ def test_buckets_need_the_network_and_the_callers_credentials(docker, tmp_path, 
     }
 
 
-def test_source_that_does_not_exist_is_left_to_the_plan_step(docker, tmp_path):
+def test_source_that_does_not_exist_is_left_to_the_plan_step(docker: Any, tmp_path: Path) -> None:
     docker(ANSWERS)
     assert sandbox_for(config(tmp_path, source=str(tmp_path / "none")), []).mounts == {tmp_path / "out": True}
 
@@ -92,20 +95,22 @@ def test_source_that_does_not_exist_is_left_to_the_plan_step(docker, tmp_path):
         ("[ $1 = info ] && echo 2", "the image fibstack/plan:1 must be on this machine. Run: make images"),
     ],
 )
-def test_what_is_missing_is_said_in_one_sentence(docker, tmp_path, script, message):
+def test_what_is_missing_is_said_in_one_sentence(
+    docker: Any, tmp_path: Path, script: str, message: str
+) -> None:
     docker(script)
     with pytest.raises(ConfigError, match=message):
         sandbox_for(config(tmp_path), ["fibstack/plan:1"])
     assert not (tmp_path / "out").exists()
 
 
-def test_no_docker(tmp_path, monkeypatch):
+def test_no_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match="needs the program 'docker'"):
         sandbox_for(config(tmp_path), [])
 
 
-def test_output_that_cannot_be_made(docker, tmp_path):
+def test_output_that_cannot_be_made(docker: Any, tmp_path: Path) -> None:
     docker(ANSWERS)
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="cannot make the folder"):
@@ -118,7 +123,7 @@ def containers(tmp_path: Path) -> Containers:
     return Containers(Sandbox(user=user, mounts={Path("/data/em"): False}, network="none", n_cores=2))
 
 
-def test_container_gets_its_own_argv_and_limits(tmp_path):
+def test_container_gets_its_own_argv_and_limits(tmp_path: Path) -> None:
     image = Container({}, {}, "fibstack/tile:1", (), cpu_limit="8", memory_limit="1.5Gi")
     command = containers(tmp_path).command(image, ["python", "-m", "x", "--slabs", "0-1"], tmp_path)
     assert command[-6:] == ["fibstack/tile:1", "python", "-m", "x", "--slabs", "0-1"]
@@ -129,13 +134,13 @@ def test_container_gets_its_own_argv_and_limits(tmp_path):
     assert mounts[1] == f"type=bind,source={tmp_path}/outputs,target={tmp_path}/outputs"
 
 
-def test_container_out_of_memory_counts_as_killed(docker, tmp_path):
+def test_container_out_of_memory_counts_as_killed(docker: Any, tmp_path: Path) -> None:
     docker("exit 137")
     ended = containers(tmp_path).run(["docker", "run"], tmp_path, tmp_path / "log.txt")
     assert (ended.exit_code, ended.peak_bytes) == (-signal.SIGKILL, 0)
 
 
-def test_container_whose_client_was_killed_is_removed(docker, tmp_path):
+def test_container_whose_client_was_killed_is_removed(docker: Any, tmp_path: Path) -> None:
     calls = docker('if [ "$1" = run ]; then kill -9 $$; fi')
     image = Container({}, {}, "fibstack/tile:1", ())
     task = containers(tmp_path)
@@ -144,7 +149,7 @@ def test_container_whose_client_was_killed_is_removed(docker, tmp_path):
     assert calls.read_text().splitlines()[-1] == f"rm --force {command[command.index('--name') + 1]}"
 
 
-def test_run_answers_a_missing_engine(docker, tmp_path):
+def test_run_answers_a_missing_engine(docker: Any, tmp_path: Path) -> None:
     docker("echo is the docker daemon running >&2; exit 1")
     (tmp_path / "slices").mkdir()
     command = [Path(sys.executable).with_name("fibstack"), "run", "--runner", "docker", "--image", "%d.png"]
@@ -156,7 +161,7 @@ def test_run_answers_a_missing_engine(docker, tmp_path):
     ]
 
 
-def test_push_writes_settings_that_pin_the_digests(docker, tmp_path):
+def test_push_writes_settings_that_pin_the_digests(docker: Any, tmp_path: Path) -> None:
     """`make push` in a copy of the project; other registries that hold the image are left out."""
     digest = "sha256:" + "0123456789abcdef" * 4
     calls = docker(
@@ -180,7 +185,9 @@ def test_push_writes_settings_that_pin_the_digests(docker, tmp_path):
     assert "--build-arg BASE=eu.pkg.dev/em/fibstack/base:7" in called[1]
 
 
-def test_only_the_report_gets_the_secrets_and_by_name_alone(docker, tmp_path, monkeypatch):
+def test_only_the_report_gets_the_secrets_and_by_name_alone(
+    docker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     docker(ANSWERS)
     monkeypatch.setenv("FIBSTACK_SMTP_PASSWORD", "hush")
     assert sandbox_for(config(tmp_path), [], notifier="fibstack/report:1").notifier == ""

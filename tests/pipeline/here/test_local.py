@@ -7,12 +7,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kfp import dsl
 
 from components.shared.errors import ConfigError
-from pipeline.compiled.ir import steps
+from pipeline.compiled.ir import step_names
 from tests.pipeline.toys import compiled, fail, items, note, notes, remember, run, say, times, uncached
 
 
@@ -25,7 +26,7 @@ def loop(folder: str, n: int, seconds: float = 0.0, greeting: str = "hello"):
     uncached(note(folder=f"{folder}/after", name="end", text="x", seconds=0.0)).after(noted)
 
 
-def test_loop_over_a_runtime_list_uses_another_tasks_output(tmp_path):
+def test_loop_over_a_runtime_list_uses_another_tasks_output(tmp_path: Path) -> None:
     failure, memory = run(loop, tmp_path, folder=str(tmp_path / "out"), n=4, greeting="a b {{$.inputs}}")
     assert failure is None
     after = tmp_path / "out/after"
@@ -38,7 +39,7 @@ def test_loop_over_a_runtime_list_uses_another_tasks_output(tmp_path):
     assert ("note", 4) in memory.expected
 
 
-def test_empty_list_runs_nothing_and_goes_on(tmp_path):
+def test_empty_list_runs_nothing_and_goes_on(tmp_path: Path) -> None:
     failure, memory = run(loop, tmp_path, folder=str(tmp_path / "out"), n=0)
     assert failure is None
     assert notes(tmp_path / "out/after") == {"end": "x"}
@@ -46,23 +47,23 @@ def test_empty_list_runs_nothing_and_goes_on(tmp_path):
     assert [step for step, _ in memory.done if step == "note"] == []
 
 
-def test_parallelism_is_exactly_that_of_the_loop(tmp_path):
+def test_parallelism_is_exactly_that_of_the_loop(tmp_path: Path) -> None:
     failure, memory = run(loop, tmp_path, jobs=8, folder=str(tmp_path / "out"), n=7, seconds=0.4)
     assert failure is None
     assert memory.most_running == 3
 
 
-def test_jobs_limit_everything(tmp_path):
+def test_jobs_limit_everything(tmp_path: Path) -> None:
     failure, memory = run(loop, tmp_path, jobs=2, folder=str(tmp_path / "out"), n=5, seconds=0.2)
     assert failure is None
     assert memory.most_running == 2
 
 
-def test_steps_come_in_the_order_of_the_data(tmp_path):
-    assert steps(compiled(loop)) == ["items", "say", "note", "note-2"]
+def test_steps_come_in_the_order_of_the_data(tmp_path: Path) -> None:
+    assert step_names(compiled(loop)) == ["items", "say", "note", "note-2"]
 
 
-def test_task_folder_holds_argv_log_and_outputs(tmp_path):
+def test_task_folder_holds_argv_log_and_outputs(tmp_path: Path) -> None:
     run(loop, tmp_path, folder=str(tmp_path / "out"), n=2)
     folder = tmp_path / "logs/note/0001"
     argv = json.loads((folder / "argv.json").read_text())
@@ -72,7 +73,7 @@ def test_task_folder_holds_argv_log_and_outputs(tmp_path):
     assert (tmp_path / "logs/items/outputs/out").read_text() == '["0-0", "1-1"]'
 
 
-def test_argv_json_runs_by_hand(tmp_path):
+def test_argv_json_runs_by_hand(tmp_path: Path) -> None:
     run(loop, tmp_path, folder=str(tmp_path / "out"), n=1)
     (tmp_path / "out/0-0").unlink()
     subprocess.run(json.loads((tmp_path / "logs/note/0000/argv.json").read_text()), check=True)
@@ -92,7 +93,7 @@ def nested(folder: str, n: int = 2):
         uncached(inner(folder=folder, outer=item))
 
 
-def test_nested_loops_in_a_nested_pipeline(tmp_path):
+def test_nested_loops_in_a_nested_pipeline(tmp_path: Path) -> None:
     failure, memory = run(nested, tmp_path, jobs=4, folder=str(tmp_path / "out"))
     assert failure is None
     assert notes(tmp_path / "out/1-1") == {"x": "1-1+x", "y": "1-1+y"}
@@ -115,7 +116,7 @@ def status_in(folder):
     return json.loads((folder / "status").read_text().rpartition("|")[0].rpartition("|")[0])
 
 
-def test_retries_then_success(tmp_path):
+def test_retries_then_success(tmp_path: Path) -> None:
     out = tmp_path / "out"
     failure, memory = run(guarded, tmp_path, folder=str(out), code=1, times=2)
     assert failure is None
@@ -124,7 +125,7 @@ def test_retries_then_success(tmp_path):
     assert (out / "dependent").exists()
 
 
-def test_transient_failure_is_given_up_in_the_end(tmp_path):
+def test_transient_failure_is_given_up_in_the_end(tmp_path: Path) -> None:
     out = tmp_path / "out"
     failure, memory = run(guarded, tmp_path, folder=str(out), code=75, times=9)
     assert failure is not None
@@ -135,7 +136,7 @@ def test_transient_failure_is_given_up_in_the_end(tmp_path):
 
 
 @pytest.mark.parametrize("code", [65, 78])
-def test_final_exit_codes_are_not_retried(tmp_path, code):
+def test_final_exit_codes_are_not_retried(tmp_path: Path, code: int) -> None:
     out = tmp_path / "out"
     failure, memory = run(guarded, tmp_path, folder=str(out), code=code, times=9)
     assert failure is not None
@@ -145,7 +146,7 @@ def test_final_exit_codes_are_not_retried(tmp_path, code):
     assert memory.retries == []
 
 
-def test_exit_task_hears_of_the_failure_and_dependents_do_not_start(tmp_path):
+def test_exit_task_hears_of_the_failure_and_dependents_do_not_start(tmp_path: Path) -> None:
     out = tmp_path / "out"
     failure, _ = run(guarded, tmp_path, folder=str(out), code=65, times=9)
     assert failure is not None
@@ -156,7 +157,7 @@ def test_exit_task_hears_of_the_failure_and_dependents_do_not_start(tmp_path):
     assert not (out / "dependent").exists()
 
 
-def test_after_a_failure_running_tasks_finish_and_queued_ones_do_not_start(tmp_path):
+def test_after_a_failure_running_tasks_finish_and_queued_ones_do_not_start(tmp_path: Path) -> None:
     @dsl.pipeline(name="mixed")
     def mixed(folder: str):
         with dsl.ExitHandler(uncached(remember(folder=folder))):
@@ -181,13 +182,13 @@ def three(folder: str):
             uncached(say(text=item)).after(slow)
 
 
-def test_iterations_are_expected_as_soon_as_they_are_listed(tmp_path):
+def test_iterations_are_expected_as_soon_as_they_are_listed(tmp_path: Path) -> None:
     _, memory = run(three, tmp_path, folder=str(tmp_path / "out"))
     assert ("say", 2) in memory.expected
     assert memory.events.index(("expect", "say")) < memory.events.index(("end", "note"))
 
 
-def test_missing_output_is_the_steps_failure(tmp_path):
+def test_missing_output_is_the_steps_failure(tmp_path: Path) -> None:
     @dsl.container_component
     def forgetful(out: dsl.OutputPath(list)):
         return dsl.ContainerSpec(image="toy", command=["python", "-c", "pass"], args=[out])
@@ -203,7 +204,7 @@ def test_missing_output_is_the_steps_failure(tmp_path):
     assert "forgetful must write its outputs" in failure.message
 
 
-def test_signalled_task_says_so(tmp_path):
+def test_signalled_task_says_so(tmp_path: Path) -> None:
     @dsl.container_component
     def killed():
         program = "import os; os.kill(os.getpid(), 9)"
@@ -219,7 +220,7 @@ def test_signalled_task_says_so(tmp_path):
     assert "SIGKILL" in failure.message
 
 
-def test_command_that_does_not_exist(tmp_path):
+def test_command_that_does_not_exist(tmp_path: Path) -> None:
     @dsl.container_component
     def absent():
         return dsl.ContainerSpec(image="toy", command=["no-such-program-here"])
@@ -233,7 +234,7 @@ def test_command_that_does_not_exist(tmp_path):
     assert failure.message == "cannot start 'no-such-program-here': No such file or directory."
 
 
-def test_what_a_task_leaves_running_is_ended_with_it(tmp_path):
+def test_what_a_task_leaves_running_is_ended_with_it(tmp_path: Path) -> None:
     @dsl.container_component
     def litter(pid_file: str):
         program = (
@@ -254,7 +255,7 @@ def test_what_a_task_leaves_running_is_ended_with_it(tmp_path):
 
 
 @pytest.mark.parametrize("parameters", [{"folder": "x"}, {"folder": "x", "n": 1, "colour": "red"}])
-def test_parameters_must_be_known_and_complete(tmp_path, parameters):
+def test_parameters_must_be_known_and_complete(tmp_path: Path, parameters: Any) -> None:
     with pytest.raises(ConfigError):
         run(loop, tmp_path, **parameters)
     assert not (tmp_path / "logs").exists()
@@ -297,7 +298,7 @@ except local.RunInterruptedError as error:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signal_ends_every_child(tmp_path, number, code):
+def test_signal_ends_every_child(tmp_path: Path, number: int, code: int) -> None:
     from pipeline.compiled.compile import compile_pipeline
 
     (tmp_path / "pipeline.yaml").write_text(compile_pipeline(sleepers))

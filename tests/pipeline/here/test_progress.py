@@ -6,6 +6,7 @@ import io
 import itertools
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -41,12 +42,12 @@ def run_tasks(progress: Progress, n: int) -> None:
         progress.ended("align", f"{index}-{index}", Ended(0, 2.0, 1.5, 100 * 2**20))
 
 
-def test_display_suits_the_console():
+def test_display_suits_the_console() -> None:
     assert isinstance(progress_on(console(terminal=True), ["align"]), LiveProgress)
     assert type(progress_on(console(terminal=False), ["align"])) is Progress
 
 
-def test_lines_are_bounded_and_the_last_is_always_there():
+def test_lines_are_bounded_and_the_last_is_always_there() -> None:
     out = console(terminal=False)
     with progress_on(out, ["align"]) as progress:
         run_tasks(progress, 500)
@@ -57,7 +58,7 @@ def test_lines_are_bounded_and_the_last_is_always_there():
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_failures_and_retries_are_shown_as_they_are(terminal):
+def test_failures_and_retries_are_shown_as_they_are(terminal: bool) -> None:
     out = console(terminal=terminal)
     with progress_on(out, ["tile"]) as progress:
         progress.expect("tile", 2)
@@ -71,7 +72,7 @@ def test_failures_and_retries_are_shown_as_they_are(terminal):
     assert "Waiting for 1 running tasks" in text_of(out)
 
 
-def test_bars_show_counts_and_empty_loops():
+def test_bars_show_counts_and_empty_loops() -> None:
     out = console(terminal=True)
     with progress_on(out, ["align", "pyramid-3"]) as progress:
         run_tasks(progress, 3)
@@ -80,7 +81,7 @@ def test_bars_show_counts_and_empty_loops():
     assert "nothing to do" in text_of(out)
 
 
-def test_summary_adds_up():
+def test_summary_adds_up() -> None:
     out = console(terminal=False)
     progress = Progress(out, ["align", "tile"])
     run_tasks(progress, 4)
@@ -98,7 +99,7 @@ def predict():
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_the_whole_run_is_told_once_the_plan_is_made(terminal):
+def test_the_whole_run_is_told_once_the_plan_is_made(terminal: bool) -> None:
     out = console(terminal=terminal)
     with progress_on(out, ["plan", "align"], 2, predict) as progress:
         progress.expect("plan", 1)
@@ -109,7 +110,7 @@ def test_the_whole_run_is_told_once_the_plan_is_made(terminal):
     assert re.search(r"all .*0%.* 2 h 4\d min left", shown), shown
 
 
-def test_no_line_of_the_bars_is_wider_than_a_terminal():
+def test_no_line_of_the_bars_is_wider_than_a_terminal() -> None:
     out = Console(file=io.StringIO(), force_terminal=True, width=80)
     progress = LiveProgress(out, ["pyramid-3"], 64, lambda: {"pyramid-3": Prediction(200, 9e4)})
     progress._predicted = progress._predict()
@@ -124,7 +125,7 @@ def test_no_line_of_the_bars_is_wider_than_a_terminal():
     assert len(re.sub(r"\x1b\[[\d;]*m", "", row)) <= 80
 
 
-def test_a_report_after_a_failure_gets_its_bar():
+def test_a_report_after_a_failure_gets_its_bar() -> None:
     out = console(terminal=True)
     with progress_on(out, ["align"]) as progress:
         progress.started("report", "")
@@ -140,35 +141,35 @@ def align_at(n_done: int, seconds_each: float = 6.0) -> dict[str, StepUse]:
     return {"align": align, "tile": StepUse()}
 
 
-def test_a_run_as_predicted():
+def test_a_run_as_predicted() -> None:
     left = time_left(PREDICTED, align_at(5), jobs=1, now_s=130.0)
     assert left.left_s == pytest.approx(90.0)
     assert left.steps_left_s == {"align": pytest.approx(30.0), "tile": pytest.approx(60.0)}
     assert left.part_done == pytest.approx(0.25)
 
 
-def test_a_slow_machine_makes_later_steps_slow_too():
+def test_a_slow_machine_makes_later_steps_slow_too() -> None:
     slow = time_left(PREDICTED, align_at(10, 12.0), jobs=1, now_s=220.0)
     assert 100 < slow.left_s < 120, "60 s predicted, twice as slow so far"
     assert slow.steps_left_s["align"] == 0
 
 
-def test_tasks_side_by_side():
+def test_tasks_side_by_side() -> None:
     assert time_left(PREDICTED, {"align": StepUse(), "tile": StepUse()}, 2, 0.0).left_s == pytest.approx(60)
     assert time_left(PREDICTED, {"align": StepUse(1), "tile": StepUse(0)}, 2, 0.0).left_s == pytest.approx(6)
 
 
-def test_steps_that_are_not_part_of_the_run_do_not_count():
+def test_steps_that_are_not_part_of_the_run_do_not_count() -> None:
     assert time_left(PREDICTED, {"tile": StepUse()}, 1, 0.0).left_s == pytest.approx(60)
 
 
-def test_without_predictions_only_a_step_that_has_ended_a_task_is_told():
+def test_without_predictions_only_a_step_that_has_ended_a_task_is_told() -> None:
     left = time_left({}, align_at(5), jobs=1, now_s=130.0)
     assert (left.part_done, left.steps_left_s) == (0.0, {"align": pytest.approx(30.0)})
 
 
 @pytest.mark.parametrize("slowness", [0.5, 1.0, 3.0])
-def test_what_is_told_does_not_jump_up_and_is_right_after_the_first_tasks(slowness):
+def test_what_is_told_does_not_jump_up_and_is_right_after_the_first_tasks(slowness: float) -> None:
     """Two tasks at a time that start together, at moments a second apart."""
     predicted = {"align": Prediction(8, 20.0)}
     task_s = 20.0 * slowness
@@ -189,7 +190,9 @@ def test_what_is_told_does_not_jump_up_and_is_right_after_the_first_tasks(slowne
     st.integers(1, 8),
     st.data(),
 )
-def test_what_is_done_is_a_part_and_what_is_left_is_no_less_than_nothing(steps, jobs, data):
+def test_what_is_done_is_a_part_and_what_is_left_is_no_less_than_nothing(
+    steps: Any, jobs: int, data: Any
+) -> None:
     predicted = {f"s{i}": Prediction(n, seconds) for i, (n, seconds) in enumerate(steps)}
     use = {}
     for i, (n, _) in enumerate(steps):

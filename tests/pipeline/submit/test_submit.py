@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -21,7 +22,7 @@ from components.shared.steps import STEPS
 from pipeline.compiled.compile import compile_kfp
 from pipeline.compiled.ir import step_of
 from pipeline.settings import Settings
-from pipeline.submit.runs import RunState, Task, refused, require_reachable, unreachable
+from pipeline.submit.runs import RunState, RunTask, refused, require_reachable, unreachable
 from tests.builders import cli
 
 CONFIG = [
@@ -58,13 +59,13 @@ VERTEX = ["--target", "vertex", "--project", "p", "--region", "r"]
         ),
     ],
 )
-def test_options_belong_to_their_target(words, says):
+def test_options_belong_to_their_target(words: Any, says: str) -> None:
     result = cli("submit", *words, *CONFIG)
     assert result.exit_code == 78, result.output
     assert result.output.startswith(f"error: {says}")
 
 
-def test_the_configuration_is_read_as_run_reads_it(tmp_path):
+def test_the_configuration_is_read_as_run_reads_it(tmp_path: Path) -> None:
     assert "a configuration must be given" in cli("submit", *KFP).output
     path = tmp_path / "config.yaml"
     path.write_text("source: gs://em/raw\nimage: '%d.png'\nminz: 0\nmaxz: 9\noutput: out\nclip-limit: 7\n")
@@ -80,14 +81,14 @@ def test_the_configuration_is_read_as_run_reads_it(tmp_path):
 
 
 @pytest.mark.parametrize("reference", ["http://host/pipelines", "ftp://x", "kfp://x", "workflow://x"])
-def test_what_names_no_run(reference):
+def test_what_names_no_run(reference: str) -> None:
     for command in ("status", "logs"):
         result = cli(command, reference)
         assert result.exit_code == 78
         assert result.output.startswith("error: a run must be named as 'fibstack submit' prints it: ")
 
 
-def test_logs_of_an_output_lie_elsewhere(tmp_path):
+def test_logs_of_an_output_lie_elsewhere(tmp_path: Path) -> None:
     result = cli("logs", str(tmp_path))
     assert result.exit_code == 65
     assert "'fibstack run' keeps its logs on this machine" in result.output
@@ -95,7 +96,7 @@ def test_logs_of_an_output_lie_elsewhere(tmp_path):
 
 
 @pytest.mark.parametrize("key", ["source", "output", "overrides"])
-def test_locations_that_a_cluster_sees(key):
+def test_locations_that_a_cluster_sees(key: str) -> None:
     config = RunConfig(
         source="gs://b", image="%d.png", minz=0, maxz=1, output="gs://b/o", overrides="gs://b/x.yaml"
     )
@@ -109,14 +110,14 @@ def test_locations_that_a_cluster_sees(key):
 
 
 @given(st.integers(400, 599), st.text(max_size=500))
-def test_a_refusal_is_one_line_that_ends(status, reason):
+def test_a_refusal_is_one_line_that_ends(status: int, reason: str) -> None:
     error = refused("cannot ask h", status, reason, {404: "Look."})
     assert len(str(error).splitlines()) == 1
     assert f"(HTTP {status}). " in str(error)
     assert isinstance(error, TransientError if status >= 500 or status in (408, 429) else UserError)
 
 
-def test_what_libraries_say_of_a_service_that_is_not_there():
+def test_what_libraries_say_of_a_service_that_is_not_there() -> None:
     pool = urllib3.HTTPConnectionPool("127.0.0.1", 1, retries=False, timeout=1)
     for get in (lambda: pool.request("GET", "/"), lambda: requests.get("http://127.0.0.1:1", timeout=1)):
         with pytest.raises((urllib3.exceptions.HTTPError, OSError)) as caught:
@@ -125,7 +126,7 @@ def test_what_libraries_say_of_a_service_that_is_not_there():
         assert str(error) == "cannot reach h: Connection refused. Try again."
 
 
-def test_every_task_of_the_pipeline_has_its_step():
+def test_every_task_of_the_pipeline_has_its_step() -> None:
     ir = next(yaml.safe_load_all(compile_kfp(Settings())))
     dags = [ir["root"]["dag"], *(c["dag"] for c in ir["components"].values() if "dag" in c)]
     tasks = {name: task["componentRef"]["name"] for dag in dags for name, task in dag["tasks"].items()}
@@ -136,8 +137,8 @@ def test_every_task_of_the_pipeline_has_its_step():
     assert {step_of(name) for name in tasks} == {*STEPS, ""}
 
 
-def test_counts_come_in_the_order_of_the_steps():
-    tasks = [Task(name="x", step=step, state="done") for step in ("report", "tile", "plan", "tile")]
+def test_counts_come_in_the_order_of_the_steps() -> None:
+    tasks = [RunTask(name="x", step=step, state="done") for step in ("report", "tile", "plan", "tile")]
     counts = RunState(name="r", state="s", tasks=tuple(tasks)).counts()
     assert {step: dict(count) for step, count in counts.items()} == {
         "plan": {"done": 1},
@@ -147,7 +148,7 @@ def test_counts_come_in_the_order_of_the_steps():
     assert list(counts) == ["plan", "tile", "report"]
 
 
-def test_the_command_line_starts_without_the_services_libraries():
+def test_the_command_line_starts_without_the_services_libraries() -> None:
     code = "import sys, commands.main; print({'kfp', 'kubernetes', 'google.auth'} & sys.modules.keys())"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout == "set()\n"
@@ -161,7 +162,7 @@ def documented():
     return [shlex.split(line, comments=True) for line in lines]
 
 
-def test_the_guide_names_commands_and_options_that_exist():
+def test_the_guide_names_commands_and_options_that_exist() -> None:
     commands = [words[1:] for words in documented() if words[0] == "fibstack"]
     assert {words[0] for words in commands} == {"submit", "status", "logs"}
     for name, *words in commands:

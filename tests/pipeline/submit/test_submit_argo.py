@@ -6,6 +6,7 @@ import gzip
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -98,7 +99,7 @@ def parameters_of(request):
     return {p["name"]: p["value"] for p in request.body["spec"]["arguments"]["parameters"]}
 
 
-def test_a_run_of_the_installed_template(cluster):
+def test_a_run_of_the_installed_template(cluster: Any) -> None:
     result = submit()
     assert result.exit_code == 0, result.output
     assert result.output.splitlines() == [
@@ -121,7 +122,7 @@ def test_a_run_of_the_installed_template(cluster):
     assert not cluster.asked("POST", "/api/v1/.*")
 
 
-def test_defaults_arrive_as_the_template_has_them(cluster):
+def test_defaults_arrive_as_the_template_has_them(cluster: Any) -> None:
     submit()
     sent = parameters_of(cluster.asked("POST", f"{NAMESPACE}/workflows")[0])
     for parameter in installed()["spec"]["arguments"]["parameters"]:
@@ -129,7 +130,7 @@ def test_defaults_arrive_as_the_template_has_them(cluster):
             assert sent[parameter["name"]] == parameter["value"], parameter["name"]
 
 
-def test_a_run_with_settings_brings_its_own_pipeline(cluster, tmp_path):
+def test_a_run_with_settings_brings_its_own_pipeline(cluster: Any, tmp_path: Path) -> None:
     settings = tmp_path / "settings.toml"
     settings.write_text('registry = "gcr.io/em"\nservice_account = "runner"\n[tile]\nmemory = "7G"\n')
     result = submit("--settings", str(settings))
@@ -146,7 +147,7 @@ def test_a_run_with_settings_brings_its_own_pipeline(cluster, tmp_path):
     assert created.body["data"] == {"align": "64", "tile": "64", "pyramid": "64"}
 
 
-def test_limits_that_an_operator_has_set_stay(cluster, tmp_path):
+def test_limits_that_an_operator_has_set_stay(cluster: Any, tmp_path: Path) -> None:
     settings = tmp_path / "settings.toml"
     settings.write_text('tag = "1"\n')
     cluster.on("POST", "/api/v1/namespaces/em/configmaps", failure(409, "already exists"))
@@ -155,13 +156,13 @@ def test_limits_that_an_operator_has_set_stay(cluster, tmp_path):
     assert not [r for r in cluster.requests if r.method not in ("GET", "POST")]
 
 
-def test_another_namespace(cluster):
+def test_another_namespace(cluster: Any) -> None:
     cluster.on("GET", TEMPLATE.replace("/em/", "/fib/"), installed())
     cluster.on("POST", f"{NAMESPACE}/workflows".replace("/em/", "/fib/"), created_workflow)
     assert submit("--namespace", "fib").output.startswith("Run:    argo://fib/align-stack-x7\n")
 
 
-def test_folders_of_a_volume_of_the_cluster(cluster):
+def test_folders_of_a_volume_of_the_cluster(cluster: Any) -> None:
     (patch,) = yaml.safe_load(OVERLAY.read_text())["patches"]
     template = installed()
     for operation in yaml.safe_load(patch["patch"]):
@@ -180,7 +181,7 @@ def test_folders_of_a_volume_of_the_cluster(cluster):
     assert "got /database. Give a gs:// URI, or a path on the pods' volume, below /data." in result.output
 
 
-def test_folders_without_such_a_volume(cluster):
+def test_folders_without_such_a_volume(cluster: Any) -> None:
     result = submit("--output", "/data/out")
     assert result.exit_code == 78
     assert result.output == (
@@ -190,7 +191,7 @@ def test_folders_without_such_a_volume(cluster):
     assert not cluster.asked("POST", ".*")
 
 
-def test_a_template_of_another_version_is_refused(cluster):
+def test_a_template_of_another_version_is_refused(cluster: Any) -> None:
     template = installed()
     parameters = template["spec"]["arguments"]["parameters"]
     template["spec"]["arguments"]["parameters"] = [p for p in parameters if p["name"] != "keep_bits"]
@@ -241,7 +242,7 @@ def workflow(status):
 
 
 @pytest.mark.parametrize("is_compressed", [False, True])
-def test_status(cluster, is_compressed):
+def test_status(cluster: Any, is_compressed: bool) -> None:
     status = STATUS
     if is_compressed:  # as Argo does with many nodes
         packed = base64.b64encode(gzip.compress(json.dumps(NODES).encode())).decode()
@@ -252,7 +253,7 @@ def test_status(cluster, is_compressed):
     assert result.output.splitlines() == STATUS_LINES
 
 
-def test_status_of_a_run_that_nobody_has_looked_at(cluster):
+def test_status_of_a_run_that_nobody_has_looked_at(cluster: Any) -> None:
     cluster.on("GET", WORKFLOW, {"metadata": {"name": "align-stack-x7"}, "spec": {}})
     assert cli("status", "argo://em/align-stack-x7").output == "align-stack-x7: Pending\n"
 
@@ -262,7 +263,7 @@ def pod(name, step, unit, created):
     return {"metadata": {"name": name, "labels": labels, "creationTimestamp": created}}
 
 
-def test_logs(cluster):
+def test_logs(cluster: Any) -> None:
     cluster.on("GET", WORKFLOW, workflow(STATUS))
     pods = [
         pod("x7-align-2", "align", "8-15", "2026-11-22T10:00:02Z"),
@@ -296,7 +297,7 @@ def test_logs(cluster):
         (failure(500, "etcd"), 75, "etcd (HTTP 500). Try again."),
     ],
 )
-def test_a_refusal_is_one_sentence_after_one_request(cluster, answer, code, says):
+def test_a_refusal_is_one_sentence_after_one_request(cluster: Any, answer: Any, code: int, says: str) -> None:
     cluster.on("GET", TEMPLATE, answer)
     result = submit()
     assert result.exit_code == code
@@ -308,7 +309,7 @@ def test_a_refusal_is_one_sentence_after_one_request(cluster, answer, code, says
     assert len(cluster.requests) == 1
 
 
-def test_an_unknown_run(cluster):
+def test_an_unknown_run(cluster: Any) -> None:
     cluster.on("GET", WORKFLOW, failure(404, 'workflows.argoproj.io "align-stack-x7" not found'))
     for command in ("status", "logs"):
         result = cli(command, "argo://em/align-stack-x7")
@@ -316,7 +317,7 @@ def test_an_unknown_run(cluster):
         assert result.output.endswith("not found (HTTP 404). Check the reference and kubectl's context.\n")
 
 
-def test_nobody_there(monkeypatch, tmp_path):
+def test_nobody_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     write_context(monkeypatch, tmp_path, "http://127.0.0.1:1")
     start = time.monotonic()
     for result in (submit(), cli("status", "argo://em/x")):
@@ -326,7 +327,7 @@ def test_nobody_there(monkeypatch, tmp_path):
     assert time.monotonic() - start < 10
 
 
-def test_nobody_answers(cluster, monkeypatch):
+def test_nobody_answers(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.submit.argo._TIMEOUT", (0.2, 0.2))
     cluster.on("GET", TEMPLATE, lambda *_: time.sleep(0.5))
     result = submit()
@@ -336,7 +337,7 @@ def test_nobody_answers(cluster, monkeypatch):
 
 
 @pytest.mark.parametrize("current", ["elsewhere", "", None])
-def test_no_current_context(monkeypatch, tmp_path, current):
+def test_no_current_context(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, current: Any) -> None:
     write_context(monkeypatch, tmp_path, "http://127.0.0.1:1", current)
     if current is None:
         (tmp_path / "kubeconfig").unlink()

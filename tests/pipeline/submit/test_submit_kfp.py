@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -120,7 +121,7 @@ def submit(host, *more):
     return cli("submit", "--target", "kfp", "--host", host, *CONFIG, *more)
 
 
-def test_a_run_arrives_with_its_configuration_and_the_compiled_pipeline(kfp):
+def test_a_run_arrives_with_its_configuration_and_the_compiled_pipeline(kfp: Any) -> None:
     result = submit(kfp.url)
     assert result.exit_code == 0, result.output
     reference = f"{kfp.url}/#/runs/details/run-1"
@@ -154,7 +155,7 @@ def caching_in(body):
     return [name for name, task in tasks.items() if task.get("cachingOptions", {}).get("enableCache")]
 
 
-def test_an_experiment_is_used_again(kfp):
+def test_an_experiment_is_used_again(kfp: Any) -> None:
     found = {"experiments": [{"experiment_id": "exp-0", "display_name": "fibstack"}]}
     kfp.on("GET", "/apis/v2beta1/experiments", found)
     assert submit(kfp.url).exit_code == 0
@@ -167,7 +168,7 @@ def test_an_experiment_is_used_again(kfp):
     assert run.body["experiment_id"] == "exp-0"
 
 
-def test_profile_account_and_settings(kfp, tmp_path):
+def test_profile_account_and_settings(kfp: Any, tmp_path: Path) -> None:
     settings = tmp_path / "settings.toml"
     settings.write_text('registry = "gcr.io/em"\ntag = "9"\n[tile]\nmemory = "7G"\n')
     result = submit(
@@ -183,7 +184,7 @@ def test_profile_account_and_settings(kfp, tmp_path):
     assert executors["exec-tile"]["container"]["resources"]["resourceMemoryRequest"] == "7G"
 
 
-def test_status(kfp):
+def test_status(kfp: Any) -> None:
     result = cli("status", f"{kfp.url}/#/runs/details/run-1")
     assert result.exit_code == 0, result.output
     assert result.output.splitlines() == [
@@ -197,7 +198,7 @@ def test_status(kfp):
     ]
 
 
-def test_logs(kfp):
+def test_logs(kfp: Any) -> None:
     kfp.on("GET", "/apis/v1alpha1/runs/run-1/nodes/([^/]+)/log", lambda _, pod: f"{pod} says\nhello\n")
     reference = f"{kfp.url}/#/runs/details/run-1"
     result = cli("logs", reference, "align")
@@ -226,7 +227,9 @@ def test_logs(kfp):
         (503, {"message": "no healthy upstream"}, 75, "no healthy upstream (HTTP 503). Try again."),
     ],
 )
-def test_a_refusal_is_one_sentence_after_one_request(kfp, status, body, code, says):
+def test_a_refusal_is_one_sentence_after_one_request(
+    kfp: Any, status: int, body: Any, code: int, says: str
+) -> None:
     kfp.on("GET", "/apis/v2beta1/runs/run-1", Answer(body, status))
     result = cli("status", f"{kfp.url}/#/runs/details/run-1")
     assert result.exit_code == code
@@ -237,7 +240,7 @@ def test_a_refusal_is_one_sentence_after_one_request(kfp, status, body, code, sa
 
 
 @pytest.mark.parametrize("path", ["healthz", "experiments", "runs"])
-def test_a_refused_submission_leaves_at_once(kfp, path):
+def test_a_refused_submission_leaves_at_once(kfp: Any, path: str) -> None:
     for method in ("GET", "POST"):
         kfp.on(method, f"/apis/v2beta1/{path}", Answer({"message": "no"}, 403))
     start = time.monotonic()
@@ -249,7 +252,7 @@ def test_a_refused_submission_leaves_at_once(kfp, path):
 
 
 @pytest.mark.parametrize("answer", ["<html>Log in</html>", Answer("", 303, {"Location": "/login"})])
-def test_a_page_to_log_in_is_no_run(kfp, answer):
+def test_a_page_to_log_in_is_no_run(kfp: Any, answer: Any) -> None:
     kfp.on("GET", "/login", "<html>Log in</html>")
     for method in ("GET", "POST"):
         kfp.on(method, "/apis/.*", answer)
@@ -258,7 +261,7 @@ def test_a_page_to_log_in_is_no_run(kfp, answer):
         assert "must answer as Kubeflow Pipelines does; got something else" in result.output
 
 
-def test_nobody_there(kfp):
+def test_nobody_there(kfp: Any) -> None:
     start = time.monotonic()
     for result in (
         submit("http://127.0.0.1:1"),
@@ -271,7 +274,7 @@ def test_nobody_there(kfp):
     assert time.monotonic() - start < 10
 
 
-def test_nobody_answers(kfp, monkeypatch):
+def test_nobody_answers(kfp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.submit.kubeflow._TIMEOUT", (0.2, 0.2))
     kfp.on("GET", "/apis/v2beta1/runs/run-1", lambda *_: time.sleep(0.5))
     result = cli("status", f"{kfp.url}/#/runs/details/run-1")
@@ -280,7 +283,7 @@ def test_nobody_answers(kfp, monkeypatch):
     assert len(kfp.asked("GET", "/apis/v2beta1/runs/run-1")) == 1
 
 
-def test_data_of_this_machine_is_refused_before_anything_is_sent(kfp, tmp_path):
+def test_data_of_this_machine_is_refused_before_anything_is_sent(kfp: Any, tmp_path: Path) -> None:
     result = submit(kfp.url, "--source", str(tmp_path))
     assert result.exit_code == 78
     assert result.output == (
@@ -290,7 +293,7 @@ def test_data_of_this_machine_is_refused_before_anything_is_sent(kfp, tmp_path):
     assert not kfp.requests
 
 
-def test_more_parameters_than_the_server_takes(kfp):
+def test_more_parameters_than_the_server_takes(kfp: Any) -> None:
     channels = json.dumps([f"{'c' * 900}{n}-%d.png" for n in range(12)])
     result = submit(kfp.url, "--set", f"more_channels={channels}")
     assert result.exit_code == 78
@@ -310,7 +313,7 @@ def kfp_cli(kfp, tmp_path, verb, *parameters, file=GOLDEN):
     return subprocess.run(command, env=home, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_the_guide_has_such_a_command(kfp, tmp_path):
+def test_the_guide_has_such_a_command(kfp: Any, tmp_path: Path) -> None:
     text = Path("docs/submit.md").read_text().replace("\\\n", " ")
     (line,) = re.findall(r"^kfp .* run create .*$", text, re.MULTILINE)
     assert GOLDEN in line
@@ -324,7 +327,7 @@ PLAIN = ["source=gs://em/raw", "image=img.%05d.png", "minz=3", "maxz=9", "output
 
 
 @pytest.mark.parametrize("verb", ["create", "submit"])
-def test_kfps_own_command_line(kfp, tmp_path, verb):
+def test_kfps_own_command_line(kfp: Any, tmp_path: Path, verb: str) -> None:
     quoted = ['id="007"', "resolution=[4,4,8]", "raw_pyramid=true", "clip_limit=0"]
     file = tmp_path / "pipeline.yaml"
     file.write_text(compile_kfp(Settings()))
@@ -350,7 +353,7 @@ def messages(body):
     )
 
 
-def test_kfps_own_command_line_takes_text_that_looks_like_a_number_for_one(kfp, tmp_path):
+def test_kfps_own_command_line_takes_text_that_looks_like_a_number_for_one(kfp: Any, tmp_path: Path) -> None:
     ended = kfp_cli(kfp, tmp_path, "create", *PLAIN, "id=007")
     assert ended.returncode != 0
     assert "input parameter id requires type" in ended.stderr + ended.stdout

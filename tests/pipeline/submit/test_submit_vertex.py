@@ -2,6 +2,8 @@
 
 import time
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -55,7 +57,7 @@ def submit(*more):
 
 
 @has_client
-def test_a_run_arrives_with_its_configuration_and_the_compiled_pipeline(vertex, settings):
+def test_a_run_arrives_with_its_configuration_and_the_compiled_pipeline(vertex: Any, settings: Any) -> None:
     result = submit(*settings, "--service-account", "runner@lab.iam.gserviceaccount.com")
     assert result.exit_code == 0, result.output
     (created,) = vertex.asked("POST", JOBS)
@@ -88,7 +90,7 @@ def test_a_run_arrives_with_its_configuration_and_the_compiled_pipeline(vertex, 
 
 
 @has_client
-def test_what_is_sent_is_what_the_whole_client_would_send(vertex, settings, tmp_path):
+def test_what_is_sent_is_what_the_whole_client_would_send(vertex: Any, settings: Any, tmp_path: Path) -> None:
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import aiplatform
     from google.protobuf import json_format
@@ -148,7 +150,7 @@ JOB = {
 
 
 @has_client
-def test_status(vertex):
+def test_status(vertex: Any) -> None:
     result = cli("status", REFERENCE)
     assert result.exit_code == 0, result.output
     assert result.output.splitlines() == [
@@ -163,7 +165,7 @@ def test_status(vertex):
 
 
 @has_client
-def test_logs(vertex):
+def test_logs(vertex: Any) -> None:
     def entries(request):
         job = request.body["filter"].rpartition("=")[2].strip('"')
         assert request.body["resourceNames"] == ["projects/lab"]
@@ -201,7 +203,9 @@ def test_logs(vertex):
         (503, 75, "no (HTTP 503). Try again."),
     ],
 )
-def test_a_refusal_is_one_sentence_after_one_request(vertex, settings, status, code, says):
+def test_a_refusal_is_one_sentence_after_one_request(
+    vertex: Any, settings: Any, status: int, code: int, says: str
+) -> None:
     refusal = Answer({"error": {"code": status, "message": "no"}}, status)
     vertex.on("GET", ".*", refusal)
     vertex.on("POST", ".*", refusal)
@@ -214,7 +218,7 @@ def test_a_refusal_is_one_sentence_after_one_request(vertex, settings, status, c
 
 
 @has_client
-def test_nobody_there(vertex, settings, monkeypatch):
+def test_nobody_there(vertex: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(submit_vertex, "endpoint", lambda region: "http://127.0.0.1:1")
     start = time.monotonic()
     for result in (submit(*settings), cli("status", REFERENCE)):
@@ -225,7 +229,7 @@ def test_nobody_there(vertex, settings, monkeypatch):
 
 
 @has_client
-def test_no_credentials(vertex, settings, monkeypatch):
+def test_no_credentials(vertex: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from google.auth.exceptions import DefaultCredentialsError
 
     def none(*_, **__):
@@ -240,7 +244,7 @@ def test_no_credentials(vertex, settings, monkeypatch):
     )
 
 
-def test_without_the_client(settings, monkeypatch):
+def test_without_the_client(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "google.cloud.aiplatform_v1", None)
     for result in (submit(*settings), cli("status", REFERENCE)):
         assert result.exit_code == 78
@@ -250,19 +254,19 @@ def test_without_the_client(settings, monkeypatch):
         )
 
 
-def test_images_of_this_machine_are_refused():
+def test_images_of_this_machine_are_refused() -> None:
     result = submit()
     assert result.exit_code == 78
     assert "must be able to pull the images; got fibstack/plan:" in result.output
 
 
-def test_data_of_this_machine_is_refused(settings):
+def test_data_of_this_machine_is_refused(settings: Any) -> None:
     result = submit(*settings, "--source", "raw")
     assert result.exit_code == 78
     assert "'source' must be in a bucket" in result.output
 
 
-def test_a_reference_that_is_none():
+def test_a_reference_that_is_none() -> None:
     for text in ("vertex://lab/europe-west4", "vertex://"):
         result = cli("status", text)
         assert result.exit_code == 78
