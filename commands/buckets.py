@@ -10,7 +10,7 @@ from components.shared.storage.run_buckets import run_buckets_of
 
 
 def make_buckets(config: RunConfig) -> None:
-    """Make those that the output names and that are not there; of another output, none."""
+    """Make the buckets that an output names and that are not there; an output below one URI names none."""
     if run_buckets_of(config.output):
         from commands.bucket_admin import create_buckets
 

@@ -22,7 +22,7 @@ from components.shared.storage.schemes import bucket_of, scheme_of, without_sche
 PARTS: tuple[Part, ...] = ("neuroglancer", "ome-zarr", "chunk", "tmp", "process")
 """Parts of an output in the order of their removal: volumes first, the record of the run last."""
 _METADATA = ("info", "zarr.json")
-"""Files by which viewers find a volume: they go before it, so that nobody sees half of one."""
+"""Files by which viewers find a volume; they are removed first, so that nobody sees half of one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

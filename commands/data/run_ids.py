@@ -11,7 +11,7 @@ from components.shared.errors import ConfigError
 MAX_NAME = 24
 """Characters of the name, at most: buckets of sources of up to 20 letters can be named after the id."""
 _RANDOM_BYTES = 10
-"""80 bits: at a million guesses a second, 19 billion years."""
+"""Random bytes of an id: 80 bits take 19 billion years at a million guesses a second."""
 
 
 def new_run_id(name: str) -> str:

@@ -17,8 +17,6 @@ from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import Part, part_uri, run_buckets_of
 from components.shared.storage.store import join_uri
 
-"""Slices are read, results written; a place of which nothing is said is looked at."""
-
 _READ = ("storage.objects.get", "storage.objects.list")
 _WRITE = ("storage.objects.create", "storage.objects.delete")
 _ROLES = {"read": "roles/storage.objectViewer", "write": "roles/storage.objectUser"}

@@ -17,7 +17,7 @@ from components.shared.storage.tensorstore_retry import finish, reason
 from components.shared.work.export import Export
 
 CACHE_BYTES = 128 * 2**20
-"""Two slabs, so that a chunk that is read in parts is decoded once."""
+"""Bytes of decoded chunks that are kept: two slabs, so that a chunk that is read in parts is decoded once."""
 
 
 class LosslessSource:

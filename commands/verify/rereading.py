@@ -177,7 +177,7 @@ class _Chunk:
         return compared
 
     def compare(self, array: Any, reference: Reference | None) -> _Compared:  # noqa: ANN401 - untyped
-        """Read the chunk, and what it must be equal to; None where nothing is known of it."""
+        """Read the chunk and compare it with its reference, if there is one."""
         sides = [self.scale.chunk] * 3
         if reference is not None and self.output.encoding == "jpeg":
             sides = [min(n, READ_SIDE >> k) for n, k in zip(sides, reference.halvings_xyz, strict=True)]

@@ -15,14 +15,14 @@ from components.shared.storage.schemes import bucket_of
 
 EVERYBODY = "allUsers"
 ROLE = "roles/storage.legacyObjectReader"
-"""Read an object whose name one knows; it does not allow to list the names."""
+"""Role that may read an object of a known name, and may not list names."""
 CORS = {
     "origin": ["*"],
     "method": ["GET", "HEAD"],
     "responseHeader": ["Content-Type", "Content-Length", "Content-Range", "Range", "ETag"],
     "maxAgeSeconds": 3600,
 }
-"""Lets pages of any origin read, with ranges: a sharded volume is read in parts."""
+"""Rule that lets pages of any origin read, with ranges: a sharded volume is read in parts."""
 
 
 @click.command(cls=StepCommand)

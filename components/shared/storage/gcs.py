@@ -49,9 +49,9 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 60
 RETRY: Retry = DEFAULT_RETRY.with_delay(initial=0.5, maximum=30, multiplier=2).with_timeout(120)
-"""Every call may be repeated: reads change nothing, and a write puts the whole object."""
+"""Retries of google-cloud-storage; every call may be repeated, since a write puts the whole object."""
 _READ_RETRIES = {"max_retries": 9, "initial_delay": "500ms", "max_delay": "32s"}
-"""tensorstore's retries, which add up to about the same two minutes."""
+"""Retries of tensorstore, which add up to about the same two minutes."""
 
 _ENVIRONMENT = {
     # A body that stops arriving would hang tensorstore for ever.
@@ -258,7 +258,7 @@ def bucket_and_prefix(uri: str) -> tuple[str, str]:
 
 @contextmanager
 def failures(what: str, bucket: str, grant: str) -> Iterator[None]:
-    """Say what the libraries raise in a sentence.
+    """Turn exceptions of the libraries into errors with a sentence.
 
     Args:
         what: what fails, such as "cannot read gs://bucket/key".
@@ -311,7 +311,7 @@ def client_of(project: str | None = None) -> Any:  # noqa: ANN401 - untyped libr
 
 
 def _set_environment() -> None:
-    """Give the libraries what they take from the environment alone; what is set already stays."""
+    """Set the environment variables that configure the libraries, unless they are set already."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     emulator = os.environ.get("STORAGE_EMULATOR_HOST")

@@ -140,7 +140,7 @@ def checksum(*parts: bytes | memoryview) -> str:
 
 
 def with_checksums(store: Store, stats: Sequence[Stat]) -> list[Stat]:
-    """Objects with something that vouches for their content: read, where the store keeps nothing that does.
+    """Sizes and checksums of objects, which are read where their store keeps nothing that vouches for them.
 
     Args:
         store: Store of the objects.

@@ -19,7 +19,7 @@ def publish(volume: Volume) -> None:
 
 
 def withdraw(volume: Volume) -> list[str]:
-    """Remove what viewers find each volume of an earlier run by; returns the URIs of those that had it."""
+    """Remove the file by which viewers find each volume of an earlier run; returns the URIs that had it."""
     withdrawn = []
     for output in volume.outputs:
         store, (*_, last) = open_store(output.uri), metadata_files(volume, output)

@@ -25,7 +25,7 @@ class Run:
     plan: Plan
     transforms: Transforms
     volume: Volume
-    """Follows from the two documents."""
+    """Volume that the two documents describe."""
     versions: Mapping[str, int] = field(default_factory=lambda: RESULT_VERSIONS)
     """Result version by step; older ones tell which version wrote a record."""
 
@@ -37,7 +37,7 @@ class Run:
         transforms: Transforms,
         versions: Mapping[str, int] = RESULT_VERSIONS,
     ) -> Self:
-        """The run of two documents.
+        """The run that a plan and its transforms describe.
 
         Raises:
             ConfigError: its volume would have too many levels.

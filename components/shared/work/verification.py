@@ -131,7 +131,7 @@ def check_listing(volume: Volume, output: VolumeOutput, blocks: list[Block]) -> 
 
 
 def _check_other_outputs(volume: Volume, blocks: list[Block]) -> list[Fault]:
-    """The complaint about what blocks leave behind for the next pass."""
+    """A complaint about exact levels that blocks leave for the next pass, if some are missing or changed."""
     roots = {open_store(output.uri).uri for output in volume.outputs}
     others = [
         output
