@@ -53,7 +53,7 @@ WATCHED: tuple[tuple[object, str, Callable[[Any, tuple[Any, ...]], Figures]], ..
             "gain": asked[0].moved - asked[0].as_they_lie,
         },
     ),
-    (pair, "_fit", lambda found, asked: {"spread_px": found.spread_px * asked[2]}),
+    (pair.PairFit, "of", lambda found, asked: {"spread_px": found.spread_px * asked[2]}),
 )
 """A module's function, and what its result and arguments tell."""
 

@@ -109,6 +109,31 @@ class PairFit:
     weights: NDArray[np.float64]
     """[n] of the point pairs, 0..1; 0 is an outlier."""
 
+    @classmethod
+    def of(cls, points: PointPairs, size_xy: tuple[int, int], scale: float, n_independent: float) -> PairFit:
+        """The simplest model of the ladder that explains point pairs of pictures at a scale.
+
+        Args:
+            points: at that scale.
+            size_xy: of the slice, at full resolution.
+            scale: of the pictures.
+            n_independent: number of points that tell something of their own.
+        """
+        fits = fit_ladder(points)
+        width, height = size_xy
+        chosen = choose(fits, (round(width * scale), round(height * scale)), scale, n_independent)
+        # A mean of n points with an error of sigma has one of sigma / sqrt(n). A point of weight w counts as
+        # w points: never more than Kish's effective number, (sum w)^2 / sum w^2, since no weight is above 1.
+        effective = max(n_independent * float(chosen.weights.mean()), 1.0)
+        return cls(
+            model=chosen.model,
+            matrix=at_full_resolution(chosen.matrix, scale),
+            residuals_px={model: fit.rms_px / scale for model, fit in fits.items()},
+            spread_px=chosen.sigma_px / scale,
+            sigma_px=chosen.sigma_px / scale / effective**0.5,
+            weights=chosen.weights,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
@@ -258,7 +283,7 @@ def _from_inliers(pair: PreparedPair, attempt: Attempt, inliers: PointPairs) -> 
     attempt = replace(attempt, n_inliers=len(inliers))
     if len(inliers) < gates.LIMITS.min_inliers:
         return replace(attempt, refused="too_few_inliers")
-    fit = _fit(slice_, inliers, scale, _n_independent(slice_, inliers))
+    fit = PairFit.of(inliers, slice_.size_xy, scale, _n_independent(slice_, inliers))
     at_match = at_scale(fit.matrix, scale)
     covered = gates.coverage(inliers.slice_px, slice_.matching, pair.neighbour.matching, at_match)
     attempt = replace(attempt, coverage=covered, fit=fit)
@@ -298,7 +323,7 @@ def _refined(pair: PreparedPair, attempt: Attempt, coarse: Matrix) -> Attempt:
     n_kept = len(found.pairs)
     if not gates.windows_suffice(n_kept, len(found.kept)):
         return attempt
-    fit = _fit(slice_, found.pairs, scale, found.n_independent)
+    fit = PairFit.of(found.pairs, slice_.size_xy, scale, found.n_independent)
     if fit.spread_px * scale > gates.LIMITS.max_window_spread_px:
         return attempt
     whole = _over_whole_picture(pair, fit, found.trusted(fit.weights, slice_.band.shape))
@@ -315,24 +340,6 @@ def _over_whole_picture(pair: PreparedPair, fit: PairFit, trusted: NDArray[np.bo
     compared = enlarged(trusted, shape) & enlarged(slice_.matching.shown, shape) & seen
     found = corrected(slice_.detail, neighbour.detail, matrix, fit.model, compared)
     return replace(fit, matrix=at_full_resolution(found, slice_.detail_scale))
-
-
-def _fit(slice_: PreparedSlice, points: PointPairs, scale: float, n_independent: float) -> PairFit:
-    """The simplest model of the ladder that explains point pairs of pictures at a scale."""
-    fits = fit_ladder(points)
-    width, height = slice_.size_xy
-    chosen = choose(fits, (round(width * scale), round(height * scale)), scale, n_independent)
-    # A mean of n points with an error of sigma has one of sigma / sqrt(n). A point of weight w counts as w of
-    # a point: never more than Kish's effective number, (sum w)^2 / sum w^2, since no weight is above 1.
-    effective = max(n_independent * float(chosen.weights.mean()), 1.0)
-    return PairFit(
-        model=chosen.model,
-        matrix=at_full_resolution(chosen.matrix, scale),
-        residuals_px={model: fit.rms_px / scale for model, fit in fits.items()},
-        spread_px=chosen.sigma_px / scale,
-        sigma_px=chosen.sigma_px / scale / effective**0.5,
-        weights=chosen.weights,
-    )
 
 
 def _n_independent(slice_: PreparedSlice, inliers: PointPairs) -> float:

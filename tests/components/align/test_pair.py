@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
+from components.align.models import PointPairs
 from components.align.normalise import MatchingPicture
-from components.align.pair import match_pair
+from components.align.pair import PairFit, match_pair
 from components.align.prepare import PreparedSlice, prepare
 from components.align.search import FrameMatch, whole_frame_search
 from components.shared.documents.align import PairRecord
@@ -77,6 +78,20 @@ def test_known_motion_is_recovered_by_the_simplest_model(
     assert pair.sigma_px < 0.05
     assert pair.ncc_after > 0.9
     assert list(pair.residuals_px) == ["translation", "rigid", "rigid_stretch", "affine"]
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+@pytest.mark.parametrize("n_independent", [4, 100])
+def test_sigma_falls_with_the_root_of_the_independent_points(scale: float, n_independent: float) -> None:
+    rng = np.random.default_rng(0)
+    points = rng.uniform(0, SIZE_PX * scale, (3000, 2))
+    moved_points = points + rng.normal(scale=0.6, size=points.shape)
+    fit = PairFit.of(PointPairs(points, moved_points), (SIZE_PX, SIZE_PX), scale, n_independent)
+    assert fit.model == "translation"
+    assert fit.spread_px == pytest.approx(0.6 / scale, rel=0.05)
+    effective = n_independent * fit.weights.mean()
+    assert fit.sigma_px == pytest.approx(fit.spread_px / effective**0.5)
+    assert 0.7 < fit.weights.mean() < 1
 
 
 def test_residuals_fall_from_rung_to_rung(still: PreparedSlice) -> None:
