@@ -1,6 +1,7 @@
 """What `fibstack resolve` takes from an earlier run, and what it refuses."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from pipeline.configuration import read_config
 
 
 @pytest.fixture
-def output(tmp_path):
+def output(tmp_path: Path) -> Path:
     """The output of a run, with the plan that it left."""
     folder = tmp_path / "out"
     flags = {"source": "/in", "image": "img.%05d.png", "minz": 0, "maxz": 5, "output": str(folder)}
@@ -22,12 +23,12 @@ def output(tmp_path):
     return folder
 
 
-def test_the_configuration_is_that_of_the_run(output):
+def test_the_configuration_is_that_of_the_run(output: Path) -> None:
     config = resolved_config(str(output), None, [])
     assert (config.neighbours, config.source, config.overrides) == (2, "/in", "/decisions.yaml")
 
 
-def test_other_settings_and_overrides(output, tmp_path, monkeypatch):
+def test_other_settings_and_overrides(output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     config = resolved_config("out", "mine.yaml", ["trend=keep", "force=true"])
     assert config.overrides == str(tmp_path / "mine.yaml")
@@ -37,34 +38,34 @@ def test_other_settings_and_overrides(output, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("key", sorted(MATCHING_KEYS))
-def test_what_would_match_again_is_refused(output, key):
+def test_what_would_match_again_is_refused(output: Path, key: str) -> None:
     with pytest.raises(ConfigError, match=f"'{key}' must stay as it is"):
         resolved_config(str(output), None, [f"{key}=1"])
 
 
-def test_the_keys_that_matching_depends_on_are_all_refused():
+def test_the_keys_that_matching_depends_on_are_all_refused() -> None:
     assert STEPS["align"].hashed_keys < MATCHING_KEYS
 
 
-def test_overrides_are_given_once(output):
+def test_overrides_are_given_once(output: Path) -> None:
     with pytest.raises(ConfigError, match="must be given once"):
         resolved_config(str(output), "a.yaml", ["overrides=b.yaml"])
 
 
-def test_a_run_that_was_moved_is_refused(output):
+def test_a_run_that_was_moved_is_refused(output: Path) -> None:
     moved = output.rename(output.with_name("elsewhere"))
     with pytest.raises(UserError, match=r"resolved where it was written.*elsewhere"):
         resolved_config(str(moved), None, [])
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"config": 3}', "{}"])
-def test_what_is_no_plan_is_refused(output, text):
+def test_what_is_no_plan_is_refused(output: Path, text: str) -> None:
     (output / "process/plan.json").write_text(text)
     with pytest.raises(UserError, match="must be the plan of a run"):
         resolved_config(str(output), None, [])
 
 
-def test_a_run_in_a_bucket(bucket, output):
+def test_a_run_in_a_bucket(bucket: str, output: Path) -> None:
     from components.shared.storage.registry import open_store
 
     plan = json.loads((output / "process/plan.json").read_text())

@@ -1,5 +1,7 @@
 """What `fibstack status OUTPUT` counts, in folders and in buckets."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from components.shared.documents.transforms import Transforms
 from components.shared.errors import UserError
 from components.shared.grid import Span
 from components.shared.storage.registry import open_store
-from components.shared.storage.store import join_uri
+from components.shared.storage.store import Store, join_uri
 from components.shared.volume.volume import volume_of
 from components.shared.work.export import Export, export_hash
 from components.shared.work.publication import publish
@@ -32,16 +34,16 @@ def transforms() -> Transforms:
     return transforms_of(plan_in("out"))
 
 
-def seal(process, step, unit, input_hash):
+def seal(process: Store, step: str, unit: str, input_hash: str) -> None:
     commit(process, Record(step=step, unit=str(unit), input_hash=input_hash, outputs=()))
 
 
-def align(process, plan, names):
+def align(process: Store, plan: Plan, names: Sequence[str]) -> None:
     for name in names:
         seal(process, "align", name, chunk_hash(plan, Span.parse(name)))
 
 
-def test_a_run_from_its_beginning_to_its_end(store_uri):
+def test_a_run_from_its_beginning_to_its_end(store_uri: str) -> None:
     process = open_store(join_uri(store_uri, "process"))
     with pytest.raises(UserError, match=r"got no process/plan.json in .* wait until the plan is made"):
         read_status(store_uri)
@@ -86,7 +88,7 @@ def test_a_run_from_its_beginning_to_its_end(store_uri):
     assert not status.unpublished
 
 
-def test_records_of_an_earlier_run_with_other_settings_are_told(tmp_path):
+def test_records_of_an_earlier_run_with_other_settings_are_told(tmp_path: Path) -> None:
     process = open_store(str(tmp_path / "process"))
     align(process, plan_in(tmp_path), CHUNKS)
     plan = plan_in(tmp_path, neighbours=2)
@@ -97,7 +99,7 @@ def test_records_of_an_earlier_run_with_other_settings_are_told(tmp_path):
     assert read_status(str(tmp_path)).counts[1] == UnitCount("align", 3, 3)
 
 
-def test_an_export(tmp_path):
+def test_an_export(tmp_path: Path) -> None:
     process = open_store(str(tmp_path / "process"))
     export = Export(
         source="elsewhere", source_hash="x", contrast=None, crop_xyz=((0, 1100), (0, 70), (0, N_SLICES)),
@@ -112,7 +114,7 @@ def test_an_export(tmp_path):
     ]
 
 
-def test_the_command(tmp_path):
+def test_the_command(tmp_path: Path) -> None:
     process = open_store(str(tmp_path / "process"))
     process.write("plan.json", plan_in(tmp_path).to_json())
     result = invoke(main, "status", tmp_path)

@@ -8,6 +8,7 @@ import pytest
 from benchmarks.scale.stacks import IMAGE, Stack, write_headers
 from commands.run import predict
 from components.plan.main import main as plan
+from components.shared.documents.config import RunConfig
 from pipeline.compiled.compile import compile_kfp
 from pipeline.compiled.ir import read_pipeline, step_names
 from pipeline.configuration import read_config
@@ -18,7 +19,7 @@ STACK = Stack("small", n_slices=40, side_px=3000)
 
 
 @pytest.fixture
-def config(tmp_path: Path):
+def config(tmp_path: Path) -> RunConfig:
     write_headers(tmp_path / "raw", STACK, STACK.file_bytes)
     flags = {"source": tmp_path / "raw", "image": IMAGE, "minz": 0, "maxz": 39, "output": tmp_path / "out"}
     words = [word for key, value in flags.items() for word in (f"--{key}", str(value))]
@@ -28,7 +29,7 @@ def config(tmp_path: Path):
     return read_config(None, {key: str(value) for key, value in flags.items()}, [])
 
 
-def test_each_predicted_step_is_one_of_the_pipeline_in_its_order(config):
+def test_each_predicted_step_is_one_of_the_pipeline_in_its_order(config: RunConfig) -> None:
     predicted = predict(config, Settings())
     named = step_names(read_pipeline(compile_kfp(Settings())))
     assert list(predicted) == [step for step in named if step in predicted]
@@ -37,7 +38,9 @@ def test_each_predicted_step_is_one_of_the_pipeline_in_its_order(config):
     assert all(prediction.task_s > 0 for prediction in predicted.values())
 
 
-def test_nothing_is_predicted_without_a_plan_or_without_its_libraries(config, tmp_path, monkeypatch):
+def test_nothing_is_predicted_without_a_plan_or_without_its_libraries(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "out/process/plan.json").rename(tmp_path / "plan.json")
     assert predict(config, Settings()) == {}
     (tmp_path / "plan.json").rename(tmp_path / "out/process/plan.json")

@@ -1,18 +1,26 @@
-"""The command line: what it prints, and with which code it ends. Programs are fakes in the real pipeline."""
+"""`fibstack run`, `resolve` and `compile`: what they print, and with which code they end.
+
+The programs of the steps are fakes in the real pipeline.
+"""
 
 import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import Result
 
 import pipeline.compiled.compile
 from components.shared.steps import steps_until
 from pipeline.settings import Settings
 from tests.builders import cli
+
+Call = Callable[..., Result]
+"""Calls `fibstack` with words."""
 
 FAKE = """
 import json, os, pathlib, sys
@@ -33,7 +41,7 @@ if step == "report":
 
 
 @pytest.fixture
-def fake_programs(monkeypatch):
+def fake_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The real pipeline, with a fake in place of every step's program and no pauses."""
     settings = Settings()
     ir = next(yaml.safe_load_all(pipeline.compiled.compile.compile_kfp(settings)))
@@ -45,7 +53,7 @@ def fake_programs(monkeypatch):
 
 
 @pytest.fixture
-def call(tmp_path, monkeypatch):
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     """Calls `fibstack` in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
@@ -55,7 +63,7 @@ def call(tmp_path, monkeypatch):
 RUN = ["run", "--source", "in", "--image", "img.%05d.png", "--minz", 0, "--maxz", 5, "--output", "out"]
 
 
-def test_a_good_run(call, tmp_path, fake_programs):
+def test_a_good_run(call: Call, tmp_path: Path, fake_programs: None) -> None:
     result = call(*RUN, "--jobs", 2)
     assert result.exit_code == 0, result.output
     volume = tmp_path / "out"
@@ -71,7 +79,7 @@ def test_a_good_run(call, tmp_path, fake_programs):
     assert "peak MiB" in result.stderr
 
 
-def test_logs_lie_in_the_state_folder(call, tmp_path, fake_programs):
+def test_logs_lie_in_the_state_folder(call: Call, tmp_path: Path, fake_programs: None) -> None:
     call(*RUN, "--set", "id=fib1", "--set", "clip_limit=0.5")
     (folder,) = (tmp_path / "state/fibstack/runs").iterdir()
     assert folder.name.endswith("-fib1")
@@ -82,7 +90,7 @@ def test_logs_lie_in_the_state_folder(call, tmp_path, fake_programs):
     assert json.loads((folder / "config.json").read_text())["id"] == "fib1"
 
 
-def test_log_dir(call, tmp_path, fake_programs):
+def test_log_dir(call: Call, tmp_path: Path, fake_programs: None) -> None:
     call(*RUN, "--log-dir", "logs")
     call(*RUN, "--log-dir", "logs")
     assert len(list((tmp_path / "logs").iterdir())) == 2
@@ -91,8 +99,8 @@ def test_log_dir(call, tmp_path, fake_programs):
 
 @pytest.mark.parametrize(("code", "expected"), [(65, 65), (78, 78), (75, 75), (3, 1)])
 def test_a_failure_ends_with_its_sentence_log_and_code(
-    call, tmp_path, fake_programs, monkeypatch, code, expected
-):
+    call: Call, tmp_path: Path, fake_programs: None, monkeypatch: pytest.MonkeyPatch, code: int, expected: int
+) -> None:
     monkeypatch.setenv("FAIL", "compose")
     monkeypatch.setenv("FAIL_CODE", str(code))
     result = call(*RUN)
@@ -116,7 +124,9 @@ def test_a_failure_ends_with_its_sentence_log_and_code(
         (["--settings", "absent.toml"], "settings"),
     ],
 )
-def test_bad_configuration_is_one_sentence_and_writes_nothing(call, tmp_path, words, part):
+def test_bad_configuration_is_one_sentence_and_writes_nothing(
+    call: Call, tmp_path: Path, words: list[str], part: str
+) -> None:
     result = call(*RUN, *words)
     assert result.exit_code == 78
     assert result.stderr.startswith("error: ")
@@ -125,7 +135,7 @@ def test_bad_configuration_is_one_sentence_and_writes_nothing(call, tmp_path, wo
     assert list(tmp_path.iterdir()) == []
 
 
-def test_run_json_may_be_missing_or_odd(call, tmp_path, fake_programs):
+def test_run_json_may_be_missing_or_odd(call: Call, tmp_path: Path, fake_programs: None) -> None:
     from commands.run import _report_lines
 
     assert _report_lines(str(tmp_path)) == []
@@ -135,13 +145,13 @@ def test_run_json_may_be_missing_or_odd(call, tmp_path, fake_programs):
         assert _report_lines(str(tmp_path)) == []
 
 
-def test_run_without_anything_says_what_it_needs(call):
+def test_run_without_anything_says_what_it_needs(call: Call) -> None:
     result = call("run")
     assert result.exit_code == 78
     assert "CONFIG.yaml" in result.stderr
 
 
-def test_compile_to_stdout_and_file(call, tmp_path):
+def test_compile_to_stdout_and_file(call: Call, tmp_path: Path) -> None:
     printed = call("compile")
     assert printed.stdout.startswith("# PIPELINE DEFINITION\n# Name: align-stack")
     assert list(tmp_path.iterdir()) == []
@@ -150,7 +160,7 @@ def test_compile_to_stdout_and_file(call, tmp_path):
     assert "image: gcr.io/em/tile:" in (tmp_path / "p.yaml").read_text()
 
 
-def test_compile_writes_the_manifest_in_the_repository(call, tmp_path):
+def test_compile_writes_the_manifest_in_the_repository(call: Call, tmp_path: Path) -> None:
     (tmp_path / "manifests").mkdir()
     result = call("compile")
     assert result.stdout == ""
@@ -159,13 +169,13 @@ def test_compile_writes_the_manifest_in_the_repository(call, tmp_path):
     ).stdout
 
 
-def test_compile_to_a_place_that_cannot_be_written(call):
+def test_compile_to_a_place_that_cannot_be_written(call: Call) -> None:
     result = call("compile", "--output", "absent/p.yaml")
     assert result.exit_code == 78
     assert "absent/p.yaml" in result.stderr
 
 
-def test_version_and_help(call):
+def test_version_and_help(call: Call) -> None:
     assert "fibstack, version" in call("--version").stdout
     help_page = call("--help").stdout
     assert {"run", "compile", "sample", "score", "view"} <= set(help_page.split())
@@ -183,7 +193,7 @@ main(ARGS)
 """
 
 
-def bare(blocked, *words):
+def bare(blocked: set[str], *words: str) -> subprocess.CompletedProcess[str]:
     code = BARE.replace("BLOCKED", repr(set(blocked))).replace("ARGS", repr([str(w) for w in words]))
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
@@ -192,12 +202,12 @@ STEP_LIBRARIES = {"numpy", "cv2", "scipy", "skimage", "tensorstore", "google", "
 
 
 @pytest.mark.parametrize("command", ["", "compile", "submit", "status", "logs", "run", "resolve", "doctor"])
-def test_help_needs_neither_kfp_nor_numpy(command):
+def test_help_needs_neither_kfp_nor_numpy(command: str) -> None:
     result = bare(STEP_LIBRARIES | {"kfp", "neuroglancer"}, *filter(None, [command]), "--help")
     assert result.returncode == 0, result.stderr
 
 
-def test_compiling_needs_no_library_of_the_steps():
+def test_compiling_needs_no_library_of_the_steps() -> None:
     result = bare(STEP_LIBRARIES - {"google"} | {"google_crc32c"}, "compile", "--output", "-")
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("# PIPELINE DEFINITION")
@@ -215,19 +225,21 @@ def test_compiling_needs_no_library_of_the_steps():
         ),
     ],
 )
-def test_missing_library_is_one_sentence(blocked, words, extra):
+def test_missing_library_is_one_sentence(blocked: set[str], words: list[str], extra: str) -> None:
     result = bare(blocked, *words)
     assert result.returncode == 78
     assert f"pip install 'fibstack[{extra}]'" in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_interrupt_says_how_to_go_on(call, fake_programs, monkeypatch):
+def test_interrupt_says_how_to_go_on(
+    call: Call, fake_programs: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import signal
 
     from pipeline.here import local
 
-    def interrupted(*_):
+    def interrupted(*_: object) -> None:
         raise local.RunInterruptedError(signal.SIGINT)
 
     monkeypatch.setattr(local, "run_pipeline", interrupted)
@@ -240,8 +252,8 @@ def test_interrupt_says_how_to_go_on(call, fake_programs, monkeypatch):
 
 
 def test_commands_to_copy_work_where_the_program_is_not_on_the_path(
-    call, fake_programs, monkeypatch, tmp_path
-):
+    call: Call, fake_programs: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(sys, "argv", [".venv/bin/fibstack", "run"])
     monkeypatch.setattr(shutil, "which", lambda _: None)
     assert call(*RUN).stdout.splitlines()[-1] == f"Look at it: .venv/bin/fibstack view {tmp_path}/out"
@@ -252,7 +264,9 @@ def test_commands_to_copy_work_where_the_program_is_not_on_the_path(
 
 
 @pytest.mark.parametrize("last", steps_until("pyramid"))
-def test_until_stops_before_the_next_step_and_says_so(call, fake_programs, tmp_path, last):
+def test_until_stops_before_the_next_step_and_says_so(
+    call: Call, fake_programs: None, tmp_path: Path, last: str
+) -> None:
     result = call(*RUN, "--until", last, "--log-dir", "logs")
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [
@@ -265,7 +279,9 @@ def test_until_stops_before_the_next_step_and_says_so(call, fake_programs, tmp_p
     assert not (tmp_path / "out").exists(), "the report was made"
 
 
-def test_a_failure_before_the_end_of_a_part_is_reported(call, fake_programs, monkeypatch, tmp_path):
+def test_a_failure_before_the_end_of_a_part_is_reported(
+    call: Call, fake_programs: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("FAIL", "align")
     monkeypatch.setenv("FAIL_CODE", "65")
     result = call(*RUN, "--until", "compose")
@@ -273,7 +289,7 @@ def test_a_failure_before_the_end_of_a_part_is_reported(call, fake_programs, mon
     assert json.loads((tmp_path / "out/process/run.json").read_text())["summary"][1] == "FAILED"
 
 
-def test_from_after_until_is_one_sentence(call, tmp_path):
+def test_from_after_until_is_one_sentence(call: Call, tmp_path: Path) -> None:
     result = call(*RUN, "--from", "tile", "--until", "align")
     assert result.exit_code == 78
     assert result.stderr == (
@@ -283,7 +299,9 @@ def test_from_after_until_is_one_sentence(call, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_from_makes_the_records_of_later_steps_absent(call, fake_programs, tmp_path):
+def test_from_makes_the_records_of_later_steps_absent(
+    call: Call, fake_programs: None, tmp_path: Path
+) -> None:
     process = tmp_path / "out/process"
     kept, *gone = [process / f"records/{unit}.json" for unit in ("align/0-3", "tile/0", "pyramid/0/1")]
     for record in (kept, *gone):
@@ -297,7 +315,9 @@ def test_from_makes_the_records_of_later_steps_absent(call, fake_programs, tmp_p
     assert not any(record.exists() for record in gone)
 
 
-def test_a_plan_that_is_refused_costs_no_record(call, fake_programs, monkeypatch, tmp_path):
+def test_a_plan_that_is_refused_costs_no_record(
+    call: Call, fake_programs: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("FAIL", "plan")
     monkeypatch.setenv("FAIL_CODE", "65")
     record = tmp_path / "out/process/records/tile/0.json"
@@ -309,7 +329,9 @@ def test_a_plan_that_is_refused_costs_no_record(call, fake_programs, monkeypatch
     assert result.stderr.splitlines()[-1].startswith("Go on with: fibstack run --source in")
 
 
-def test_resolve_and_run_have_the_same_runners(call, fake_programs, monkeypatch):
+def test_resolve_and_run_have_the_same_runners(
+    call: Call, fake_programs: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from commands import resolve as resolve_cli
     from commands import run as run_cli
 
