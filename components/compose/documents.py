@@ -30,7 +30,7 @@ from components.shared.work import records, units
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlignFindings:
-    """What all chunks of `align` have found."""
+    """The records of all chunks of `align`: statistics and examined pairs."""
 
     statistics: dict[int, SliceStatistics]
     """Statistics of each present slice, by z."""

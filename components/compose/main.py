@@ -54,7 +54,7 @@ def main(
 
 
 def judged(plan: Plan, placement: Placement, findings: AlignFindings) -> Transforms:
-    """From figures of each slice to its verdict, to the action, to the transforms of what is shown.
+    """The transforms of the slices that are shown, after figures, verdict and action of each slice.
 
     Raises:
         UserError: too many slices in a row are bad, or an override cannot be followed.

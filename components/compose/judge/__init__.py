@@ -1,1 +1,1 @@
-"""From figures of each slice to its verdict, and from there to what is shown at its place."""
+"""Judges each slice: figures, the verdict that follows, and the action, which slice is shown."""

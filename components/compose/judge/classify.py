@@ -44,7 +44,7 @@ class SliceVerdict:
 
     verdict: Verdict
     evidence: str = ""
-    """What speaks for it, in a few words with figures; empty for a good slice."""
+    """Reason of the verdict, in a few words with figures; empty for a good slice."""
 
 
 def classify(figures: SliceFigures, limits: VerdictLimits = VERDICTS) -> list[SliceVerdict]:

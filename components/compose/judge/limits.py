@@ -275,7 +275,7 @@ class VerdictLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GreyRangeLimits:
-    """Which grey levels of 16-bit slices become black and white."""
+    """Limits of the range of grey levels that 16-bit slices are shown in, from black to white."""
 
     run: int = limit(
         25,

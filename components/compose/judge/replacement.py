@@ -1,4 +1,4 @@
-"""From the verdict on each slice to the action: it is shown as it is, inverted, or replaced by others.
+"""Gives each slice its action after its verdict: it is shown as it is, inverted, or replaced by others.
 
 A person's decisions (overrides) come first. A replacement shows a slice that is kept itself, never one that
 is replaced or inverted.
@@ -33,13 +33,13 @@ _Decided = Mapping[int, tuple[Override, ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SliceAction:
-    """What is shown at one z of the volume, and why."""
+    """The action at one z of the volume: which slice is shown there, and why."""
 
     z: int
     verdict: Verdict
     action: Action
     evidence: str = ""
-    """What speaks for the verdict."""
+    """Reason of the verdict, in a few words with figures."""
     override: str = ""
     """The lines of the overrides file that were applied."""
     shown_slot: int

@@ -1,7 +1,7 @@
 """Figures of each slice: its statistics and pairs, in numbers that mean the same in every stack.
 
 A statistic of a slice counts against the slices around it: its *excess* is its distance from the nearer of
-two medians, of the twelve slices before it along z and of the twelve after it. What holds:
+two medians, of the twelve previous slices and of the next twelve. What holds:
 
 - A lasting change, such as resin that begins, is no excess: one of the two medians follows it at once.
 - Up to five odd slices in a row are: they are fewer than half of either twelve.
@@ -92,24 +92,10 @@ def figures_of(
     stack, pairs = problem.stack, problem.pairs
     own, n = [statistics[z] for z in stack.z.tolist()], len(stack)
     examined = _ExaminedPairs.of(records, stack, _contradicted(pairs, solution), limits)
-
-    def difference(values: Sequence[float], least_sigma: float) -> Excess:
-        return excess(np.array(values), least_sigma, limits)
-
-    def ratio(values: Sequence[float], least_sigma: float) -> Excess:
-        return excess(np.log(np.maximum(np.array(values), limits.least_statistic)), least_sigma, limits)
-
     bridge = examined.at_distance(2, examined.ncc_after)
     return SliceFigures(
         statistics=own,
-        log_std=ratio([s.std for s in own], limits.least_log_std),
-        log_contrast=ratio([s.contrast for s in own], limits.least_log_contrast),
-        log_sharpness=ratio([s.sharpness for s in own], limits.least_log_sharpness),
-        log_noise=ratio([s.noise for s in own], limits.least_log_noise),
-        content=difference([s.content_fraction for s in own], limits.least_content),
-        zero=difference([s.zero_fraction for s in own], limits.least_zero),
-        saturated=difference([s.saturated_fraction for s in own], limits.least_saturated),
-        streaks=difference([s.streaks_along_x for s in own], limits.least_streaks),
+        **_excesses(own, limits),
         n_pairs=examined.count(np.ones(len(examined.slot), np.bool_)),
         n_accepted=examined.count(examined.accepted),
         n_kept=examined.count(examined.kept),
@@ -122,6 +108,27 @@ def figures_of(
         steps_xy=_steps_xy(solution.volume_from_slice, stack.sizes_xy, isolated),
         longest_side_px=float(stack.sizes_xy.max(initial=1)),
     )
+
+
+def _excesses(own: Sequence[SliceStatistics], limits: FigureLimits) -> dict[str, Excess]:
+    """The excess of each statistic, by name of the figure."""
+
+    def difference(values: Sequence[float], least_sigma: float) -> Excess:
+        return excess(np.array(values), least_sigma, limits)
+
+    def ratio(values: Sequence[float], least_sigma: float) -> Excess:
+        return excess(np.log(np.maximum(np.array(values), limits.least_statistic)), least_sigma, limits)
+
+    return {
+        "log_std": ratio([s.std for s in own], limits.least_log_std),
+        "log_contrast": ratio([s.contrast for s in own], limits.least_log_contrast),
+        "log_sharpness": ratio([s.sharpness for s in own], limits.least_log_sharpness),
+        "log_noise": ratio([s.noise for s in own], limits.least_log_noise),
+        "content": difference([s.content_fraction for s in own], limits.least_content),
+        "zero": difference([s.zero_fraction for s in own], limits.least_zero),
+        "saturated": difference([s.saturated_fraction for s in own], limits.least_saturated),
+        "streaks": difference([s.streaks_along_x for s in own], limits.least_streaks),
+    }
 
 
 def excess(values: Floats, least_sigma: float, limits: FigureLimits = FIGURES) -> Excess:

@@ -41,7 +41,7 @@ class _ShownPairs:
 def failures_of(
     plan: Plan, transforms: Transforms, found: NeighbourCorrelations, limits: GateLimits = GATE
 ) -> tuple[str, ...]:
-    """What speaks against writing the volume, each as a clause with figures and the worst slices' numbers."""
+    """Reasons against writing the volume, each a clause with figures and the numbers of the worst slices."""
     checks = (
         _median(found, limits),
         _bad_pairs(plan, _shown_pairs(transforms, found, limits), limits),

@@ -17,7 +17,7 @@ _GATE_TESTS = "tests/components/compose/preview/test_gate.py"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorrelationLimits:
-    """What of a thumbnail is compared."""
+    """Limits of the correlation: how thumbnails are filtered, and how much they must overlap."""
 
     grain_sigma_px: float = limit(
         1.0,
@@ -65,7 +65,7 @@ class CorrelationLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateLimits:
-    """What stops a run before its costly steps. Each limit lets through what a good run shows."""
+    """Limits of the check that stops a run before its costly steps. Each lets a good run pass."""
 
     window: int = limit(
         51,

@@ -1,4 +1,4 @@
-"""Which slices the kept pairs connect, and where the stack breaks."""
+"""Connected parts of a stack: the slices that kept pairs tie together, and where the stack breaks."""
 
 from __future__ import annotations
 

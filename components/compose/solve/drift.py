@@ -175,7 +175,7 @@ def _still_runs(problem: SolveProblem, kept: Flags) -> list[str]:
 
 
 def _suggestion(tracks: tuple[Track, ...], problem: SolveProblem, growth: float) -> str:
-    """Which policy fits, and why, in one or two sentences."""
+    """A sentence or two on the trend policy that fits, and why."""
     limits, long_slices = problem.limits.drift, problem.limits.trend.long_slices
     n_slices = len(problem.stack)
     if n_slices < long_slices:

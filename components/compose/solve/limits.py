@@ -14,7 +14,7 @@ from components.shared.limits import limit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TieLimits:
-    """What a pair is worth before the stack has been looked at, and which pairs seem to stand still."""
+    """Limits of ties: the spread expected of a pair beforehand, and which pairs seem to stand still."""
 
     model_sigma_px: float = limit(
         0.15,
@@ -58,7 +58,7 @@ class TieLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClosureLimits:
-    """When the closures of a stack tell the spread of its pairs."""
+    """Limits of closures: when and how far they tell the spread of pairs."""
 
     min_closures: int = limit(
         8,
@@ -161,7 +161,7 @@ class PriorLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RobustLimits:
-    """How wrong pairs are found."""
+    """Limits of the robust loss: how wrong pairs are found."""
 
     still_trust: float = limit(
         0.1,
@@ -260,7 +260,7 @@ class RobustLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionLimits:
-    """How firmly the decisions of a person hold."""
+    """Limits of decisions: how firmly transforms and pins that a person gives are held."""
 
     given_sigma_px: float = limit(
         0.01,
@@ -283,7 +283,7 @@ class DecisionLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrendLimits:
-    """What counts as a slow trend."""
+    """Limits of trends: how slow a motion must be, and how large a jump."""
 
     long_slices: int = limit(
         1000,
@@ -308,7 +308,7 @@ class TrendLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftLimits:
-    """What of the slow motions is worth a word to the user. Nothing else depends on these."""
+    """Limits of drift: the slow motions that are worth a word to the user. Nothing else depends on them."""
 
     notable_ppm: float = limit(
         2000.0,
@@ -372,7 +372,7 @@ class DriftLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UncertaintyLimits:
-    """When the misfits of a stack tell how good its sigmas are."""
+    """Limits of uncertainty: when the misfits of a stack tell how good its sigmas are."""
 
     least_left_over: float = limit(
         2.0,
@@ -386,7 +386,7 @@ class UncertaintyLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundOffLimits:
-    """Which digits count: below any meaning, above what a processor's order of sums changes."""
+    """Limits of rounding: digits below any meaning, above what a processor's order of sums changes."""
 
     linear_digits: int = limit(
         10,

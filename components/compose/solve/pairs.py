@@ -80,7 +80,7 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Solution:
-    """Where a solve puts the slices, and how far each pair agrees with that."""
+    """The result of a solve: the place of every slice, and how far each pair agrees with it."""
 
     volume_from_slice: Floats
     """[n, 3, 3], one for each slot, in the frame of the solve."""

@@ -1,4 +1,4 @@
-"""Where every slice lies, and how sure that is; or the reason why a stack has no place."""
+"""Places every slice of a stack and says how sure that is, or why it cannot be placed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from components.shared.errors import UserError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Where the slices lie, and what speaks for it."""
+    """The place of every slice of a stack, with the problem that was solved and how sure the solution is."""
 
     problem: SolveProblem
     solution: Solution

@@ -34,7 +34,7 @@ class SolveProblem:
     cuts: tuple[int, ...]
     """First slot of each part that begins with a true step, ascending: nothing is smooth across it."""
     pins: Mapping[int, Point]
-    """Where the centres of some slots lie, in px of the frame of the solve."""
+    """Given positions of the centres of some slots, in px of the frame of the solve."""
     limits: SolveLimits
 
     @classmethod

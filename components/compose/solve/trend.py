@@ -1,4 +1,4 @@
-"""What becomes of slow trends along z: the `trend` setting.
+"""Trend policies: slow motions along z are kept or removed, as the `trend` setting asks.
 
 Matches cannot tell a slanted bundle of neurites from a drift of the stage: both move the picture a little,
 always the same way. So the choice is the user's, and each policy has a name::
