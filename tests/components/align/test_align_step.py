@@ -10,17 +10,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from components.align.main import main
 from components.shared.documents.align import AlignRecord, PairRecord
-from components.shared.documents.config import RunConfig
-from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import Plan, SourceSlice
 from components.shared.geometry import translation
 from components.shared.storage.folder import FolderStore
 from components.shared.work.left import chunks_to_do
 from components.shared.work.units import chunks
+from tests.builders import invoke, plan_of, with_sizes
 from tests.components.align.planted_pair import error_px, render, texture
 
 FIRST, LAST, MISSING = 10, 20, 14
@@ -40,41 +39,17 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def plan_for(source: Path, output: Path, chunk_length: int, **settings: object) -> Plan:
-    config = RunConfig(
-        source=str(source),
-        image="img.%d.png",
-        minz=FIRST,
-        maxz=LAST,
-        output=str(output),
-        **{"neighbours": 2, **settings},
+    given = {"source": str(source), "image": "img.%d.png", "output": str(output), "neighbours": 2, **settings}
+    plan = plan_of(
+        FIRST, LAST, [MISSING], size_px=(SIDE, SIDE), thumbnail_scale=0.25, chunk_length=chunk_length, **given
     )
-    present = [z for z in range(FIRST, LAST + 1) if z != MISSING]
-    return Plan(
-        config=config,
-        locations=locations_of(config),
-        pixel_type="uint8",
-        slices=tuple(
-            SourceSlice(
-                z=z,
-                key=f"img.{z}.png",
-                size_bytes=(source / f"img.{z}.png").stat().st_size,
-                width_px=SIDE,
-                height_px=SIDE,
-            )
-            for z in present
-        ),
-        missing_z=(MISSING,),
-        match_scale=1.0,
-        thumbnail_scale=0.25,
-        chunk_length=chunk_length,
-        fan=200,
-    )
+    return with_sizes(plan, source)
 
 
 def align(plan: Plan, chunk: str) -> Result:
     process = FolderStore(Path(plan.locations.process_uri))
     process.write("plan.json", plan.to_json())
-    return CliRunner().invoke(main, ["--process-uri", process.uri, "--chunk", chunk])
+    return invoke(main, process_uri=process.uri, chunk=chunk)
 
 
 def run_all(plan: Plan) -> tuple[list[AlignRecord], FolderStore]:
@@ -160,11 +135,7 @@ def test_finished_chunk_is_not_done_again(
     assert align(plan, "10-12").exit_code == 0
     changed = plan_for(source, tmp_path, 3, neighbours=3)
     with pytest.raises(pytest.fail.Exception):
-        CliRunner().invoke(
-            main,
-            ["--process-uri", write_plan(changed), "--chunk", "10-12"],
-            catch_exceptions=False,
-        )
+        invoke(main, process_uri=write_plan(changed), chunk="10-12")
 
 
 def write_plan(plan: Plan) -> str:
@@ -205,6 +176,6 @@ def test_chunk_that_was_not_planned_is_refused_in_a_sentence(
 
 def test_plan_of_another_version_is_refused(tmp_path: Path) -> None:
     FolderStore(tmp_path).write("plan.json", json.dumps({"schema_version": 0}).encode())
-    result = CliRunner().invoke(main, ["--process-uri", str(tmp_path), "--chunk", "0-1"])
+    result = invoke(main, process_uri=tmp_path, chunk="0-1")
     assert result.exit_code == 65
     assert "plan.json" in result.output

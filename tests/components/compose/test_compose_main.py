@@ -10,26 +10,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from numpy.typing import NDArray
 
 from components.compose.main import main
 from components.shared.documents.align import AlignRecord, PairRecord, SliceStatistics
-from components.shared.documents.config import RunConfig
-from components.shared.documents.locations import locations_of
-from components.shared.documents.plan import Override, PixelType, Plan, SourceSlice
+from components.shared.documents.plan import Override, PixelType, Plan
 from components.shared.documents.transforms import Transforms
 from components.shared.grid import Span
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store
 from components.shared.volume.volume import volume_of
 from components.shared.work import records, units
+from tests.builders import invoke, plan_of
 from tests.components.compose.planted_stack import Planted, errors_px, plant
 
 WIDTH = 500
 
 
-def plan_of(
+def plan_in(
     folder: Path,
     n: int,
     *,
@@ -38,29 +37,11 @@ def plan_of(
     first_z: int = 10,
     **config: Any,
 ) -> Plan:
-    settings = RunConfig(
-        source=str(folder / "in"),
-        image="s%05d.png",
-        minz=first_z,
-        maxz=first_z + n - 1,
-        output=str(folder / "out"),
-        **config,
-    )
-    slices = tuple(
-        SourceSlice(z=z, key=f"s{z:05d}.png", size_bytes=1, width_px=WIDTH, height_px=WIDTH)
-        for z in range(first_z, first_z + n)
-        if z not in missing
-    )
-    return Plan(
-        config=settings,
-        locations=locations_of(settings),
-        pixel_type=pixel_type,
-        slices=slices,
-        missing_z=tuple(missing),
-        match_scale=1.0,
-        thumbnail_scale=0.5,
-        chunk_length=8,
-        fan=4,
+    places = {"source": str(folder / "in"), "image": "s%05d.png", "output": str(folder / "out")}
+    size_px = (WIDTH, WIDTH)
+    last_z = first_z + n - 1
+    return plan_of(
+        first_z, last_z, missing, size_px=size_px, pixel_type=pixel_type, fan=4, **places, **config
     )
 
 
@@ -121,7 +102,7 @@ def write_process(
 def run(plan: Plan, folder: Path) -> tuple[Result, dict[str, list[str]]]:
     names = ("slabs", "blocks", "coarse-blocks", "top-blocks")
     flags = [part for name in names for part in (f"--{name}-out", str(folder / "kfp" / name))]
-    result = CliRunner().invoke(main, ["--process-uri", plan.locations.process_uri, *flags])
+    result = invoke(main, "--process-uri", plan.locations.process_uri, *flags)
     lists = {n: json.loads((folder / "kfp" / n).read_text()) for n in names} if result.exit_code == 0 else {}
     return result, lists
 
@@ -138,7 +119,7 @@ def matrices_of(transforms: Transforms) -> NDArray[np.float64]:
 
 def test_the_documents_hold_the_solution(tmp_path: Path) -> None:
     planted = plant(20, 4, width=float(WIDTH))
-    plan = plan_of(tmp_path, 20)
+    plan = plan_in(tmp_path, 20)
     process = write_process(plan, planted)
     result, lists = run(plan, tmp_path)
     assert result.exit_code == 0, result.output
@@ -162,7 +143,7 @@ def test_the_documents_hold_the_solution(tmp_path: Path) -> None:
 
 def test_the_rows_hold_readable_figures(tmp_path: Path) -> None:
     planted = plant(12, 4, width=float(WIDTH))
-    plan = plan_of(tmp_path, 12)
+    plan = plan_in(tmp_path, 12)
     process = write_process(plan, planted)
     run(plan, tmp_path)
     transforms, rows = documents(process)
@@ -182,7 +163,7 @@ def test_the_rows_hold_readable_figures(tmp_path: Path) -> None:
 
 
 def test_repeating_writes_identical_bytes(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, 20)
+    plan = plan_in(tmp_path, 20)
     process = write_process(plan, plant(20, 4, width=float(WIDTH), bad=[7]))
     written = []
     for _ in range(2):
@@ -194,7 +175,7 @@ def test_repeating_writes_identical_bytes(tmp_path: Path) -> None:
 
 def test_a_bad_and_a_missing_slice_are_replaced(tmp_path: Path) -> None:
     planted = plant(20, 4, width=float(WIDTH), bad=[0, 9])
-    plan = plan_of(tmp_path, 20, missing=[25], allow_gaps=True)
+    plan = plan_in(tmp_path, 20, missing=[25], allow_gaps=True)
     process = write_process(plan, planted)
     result, _ = run(plan, tmp_path)
     assert result.exit_code == 0, result.output
@@ -208,7 +189,7 @@ def test_a_bad_and_a_missing_slice_are_replaced(tmp_path: Path) -> None:
 
 
 def test_a_long_bad_run_is_refused_with_the_ways_on(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, 30, max_replaced=1)
+    plan = plan_in(tmp_path, 30, max_replaced=1)
     process = write_process(plan, plant(30, 4, width=float(WIDTH), bad=[9, 10]))
     result, _ = run(plan, tmp_path)
     assert result.exit_code == 65
@@ -220,7 +201,7 @@ def test_a_long_bad_run_is_refused_with_the_ways_on(tmp_path: Path) -> None:
 
 def test_decisions_of_a_person_win_and_are_written(tmp_path: Path) -> None:
     overrides = (Override(z=12, replace=20), Override(z=14, skip=True), Override(z=19, keep=True))
-    plan = plan_of(tmp_path, 20).model_copy(update={"overrides": overrides})
+    plan = plan_in(tmp_path, 20).model_copy(update={"overrides": overrides})
     process = write_process(plan, plant(20, 4, width=float(WIDTH), bad=[9]))
     result, _ = run(plan, tmp_path)
     assert result.exit_code == 0, result.output
@@ -237,7 +218,7 @@ def test_decisions_of_a_person_win_and_are_written(tmp_path: Path) -> None:
 
 
 def test_skip_align_is_the_identity(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, 9, skip_align=True, pixel_type="uint16")
+    plan = plan_in(tmp_path, 9, skip_align=True, pixel_type="uint16")
     process = write_process(plan, plant(0, 4))
     result, _ = run(plan, tmp_path)
     assert result.exit_code == 0, result.output
@@ -249,7 +230,7 @@ def test_skip_align_is_the_identity(tmp_path: Path) -> None:
 
 def test_the_compose_solver_multiplies(tmp_path: Path) -> None:
     planted = plant(12, 1, width=float(WIDTH))
-    plan = plan_of(tmp_path, 12, neighbours=1, solver="compose")
+    plan = plan_in(tmp_path, 12, neighbours=1, solver="compose")
     process = write_process(plan, planted)
     assert run(plan, tmp_path)[0].exit_code == 0
     transforms, _ = documents(process)
@@ -260,7 +241,7 @@ def test_the_compose_solver_multiplies(tmp_path: Path) -> None:
 
 
 def test_the_compose_solver_names_the_refused_pair(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, 12, neighbours=1, solver="compose")
+    plan = plan_in(tmp_path, 12, neighbours=1, solver="compose")
     write_process(plan, plant(12, 1, width=float(WIDTH)), refused=lambda z, _: z == 15)
     result, _ = run(plan, tmp_path)
     assert result.exit_code == 65
@@ -268,7 +249,7 @@ def test_the_compose_solver_names_the_refused_pair(tmp_path: Path) -> None:
 
 
 def test_a_broken_stack_is_refused_with_the_place_and_the_way_on(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, 20)
+    plan = plan_in(tmp_path, 20)
     process = write_process(
         plan, plant(20, 4, width=float(WIDTH)), refused=lambda z, neighbour_z: z < 18 <= neighbour_z
     )
@@ -282,7 +263,7 @@ def test_a_broken_stack_is_refused_with_the_place_and_the_way_on(tmp_path: Path)
 
 
 def test_allowed_gaps_continue(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, 20, allow_gaps=True)
+    plan = plan_in(tmp_path, 20, allow_gaps=True)
     process = write_process(
         plan, plant(20, 4, width=float(WIDTH)), refused=lambda z, neighbour_z: z < 18 <= neighbour_z
     )
@@ -297,7 +278,7 @@ def test_allowed_gaps_continue(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["absent", "stale", "altered", "gone"])
 def test_an_incomplete_chunk_is_transient_and_named(tmp_path: Path, damage: str) -> None:
-    plan = plan_of(tmp_path, 20)
+    plan = plan_in(tmp_path, 20)
     process = write_process(plan, plant(20, 4, width=float(WIDTH)))
     key = records.record_key("align", "18-25")
     if damage == "absent":
@@ -315,7 +296,7 @@ def test_an_incomplete_chunk_is_transient_and_named(tmp_path: Path, damage: str)
 
 
 def test_only_what_is_left_is_listed(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, 20)
+    plan = plan_in(tmp_path, 20)
     process = write_process(plan, plant(20, 4, width=float(WIDTH)))
     run(plan, tmp_path)
     transforms, _ = documents(process)
@@ -334,7 +315,7 @@ def test_only_what_is_left_is_listed(tmp_path: Path) -> None:
 
 
 def test_coarse_blocks_follow_the_fine_ones(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, 2, skip_align=True)
+    plan = plan_in(tmp_path, 2, skip_align=True)
     wide = tuple(s.model_copy(update={"width_px": 3000}) for s in plan.slices)
     plan = plan.model_copy(update={"slices": wide, "fan": 2})
     process = write_process(plan, plant(0, 4))
@@ -374,7 +355,7 @@ def with_textured_thumbnails(plan: Plan, process: Store, seed_of: Callable[[int]
 
 
 def test_a_failed_check_stops_the_run_with_the_documents_in_place(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, 20)
+    plan = plan_in(tmp_path, 20)
     process = write_process(plan, plant(20, 1, width=float(WIDTH), truth=np.tile(np.eye(3), (20, 1, 1))))
     with_textured_thumbnails(plan, process, seed_of=lambda z: z // 18)
     result, _ = run(plan, tmp_path)
@@ -396,7 +377,7 @@ def test_a_failed_check_stops_the_run_with_the_documents_in_place(tmp_path: Path
 
 
 def test_the_preview_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = plan_of(tmp_path, 9)
+    plan = plan_in(tmp_path, 9)
     process = write_process(plan, plant(9, 4, width=float(WIDTH)))
     assert run(plan, tmp_path)[0].exit_code == 0
     first = process.read("preview.json")
@@ -406,7 +387,7 @@ def test_the_preview_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_thumbnails_that_are_gone_are_made_again(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, 20)
+    plan = plan_in(tmp_path, 20)
     process = write_process(plan, plant(20, 4, width=float(WIDTH)))
     process.delete("align/18-25.npz")
     result, _ = run(plan, tmp_path)

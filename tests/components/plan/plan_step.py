@@ -7,10 +7,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from components.plan.main import main
 from components.shared.documents.plan import Plan
+from tests.builders import invoke
 
 FIRST, LAST = 8, 25
 
@@ -32,12 +33,7 @@ def run(source: object, /, **changes: Any) -> Result:
         "process_uri_out": folder / "parameters" / "process_uri",
         "chunks_out": folder / "parameters" / "chunks",
     }
-    arguments = [
-        text
-        for name, value in {**flags, **changes}.items()
-        for text in (f"--{name.replace('_', '-')}", str(value))
-    ]
-    return CliRunner().invoke(main, arguments, catch_exceptions=False)
+    return invoke(main, **{**flags, **changes})
 
 
 def plan_of(folder: Path) -> Plan:

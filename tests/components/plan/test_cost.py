@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from commands.design.main import design
 from components.shared.documents.cost import COST_KEY, CostEstimate
@@ -15,6 +14,7 @@ from components.shared.errors import UserError
 from components.shared.steps import STEPS
 from components.shared.storage.folder import FolderStore
 from pipeline.settings import Settings
+from tests.builders import invoke
 from tests.components.plan.plan_step import FIRST, LAST, plan_of, refusal, run
 
 DIGEST = f"sha256:{'0a' * 32}"
@@ -34,7 +34,7 @@ def test_the_estimate_is_that_of_design(source: Path, tmp_path: Path) -> None:
         "output": tmp_path / "out",
     }
     words = [text for name, value in flags.items() for text in (f"--{name}", str(value))]
-    designed = CliRunner().invoke(design, [*words, "--json"])
+    designed = invoke(design, *words, "--json")
     assert designed.exit_code == 0, designed.output
     expected = json.loads(designed.output)
     assert run(source, pods=Settings().pods).exit_code == 0

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
 from benchmarks.scale.emulator import Emulator, running_emulator
 from commands.sample.main import main as sample
@@ -29,6 +28,7 @@ from components.shared.storage.registry import open_store
 from components.shared.volume.volume import volume_of
 from components.tile.main import main as tile
 from pipeline.settings import Settings
+from tests.builders import invoke
 
 FIRST, LAST = 8, 18
 PODS = {
@@ -68,7 +68,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 
 def call(program: Any, *arguments: str) -> None:
-    result = CliRunner().invoke(program, arguments, catch_exceptions=False)
+    result = invoke(program, *arguments)
     assert result.exit_code == 0, result.output
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,52 +12,27 @@ from hypothesis import strategies as st
 from components.plan.encoded_bytes import encoded_once, n_shards_at, output_estimate
 from components.plan.estimate import Estimate, estimate
 from components.plan.work import Work, expected_volume
-from components.shared.documents.config import RunConfig
 from components.shared.documents.cost import Pod
-from components.shared.documents.locations import locations_of
-from components.shared.documents.plan import PixelType, Plan, SourceSlice
+from components.shared.documents.plan import Plan
 from components.shared.documents.prices import read_prices
 from components.shared.steps import STEPS
 from components.shared.volume.layout import predicted_shards
 from components.shared.work.units import chunk_slices, chunks
+from tests.builders import plan_of
 
 GIB = 2**30
 
 
-def plan_of(
+def planned(
     width_px: int,
     height_px: int,
     n_slices: int,
     missing: set[int] | None = None,
     chunk_length: int = 16,
-    n_channels: int = 1,
-    pixel_type: PixelType = "uint8",
-    **config: object,
+    **given: Any,
 ) -> Plan:
-    given_config = {"source": "in", "image": "%d.png", "output": "out", "minz": 0, "maxz": n_slices - 1}
-    settings = RunConfig.model_validate({**given_config, **config})
-    present = [z for z in range(n_slices) if z not in (missing or ())]
-    return Plan(
-        config=settings,
-        locations=locations_of(settings),
-        pixel_type=pixel_type,
-        slices=tuple(
-            SourceSlice(
-                z=z,
-                key=f"{z}.png",
-                size_bytes=10,
-                width_px=width_px,
-                height_px=height_px,
-                n_channels=n_channels,
-            )
-            for z in present
-        ),
-        missing_z=tuple(sorted(missing or ())),
-        match_scale=0.25,
-        thumbnail_scale=0.1,
-        chunk_length=chunk_length,
-        fan=200,
-    )
+    scales = {"match_scale": 0.25, "thumbnail_scale": 0.1, "chunk_length": chunk_length}
+    return plan_of(0, n_slices - 1, missing or (), size_px=(width_px, height_px), **scales, **given)
 
 
 def predicted(plan: Plan, cores: float = 1, memory_bytes: float = 4 * GIB) -> Estimate:
@@ -69,7 +45,7 @@ def test_slices_and_pairs_are_those_that_align_takes(
     n_slices: int, chunk_length: int, neighbours: int, skip_align: bool, missing: set[int]
 ) -> None:
     absent = {z for z in missing if z < n_slices - 1}
-    plan = plan_of(
+    plan = planned(
         100, 80, n_slices, absent, chunk_length, neighbours=neighbours, skip_align=skip_align, allow_gaps=True
     )
     work = Work.of(plan, expected_volume(plan))
@@ -97,7 +73,7 @@ def works() -> st.SearchStrategy[Work]:
     )
 
     def make(size: tuple[int, int, int], config: dict[str, object]) -> Work:
-        few = plan_of(size[0], size[1], 2, **config)
+        few = planned(size[0], size[1], 2, **config)
         plan = few.model_copy(update={"config": few.config.model_copy(update={"maxz": size[2] - 1})})
         return Work.of(plan, expected_volume(plan))
 
@@ -114,7 +90,7 @@ def test_shards_are_those_that_blocks_write(work: Work) -> None:
 
 
 def test_exact_blocks_and_slab_readings_are_counted_block_by_block() -> None:
-    plan = plan_of(1500, 2600, 2, raw_pyramid=True, resolution=(4, 4, 16))
+    plan = planned(1500, 2600, 2, raw_pyramid=True, resolution=(4, 4, 16))
     plan = plan.model_copy(update={"config": plan.config.model_copy(update={"maxz": 1499})})
     volume = expected_volume(plan)
     work = Work.of(plan, volume)
@@ -129,17 +105,17 @@ def test_exact_blocks_and_slab_readings_are_counted_block_by_block() -> None:
 
 
 def test_what_has_the_same_bytes_is_encoded_once() -> None:
-    volume = expected_volume(plan_of(5000, 5000, 3, raw_pyramid=True, ome_zarr=True))
+    volume = expected_volume(planned(5000, 5000, 3, raw_pyramid=True, ome_zarr=True))
     encoded = encoded_once(volume, volume.passes[0])
     assert [(o.encoding, level) for o, level in encoded if level == 0] == [("jpeg", 0), ("raw", 0)]
     assert len(encoded) == 2 * 5
 
 
 def test_more_work_takes_more() -> None:
-    small = predicted(plan_of(5000, 5000, 64))
-    tall = predicted(plan_of(5000, 5000, 128))
-    wide = predicted(plan_of(10_000, 10_000, 64))
-    rich = predicted(plan_of(5000, 5000, 64, raw_pyramid=True, ome_zarr=True))
+    small = predicted(planned(5000, 5000, 64))
+    tall = predicted(planned(5000, 5000, 128))
+    wide = predicted(planned(10_000, 10_000, 64))
+    rich = predicted(planned(5000, 5000, 64, raw_pyramid=True, ome_zarr=True))
     for more in (tall, wide, rich):
         assert more.core_hours > small.core_hours
         assert more.output_bytes > small.output_bytes
@@ -153,10 +129,10 @@ def test_more_work_takes_more() -> None:
 
 
 def test_16_bits_and_channels_take_more_bytes() -> None:
-    grey, rgb = (predicted(plan_of(500, 500, 20, n_channels=n)) for n in (1, 3))
+    grey, rgb = (predicted(planned(500, 500, 20, n_channels=n)) for n in (1, 3))
     assert rgb.tiles_bytes == pytest.approx(3 * grey.tiles_bytes, rel=1e-6)
     assert [o.raw_bytes for o in rgb.outputs] == [3 * o.raw_bytes for o in grey.outputs]
-    wide = predicted(plan_of(500, 500, 20, pixel_type="uint16", keep_bits=True))
+    wide = predicted(planned(500, 500, 20, pixel_type="uint16", keep_bits=True))
     jpeg, lossless = wide.outputs
     assert jpeg.raw_bytes == grey.outputs[0].raw_bytes
     assert lossless.raw_bytes == 2 * grey.outputs[1].raw_bytes
@@ -164,7 +140,7 @@ def test_16_bits_and_channels_take_more_bytes() -> None:
 
 def test_a_quality_of_90_and_clahe_take_half_as_many_bytes_again() -> None:
     usual, fine, plain = (
-        predicted(plan_of(500, 500, 20, **config)).outputs[0].size_bytes
+        predicted(planned(500, 500, 20, **config)).outputs[0].size_bytes
         for config in ({}, {"jpeg_quality": 90}, {"clip_limit": 0})
     )
     assert fine / usual == pytest.approx(0.48 / 0.33, abs=0.01)
@@ -173,7 +149,7 @@ def test_a_quality_of_90_and_clahe_take_half_as_many_bytes_again() -> None:
 
 def test_a_tile_pod_of_four_cores_has_four_slices_in_work() -> None:
     one, four, eight = (
-        next(s.memory_bytes for s in predicted(plan_of(20_000, 20_000, 8), cores).steps if s.step == "tile")
+        next(s.memory_bytes for s in predicted(planned(20_000, 20_000, 8), cores).steps if s.step == "tile")
         for cores in (1, 4, 8)
     )
     assert four - one == pytest.approx(3 * 20_000**2 * 6, rel=0.15)
@@ -182,7 +158,7 @@ def test_a_tile_pod_of_four_cores_has_four_slices_in_work() -> None:
 
 def test_a_block_takes_the_memory_and_the_time_that_were_measured() -> None:
     """benchmarks/pyramid: 1024^3 voxels with all precomputed outputs, 15.3 CPU s and 1,104 MiB."""
-    plan = plan_of(1024, 1024, 2, raw_pyramid=True, clip_limit=0)
+    plan = planned(1024, 1024, 2, raw_pyramid=True, clip_limit=0)
     plan = plan.model_copy(update={"config": plan.config.model_copy(update={"maxz": 1023})})
     (block,) = (step for step in predicted(plan).steps if step.step == "pyramid")
     assert block.memory_bytes / 2**20 == pytest.approx(1104, rel=0.1)
@@ -200,7 +176,7 @@ def test_a_run_takes_what_was_measured(
     side_px: int, cpu_s: dict[str, float], peak_mib: dict[str, float]
 ) -> None:
     """benchmarks/end_to_end: 16 slices on 2 cores; memory may be predicted up to a half too high."""
-    plan = plan_of(side_px, side_px, 16, chunk_length=8)
+    plan = planned(side_px, side_px, 16, chunk_length=8)
     scales = {"match_scale": min(1, 1280 / side_px), "thumbnail_scale": 512 / side_px}
     steps = predicted(plan.model_copy(update=scales), cores=2).steps
     for name, measured in cpu_s.items():

@@ -17,15 +17,13 @@ from components.pyramid.downsample import Voxels
 from components.pyramid.main import TiledRun
 from components.pyramid.writing import write_block
 from components.shared import grid
-from components.shared.documents.config import RunConfig
-from components.shared.documents.locations import locations_of
-from components.shared.documents.plan import PixelType, Plan, SourceSlice
-from components.shared.documents.transforms import SliceTransform, Transforms
+from components.shared.documents.plan import PixelType
 from components.shared.grid import SizeXyz
 from components.shared.storage.registry import open_store
 from components.shared.volume.volume import TILES_KEY, Volume, volume_of
 from components.shared.work import records, units
 from components.shared.work.publication import publish
+from tests.builders import plan_of, transforms_of
 
 IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
@@ -72,49 +70,15 @@ class AlignedStack:
     ) -> None:
         depth, height, width = voxels.shape[-3:]
         pixel_type, n_channels = source or ("uint8", 1)
-        settings = {"image": "%d.png", "source": "in", "output": str(root), "raw_pyramid": True} | config
-        self.config = RunConfig(minz=minz, maxz=minz + depth - 1, **settings)
-        zs = range(minz, minz + depth)
-        self.plan = Plan(
-            config=self.config,
-            locations=locations_of(self.config),
+        self.plan = plan_of(
+            *(minz, minz + depth - 1),
+            size_px=(width, height),
+            n_channels=n_channels,
             pixel_type=pixel_type,
-            slices=tuple(
-                SourceSlice(
-                    z=z,
-                    key=f"{z}.png",
-                    size_bytes=1,
-                    width_px=width,
-                    height_px=height,
-                    n_channels=n_channels,
-                )
-                for z in zs
-            ),
-            missing_z=(),
-            match_scale=1.0,
-            thumbnail_scale=1.0,
-            chunk_length=8,
-            fan=10,
+            **{"output": str(root), "raw_pyramid": True, **config},
         )
-        self.transforms = Transforms(
-            volume_size_xyz=(width, height, depth),
-            volume_origin_xyz_px=(0, 0, minz),
-            intensity_range=(0.0, 255.0),
-            slices=tuple(
-                SliceTransform(
-                    z=z,
-                    uri=f"in/{z}.png",
-                    matrix=IDENTITY,
-                    verdict="good",
-                    action="keep",
-                    replaced_from=None,
-                    n_edges=1,
-                    edge_weight=1.0,
-                    residual_px=0.0,
-                )
-                for z in zs
-            ),
-        )
+        self.config = self.plan.config
+        self.transforms = transforms_of(self.plan)
         self.voxels = voxels
         self.volume = volume_of(self.plan, self.transforms)
         if small is not None:

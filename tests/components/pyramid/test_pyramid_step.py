@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from components.pyramid.main import main
 from components.pyramid.writing import write_block
 from components.shared.errors import TransientError
 from components.shared.volume.layout import predicted_shards, shards_of_block
 from components.shared.work import records
+from tests.builders import invoke
 from tests.components.pyramid.pyramid_builders import (
     AlignedStack,
     halvings_of,
@@ -34,7 +35,7 @@ quiet_cloudvolume = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ig
 
 def run_step(stack: AlignedStack, level: int, blocks: str) -> Result:
     arguments = ["--process-uri", stack.plan.locations.process_uri, "--level", str(level), "--blocks", blocks]
-    return CliRunner().invoke(main, arguments)
+    return invoke(main, *arguments)
 
 
 def files_below(uri: str) -> dict[str, bytes]:

@@ -15,11 +15,9 @@ import tensorstore as ts
 from numpy.typing import NDArray
 
 from components.shared.documents.align import AlignRecord, PairRecord, SliceStatistics
-from components.shared.documents.config import RunConfig
-from components.shared.documents.locations import locations_of
-from components.shared.documents.plan import Plan, SourceSlice
+from components.shared.documents.plan import Plan
 from components.shared.documents.preview import Gate, Preview, WorstSlice
-from components.shared.documents.transforms import SliceTransform, Transforms
+from components.shared.documents.transforms import Transforms
 from components.shared.geometry import Matrix, rotation_deg
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store, checksum, join_uri
@@ -28,6 +26,7 @@ from components.shared.volume.precomputed import info
 from components.shared.volume.volume import Volume, volume_of
 from components.shared.work.records import Output, Record, commit, write_output
 from components.shared.work.units import block_hash, chunks, slab_hashes
+from tests.builders import plan_of, transforms_of
 
 SIZE_XYZ = (1100, 70, 20)
 """Two blocks in the first pass, one in the second."""
@@ -44,24 +43,8 @@ def make_plan(
     missing: tuple[int, ...] = (),
     **settings: Any,
 ) -> Plan:
-    config = RunConfig(
-        source="source", image="img.%05d.png", minz=0, maxz=n_slices - 1, output=str(output), **settings
-    )
-    return Plan(
-        config=config,
-        locations=locations_of(config),
-        pixel_type="uint8",
-        slices=[
-            SourceSlice(z=z, key=f"img.{z:05d}.png", size_bytes=10, width_px=size_xy[0], height_px=size_xy[1])
-            for z in range(n_slices)
-            if z not in missing
-        ],
-        missing_z=missing,
-        match_scale=1.0,
-        thumbnail_scale=thumbnail_scale,
-        chunk_length=8,
-        fan=200,
-    )
+    given = {"source": "source", "image": "img.%05d.png", "output": str(output), **settings}
+    return plan_of(0, n_slices - 1, missing, size_px=size_xy, thumbnail_scale=thumbnail_scale, **given)
 
 
 def pair_record(
@@ -99,25 +82,8 @@ def make_transforms(
     size_xyz: tuple[int, int, int],
     replaced: dict[int, int] | None = None,
 ) -> Transforms:
-    replaced = replaced or {}
-    return Transforms(
-        volume_size_xyz=size_xyz,
-        volume_origin_xyz_px=(0, 0, plan.config.minz),
-        intensity_range=(0, 255),
-        slices=[
-            SliceTransform(
-                z=z,
-                uri="" if z in plan.missing_z else f"source/img.{z:05d}.png",
-                matrix=matrix.tolist(),
-                verdict="missing" if z in plan.missing_z else "good",
-                action="replace" if z in replaced else "keep",
-                replaced_from=replaced.get(z),
-                n_edges=8,
-                edge_weight=0.98,
-                residual_px=0.3,
-            )
-            for z, matrix in enumerate(matrices)
-        ],
+    return transforms_of(
+        plan, matrices, size_px=size_xyz[:2], replaced=replaced, edge_weight=0.98, residual_px=0.3
     )
 
 

@@ -5,15 +5,16 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from components.report.main import main
+from tests.builders import invoke
 
 FAILED = '{"state": "FAILED", "error": {"code": 9, "message": "tile: a slice <b> cannot be read."}}'
 
 
 def report(output: Path | str, status: str = "Succeeded") -> Result:
-    return CliRunner().invoke(main, ["--output", str(output), "--status", status])
+    return invoke(main, output=output, status=status)
 
 
 def run_json(output: Path | str) -> dict[str, Any]:

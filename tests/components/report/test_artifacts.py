@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.report.main import main
+from tests.builders import invoke
 from tests.components.report.finished_run import finished_run, preview_of
 
 
@@ -18,13 +18,11 @@ def collected(tmp_path: Path) -> tuple[Path, str]:
     plan, _, process = finished_run(tmp_path)
     process.write("preview.json", preview_of().to_json())
     kfp = tmp_path / "kfp"
-    done = CliRunner().invoke(
+    done = invoke(
         main,
-        [
-            *("--output", plan.config.output, "--status", '{"state":"SUCCEEDED"}'),
-            *("--page-out", str(kfp / "page"), "--markdown-out", str(kfp / "summary")),
-            *("--executor-input", json.dumps({"outputs": {"outputFile": str(kfp / "meta/output.json")}})),
-        ],
+        *("--output", plan.config.output, "--status", '{"state":"SUCCEEDED"}'),
+        *("--page-out", kfp / "page", "--markdown-out", kfp / "summary"),
+        *("--executor-input", json.dumps({"outputs": {"outputFile": str(kfp / "meta/output.json")}})),
     )
     assert done.exit_code == 0, done.output
     return kfp, plan.config.output
@@ -62,12 +60,10 @@ def test_the_figures_are_what_kfp_reads(collected: tuple[Path, str]) -> None:
 def test_a_run_without_a_volume_has_its_figures_too(tmp_path: Path) -> None:
     plan, _, process = finished_run(tmp_path)
     process.delete("transforms.json")
-    done = CliRunner().invoke(
+    done = invoke(
         main,
-        [
-            *("--output", plan.config.output, "--status", "Failed", "--markdown-out", str(tmp_path / "md")),
-            *("--executor-input", json.dumps({"outputs": {"outputFile": str(tmp_path / "output.json")}})),
-        ],
+        *("--output", plan.config.output, "--status", "Failed", "--markdown-out", tmp_path / "md"),
+        *("--executor-input", json.dumps({"outputs": {"outputFile": str(tmp_path / "output.json")}})),
     )
     assert done.exit_code == 0, done.output
     (artifact,) = json.loads((tmp_path / "output.json").read_text())["artifacts"]["metrics"]["artifacts"]

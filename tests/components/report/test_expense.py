@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from components.report.main import main
 from components.report.page.facts import cost_facts
@@ -14,6 +14,7 @@ from components.shared.container_images import PROCESSES
 from components.shared.documents.cost import COST_KEY, Bill, CostEstimate, Pod
 from components.shared.documents.prices import read_prices
 from components.shared.work.completeness import OutputSummary
+from tests.builders import invoke
 from tests.components.report.finished_run import finished_run
 from tests.components.report.report_step import read_page, run_json
 
@@ -38,7 +39,7 @@ def pods_json(cost: CostEstimate) -> str:
 
 
 def report(output: Path | str, pods: str = "") -> Result:
-    return CliRunner().invoke(main, ["--output", str(output), "--status", "Succeeded", "--pods", pods])
+    return invoke(main, "--output", output, "--status", "Succeeded", "--pods", pods)
 
 
 def test_the_cost_is_told_in_core_hours_and_dollars() -> None:

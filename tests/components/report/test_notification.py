@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from click.testing import CliRunner
 
 from components.report import telling
 from components.report.main import main
@@ -27,6 +26,7 @@ from components.shared.documents.notification import (
     mail_server,
 )
 from components.shared.errors import ConfigError
+from tests.builders import invoke
 from tests.components.report.finished_run import finished_run
 from tests.components.report.loopback_mail import PASSWORD, USER, MailServer, write_certificate
 
@@ -305,7 +305,7 @@ def test_a_finished_run_tells_its_verdict_figures_and_link(
         for name, value in smtp(server, TLS="none").items():
             monkeypatch.setenv(name, value)
         words = ["--output", plan.config.output, "--status", "Succeeded"]
-        result = CliRunner().invoke(main, [*words, "--email", "ada@lab.org", "--webhook", hook])
+        result = invoke(main, *words, "--email", "ada@lab.org", "--webhook", hook)
     assert result.exit_code == 0, result.output
     ((_, _, mail),) = server.mails
     assert "Subject: fibstack: run1 is complete" in mail
@@ -323,7 +323,7 @@ def test_a_run_whose_input_was_refused_is_told_too(
     monkeypatch.setenv(PRIVATE_WEBHOOKS_VARIABLE, "1")
     status = '{"state": "FAILED", "error": {"code": 9, "message": "plan: slice 7 must be there."}}'
     words = ["--output", str(tmp_path), "--status", status, "--webhook", hook]
-    assert CliRunner().invoke(main, words).exit_code == 0
+    assert invoke(main, *words).exit_code == 0
     (body,) = Hook.bodies
     assert body["text"].startswith(
         f"fibstack: {tmp_path} failed\nThe run failed before any work was done: plan:"
@@ -334,4 +334,4 @@ def test_a_run_whose_input_was_refused_is_told_too(
 
 def test_a_webhook_that_is_down_fails_no_run(tmp_path: Path) -> None:
     words = ["--output", str(tmp_path), "--status", "Failed", "--webhook", "http://127.0.0.1:1/"]
-    assert CliRunner().invoke(main, words).exit_code == 0
+    assert invoke(main, *words).exit_code == 0

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from components.report.gather import RunEvidence
 from components.report.main import main
@@ -17,6 +16,7 @@ from components.report.words.summary import summarise
 from components.shared.documents.preview import WorstSlice
 from components.shared.documents.slices import known_row
 from components.shared.work.verification import Verification
+from tests.builders import invoke
 from tests.components.report.finished_run import finished_run, make_plan, make_transforms, preview_of
 from tests.web_page import CHROMIUM, NO_CHROMIUM, WebPage, web_page
 
@@ -30,7 +30,7 @@ MOST_BYTES = 15_000_000
 def report_of_a_run(tmp_path_factory: pytest.TempPathFactory) -> str:
     plan, _, process = finished_run(tmp_path_factory.mktemp("seen"))
     process.write("preview.json", preview_of().to_json())
-    done = CliRunner().invoke(main, ["--output", plan.config.output, "--status", "Succeeded"])
+    done = invoke(main, "--output", plan.config.output, "--status", "Succeeded")
     assert done.exit_code == 0, done.output
     return f"file://{plan.config.output}/process/report/index.html"
 

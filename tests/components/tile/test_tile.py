@@ -11,13 +11,12 @@ import google_crc32c
 import numpy as np
 import pytest
 import tensorstore
-from click.testing import CliRunner, Result
+from click.testing import Result
 from numpy.typing import NDArray
 
-from components.shared.documents.config import RunConfig
-from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import ChannelFile, Plan, SourceSlice
-from components.shared.documents.transforms import SliceTransform, Transforms
+from components.shared.documents.transforms import Transforms
+from components.shared.geometry import translation
 from components.shared.pictures.slice_files import read_channels
 from components.shared.storage.folder import FolderStore
 from components.shared.volume.tiles import array_metadata, shard_key, tile_array_spec
@@ -26,6 +25,7 @@ from components.shared.work.records import read_record
 from components.tile.contrast import equalized, to_uint8
 from components.tile.main import main
 from components.tile.slab import make_slab, shard_bytes
+from tests.builders import invoke, plan_of, transforms_of, with_sizes
 
 FIRST, N_SLICES, HEIGHT, WIDTH = 5, 20, 40, 56
 SHIFT_XY = (3, 2)
@@ -59,8 +59,7 @@ class Run:
         return self
 
     def tile(self, slabs: str = "0-1") -> Result:
-        arguments = ["--process-uri", self.process.uri, "--slabs", slabs]
-        return CliRunner().invoke(main, arguments, catch_exceptions=False)
+        return invoke(main, process_uri=self.process.uri, slabs=slabs)
 
     def voxels(self) -> NDArray[np.uint8]:
         return self.voxels_of(GREY_TILES)
@@ -86,52 +85,21 @@ class Run:
 def make_run(folder: Path, dtype: str = "uint8") -> Run:
     """A stack whose every slice is shifted by SHIFT_XY, without CLAHE."""
     (folder / "raw").mkdir()
-    config = RunConfig(
-        source=str(folder / "raw"),
-        image="%03d.png",
-        minz=FIRST,
-        maxz=FIRST + N_SLICES - 1,
-        output=str(folder / "out"),
-        clip_limit=0,
-    )
-    entries, shown = [], []
     for z in range(FIRST, FIRST + N_SLICES):
-        data = cv2.imencode(".png", grey(z, dtype))[1].tobytes()
-        (folder / "raw" / f"{z:03d}.png").write_bytes(data)
-        entries.append(
-            SourceSlice(z=z, key=f"{z:03d}.png", size_bytes=len(data), width_px=WIDTH, height_px=HEIGHT)
-        )
-        shown.append(
-            SliceTransform(
-                z=z,
-                uri=f"{folder}/raw/{z:03d}.png",
-                matrix=((1, 0, SHIFT_XY[0]), (0, 1, SHIFT_XY[1]), (0, 0, 1)),
-                verdict="good",
-                action="keep",
-                replaced_from=None,
-                n_edges=8,
-                edge_weight=1,
-                residual_px=0,
-            )
-        )
-    plan = Plan(
-        config=config,
-        locations=locations_of(config),
+        (folder / "raw" / f"{z:03d}.png").write_bytes(cv2.imencode(".png", grey(z, dtype))[1].tobytes())
+    places = {"source": str(folder / "raw"), "image": "%03d.png", "output": str(folder / "out")}
+    plan = plan_of(
+        *(FIRST, FIRST + N_SLICES - 1),
+        size_px=(WIDTH, HEIGHT),
         pixel_type=dtype,  # type: ignore[arg-type]
-        slices=tuple(entries),
-        missing_z=(),
-        match_scale=1,
-        thumbnail_scale=1,
         chunk_length=16,
-        fan=200,
+        clip_limit=0,
+        **places,
     )
-    transforms = Transforms(
-        volume_size_xyz=VOLUME_XYZ,
-        volume_origin_xyz_px=(0, 0, FIRST),
-        intensity_range=(10_000, 50_000),
-        slices=tuple(shown),
+    transforms = transforms_of(
+        plan, [translation(*SHIFT_XY)] * N_SLICES, size_px=VOLUME_XYZ[:2], intensity_range=(10_000, 50_000)
     )
-    return Run(folder, plan, transforms).write()
+    return Run(folder, with_sizes(plan, folder / "raw"), transforms).write()
 
 
 def first_slab(stack: Run, files: list[str] | None = None) -> dict[TileArray, NDArray[Any]]:

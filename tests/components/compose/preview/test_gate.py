@@ -18,10 +18,10 @@ from components.compose.preview.correlate import correlate_neighbours, correlati
 from components.compose.preview.gate import failures_of
 from components.compose.preview.write import make_preview, refusal
 from components.shared.documents.plan import Override, Plan
-from components.shared.documents.transforms import SliceTransform, Transforms
+from components.shared.documents.transforms import Transforms
 from components.shared.geometry import Matrix, rotation_about, translation
-from components.shared.grid import SizeXyz
-from tests.components.compose.test_compose_main import plan_of
+from tests.builders import transforms_of, with_slice
+from tests.components.compose.test_compose_main import plan_in
 from tests.real_slices import real_pictures, real_stack
 
 SIDE, SCALE, N = 240, 0.5, 40
@@ -51,35 +51,22 @@ def moved(pictures: NDArray[np.uint8], shifts_px: NDArray[np.float64]) -> NDArra
     )
 
 
-def transforms_of(
+def placed(
     plan: Plan,
     matrices: Sequence[Matrix] | None = None,
-    size_xyz: SizeXyz = (FULL, FULL, N),
+    size_px: tuple[int, int] = (FULL, FULL),
     **changes: dict[str, Any],
 ) -> Transforms:
     """`changes` by z, as z10={...}."""
-    first_z = plan.config.minz
-    n = plan.config.maxz - first_z + 1
-    matrices = [np.eye(3)] * n if matrices is None else matrices
-    slices = [
-        SliceTransform(
-            z=first_z + i, uri="", matrix=m.tolist(), verdict="good", action="keep", replaced_from=None,
-            n_edges=8, edge_weight=1, residual_px=0,
-        )
-        for i, m in enumerate(matrices)
-    ]  # fmt: skip
-    slices = [s.model_copy(update=changes.get(f"z{s.z}", {})) for s in slices]
-    return Transforms(
-        volume_size_xyz=size_xyz,
-        volume_origin_xyz_px=(0, 0, first_z),
-        intensity_range=(0, 255),
-        slices=tuple(slices),
-    )
+    transforms = transforms_of(plan, matrices, size_px=size_px)
+    for z, values in changes.items():
+        transforms = with_slice(transforms, int(z.removeprefix("z")), **values)
+    return transforms
 
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
-    return plan_of(tmp_path, N, first_z=0).model_copy(update={"thumbnail_scale": SCALE})
+    return plan_in(tmp_path, N, first_z=0).model_copy(update={"thumbnail_scale": SCALE})
 
 
 def failures(plan: Plan, transforms: Transforms, pictures: NDArray[np.uint8]) -> tuple[str, ...]:
@@ -111,7 +98,7 @@ def test_slices_that_hardly_overlap_correlate_at_nothing() -> None:
 def test_the_scale_of_thumbnails_is_taken_into_account(plan: Plan) -> None:
     shifts = np.cumsum(np.random.default_rng(1).normal(0, 12, (N, 2)), axis=0)
     pictures = moved(tissue(), shifts)
-    transforms = transforms_of(plan, [translation(*s) for s in shifts])
+    transforms = placed(plan, [translation(*s) for s in shifts])
     found = correlate_neighbours(transforms, SCALE, lambda z: pictures[z])
     assert np.nanmin(found.next_after) > 0.8
     assert np.nanmedian(found.next_before) < 0.5
@@ -124,7 +111,7 @@ def test_what_is_shown_is_compared(plan: Plan) -> None:
     pictures = tissue()
     pictures[20] = 255 - pictures[20]
     pictures[30] = tissue(1, seed=9)[0]
-    transforms = transforms_of(
+    transforms = placed(
         plan,
         z20={"action": "invert"},
         z30={"action": "blend", "replaced_from": 29, "blended_with": 31},
@@ -139,7 +126,7 @@ def test_what_is_shown_is_compared(plan: Plan) -> None:
 
 def test_a_missing_slice_has_no_thumbnail(plan: Plan) -> None:
     pictures = tissue()
-    transforms = transforms_of(plan, z12={"action": "replace", "replaced_from": 11, "verdict": "missing"})
+    transforms = placed(plan, z12={"action": "replace", "replaced_from": 11, "verdict": "missing"})
     found = correlate_neighbours(transforms, SCALE, lambda z: None if z == 12 else pictures[z])
     assert np.isnan(found.next_before[11:13]).all()
     assert np.isnan(found.next_after[11])
@@ -151,21 +138,21 @@ def test_a_few_bad_slices_pass_and_many_do_not(plan: Plan) -> None:
     replaced = {f"z{z}": {"action": "replace", "replaced_from": z - 1} for z in (5, 17, 28)}
     for z in (5, 17, 28, 33):
         pictures[z] = other[z]
-    assert failures(plan, transforms_of(plan, **replaced), pictures) == ()
-    (said,) = failures(plan, transforms_of(plan), pictures)
+    assert failures(plan, placed(plan, **replaced), pictures) == ()
+    (said,) = failures(plan, placed(plan), pictures)
     assert said.startswith("8 of 39 neighbours correlate far less")
     assert "32-33" in said or "33-34" in said
 
 
 def test_wrong_transforms_are_stopped(plan: Plan) -> None:
     shifts = np.random.default_rng(3).normal(0, 30, (N, 2))
-    said = failures(plan, transforms_of(plan, [translation(*s) for s in shifts]), tissue())
+    said = failures(plan, placed(plan, [translation(*s) for s in shifts]), tissue())
     assert "neighbours correlate at" in said[0]
 
 
 def test_a_part_that_is_solved_wrong_is_named(plan: Plan) -> None:
     matrices = [translation(15 * (z % 2) * (20 <= z < 30), 0) for z in range(N)]
-    (said,) = failures(plan, transforms_of(plan, matrices), tissue())
+    (said,) = failures(plan, placed(plan, matrices), tissue())
     assert "of 39 neighbours correlate far less than is usual here" in said
     named = [int(z) for z in re.findall(r"(\d+)-\d+ \(", said)]
     assert len(named) == 5
@@ -174,26 +161,24 @@ def test_a_part_that_is_solved_wrong_is_named(plan: Plan) -> None:
 
 def test_two_unrelated_halves_are_stopped_at_the_place(plan: Plan) -> None:
     pictures = np.concatenate([tissue()[:20], tissue(seed=8)[20:]])
-    (said,) = failures(plan, transforms_of(plan), pictures)
+    (said,) = failures(plan, placed(plan), pictures)
     assert said.startswith("nothing correlates across the step between slices 19-20 (")
     cut = plan.model_copy(update={"overrides": (Override(z=20, cut=True),)})
-    assert failures(cut, transforms_of(plan), pictures) == ()
+    assert failures(cut, placed(plan), pictures) == ()
     gaps = plan.model_copy(update={"config": plan.config.model_copy(update={"allow_gaps": True})})
-    assert failures(gaps, transforms_of(plan), pictures) == ()
+    assert failures(gaps, placed(plan), pictures) == ()
 
 
 def test_one_strange_slice_is_no_break(plan: Plan) -> None:
     pictures = tissue()
     pictures[20] = tissue(1, seed=9)[0]
-    assert failures(plan, transforms_of(plan), pictures) == ()
+    assert failures(plan, placed(plan), pictures) == ()
 
 
 def test_too_many_copies_are_stopped_unless_a_person_asked_for_them(plan: Plan) -> None:
     pictures = tissue()
     copies = range(1, 20, 2)
-    transforms = transforms_of(
-        plan, **{f"z{z}": {"action": "replace", "replaced_from": z - 1} for z in copies}
-    )
+    transforms = placed(plan, **{f"z{z}": {"action": "replace", "replaced_from": z - 1} for z in copies})
     (said,) = failures(plan, transforms, pictures)
     assert said == "10 of 40 slices are not shown, such as 1, 3, 5, 7, 9 and 5 more"
     decided = plan.model_copy(update={"overrides": tuple(Override(z=z, skip=True) for z in copies)})
@@ -201,14 +186,14 @@ def test_too_many_copies_are_stopped_unless_a_person_asked_for_them(plan: Plan) 
 
 
 def test_a_volume_that_is_mostly_empty_is_stopped(plan: Plan) -> None:
-    (said,) = failures(plan, transforms_of(plan, size_xyz=(4 * FULL, 2 * FULL, N)), tissue())
+    (said,) = failures(plan, placed(plan, size_px=(4 * FULL, 2 * FULL)), tissue())
     assert "need a volume of" in said
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_short_stacks_pass(tmp_path: Path, n: int) -> None:
-    plan = plan_of(tmp_path, n, first_z=0)
-    transforms = transforms_of(plan, size_xyz=(FULL, FULL, n))
+    plan = plan_in(tmp_path, n, first_z=0)
+    transforms = placed(plan, size_px=(FULL, FULL))
     pictures = tissue(n)
     assert failures(plan, transforms, pictures) == ()
 
@@ -219,7 +204,7 @@ def test_a_static_pattern_does_not_speak_against_the_alignment(plan: Plan) -> No
     pictures = moved(tissue(), shifts)
     pattern = ndimage.gaussian_filter(np.random.default_rng(4).normal(size=(SIDE, SIDE)), 2)
     pictures = np.clip(pictures + 40 * pattern / pattern.std(), 0, 255).astype(np.uint8)
-    assert failures(plan, transforms_of(plan, [translation(*s) for s in shifts]), pictures) == ()
+    assert failures(plan, placed(plan, [translation(*s) for s in shifts]), pictures) == ()
 
 
 @pytest.mark.parametrize(("name", "least"), [("fibsem_medulla", 0.9), ("sstem_vnc", 0.25)])
@@ -227,8 +212,8 @@ def test_published_stacks_pass_as_they_lie(tmp_path: Path, name: str, least: flo
     n_slices = len(sorted(real_stack(name).glob("img.*.png")))
     pictures = real_pictures(name, range(n_slices))
     pictures = [cv2.resize(p, (512, 512), interpolation=cv2.INTER_AREA) for p in pictures]
-    plan = plan_of(tmp_path, n_slices, first_z=0)
-    transforms = transforms_of(plan, size_xyz=(500, 500, n_slices))
+    plan = plan_in(tmp_path, n_slices, first_z=0)
+    transforms = placed(plan, size_px=(500, 500))
     found = correlate_neighbours(transforms, 1.0, lambda z: pictures[z])
     assert np.nanmedian(found.next_after) > least
     assert failures_of(plan, transforms, found) == ()
@@ -248,7 +233,7 @@ def test_the_document_and_the_sentence(plan: Plan) -> None:
     pictures = tissue()
     for z in (7, 8, 20):
         pictures[z] = tissue(1, seed=z)[0]
-    preview = make_preview(plan, transforms_of(plan), Held(pictures))
+    preview = make_preview(plan, placed(plan), Held(pictures))
     assert {worst.z for worst in preview.worst[:3]} == {7, 8, 20}
     assert len(preview.worst) == 20
     assert len(preview.ncc_next_after) == N
@@ -263,6 +248,6 @@ def test_the_document_and_the_sentence(plan: Plan) -> None:
     assert shlex.split(command) == ["fibstack", "resolve", "/lab's data/run", "--overrides", "FILE"]
     for key in ("force", "skip_align"):
         changed = plan.model_copy(update={"config": plan.config.model_copy(update={key: True})})
-        free = make_preview(changed, transforms_of(plan), Held(pictures))
+        free = make_preview(changed, placed(plan), Held(pictures))
         assert free.gate.failures == preview.gate.failures
         assert not free.gate.stops_the_run

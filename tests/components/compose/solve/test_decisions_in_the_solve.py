@@ -18,7 +18,7 @@ from components.shared.documents.plan import Override, Plan
 from components.shared.errors import UserError
 from components.shared.geometry import rotation_about, transform_points
 from tests.components.compose.planted_stack import Planted, about_center, all_pairs, errors_px, plant
-from tests.components.compose.test_compose_main import WIDTH, pair_of, plan_of
+from tests.components.compose.test_compose_main import WIDTH, pair_of, plan_in
 
 N, FIRST_Z = 40, 10
 
@@ -41,7 +41,7 @@ def placed(
     refused: Callable[[int, int], bool] = lambda z, neighbour_z: False,
     **config: Any,
 ) -> Placement:
-    plan = plan_of(tmp_path, len(planted.stack), **config)
+    plan = plan_in(tmp_path, len(planted.stack), **config)
     plan = plan.model_copy(update={"overrides": tuple(Override(**o) for o in overrides)})
     plan = Plan.model_validate_json(plan.to_json())
     return place(plan, records_of(planted, refused))
