@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.stack import Stack, fibstack
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(items) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.e2e)
@@ -15,12 +15,12 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def run_folder(tmp_path_factory):
+def run_folder(tmp_path_factory: pytest.TempPathFactory):
     return tmp_path_factory.mktemp("runs")
 
 
 @pytest.fixture(scope="session")
-def sample(run_folder) -> Stack:
+def sample(run_folder: Path) -> Stack:
     """The sample as `fibstack sample` makes it by default, aligned with every output."""
     source = run_folder / "sample"
     fibstack("sample", source)
@@ -31,7 +31,7 @@ def sample(run_folder) -> Stack:
 
 
 @pytest.fixture(scope="session")
-def small_sample(run_folder) -> Stack:
+def small_sample(run_folder: Path) -> Stack:
     """A few small slices, for tests that run the pipeline several times; slice numbers start at 8."""
     source = run_folder / "small"
     fibstack("sample", source, "--size", "203x170", "--slices", 18, "--first", 8, "--seed", 5)

@@ -1,5 +1,7 @@
 """What a user's mistake gets: one sentence, the right exit code, and nothing written."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.builders import cli
@@ -7,7 +9,7 @@ from tests.e2e.stack import Stack
 
 
 @pytest.fixture
-def arguments(small_sample: Stack, tmp_path):
+def arguments(small_sample: Stack, tmp_path: Path):
     return {
         "source": small_sample.source,
         "image": "img.%05d.png",
@@ -31,7 +33,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_mistakes_get_a_sentence(arguments, tmp_path, case):
+def test_mistakes_get_a_sentence(arguments, tmp_path: Path, case) -> None:
     change, code, word = CASES[case]
     values = arguments | change
     flags = [

@@ -43,7 +43,7 @@ def _off_by(drawn: np.ndarray, expected: np.ndarray) -> int:
 
 @pytest.mark.parametrize("layer", ["jpeg", "raw"])
 @pytest.mark.parametrize("level", LEVELS)
-def test_the_middle_is_drawn_as_it_is(sample: Stack, browser: Browser, layer: str, level: int):
+def test_the_middle_is_drawn_as_it_is(sample: Stack, browser: Browser, layer: str, level: int) -> None:
     voxels = _voxels(sample.output, layer, level)
     depth, height, width = voxels.shape
     view = View(layer, level, ((width - SIDE_PX) // 2, (height - SIDE_PX) // 2), depth // 2)
@@ -57,7 +57,7 @@ def test_the_middle_is_drawn_as_it_is(sample: Stack, browser: Browser, layer: st
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_clipped_chunk_at_the_border_is_drawn_as_it_is(
     sample: Stack, browser: Browser, layer: str, level: int
-):
+) -> None:
     voxels = _voxels(sample.output, layer, level)
     depth, height, width = voxels.shape
     view = View(layer, level, (width - 200, height - 200), depth - 1)
@@ -72,13 +72,13 @@ def test_a_clipped_chunk_at_the_border_is_drawn_as_it_is(
     assert _off_by(drawn, expected) <= (1 if layer == "jpeg" else 0)
 
 
-def test_the_sample_has_clipped_chunks_whose_jpeg_is_laid_out_otherwise(sample: Stack):
+def test_the_sample_has_clipped_chunks_whose_jpeg_is_laid_out_otherwise(sample: Stack) -> None:
     heights = [_voxels(sample.output, "raw", level).shape[1] for level in LEVELS]
     assert any(height % 8 for height in heights), heights
 
 
 @pytest.mark.parametrize("damage", ["no shards", "a voxel off"])
-def test_a_broken_volume_is_told_from_a_whole_one(sample: Stack, tmp_path: Path, damage: str):
+def test_a_broken_volume_is_told_from_a_whole_one(sample: Stack, tmp_path: Path, damage: str) -> None:
     """The control: the same comparison fails where it must."""
     folder = tmp_path / "neuroglancer/jpeg"
     shutil.copytree(sample.output / "neuroglancer/jpeg", folder)

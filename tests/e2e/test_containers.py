@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def images() -> list[str]:
 
 
 @pytest.fixture
-def settings(images, tmp_path) -> tuple[str, Path]:
+def settings(images, tmp_path: Path) -> tuple[str, Path]:
     file = tmp_path / "settings.toml"
     file.write_text('tag = "test"\n')
     return ("--settings", file)
@@ -85,7 +86,9 @@ def few_slices(run_folder: Path) -> Path:
     return source
 
 
-def test_sample_has_the_same_bytes_in_containers(few_slices, settings, run_folder, tmp_path, figure):
+def test_sample_has_the_same_bytes_in_containers(
+    few_slices, settings, run_folder: Path, tmp_path: Path, figure: Callable[..., None]
+) -> None:
     stack = Stack(few_slices, run_folder / "containers", 8, 17)
     n_files = compare_runners(stack, settings, tmp_path / "logs")
     figure(f"sample in containers: {n_files} files equal")
@@ -105,13 +108,15 @@ def test_sample_has_the_same_bytes_in_containers(few_slices, settings, run_folde
             )
 
 
-def test_real_slices_have_the_same_bytes_in_containers(settings, run_folder, tmp_path, figure):
+def test_real_slices_have_the_same_bytes_in_containers(
+    settings, run_folder: Path, tmp_path: Path, figure: Callable[..., None]
+) -> None:
     stack = Stack(real_stack("fibsem_medulla"), run_folder / "containers-medulla", 20, 23)
     n_files = compare_runners(stack, settings, tmp_path / "logs", "--set", "resolution=10")
     figure(f"real slices in containers: {n_files} files equal")
 
 
-def test_bucket_as_output(few_slices, settings, bucket, tmp_path):
+def test_bucket_as_output(few_slices, settings, bucket: str, tmp_path: Path) -> None:
     output = f"gs://{bucket}/run"
     done = fibstack(
         *("run", "--source", few_slices, "--image", "img.%05d.png", "--minz", 8, "--maxz", 11),
@@ -121,7 +126,7 @@ def test_bucket_as_output(few_slices, settings, bucket, tmp_path):
     assert open_store(output).read("neuroglancer/jpeg/info")
 
 
-def test_images_hold_only_their_step(images):
+def test_images_hold_only_their_step(images) -> None:
     for image, step in zip(images, STEPS, strict=True):
         config = json.loads(docker("image", "inspect", image))[0]["Config"]
         assert config["User"].split(":")[0].isdigit()
@@ -147,7 +152,9 @@ def test_images_hold_only_their_step(images):
         assert ("matplotlib" in libraries) == (step == "report")
 
 
-def test_task_that_needs_more_memory_than_its_limit_says_so(few_slices, images, run_folder, tmp_path):
+def test_task_that_needs_more_memory_than_its_limit_says_so(
+    few_slices, images, run_folder: Path, tmp_path: Path
+) -> None:
     file = tmp_path / "small.toml"
     file.write_text('tag = "test"\n[plan]\nmemory = "20M"\nretries = 0\n')
     stack = Stack(few_slices, run_folder / "no-memory", 8, 17)
@@ -156,7 +163,7 @@ def test_task_that_needs_more_memory_than_its_limit_says_so(few_slices, images, 
     assert "This is often for want of memory; raise the step's memory in --settings" in done.stderr
 
 
-def test_interrupt_ends_the_containers(few_slices, settings, run_folder, tmp_path):
+def test_interrupt_ends_the_containers(few_slices, settings, run_folder: Path, tmp_path: Path) -> None:
     output = run_folder / "stopped"
     running = subprocess.Popen(
         [

@@ -88,7 +88,7 @@ def check_jpeg(output: Path, most_error: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def deep(tmp_path_factory) -> Path:
+def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Grey slices of 16 bit."""
     folder = tmp_path_factory.mktemp("types") / "deep"
     flags = ["--size", "203x170", "--slices", LAST - FIRST + 1, "--first", FIRST, "--seed", 5, "--bits", 16]
@@ -105,7 +105,7 @@ def kept(deep: Path) -> Path:
     return run_steps(deep, deep.parent / "kept", **UNMOVED, keep_bits=True)
 
 
-def test_raw_grey_levels_are_kept_at_16_bit(deep: Path, kept: Path):
+def test_raw_grey_levels_are_kept_at_16_bit(deep: Path, kept: Path) -> None:
     assert types_of(kept) == {
         "neuroglancer/jpeg": ("uint8", 1),
         "neuroglancer/raw": ("uint16", 1),
@@ -121,13 +121,13 @@ def test_raw_grey_levels_are_kept_at_16_bit(deep: Path, kept: Path):
 
 def test_a_second_run_writes_the_same_bytes_and_clears_both_arrays_away(
     deep: Path, kept: Path, tmp_path: Path
-):
+) -> None:
     again = run_steps(deep, tmp_path / "again", **{**UNMOVED, "keep_tiles": False}, keep_bits=True)
     assert shard_hashes(again) == shard_hashes(kept)
     assert not [path for path in (again / "tmp").rglob("*") if path.is_file()]
 
 
-def test_without_keep_bits_every_output_is_8_bit(deep: Path, kept: Path, tmp_path: Path):
+def test_without_keep_bits_every_output_is_8_bit(deep: Path, kept: Path, tmp_path: Path) -> None:
     output = run_steps(deep, tmp_path / "mapped", **UNMOVED)
     assert {kind for kind, _ in types_of(output).values()} == {"uint8"}
     check_lossless(output, "aligned")
@@ -141,7 +141,7 @@ def test_without_keep_bits_every_output_is_8_bit(deep: Path, kept: Path, tmp_pat
     assert shown == shown_of_kept
 
 
-def test_a_further_channel_is_warped_as_the_one_that_is_aligned(deep: Path, tmp_path: Path):
+def test_a_further_channel_is_warped_as_the_one_that_is_aligned(deep: Path, tmp_path: Path) -> None:
     config = {**RANGE, "keep_tiles": True, "raw_pyramid": True, "keep_bits": True, "clip_limit": 0}
     output = run_steps(deep, tmp_path / "two", **config, more_channels=["esb.%05d.png"], neighbours=1)
     assert types_of(output) == {
@@ -174,7 +174,7 @@ def coloured(deep: Path) -> Path:
 
 
 @pytest.mark.parametrize("encoding", ["raw", "png"])
-def test_colours_stay_together(coloured: Path, tmp_path: Path, encoding: str):
+def test_colours_stay_together(coloured: Path, tmp_path: Path, encoding: str) -> None:
     output = run_steps(
         coloured, tmp_path / "rgb", **UNMOVED, clip_limit=0, lossless_encoding=encoding, jpeg_quality=95
     )
@@ -189,7 +189,7 @@ def test_colours_stay_together(coloured: Path, tmp_path: Path, encoding: str):
         )
 
 
-def test_raw_images_of_a_microscope_are_read_as_they_are(deep: Path, tmp_path: Path):
+def test_raw_images_of_a_microscope_are_read_as_they_are(deep: Path, tmp_path: Path) -> None:
     """Two detectors in one `.dat`: the first is aligned and shown, both are kept as they were recorded."""
     grey, signed = {}, 32_768
     for z in range(FIRST, LAST + 1):
@@ -209,7 +209,7 @@ def test_raw_images_of_a_microscope_are_read_as_they_are(deep: Path, tmp_path: P
         np.testing.assert_array_equal(inside, [picture, 65_535 - picture])
 
 
-def test_four_channels_show_their_colours_as_jpeg(coloured: Path, tmp_path: Path):
+def test_four_channels_show_their_colours_as_jpeg(coloured: Path, tmp_path: Path) -> None:
     folder = tmp_path / "rgba"
     folder.mkdir()
     for z in range(FIRST, LAST + 1):
@@ -227,7 +227,7 @@ def test_four_channels_show_their_colours_as_jpeg(coloured: Path, tmp_path: Path
     assert set(np.unique(channels_by_tensorstore(output / "chunk", 0)[3])) <= {0, 200}
 
 
-def test_kept_bits_are_verified_and_exported_in_another_contrast(kept: Path, tmp_path: Path):
+def test_kept_bits_are_verified_and_exported_in_another_contrast(kept: Path, tmp_path: Path) -> None:
     new = tmp_path / "new"
     assert invoke(verify, kept, "--full").exit_code == 0
     flags = ["--lossless", "--contrast", "20000-50000", "--jobs", "1"]

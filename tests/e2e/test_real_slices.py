@@ -1,5 +1,6 @@
 """The whole pipeline on real FIB-SEM slices, as they are and with a planted motion."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.e2e.planted import plant
@@ -15,7 +16,7 @@ def _aligned(run_folder: Path, name: str, n_slices: int, moving: bool):
     return stack.accuracy()
 
 
-def test_planted_motion_is_recovered(run_folder: Path, figure):
+def test_planted_motion_is_recovered(run_folder: Path, figure: Callable[..., None]) -> None:
     accuracy = _aligned(run_folder, "medulla-planted", n_slices=60, moving=True)
     figure(f"real slices, planted motion: {said(accuracy)}")
     assert accuracy.mean_px <= 0.35
@@ -23,7 +24,7 @@ def test_planted_motion_is_recovered(run_folder: Path, figure):
     assert accuracy.max_px <= 2.0
 
 
-def test_aligned_slices_stay_where_they_are(run_folder: Path, figure):
+def test_aligned_slices_stay_where_they_are(run_folder: Path, figure: Callable[..., None]) -> None:
     accuracy = _aligned(run_folder, "medulla-still", n_slices=30, moving=False)
     figure(f"real slices, unmoved: {said(accuracy)}")
     assert accuracy.mean_px <= 0.3

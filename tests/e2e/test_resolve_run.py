@@ -48,7 +48,7 @@ def _steps(logs: Path) -> set[str]:
     return {path.name for path in folder.iterdir() if path.is_dir()}
 
 
-def test_an_override_rewrites_what_it_changes_and_can_be_taken_back(aligned: Stack, tmp_path: Path):
+def test_an_override_rewrites_what_it_changes_and_can_be_taken_back(aligned: Stack, tmp_path: Path) -> None:
     output = aligned.output
     first = _digests(output)
     records = _written(output, "process/records/align/*.json") | _written(
@@ -82,7 +82,9 @@ def test_an_override_rewrites_what_it_changes_and_can_be_taken_back(aligned: Sta
         (["--set", "clip_limit=2"], 78, "clip_limit"),
     ],
 )
-def test_mistakes_get_a_sentence_and_change_nothing(aligned: Stack, tmp_path: Path, words, code, said):
+def test_mistakes_get_a_sentence_and_change_nothing(
+    aligned: Stack, tmp_path: Path, words, code, said
+) -> None:
     before = json.dumps(aligned.document("plan.json"))
     done = cli("resolve", aligned.output, *words, "--log-dir", tmp_path / "logs")
     assert done.exit_code == code
@@ -91,7 +93,7 @@ def test_mistakes_get_a_sentence_and_change_nothing(aligned: Stack, tmp_path: Pa
     assert json.dumps(aligned.document("plan.json")) == before
 
 
-def test_a_folder_without_a_run_is_refused(tmp_path: Path):
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     done = cli("resolve", tmp_path, "--log-dir", tmp_path / "logs")
     assert done.exit_code == 65
     assert "plan.json" in done.stderr

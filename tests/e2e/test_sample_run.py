@@ -1,6 +1,7 @@
 """The whole pipeline on the sample: accuracy against the exact truth, and every output read back."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ def _levels(folder: Path) -> list[dict]:
     return json.loads((folder / "info").read_text())["scales"]
 
 
-def test_neighbour_error_against_the_exact_truth(sample: Stack, figure):
+def test_neighbour_error_against_the_exact_truth(sample: Stack, figure: Callable[..., None]) -> None:
     accuracy = sample.accuracy()
     figure(f"sample: {said(accuracy)}")
     assert accuracy.mean_px <= 0.15
@@ -24,7 +25,7 @@ def test_neighbour_error_against_the_exact_truth(sample: Stack, figure):
 
 
 @pytest.mark.parametrize("name", ["neuroglancer/jpeg", "neuroglancer/raw"])
-def test_levels_have_exactly_their_sizes(sample: Stack, name: str):
+def test_levels_have_exactly_their_sizes(sample: Stack, name: str) -> None:
     size = np.array(sample.document("transforms.json")["volume_size_xyz"])
     levels = _levels(sample.output / name)
     for level, scale in enumerate(levels):
@@ -32,7 +33,7 @@ def test_levels_have_exactly_their_sizes(sample: Stack, name: str):
     assert max(levels[-1]["size"]) <= 64 < max(levels[-2]["size"])
 
 
-def test_lossless_levels_are_means_of_the_level_below(sample: Stack):
+def test_lossless_levels_are_means_of_the_level_below(sample: Stack) -> None:
     folder = sample.output / "neuroglancer/raw"
     below = through_tensorstore(folder, 0)
     for level in range(1, len(_levels(folder))):
@@ -42,13 +43,13 @@ def test_lossless_levels_are_means_of_the_level_below(sample: Stack):
 
 
 @pytest.mark.parametrize("name", ["neuroglancer/jpeg", "neuroglancer/raw", "chunk"])
-def test_two_readers_agree(sample: Stack, name: str):
+def test_two_readers_agree(sample: Stack, name: str) -> None:
     folder = sample.output / name
     for level in range(len(_levels(folder))):
         np.testing.assert_array_equal(through_tensorstore(folder, level), through_cloud_volume(folder, level))
 
 
-def test_outputs_show_the_aligned_tiles(sample: Stack):
+def test_outputs_show_the_aligned_tiles(sample: Stack) -> None:
     tiles = ts.open(
         {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{sample.output}/tmp/aligned/"}}
     ).result()
@@ -59,7 +60,7 @@ def test_outputs_show_the_aligned_tiles(sample: Stack):
     assert np.abs(jpeg.astype(float) - aligned).mean() < 6
 
 
-def test_neighbours_correlate_after_alignment(sample: Stack, figure):
+def test_neighbours_correlate_after_alignment(sample: Stack, figure: Callable[..., None]) -> None:
     run = sample.document("run.json")
     assert run["complete"] is True
     figure(f"sample: {run['summary']}")

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,9 @@ def _digests(output: Path) -> dict[str, str]:
     }
 
 
-def test_bytes_do_not_depend_on_jobs(small_sample: Stack, run_folder: Path, figure):
+def test_bytes_do_not_depend_on_jobs(
+    small_sample: Stack, run_folder: Path, figure: Callable[..., None]
+) -> None:
     """Both runs write to the same place, since records name it."""
     output, first = run_folder / "jobs", run_folder / "jobs-1"
     options = ("--set", "raw_pyramid=true", "--set", "keep_tiles=true")
@@ -34,7 +37,7 @@ def test_bytes_do_not_depend_on_jobs(small_sample: Stack, run_folder: Path, figu
     figure(f"jobs 1 and 4: {len(_digests(first))} files, byte for byte equal")
 
 
-def test_second_run_does_only_what_is_missing(small_sample: Stack):
+def test_second_run_does_only_what_is_missing(small_sample: Stack) -> None:
     first = small_sample.run("--jobs", 2)
     assert _tasks(first) == {"plan": 1, "align": 3, "compose": 1, "tile": 2, "pyramid": 1, "report": 1}
     before = _digests(small_sample.output)

@@ -23,7 +23,7 @@ LOW_SPEED_S = 1
 PARTS = ("neuroglancer", "chunk", "process", "tmp")
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(items) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.timeout(900 if FULL else 240))
@@ -62,7 +62,7 @@ class Proxy:
 
 
 @pytest.fixture(scope="session")
-def running_proxy(gcs_emulator, tmp_path_factory):
+def running_proxy(gcs_emulator: str, tmp_path_factory: pytest.TempPathFactory):
     log = tmp_path_factory.mktemp("proxy") / "log.jsonl"
     log.touch()
     program = Path(__file__).with_name("fault_proxy.py")
@@ -78,7 +78,7 @@ def running_proxy(gcs_emulator, tmp_path_factory):
 
 
 @pytest.fixture
-def proxy(running_proxy, tmp_path):
+def proxy(running_proxy: Proxy, tmp_path: Path):
     """The proxy without any rules; the log of the test's last requests stays in its folder."""
     running_proxy.set_rules()
     yield running_proxy
@@ -151,7 +151,7 @@ class Clean:
 
 
 @pytest.fixture(scope="session")
-def clean_file(tmp_path_factory):
+def clean_file(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("file")
     return _clean_run(Place(str(folder / "source"), str(folder / "output"), {}), folder / "driver")
 
@@ -166,7 +166,7 @@ def new_bucket(name: str = "") -> str:
 
 
 @pytest.fixture(scope="session")
-def clean_gs(running_proxy, tmp_path_factory):
+def clean_gs(running_proxy: Proxy, tmp_path_factory: pytest.TempPathFactory):
     bucket = new_bucket("run-among-faults")  # its name is part of what decides which request meets a fault
     place = Place(f"gs://{bucket}/source", f"gs://{bucket}/output", running_proxy.environment())
     running_proxy.set_rules()

@@ -1,10 +1,12 @@
 """The whole pipeline among faults and kills: the end is the same, byte for byte."""
 
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.reliability.conftest import volume_in
+from tests.reliability.conftest import Clean, Proxy, volume_in
 from tests.reliability.extent import FULL, SEEDS
 
 KINDS = ("408", "429", "500", "503", "reset", "truncated", "slow", "flipped", "lost 503", "lost reset")
@@ -19,7 +21,9 @@ def programs_of_units(driver):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_bucket_run_survives_faults_and_kills(clean_gs, proxy, tmp_path, figure, seed):
+def test_a_bucket_run_survives_faults_and_kills(
+    clean_gs: Clean, proxy: Proxy, tmp_path: Path, figure: Callable[..., None], seed
+) -> None:
     place = clean_gs.place
     place.clear()
     proxy.set_rules(seed=seed, share=SHARE, kinds=KINDS, stall_s=600)
@@ -45,7 +49,9 @@ def test_a_bucket_run_survives_faults_and_kills(clean_gs, proxy, tmp_path, figur
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_run_in_a_folder_survives_kills(clean_file, tmp_path, figure, seed):
+def test_a_run_in_a_folder_survives_kills(
+    clean_file: Clean, tmp_path: Path, figure: Callable[..., None], seed
+) -> None:
     place = clean_file.place
     place.clear()
     driver = place.driver(tmp_path, kills_each=1, seed=seed)
@@ -61,7 +67,7 @@ def test_a_run_in_a_folder_survives_kills(clean_file, tmp_path, figure, seed):
     figure(f"file://, seed {seed}: kills", f"{len(driver.killed)}; equal")
 
 
-def test_a_bucket_and_a_folder_hold_the_same_volume(clean_file, clean_gs):
+def test_a_bucket_and_a_folder_hold_the_same_volume(clean_file: Clean, clean_gs: Clean) -> None:
     in_folder = volume_in(clean_file.state, clean_file.place.output)
     assert len(in_folder) > 40
     assert volume_in(clean_gs.state, clean_gs.place.output) == in_folder

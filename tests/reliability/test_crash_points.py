@@ -5,6 +5,8 @@ And several workers do one at once, as after a pod that was thought dead.
 
 import json
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -27,13 +29,13 @@ if FULL:
 
 
 @pytest.fixture(scope="module")
-def finished_file(tmp_path_factory):
+def finished_file(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("crashes")
     return finished(Place(str(folder / "source"), str(folder / "output"), {}), folder / "driver")
 
 
 @pytest.fixture(scope="module")
-def finished_gs(gcs_emulator, tmp_path_factory):
+def finished_gs(gcs_emulator: str, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("crashes-gs")
     environment = {"STORAGE_EMULATOR_HOST": gcs_emulator, "TENSORSTORE_GCS_HTTP_URL": gcs_emulator}
     return finished(
@@ -48,7 +50,9 @@ def finished(place, folder):
 
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("kind", ["file", "gs"])
-def test_every_crash_point_of_a_unit_is_safe(request, kind, unit, tmp_path, figure):
+def test_every_crash_point_of_a_unit_is_safe(
+    request: pytest.FixtureRequest, kind, unit, tmp_path: Path, figure: Callable[..., None]
+) -> None:
     place, state = request.getfixturevalue(f"finished_{kind}")
     record_key, flags = UNITS[unit]
     call = Call(unit.split(",")[0], {"process_uri": f"{place.output}/process", **flags})
@@ -57,7 +61,7 @@ def test_every_crash_point_of_a_unit_is_safe(request, kind, unit, tmp_path, figu
     own = [record, *keys_of_outputs(store, record)]
     started = time.monotonic()
 
-    def forget():
+    def forget() -> None:
         for key in own:
             store.delete(key)
 
@@ -89,7 +93,9 @@ def test_every_crash_point_of_a_unit_is_safe(request, kind, unit, tmp_path, figu
 
 @pytest.mark.parametrize("unit", [unit for unit in UNITS if FULL or unit != "align"])  # it takes seconds
 @pytest.mark.parametrize("kind", ["file", "gs"])
-def test_workers_at_the_same_unit_leave_what_one_leaves(request, kind, unit, tmp_path):
+def test_workers_at_the_same_unit_leave_what_one_leaves(
+    request: pytest.FixtureRequest, kind, unit, tmp_path: Path
+) -> None:
     """The tiles' metadata, which the units share, is gone as well: all find none."""
     place, state = request.getfixturevalue(f"finished_{kind}")
     record_key, flags = UNITS[unit]

@@ -1,14 +1,20 @@
 """A bit is flipped in 15% of the bodies that are read: nothing wrong is ever written."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
+from tests.reliability.conftest import Clean, Proxy
 from tests.reliability.extent import FULL, SEEDS
 
 SHARE = 0.15
 
 
 @pytest.mark.parametrize("seed", SEEDS if FULL else SEEDS[:2])
-def test_a_flipped_byte_never_reaches_an_output(clean_gs, proxy, tmp_path, figure, seed):
+def test_a_flipped_byte_never_reaches_an_output(
+    clean_gs: Clean, proxy: Proxy, tmp_path: Path, figure: Callable[..., None], seed
+) -> None:
     place = clean_gs.place
     place.clear()
     proxy.set_rules(seed=seed, share=SHARE, kinds=["flipped"])

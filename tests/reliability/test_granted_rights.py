@@ -61,14 +61,14 @@ def names_in(source, part):
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_script_gives_the_rights_of_the_table(tmp_path, part):
+def test_script_gives_the_rights_of_the_table(tmp_path: Path, part) -> None:
     calls = given_rights(tmp_path)
     wanted = {step: set(RIGHTS[step].get(part, ())) for step in STEPS}
     for name in names_in("em", part):
         assert rights_on(calls, name) == wanted
 
 
-def test_script_lets_the_report_write_its_page_anew(tmp_path):
+def test_script_lets_the_report_write_its_page_anew(tmp_path: Path) -> None:
     calls = given_rights(tmp_path)
     for page in PAGE:
         rights = rights_on(calls, f"projects/_/buckets/em_process/objects/run1/{page}")
@@ -76,7 +76,7 @@ def test_script_lets_the_report_write_its_page_anew(tmp_path):
         assert all("delete" not in rights[step] for step in STEPS - {"report"})
 
 
-def test_script_lets_those_read_the_slices_who_read_them(tmp_path):
+def test_script_lets_those_read_the_slices_who_read_them(tmp_path: Path) -> None:
     calls = [call for call in given_rights(tmp_path) if call[:3] == ["storage", "buckets", BIND]]
     readers = {call[call.index("--member") + 1].rpartition("-")[2] for call in calls}
     assert readers == {step for step in STEPS if "source" in RIGHTS[step]}
@@ -85,7 +85,7 @@ def test_script_lets_those_read_the_slices_who_read_them(tmp_path):
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_who_writes_may_replace_where_that_is_asked_for(tmp_path, part):
+def test_who_writes_may_replace_where_that_is_asked_for(tmp_path: Path, part) -> None:
     calls = given_rights(tmp_path, "objectUser")
     user = ("get", "list", "create", "delete")
     for name in names_in("em", part):
@@ -94,7 +94,7 @@ def test_who_writes_may_replace_where_that_is_asked_for(tmp_path, part):
             assert rights == (given.union(user) if "create" in given else given)
 
 
-def test_script_gives_nothing_on_other_buckets(tmp_path):
+def test_script_gives_nothing_on_other_buckets(tmp_path: Path) -> None:
     calls = given_rights(tmp_path)
     for name in [
         name for source in ("em2", "my_em", "e") for part in PARTS for name in names_in(source, part)
@@ -104,7 +104,7 @@ def test_script_gives_nothing_on_other_buckets(tmp_path):
     assert role[role.index("--permissions") + 1] == "storage.objects.delete"
 
 
-def test_conditions_keep_to_the_limits_of_iam(tmp_path):
+def test_conditions_keep_to_the_limits_of_iam(tmp_path: Path) -> None:
     conditions = [
         call[call.index("--condition") + 1] for call in given_rights(tmp_path) if "--condition" in call
     ]
@@ -113,7 +113,7 @@ def test_conditions_keep_to_the_limits_of_iam(tmp_path):
         assert condition.count("||") + condition.count("&&") <= 12
 
 
-def test_guide_has_the_table():
+def test_guide_has_the_table() -> None:
     text = (ROOT / "docs/reliability.md").read_text().partition("## Rights of the steps")[2]
     header, *rows = re.findall(r"^\| (.+) \|$", text, re.MULTILINE)
     assert (

@@ -4,6 +4,8 @@ Only `report` may delete, and only the tiles and its own page.
 """
 
 import secrets
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +13,7 @@ from components.shared.errors import UserError
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
 from tests.reliability import tiny_stack
-from tests.reliability.conftest import PARTS, Place, new_bucket
+from tests.reliability.conftest import PARTS, Place, Proxy, new_bucket
 from tests.reliability.programs import RECORDS_OF_UNITS, STEPS, Call, Driver, call_of_unit, start
 from tests.reliability.rights import PAGE, RIGHTS
 
@@ -26,7 +28,7 @@ CROSS_USES = [
 
 
 @pytest.fixture(scope="module")
-def buckets(running_proxy):
+def buckets(running_proxy: Proxy):
     """The URI of each part of a run."""
     source = f"em-{secrets.token_hex(4)}"
     uris = {"source": f"gs://{source}"}
@@ -37,7 +39,7 @@ def buckets(running_proxy):
 
 
 @pytest.fixture(scope="module")
-def privileged_run(buckets, running_proxy, tmp_path_factory):
+def privileged_run(buckets, running_proxy: Proxy, tmp_path_factory: pytest.TempPathFactory):
     """A run and a second one of steps that have their rights alone; what they leave, and their logs."""
     place = Place(buckets["source"], f"{buckets['source']}_*_{RUN}", {})
     place.write_slices()
@@ -65,7 +67,7 @@ def rights_in(buckets):
     }
 
 
-def test_every_step_passes_with_its_own_rights(privileged_run, figure):
+def test_every_step_passes_with_its_own_rights(privileged_run, figure: Callable[..., None]) -> None:
     _, (first, second), logs = privileged_run
     assert first == second
     denied_first, denied_second = ([e for e in log if e["status"] == 403] for log in logs)
@@ -78,7 +80,9 @@ def test_every_step_passes_with_its_own_rights(privileged_run, figure):
     figure("least privilege, a step as another: refused with 403", f"{len(CROSS_USES)} of {len(CROSS_USES)}")
 
 
-def test_a_report_takes_the_place_of_that_of_a_failed_run(privileged_run, buckets, running_proxy, tmp_path):
+def test_a_report_takes_the_place_of_that_of_a_failed_run(
+    privileged_run, buckets, running_proxy: Proxy, tmp_path: Path
+) -> None:
     place, _, _ = privileged_run
     open_store(buckets["process"]).delete("run.json")  # over a finished run's, a failure would write nothing
     running_proxy.set_rules(rights=rights_in(buckets))
@@ -90,7 +94,7 @@ def test_a_report_takes_the_place_of_that_of_a_failed_run(privileged_run, bucket
 
 
 @pytest.fixture(scope="module")
-def unfinished_run(privileged_run, buckets, running_proxy, tmp_path_factory):
+def unfinished_run(privileged_run, buckets, running_proxy: Proxy, tmp_path_factory: pytest.TempPathFactory):
     """The run, a unit of each step to be done anew, with the tiles in place."""
     place, _, _ = privileged_run
     folder = tmp_path_factory.mktemp("unfinished")
@@ -106,7 +110,9 @@ def unfinished_run(privileged_run, buckets, running_proxy, tmp_path_factory):
 
 
 @pytest.mark.parametrize(("step", "who"), CROSS_USES)
-def test_a_step_as_another_is_refused(unfinished_run, buckets, running_proxy, tmp_path, step, who):
+def test_a_step_as_another_is_refused(
+    unfinished_run, buckets, running_proxy: Proxy, tmp_path: Path, step, who
+) -> None:
     place = unfinished_run
     process = open_store(buckets["process"])
     record = RECORDS_OF_UNITS.get(step, "")
@@ -132,8 +138,8 @@ def test_a_step_as_another_is_refused(unfinished_run, buckets, running_proxy, tm
 
 @pytest.mark.parametrize("who", RIGHTS)
 def test_nobody_may_do_more_to_an_object_than_its_rights_say(
-    privileged_run, buckets, running_proxy, monkeypatch, who
-):
+    privileged_run, buckets, running_proxy: Proxy, monkeypatch: pytest.MonkeyPatch, who
+) -> None:
     running_proxy.set_rules(rights=rights_in(buckets))
     for uri in buckets.values():
         open_store(uri).write("probe", b"stored")

@@ -1,9 +1,14 @@
 """A small run against Google Cloud Storage itself: `make live BUCKET=gs://...`, with your own credentials."""
 
-from tests.reliability.conftest import Place, volume_in
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.reliability.conftest import Clean, Place, volume_in
 
 
-def test_a_live_run_writes_what_a_run_in_a_folder_writes(live_uri, clean_file, tmp_path, figure):
+def test_a_live_run_writes_what_a_run_in_a_folder_writes(
+    live_uri: str, clean_file: Clean, tmp_path: Path, figure: Callable[..., None]
+) -> None:
     place = Place(f"{live_uri}/source", f"{live_uri}/output", {})
     place.write_slices()
     driver = place.driver(tmp_path / "first", hurry=False)

@@ -3,13 +3,16 @@
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import checksum
 from tests.reliability import tiny_stack
+from tests.reliability.conftest import Clean, Proxy
 from tests.reliability.extent import FULL, SEEDS
 from tests.reliability.programs import RECORDS_OF_UNITS, Call, call_of_unit, start
 
@@ -19,7 +22,7 @@ OUTAGE_S = 60 if FULL else 3
 TIMEOUT_S = 2
 
 
-def read_objects(call, uri, keys, told):
+def read_objects(call, uri, keys, told) -> None:
     """Read some objects, in a program's place; how long it took is written to a file."""
     started = time.monotonic()
     store = open_store(uri)
@@ -28,7 +31,7 @@ def read_objects(call, uri, keys, told):
     told.write_text(str(time.monotonic() - started))
 
 
-def look_at_objects(call, uri, keys, told):
+def look_at_objects(call, uri, keys, told) -> None:
     from components.shared.storage import gcs
 
     gcs.TIMEOUT_S = TIMEOUT_S
@@ -52,7 +55,7 @@ def run_in_program(body, environment, folder, **arguments):
 
 
 @pytest.fixture
-def stored(clean_gs):
+def stored(clean_gs: Clean):
     uri = f"{clean_gs.place.output.rpartition('/')[0]}/probes"
     store = open_store(uri)
     for key in ("a", "b"):
@@ -60,7 +63,9 @@ def stored(clean_gs):
     return uri
 
 
-def test_a_stalled_body_is_asked_for_again(proxy, stored, tmp_path, figure):
+def test_a_stalled_body_is_asked_for_again(
+    proxy: Proxy, stored, tmp_path: Path, figure: Callable[..., None]
+) -> None:
     proxy.set_rules(share=1.0, kinds=["stalled"], most_in_a_row=1, stall_s=600)
     environment = proxy.environment() | {"TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": str(LOW_SPEED_S)}
     took_s = run_in_program(read_objects, environment, tmp_path, uri=stored, keys=["a"])
@@ -69,7 +74,9 @@ def test_a_stalled_body_is_asked_for_again(proxy, stored, tmp_path, figure):
     figure(f"a body that stalls, with a limit of {LOW_SPEED_S} s: recovered after", f"{took_s:.0f} s")
 
 
-def test_an_answer_that_never_comes_is_asked_for_again(proxy, stored, tmp_path, figure):
+def test_an_answer_that_never_comes_is_asked_for_again(
+    proxy: Proxy, stored, tmp_path: Path, figure: Callable[..., None]
+) -> None:
     proxy.set_rules(share=1.0, kinds=["hung"], most_in_a_row=1, stall_s=600)
     took_s = run_in_program(look_at_objects, proxy.environment(), tmp_path, uri=stored, keys=["a"])
     assert proxy.faults()["hung"] == 2
@@ -80,7 +87,9 @@ def test_an_answer_that_never_comes_is_asked_for_again(proxy, stored, tmp_path, 
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_large_object_is_whole_whatever_its_parts_meet(proxy, stored, monkeypatch, seed):
+def test_a_large_object_is_whole_whatever_its_parts_meet(
+    proxy: Proxy, stored, monkeypatch: pytest.MonkeyPatch, seed
+) -> None:
     """No answer of a part is lost here: storage would go on after that, but the emulator forgets it all."""
     from components.shared.storage import gcs
 
@@ -95,7 +104,9 @@ def test_a_large_object_is_whole_whatever_its_parts_meet(proxy, stored, monkeypa
     assert open_store(stored).stat(f"large-{seed}").crc32c == checksum(data)
 
 
-def test_an_outage_is_ridden_out(clean_gs, proxy, tmp_path, figure):
+def test_an_outage_is_ridden_out(
+    clean_gs: Clean, proxy: Proxy, tmp_path: Path, figure: Callable[..., None]
+) -> None:
     """Every program waits, none fails: no retry of the scheduler is used up."""
     place = clean_gs.place
     place.clear()
@@ -122,7 +133,7 @@ REFUSALS = [
 
 
 @pytest.fixture(scope="module")
-def run_with_tiles(clean_gs, running_proxy, tmp_path_factory):
+def run_with_tiles(clean_gs: Clean, running_proxy: Proxy, tmp_path_factory: pytest.TempPathFactory):
     place = clean_gs.place
     place.clear()
     running_proxy.set_rules()
@@ -131,7 +142,9 @@ def run_with_tiles(clean_gs, running_proxy, tmp_path_factory):
 
 
 @pytest.mark.parametrize(("step", "what", "status", "says"), REFUSALS)
-def test_what_is_refused_for_good_fails_at_once(run_with_tiles, proxy, tmp_path, step, what, status, says):
+def test_what_is_refused_for_good_fails_at_once(
+    run_with_tiles, proxy: Proxy, tmp_path: Path, step, what, status, says
+) -> None:
     """With the pauses that a run has; a storm of repetitions would show in the log."""
     place = run_with_tiles
     process = open_store(f"{place.output}/process")

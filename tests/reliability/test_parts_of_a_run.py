@@ -32,7 +32,7 @@ def _run(folder: Path, *words: str, held: str = "") -> tuple[int, str]:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("parts")
     place = Place(str(folder / "source"), str(folder / "output"), {})
     place.write_slices()
@@ -44,7 +44,7 @@ def finished(tmp_path_factory):
     return Finished(place, folder, place.state())
 
 
-def test_ctrl_c_in_each_step_and_the_same_command_again(finished):
+def test_ctrl_c_in_each_step_and_the_same_command_again(finished) -> None:
     finished.place.clear()
     for step in STEPS:
         exit_code, shown = finished.run(held=step)
@@ -56,7 +56,7 @@ def test_ctrl_c_in_each_step_and_the_same_command_again(finished):
     assert finished.place.state() == finished.state
 
 
-def test_later_steps_again_in_two_parts(finished):
+def test_later_steps_again_in_two_parts(finished) -> None:
     matched = _when_written(finished.place, "process/records/align")
     written = _when_written(finished.place, "process/records/pyramid")
 
@@ -83,7 +83,7 @@ def test_later_steps_again_in_two_parts(finished):
     assert _when_written(finished.place, "process/records/pyramid").keys() == written.keys()
 
 
-def test_another_stack_costs_no_record(finished):
+def test_another_stack_costs_no_record(finished) -> None:
     exit_code, shown = finished.run("--from", "align", "--minz", "1")
     assert exit_code == 65, shown
     assert "an output must hold one stack" in shown

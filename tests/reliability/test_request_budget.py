@@ -1,6 +1,7 @@
 """How often a run asks storage: once to write a shard, as often as planned in all, and for no data again."""
 
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -13,6 +14,7 @@ from components.shared.storage.registry import open_store
 from components.shared.volume.volume import volume_of
 from tests.builders import plan_of
 from tests.reliability import tiny_stack
+from tests.reliability.conftest import Clean, Proxy
 from tests.reliability.programs import STEPS, Driver, cut_smaller
 
 LOOPED = ("align", "tile", "pyramid")
@@ -21,7 +23,7 @@ TB_IN_SLICES = 40_000
 
 
 @pytest.fixture(scope="module")
-def logs(clean_gs, running_proxy, tmp_path_factory):
+def logs(clean_gs: Clean, running_proxy: Proxy, tmp_path_factory: pytest.TempPathFactory):
     """The requests of a run and of a second one, each step as itself."""
     place = clean_gs.place
     folder = tmp_path_factory.mktemp("budget")
@@ -38,7 +40,7 @@ def is_shard(entry):
     return entry["key"].endswith(".shard") or "/tmp/aligned/c/" in entry["key"]
 
 
-def test_a_shard_is_written_once_and_never_read_by_its_writer(logs, figure):
+def test_a_shard_is_written_once_and_never_read_by_its_writer(logs, figure: Callable[..., None]) -> None:
     written = Counter(e["key"] for e in logs[0] if is_shard(e) and e["operation"] in ("create", "part"))
     assert set(written.values()) == {1}
     read_by_writers = [
@@ -52,13 +54,13 @@ def test_a_shard_is_written_once_and_never_read_by_its_writer(logs, figure):
     figure("PUTs of a shard; GETs of a shard while shards are written", f"1 for each of {len(written)}; 0")
 
 
-def test_every_object_of_a_run_is_written_once(logs):
+def test_every_object_of_a_run_is_written_once(logs) -> None:
     written = Counter(e["key"] for e in logs[0] if e["operation"] == "create")
     del written["output/tmp/aligned/zarr.json"]  # each of the first pods to tile may find none
     assert {key: n for key, n in written.items() if n > 1} == {}
 
 
-def test_the_plan_knows_every_slice_from_one_listing(clean_gs, logs):
+def test_the_plan_knows_every_slice_from_one_listing(clean_gs: Clean, logs) -> None:
     """Size and checksum of all: whoever reads a slice later can tell whether it is still the same."""
     source = open_store(clean_gs.place.source)
     plan = read_document(open_store(f"{clean_gs.place.output}/process"), PLAN_KEY, Plan)
@@ -70,7 +72,7 @@ def test_the_plan_knows_every_slice_from_one_listing(clean_gs, logs):
     assert Counter(of_slices) == {"list": 2, "get": tiny_stack.N_SLICES}
 
 
-def test_a_second_run_reads_no_data(logs, figure):
+def test_a_second_run_reads_no_data(logs, figure: Callable[..., None]) -> None:
     second = logs[1]
     assert {e["who"] for e in second} == {"plan", "compose", "report"}  # no unit is done again
     assert [e for e in second if is_data(e)] == []
@@ -88,7 +90,9 @@ def is_data(entry):
     return is_get(entry) and (is_shard(entry) or key.endswith(".raw") or key.startswith("source/"))
 
 
-def test_a_run_asks_as_often_as_the_plan_says(clean_gs, logs, monkeypatch, figure):
+def test_a_run_asks_as_often_as_the_plan_says(
+    clean_gs: Clean, logs, monkeypatch: pytest.MonkeyPatch, figure: Callable[..., None]
+) -> None:
     process = open_store(f"{clean_gs.place.output}/process")
     plan, transforms = (
         read_document(process, PLAN_KEY, Plan),

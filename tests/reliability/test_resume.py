@@ -1,6 +1,7 @@
 """What is deleted, damaged or asked for otherwise costs its units, and no other."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,7 @@ from tests.reliability.extent import FULL
 
 
 @pytest.fixture(params=["file", "gs"])
-def clean(request):
+def clean(request: pytest.FixtureRequest):
     if request.param == "gs":
         request.getfixturevalue("proxy")  # without rules
     found = request.getfixturevalue(f"clean_{request.param}")
@@ -44,7 +45,7 @@ if FULL:
 
 
 @pytest.mark.parametrize(("lost", "change"), CASES)
-def test_a_lost_output_costs_its_unit(clean, tmp_path, lost, change):
+def test_a_lost_output_costs_its_unit(clean, tmp_path: Path, lost, change) -> None:
     key, expected = LOSSES[lost]
     store = open_store(clean.place.output)
     stored = store.read(key)
@@ -60,7 +61,7 @@ def test_a_lost_output_costs_its_unit(clean, tmp_path, lost, change):
     assert state == clean.state
 
 
-def test_another_quality_costs_the_blocks_and_no_match(clean, tmp_path):
+def test_another_quality_costs_the_blocks_and_no_match(clean, tmp_path: Path) -> None:
     driver = clean.place.driver(tmp_path)
     state = clean.place.run(driver, jpeg_quality=60)
     every = {"tile": ["0", "1"], "pyramid 0": ["0", "1", "2", "3"], "pyramid 2": ["0"]}

@@ -43,7 +43,7 @@ def commands_of(text):
                 command.append(word)
 
 
-def parse(words):
+def parse(words) -> None:
     """Find the command and read its options as click does; raises click's errors."""
     command, context = main, click.Context(main, info_name="fibstack", **main.context_settings)
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
@@ -55,7 +55,7 @@ def parse(words):
     assert not extra, f"too many words: {extra}"
 
 
-def test_commands_exist_with_their_options():
+def test_commands_exist_with_their_options() -> None:
     wrong = []
     for page in PAGES:
         for words in commands_of(page.read_text()):
@@ -66,7 +66,7 @@ def test_commands_exist_with_their_options():
     assert wrong == []
 
 
-def test_commands_are_found_and_mistakes_noticed():
+def test_commands_are_found_and_mistakes_noticed() -> None:
     found = [command for page in PAGES for command in commands_of(page.read_text())]
     assert len(found) > 60
     assert ["status", "OUTPUT_OR_RUN"] in found

@@ -29,7 +29,7 @@ def graph() -> grimp.ImportGraph:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_extra_of_a_step_is_what_it_imports(graph, step):
+def test_extra_of_a_step_is_what_it_imports(graph, step) -> None:
     modules = graph.find_upstream_modules(f"components.{step}.main")
     roots = {module.partition(".")[0] for module in modules} - {
         "components",
@@ -43,7 +43,7 @@ def test_extra_of_a_step_is_what_it_imports(graph, step):
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_dockerfile_copies_the_code_that_a_step_imports(graph, step):
+def test_dockerfile_copies_the_code_that_a_step_imports(graph, step) -> None:
     modules = graph.find_upstream_modules(f"components.{step}.main")
     folders = {module.split(".")[1] for module in modules if module.startswith("components.")}
     copied = re.findall(r"COPY components/(\w+) ", (ROOT / f"images/{step}/Dockerfile").read_text())
@@ -51,7 +51,7 @@ def test_dockerfile_copies_the_code_that_a_step_imports(graph, step):
 
 
 @pytest.mark.parametrize("name", ["base", *STEPS])
-def test_locks_are_pinned_by_hash_and_hold_no_kfp(name):
+def test_locks_are_pinned_by_hash_and_hold_no_kfp(name) -> None:
     lock = (ROOT / f"requirements/images/{name}.txt").read_text()
     pinned = re.findall(r"^([a-z0-9-]+)==(.+?) ?(?:;.*)?\\$", lock, re.MULTILINE)
     assert len(pinned) == len(re.findall(r"^[a-z]", lock, re.MULTILINE)) > 10
@@ -66,7 +66,7 @@ def test_locks_are_pinned_by_hash_and_hold_no_kfp(name):
     ), "what is tested is what the images hold; run make lock"
 
 
-def test_steps_add_to_the_base():
+def test_steps_add_to_the_base() -> None:
     def lines(name: str) -> set[str]:
         text = (ROOT / f"requirements/images/{name}.txt").read_text()
         return {line for line in text.splitlines() if re.match(r"[a-z]", line)}
@@ -88,7 +88,7 @@ def test_steps_add_to_the_base():
         ("", None),
     ],
 )
-def test_label_of_the_source_is_a_web_address_without_secrets_or_none(remote, source):
+def test_label_of_the_source_is_a_web_address_without_secrets_or_none(remote, source) -> None:
     config = {"COUNT": "1", "KEY_0": "remote.origin.url", "VALUE_0": remote}
     environment = {**os.environ, **{f"GIT_CONFIG_{key}": value for key, value in config.items()}}
     for name in ("SOURCE_URL", "MAKEFLAGS"):

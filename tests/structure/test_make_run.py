@@ -17,7 +17,7 @@ def make(*words):
 
 
 @pytest.mark.parametrize("given", [[], ["MINZ=0"], ["MAXZ=9"]])
-def test_numbers_of_the_slices_must_be_given(given):
+def test_numbers_of_the_slices_must_be_given(given) -> None:
     # The environment counts as installed, so that nothing is made.
     result = make("run", "SOURCE=/data/raw", *given, "-o", ".venv/run.stamp")
     assert result.returncode == 2
@@ -36,7 +36,7 @@ def test_numbers_of_the_slices_must_be_given(given):
         (["SOURCE=/data/raw", "OUTPUT=/my results"], "/my results"),
     ],
 )
-def test_view_shows_what_run_writes(given, output):
+def test_view_shows_what_run_writes(given, output) -> None:
     view = make("view", "--dry-run", *given, "-o", ".venv/run.stamp")
     run = make("run", "--dry-run", "MINZ=0", "MAXZ=9", *given, "-o", ".venv/run.stamp")
     assert view.stdout.splitlines()[-1] == f".venv/bin/fibstack view '{output}'"

@@ -17,12 +17,12 @@ def block(language):
     return re.search(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)[1]
 
 
-def test_the_example_is_accepted_and_holds_every_decision():
+def test_the_example_is_accepted_and_holds_every_decision() -> None:
     overrides = parse_overrides(block("yaml").encode(), "docs/overrides.md")
     config = RunConfig(source="in", image="%d.png", minz=500, maxz=999, output="out")
     check_overrides(config, overrides)
     assert {name for o in overrides for name in o.decisions} == Override.model_fields.keys() - {"z"}
 
 
-def test_the_schema_is_that_of_the_program():
+def test_the_schema_is_that_of_the_program() -> None:
     assert json.loads(block("json")) == TypeAdapter(tuple[Override, ...]).json_schema()

@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[2]
 ROOMS = ("commands", "components", "pipeline", "tests")
 
 
-def test_every_file_of_the_policy_exists():
+def test_every_file_of_the_policy_exists() -> None:
     names = re.findall(r"`([\w/-]+(?:\.py|\.md|/))`", (ROOT / "SECURITY.md").read_text())
     assert len(names) > 15
     files = {str(path.relative_to(ROOT)) for room in ROOMS for path in (ROOT / room).rglob("*.py")}

@@ -9,7 +9,7 @@ from components.shared.cores import available_cores
 
 
 @pytest.fixture(autouse=True)
-def _eight_cores(monkeypatch):
+def _eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
 
 
@@ -56,13 +56,13 @@ def system(root: Path, groups: str, files: dict[str, str]) -> Path:
         ("0::/\n", {}, 8),
     ],
 )
-def test_the_limit_of_the_container_counts(tmp_path, groups, files, cores):
+def test_the_limit_of_the_container_counts(tmp_path: Path, groups, files, cores) -> None:
     assert available_cores(system(tmp_path, groups, files)) == cores
 
 
-def test_without_control_groups_the_scheduler_decides(tmp_path):
+def test_without_control_groups_the_scheduler_decides(tmp_path: Path) -> None:
     assert available_cores(tmp_path) == 8
 
 
-def test_this_machine_has_a_core():
+def test_this_machine_has_a_core() -> None:
     assert 1 <= available_cores() <= 8

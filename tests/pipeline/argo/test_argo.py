@@ -223,7 +223,7 @@ def files(folder: Path) -> dict[str, str]:
 
 
 @dsl.pipeline(name="tricky")
-def tricky(folder: str, text: str, numbers: list, flag: bool = True):
+def tricky(folder: str, text: str, numbers: list, flag: bool = True) -> None:
     said = uncached(say(text=text))
     uncached(note(folder=folder, name="said", text=said.outputs["out"], seconds=0.0))
     uncached(note(folder=folder, name="joined", text=f"{numbers}+{flag}+{text}", seconds=0.0))
@@ -312,7 +312,7 @@ def test_more_memory_after_running_out_of_it(tmp_path: Path) -> None:
 
 def test_refuses_what_argo_would_read_otherwise() -> None:
     @dsl.pipeline(name="braces")
-    def braces():
+    def braces() -> None:
         uncached(say(text="{{workflow.name}}"))
 
     with pytest.raises(ConfigError, match=r"'\{\{' in a text"):

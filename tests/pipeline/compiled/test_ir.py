@@ -88,7 +88,7 @@ def take(texts: list):
 
 def test_collected_outputs() -> None:
     @dsl.pipeline(name="collect")
-    def collect():
+    def collect() -> None:
         with dsl.ParallelFor(["a", "b"]) as item:
             said = uncached(say(text=item))
         uncached(take(texts=dsl.Collected(said.outputs["out"])))

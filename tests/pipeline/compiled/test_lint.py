@@ -39,7 +39,7 @@ def only_problem(ir: dict, *parts: str) -> None:
 
 def test_resource_limit_from_a_parameter_in_a_loop(tmp_path: Path) -> None:
     @dsl.pipeline(name="limit")
-    def limit(cpu: str = "2"):
+    def limit(cpu: str = "2") -> None:
         listed = uncached(items(n=2))
         with dsl.ParallelFor(listed.outputs["out"]) as item:
             uncached(note(folder="f", name=item, text="", seconds=0.0)).set_cpu_limit(cpu)
@@ -51,7 +51,7 @@ def test_resource_limit_from_a_parameter_in_a_loop(tmp_path: Path) -> None:
 
 def test_f_string_over_a_field_of_an_item(tmp_path: Path) -> None:
     @dsl.pipeline(name="field")
-    def field():
+    def field() -> None:
         listed = uncached(items(n=2))
         with dsl.ParallelFor(listed.outputs["out"]) as item:
             uncached(note(folder=f"f/{item.z}", name="n", text="", seconds=0.0))
@@ -61,7 +61,7 @@ def test_f_string_over_a_field_of_an_item(tmp_path: Path) -> None:
 
 def test_caching(tmp_path: Path) -> None:
     @dsl.pipeline(name="cached")
-    def cached():
+    def cached() -> None:
         say(text="x")
 
     only_problem(raw(cached, tmp_path), "root/say", "cached")
@@ -73,7 +73,7 @@ def test_nullable_parameter(tmp_path: Path) -> None:
         return dsl.ContainerSpec(image="x", command=["python"], args=[text])
 
     @dsl.pipeline(name="nullable")
-    def nullable():
+    def nullable() -> None:
         uncached(maybe())
 
     only_problem(raw(nullable, tmp_path), "comp-maybe", "'text'", "default")
@@ -85,7 +85,7 @@ def test_implicit_command(tmp_path: Path) -> None:
         return dsl.ContainerSpec(image="x")
 
     @dsl.pipeline(name="implicit-command")
-    def pipeline():
+    def pipeline() -> None:
         uncached(implicit())
 
     only_problem(raw(pipeline, tmp_path), "comp-implicit", "explicit command")
@@ -97,7 +97,7 @@ def test_artifact_in_a_loop(tmp_path: Path) -> None:
         return dsl.ContainerSpec(image="x", command=["python"], args=[name, page.path])
 
     @dsl.pipeline(name="artifact")
-    def artifact():
+    def artifact() -> None:
         with dsl.ParallelFor(["a", "b"]) as item:
             uncached(drawn(name=item))
 
@@ -108,79 +108,79 @@ def exit_dag(ir: dict) -> dict:
     return ir["components"]["comp-exit-handler-1"]["dag"]["tasks"]
 
 
-def break_reference(ir):
+def break_reference(ir) -> str:
     ir["components"]["comp-for-loop-3"]["dag"]["tasks"]["tile"]["componentRef"]["name"] = "comp-gone"
     return "comp-gone"
 
 
-def break_order(ir):
+def break_order(ir) -> str:
     exit_dag(ir)["compose"]["dependentTasks"].append("gone")
     return "wait for a task of its own group; got 'gone'"
 
 
-def break_producer(ir):
+def break_producer(ir) -> str:
     exit_dag(ir)["compose"]["inputs"]["parameters"]["process_uri"]["taskOutputParameter"]["producerTask"] = (
         "gone"
     )
     return "from a task of its own group; got 'gone'"
 
 
-def break_output(ir):
+def break_output(ir) -> str:
     source = exit_dag(ir)["compose"]["inputs"]["parameters"]["process_uri"]["taskOutputParameter"]
     source["outputParameterKey"] = "gone"
     return "from an output of 'plan'; got 'gone'"
 
 
-def break_parent(ir):
+def break_parent(ir) -> str:
     exit_dag(ir)["plan"]["inputs"]["parameters"]["minz"] = {"componentInputParameter": "gone"}
     return "take 'minz' from an input of its group; got 'gone'"
 
 
-def break_required(ir):
+def break_required(ir) -> str:
     del exit_dag(ir)["plan"]["inputs"]["parameters"]["minz"]
     return "must be given the input 'minz'"
 
 
-def break_undeclared(ir):
+def break_undeclared(ir) -> str:
     exit_dag(ir)["plan"]["inputs"]["parameters"]["gone"] = {"runtimeValue": {"constant": 1}}
     return "only be given inputs of its component; got 'gone'"
 
 
-def break_template(ir):
+def break_template(ir) -> str:
     constant = {"runtimeValue": {"constant": "{{$.inputs.parameters['gone']}}/x"}}
     exit_dag(ir)["plan"]["inputs"]["parameters"]["source"] = constant
     return "that 'source' is made of; got 'gone'"
 
 
-def break_iterator(ir):
+def break_iterator(ir) -> str:
     exit_dag(ir)["for-loop-2"]["parameterIterator"]["items"]["inputParameter"] = "gone"
     return "loop over one of its inputs; got 'gone'"
 
 
-def break_status(ir):
+def break_status(ir) -> str:
     source = ir["root"]["dag"]["tasks"]["report"]["inputs"]["parameters"]["status"]
     source["taskFinalStatus"]["producerTask"] = "gone"
     return "take 'status' from a task of its own group; got 'gone'"
 
 
-def break_executor(ir):
+def break_executor(ir) -> str:
     del ir["deploymentSpec"]["executors"]["exec-tile"]
     return "comp-tile must have a container executor"
 
 
-def break_argument(ir):
+def break_argument(ir) -> str:
     ir["deploymentSpec"]["executors"]["exec-tile"]["container"]["args"].append(
         "{{$.inputs.parameters['gone']}}"
     )
     return "comp-tile must only use its own inputs; got 'gone'"
 
 
-def break_placeholder(ir):
+def break_placeholder(ir) -> str:
     ir["deploymentSpec"]["executors"]["exec-tile"]["container"]["args"].append("{{$.pipeline_job_name}}")
     return "comp-tile must only use parameters"
 
 
-def break_image(ir):
+def break_image(ir) -> str:
     ir["deploymentSpec"]["executors"]["exec-tile"]["container"]["image"] = "{{$.inputs.parameters['slabs']}}"
     return "comp-tile must have a fixed image"
 

@@ -20,7 +20,7 @@ ANSWERS = 'case "$1" in info) echo 4;; *) exit 0;; esac'
 
 
 @pytest.fixture
-def docker(tmp_path, monkeypatch):
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Call it with the shell script that `docker` shall be; returns the file that gets its calls."""
 
     def install(script: str) -> Path:

@@ -18,7 +18,7 @@ from tests.pipeline.toys import compiled, fail, items, note, notes, remember, ru
 
 
 @dsl.pipeline(name="loop")
-def loop(folder: str, n: int, seconds: float = 0.0, greeting: str = "hello"):
+def loop(folder: str, n: int, seconds: float = 0.0, greeting: str = "hello") -> None:
     said = uncached(say(text=greeting))
     listed = uncached(items(n=n))
     with dsl.ParallelFor(listed.outputs["out"], parallelism=3) as item:
@@ -81,13 +81,13 @@ def test_argv_json_runs_by_hand(tmp_path: Path) -> None:
 
 
 @dsl.pipeline(name="inner")
-def inner(folder: str, outer: str):
+def inner(folder: str, outer: str) -> None:
     with dsl.ParallelFor(["x", "y"]) as item:
         uncached(note(folder=f"{folder}/{outer}", name=item, text=f"{outer}+{item}", seconds=0.5))
 
 
 @dsl.pipeline(name="nested")
-def nested(folder: str, n: int = 2):
+def nested(folder: str, n: int = 2) -> None:
     listed = uncached(items(n=n))
     with dsl.ParallelFor(listed.outputs["out"]) as item:
         uncached(inner(folder=folder, outer=item))
@@ -103,7 +103,7 @@ def test_nested_loops_in_a_nested_pipeline(tmp_path: Path) -> None:
 
 
 @dsl.pipeline(name="guarded")
-def guarded(folder: str, code: int, times: int, n: int = 1):
+def guarded(folder: str, code: int, times: int, n: int = 1) -> None:
     with dsl.ExitHandler(uncached(remember(folder=folder))):
         listed = uncached(items(n=n))
         with dsl.ParallelFor(listed.outputs["out"]) as item:
@@ -159,7 +159,7 @@ def test_exit_task_hears_of_the_failure_and_dependents_do_not_start(tmp_path: Pa
 
 def test_after_a_failure_running_tasks_finish_and_queued_ones_do_not_start(tmp_path: Path) -> None:
     @dsl.pipeline(name="mixed")
-    def mixed(folder: str):
+    def mixed(folder: str) -> None:
         with dsl.ExitHandler(uncached(remember(folder=folder))):
             uncached(fail(folder=f"{folder}-failing", code=65, times=1))
             with dsl.ParallelFor(["a", "b", "c", "d"], parallelism=1) as item:
@@ -174,7 +174,7 @@ def test_after_a_failure_running_tasks_finish_and_queued_ones_do_not_start(tmp_p
 
 
 @dsl.pipeline(name="three")
-def three(folder: str):
+def three(folder: str) -> None:
     with dsl.ExitHandler(uncached(remember(folder=folder))):
         listed = uncached(items(n=2))
         slow = uncached(note(folder=folder, name="slow", text="x", seconds=0.3))
@@ -194,7 +194,7 @@ def test_missing_output_is_the_steps_failure(tmp_path: Path) -> None:
         return dsl.ContainerSpec(image="toy", command=["python", "-c", "pass"], args=[out])
 
     @dsl.pipeline(name="forget")
-    def forget():
+    def forget() -> None:
         listed = uncached(forgetful())
         with dsl.ParallelFor(listed.outputs["out"]) as item:
             uncached(note(folder="never", name=item, text="", seconds=0.0))
@@ -211,7 +211,7 @@ def test_signalled_task_says_so(tmp_path: Path) -> None:
         return dsl.ContainerSpec(image="toy", command=["python", "-c", program])
 
     @dsl.pipeline(name="kill")
-    def kill():
+    def kill() -> None:
         uncached(killed())
 
     failure, _ = run(kill, tmp_path)
@@ -226,7 +226,7 @@ def test_command_that_does_not_exist(tmp_path: Path) -> None:
         return dsl.ContainerSpec(image="toy", command=["no-such-program-here"])
 
     @dsl.pipeline(name="lost")
-    def lost():
+    def lost() -> None:
         uncached(absent())
 
     failure, _ = run(lost, tmp_path)
@@ -246,7 +246,7 @@ def test_what_a_task_leaves_running_is_ended_with_it(tmp_path: Path) -> None:
         )
 
     @dsl.pipeline(name="leave")
-    def leave(pid_file: str):
+    def leave(pid_file: str) -> None:
         uncached(litter(pid_file=pid_file))
 
     failure, _ = run(leave, tmp_path, pid_file=str(tmp_path / "pid"))
@@ -276,7 +276,7 @@ def sleeper(folder: str, kind: str):
 
 
 @dsl.pipeline(name="sleepers")
-def sleepers(folder: str):
+def sleepers(folder: str) -> None:
     with dsl.ExitHandler(uncached(remember(folder=folder))), dsl.ParallelFor(["polite", "stubborn"]) as kind:
         uncached(sleeper(folder=folder, kind=kind)).set_retry(3)
 

@@ -64,7 +64,7 @@ def limits():
 
 
 @pytest.fixture
-def cluster(monkeypatch, tmp_path):
+def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     loopback, server = serve()
     loopback.on("GET", TEMPLATE, installed())
     loopback.on("POST", f"{NAMESPACE}/workflows", created_workflow)
@@ -75,7 +75,7 @@ def cluster(monkeypatch, tmp_path):
     server.server_close()
 
 
-def write_context(monkeypatch, folder, url, current="here"):
+def write_context(monkeypatch, folder, url, current="here") -> None:
     """A kubeconfig whose current context is the server, namespace em."""
     path = folder / "kubeconfig"
     path.write_text(

@@ -33,7 +33,7 @@ JSON_TYPES = {
 
 
 @pytest.fixture(autouse=True)
-def no_settings_of_this_machine(monkeypatch, tmp_path):
+def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Neither kfp's own file of contexts nor its environment variables."""
     monkeypatch.setattr("kfp.Client._LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
     for name in [name for name in os.environ if name.startswith("KF_PIPELINES")]:

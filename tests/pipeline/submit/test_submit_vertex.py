@@ -3,7 +3,7 @@
 import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import pytest
 import yaml
@@ -27,14 +27,14 @@ REFERENCE = "vertex://lab/europe-west4/align-stack-1"
 
 
 @pytest.fixture
-def settings(tmp_path):
+def settings(tmp_path: Path):
     path = tmp_path / "settings.toml"
     path.write_text('registry = "gcr.io/em"\n[tile]\nmemory = "7G"\n')
     return ["--settings", str(path)]
 
 
 @pytest.fixture
-def vertex(monkeypatch):
+def vertex(monkeypatch: pytest.MonkeyPatch):
     from google.auth.credentials import AnonymousCredentials
 
     loopback, server = serve()
@@ -232,7 +232,7 @@ def test_nobody_there(vertex: Any, settings: Any, monkeypatch: pytest.MonkeyPatc
 def test_no_credentials(vertex: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from google.auth.exceptions import DefaultCredentialsError
 
-    def none(*_, **__):
+    def none(*_, **__) -> Never:
         raise DefaultCredentialsError("Your default credentials were not found.")
 
     monkeypatch.setattr("google.auth.default", none)
