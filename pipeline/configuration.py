@@ -73,7 +73,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
 
 
 def _is_text(name: str) -> bool:
-    """Whether a key takes text, so that `--set id=001` stays '001'."""
+    """True of a key that takes text, so that `--set id=001` stays '001'."""
     return name in RunConfig.model_fields and RunConfig.model_fields[name].annotation is str
 
 

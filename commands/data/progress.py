@@ -1,4 +1,4 @@
-"""How far a command has come, on a terminal; elsewhere, a line when it has ended is enough."""
+"""Progress bars of the data commands on a terminal; elsewhere their line at the end is enough."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Holding:
     n_objects: int
     n_bytes: int
     whole_bucket: bool
-    """Whether the bucket is the run's own, and is removed too."""
+    """The bucket is the run's own, and is removed too."""
 
 
 def holdings_of(output: str) -> list[Holding]:
@@ -100,10 +100,10 @@ def _remove_empty_folders(root: Path) -> None:
 
 
 def _check_label(uri: str, run_id: str) -> bool:
-    """Whether a run's bucket is there.
+    """True where a run's bucket is there; one that is there must carry the run's label.
 
     Raises:
-        UserError: it is there and does not carry the run's label.
+        UserError: the bucket does not carry the label.
     """
     name, prefix = gcs.bucket_and_prefix(uri)
     with gcs.failures(f"cannot look at {uri}", name, f"storage.buckets.get on the bucket '{name}'"):

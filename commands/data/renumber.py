@@ -124,7 +124,7 @@ def find_jumps(names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _steps(name: str, other: str) -> list[int]:
-    """How much larger each number is in another name; of names that differ in more than numbers, nothing."""
+    """Differences of the numbers in `other` to those in `name`; empty where more than numbers differs."""
     parts, others = (re.split(r"([0-9]+)", text) for text in (name, other))
     if parts[::2] != others[::2]:
         return []
@@ -213,7 +213,7 @@ def _check_places(source: str, target: str) -> None:
 
 
 def _same(source: Store, old: Stat, target: Store, new: Stat) -> bool:
-    """Whether two objects hold the same: in a bucket by what it knows, in folders by what they hold."""
+    """True of two objects with the same content: by the checksums of buckets, else by reading both."""
     if old.size_bytes != new.size_bytes:
         return False
     if old.crc32c and new.crc32c:

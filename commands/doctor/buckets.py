@@ -1,4 +1,4 @@
-"""Whether a bucket can hold what a run reads and writes, and whether a web server can show a volume."""
+"""Checks of places: may a run read or write a bucket, and can neuroglancer read a volume on a web server?"""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def check_place(uri: str, use: Use, project: str = "") -> Iterator[Finding]:
 
 
 def check_login() -> Finding:
-    """Whether there are Google credentials."""
+    """Check that there are Google credentials."""
     import google.auth
 
     try:
@@ -64,7 +64,7 @@ def check_login() -> Finding:
 
 
 def check_web(url: str) -> Iterator[Finding]:
-    """Whether a web server shows a volume as neuroglancer needs it: in ranges, to pages of other origins."""
+    """Check that neuroglancer can read a volume on a web server: ranges of files, from pages elsewhere."""
     for folder in _VOLUMES:
         address = join_uri(url, *filter(None, (folder, "info")))
         try:

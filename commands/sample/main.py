@@ -32,7 +32,7 @@ KINDS = [kind for kind in get_args(Defect) if kind]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
-    """One slice for a worker process."""
+    """Arguments of a worker process that makes one slice."""
 
     uri: str
     truth: Truth

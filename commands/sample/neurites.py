@@ -53,7 +53,7 @@ class Arms:
     length: Floats
     radius: Floats
     neurite: Ints
-    """Same number for the arms of one neurite."""
+    """Number of the neurite that an arm belongs to."""
     traits: Floats
     """[n, 8] uniform in 0..1: 0-3 differ by neurite, 4-7 by arm."""
 

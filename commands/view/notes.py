@@ -63,7 +63,7 @@ def slice_in_voxels(z: float, transforms: Transforms, finest_scale: dict[str, An
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """How far the alignment has moved a slice against the previous slice."""
+    """Distance by which the alignment has moved a slice against the previous slice."""
 
     z: int
     against_z: int

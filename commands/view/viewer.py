@@ -47,7 +47,7 @@ class LayerSource:
 
     @property
     def shader(self) -> str:
-        """How neuroglancer draws it: grey, in colours, or grey with a slider for the channel."""
+        """Shader of the layer in neuroglancer: grey, in colours, or grey with a slider for the channel."""
         if self.n_channels == 1:
             return _GREY_SHADER
         return (

@@ -73,7 +73,7 @@ class FeatureLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchingLimits:
-    """When two features belong together, and when matches agree on a motion."""
+    """Limits that decide when two features belong together, and when matches agree on a motion."""
 
     ratio: float = limit(
         0.8,

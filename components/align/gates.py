@@ -38,7 +38,7 @@ _MARGINS = "benchmarks/alignment/margins.py"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptanceLimits:
-    """When a transform between two slices is accepted."""
+    """Limits that decide when a transform between two slices is accepted."""
 
     min_inliers: int = limit(
         20,

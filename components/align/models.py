@@ -21,7 +21,7 @@ from components.shared.series import MEDIAN_OF_RAYLEIGH
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelLimits:
-    """When a richer model of a motion is taken, and what an outlier is."""
+    """Limits that decide when a richer model of a motion is taken, and what an outlier is."""
 
     rotation_tau_px: float = limit(
         0.1,
@@ -225,7 +225,7 @@ def _newton_step(
     target: Points,
     weights: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """One Gauss-Newton step; exact at once for the models that are linear."""
+    """Parameters after a Gauss-Newton step; where the model is linear, the least-squares solution."""
     error = (target - transform_points(_matrix(family, parameters), source)).ravel()
     one = np.ones(len(source))
     slopes = [np.outer(one, [1.0, 0.0]), np.outer(one, [0.0, 1.0])]

@@ -18,7 +18,7 @@ PreparedPicture = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureLimits:
-    """What the prepared pictures of a slice show, and what counts as content."""
+    """Limits of the prepared pictures of a slice: structures that they show, and that count as content."""
 
     local_sigma_px: float = limit(
         16.0,

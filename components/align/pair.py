@@ -1,4 +1,4 @@
-"""One pair of slices: from what is prepared of them to the evidence on how they lie.
+"""Matching of a pair: from two prepared slices to the evidence on the transform between them.
 
 A pair goes through attempts, the normal one first. Each proposes a transform; every proposal but that of the
 last attempt is refined, and all pass gates. The first that passes is the evidence. Where none does, the pair
@@ -32,7 +32,7 @@ from components.shared.pictures.warping import warped_mask
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairLimits:
-    """How many neighbours a slice looks at, and how many of its inliers tell something of their own."""
+    """Limits on the neighbours that a slice is matched with, and on the inliers that count as independent."""
 
     independent_cells: int = limit(
         16,

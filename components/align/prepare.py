@@ -29,7 +29,7 @@ from components.shared.limits import limit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleLimits:
-    """How fine the pictures are that come after matching; the plan chooses the scale of matching."""
+    """Scales of the pictures that are used after matching; the plan chooses the scale of matching."""
 
     detail_side_px: int = limit(
         1280,

@@ -126,7 +126,7 @@ class WindowLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholePictureLimits:
-    """When the correction over the whole picture stops."""
+    """Limits that decide when the correction over the whole picture stops."""
 
     ecc_steps: int = limit(
         30,

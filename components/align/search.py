@@ -29,9 +29,9 @@ from components.shared.pictures.warping import warped
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchLimits:
-    """How small the pictures of the search are, and how fine its steps.
+    """Limits of the whole-frame search: the size of its pictures, and its steps.
 
-    It turns by `AcceptanceLimits.max_rotation_deg` to either side: the gates refuse more.
+    The search rotates by up to `AcceptanceLimits.max_rotation_deg` to either side: the gates refuse more.
     """
 
     size_px: int = limit(

@@ -22,7 +22,7 @@ from components.shared.pictures.warping import warped
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaticPatternLimits:
-    """When something stands still while the tissue moves, and which pixels it covers."""
+    """Limits that decide when something stands still while the tissue moves, and which pixels it covers."""
 
     still_px: float = limit(
         0.5,

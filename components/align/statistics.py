@@ -56,7 +56,7 @@ class StatisticsLimits:
     counted_px: int = limit(
         2**20,
         unit="px",
-        why="grey levels are counted in rows of about so many pixels: bincount widens them to 8 bytes each",
+        why="pixels whose grey levels are counted at a time: bincount widens them to 8 bytes each",
         measured_on="derived: 8 MB at a time",
         too_small="time for many small calls; no result changes",
         too_large="memory; no result changes",

@@ -198,7 +198,7 @@ def _slices(
 
 
 def _confidence(placement: Placement, support: PairSupport, slot: int) -> dict[str, float]:
-    """How sure the place of a present slice is: its pairs, and the 1-sigma of its pose."""
+    """Fields of a present slice that tell how sure its place is: its pairs, and the 1-sigma of its pose."""
     known, half_px = placement.uncertainty, placement.problem.frame.half_px
     return {
         "n_edges": int(support.n_pairs[slot]),

@@ -51,7 +51,7 @@ class StepEstimate:
 
     @property
     def work(self) -> str:
-        """Its work in words, such as 25 blocks; empty for a step without a loop."""
+        """Words for the number of units, such as 25 blocks; empty for a step without a loop."""
         return f"{self.n_units:,} {self.unit}{'s' * (self.n_units != 1)}" if self.unit else ""
 
 

@@ -20,7 +20,7 @@ _PNG_CHANNELS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitnessLimits:
-    """When a picture is no slice of the stack."""
+    """Limits that decide when a picture is no slice of the stack."""
 
     most_times_larger: int = limit(
         16,

@@ -123,7 +123,7 @@ def missing_slices(
     missing = tuple(z for z in range(minz, maxz + 1) if z not in there)
     if missing and not allow_gaps:
         shown = listed(missing, SHOWN, rest=", ...")
-        # Few of so many: the numbers are no slice numbers, but times, or heights in nm.
+        # Most numbers are missing: they are no slice numbers, but times, or heights in nm.
         remedy = (
             "Number the slices anew with 'fibstack data renumber'"
             if len(missing) > len(there)

@@ -125,7 +125,7 @@ def _check_pins(config: RunConfig, n_pins: int) -> None:
 
 
 def _is_orientation_preserving(matrix: Matrix3) -> bool:
-    """Whether a matrix is affine and neither mirrors nor flattens the plane."""
+    """True of a matrix that is affine and neither mirrors nor flattens the plane."""
     (a, b, _), (c, d, _), last = matrix
     return last == (0.0, 0.0, 1.0) and a * d - b * c > 0
 

@@ -39,7 +39,7 @@ _URI_SHOWN = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingLimits:
-    """Pixels that tell the grey range of a channel that `align` does not measure."""
+    """Limits of the sample of pixels that gives the grey range of a channel that `align` does not measure."""
 
     n_slices: int = limit(
         9,

@@ -18,7 +18,7 @@ from components.shared.work import units
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutLimits:
-    """How a stack is cut into calls of `align`, and how small its thumbnails are.
+    """Limits of cutting a stack into calls of `align`, and the size of its thumbnails.
 
     A chunk's slices are matched with a halo of neighbours that are prepared once more, so that short chunks
     cost more in all; long ones leave machines idle at the end and lose more where one is taken away.

@@ -24,14 +24,14 @@ from components.shared.volume.volume import Encoding, TileArray, Volume, VolumeO
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
-    """How a chunk of voxels becomes bytes."""
+    """Encoding of the chunks of a volume: from voxels to bytes."""
 
     encoding: Encoding
     jpeg_quality: int
     n_channels: int
     """Number of channels that are encoded; they are the first ones of the voxels."""
     fills_up: bool
-    """Whether a chunk that the volume's border clips is padded with black to its whole size."""
+    """A chunk that the volume's border clips is padded with black to its whole size."""
 
     @classmethod
     def of(cls, output: VolumeOutput) -> Codec:
@@ -156,7 +156,7 @@ class _ShardLayer:
                 chunks[self._scale.chunk_number(chunk_xyz)] = data
 
     def ends_at(self, chunk_z: int) -> bool:
-        """Whether a layer of chunks is the last of its shards."""
+        """True of a layer of chunks that is the last of its shards."""
         return (chunk_z + 1) % self.chunks_per_shard_xyz[2] == 0
 
     def finish(self) -> Iterator[ShardFile]:

@@ -27,7 +27,7 @@ _WIDER = {np.dtype(np.uint8): np.uint16, np.dtype(np.uint16): np.uint32}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownsampleLimits:
-    """How means are made; no voxel depends on it."""
+    """Limits of the work on means at a time; no voxel depends on them."""
 
     strip_rows: int = limit(
         64,
@@ -44,7 +44,7 @@ LIMITS = DownsampleLimits()
 
 @dataclass(frozen=True, slots=True)
 class Slab:
-    """One layer of chunks of a block at a level, clipped to the volume."""
+    """A layer of chunks of a block at a level, clipped to the volume."""
 
     level: int
     layer: int

@@ -1,4 +1,4 @@
-"""One chunk of voxels as bytes: JPEG, gzip or PNG, the same bytes for the same voxels."""
+"""Encoders of a chunk of voxels: JPEG, gzip or PNG, the same bytes for the same voxels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _GZIP_WINDOW_BITS = 16 + zlib.MAX_WBITS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeflateLimits:
-    """How lossless chunks and the indices of shards are deflated. A change gives other bytes."""
+    """Limits of deflating lossless chunks and the indices of shards. A change gives other bytes."""
 
     level: int = limit(
         1,

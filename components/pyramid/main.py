@@ -34,7 +34,7 @@ class TiledRun(Run):
 
     @cached_property
     def stores(self) -> dict[str, Store]:
-        """Where each output is written, by its URI."""
+        """The store that each output is written to, by the URI of the output."""
         return {output.uri: open_store(output.uri) for output in self.volume.outputs}
 
     def finest(self, tiles: TileArray, block: int, n_threads: int) -> Source:

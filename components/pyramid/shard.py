@@ -62,7 +62,12 @@ def _minishard_index(numbers: list[int], start: int, sizes: list[int]) -> bytes:
 
 
 def _shard_index(minishard_indices: Iterable[bytes], start: int) -> bytes:
-    """Where each minishard index lies; the first begins at `start`, an empty one is (0, 0)."""
+    """The index of a shard: begin and end of each minishard index; (0, 0) for an empty one.
+
+    Args:
+        minishard_indices: The encoded minishard indices, in their order.
+        start: Begin of the first.
+    """
     ranges = []
     for index in minishard_indices:
         ranges.append((start, start + len(index)) if index else (0, 0))

@@ -28,7 +28,7 @@ MALLOC = {"M_ARENA_MAX": -8, "M_MMAP_THRESHOLD": -3, "M_TRIM_THRESHOLD": -1}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryLimits:
-    """How the C library is asked to keep freed memory; no byte that is written depends on it."""
+    """Limits of the freed memory that the C library keeps; no byte that is written depends on them."""
 
     largest_slab_bytes: int = limit(
         2**29,
@@ -56,14 +56,14 @@ class Job(Protocol):
 
     @property
     def process(self) -> Store:
-        """Where the records lie."""
+        """The store of the records."""
 
     @property
     def volume(self) -> Volume: ...
 
     @property
     def stores(self) -> Mapping[str, Store]:
-        """Where each output goes, by its URI."""
+        """The store that each output is written to, by the URI of the output."""
 
     def block_hash(self, level: int, block: int) -> str:
         """Input hash of a block of the pass that starts at `level`."""

@@ -40,7 +40,7 @@ class RunEvidence:
     pods: dict[str, Pod] = field(default_factory=dict)
     """Image and machine of each step; empty where nobody told the run."""
     as_processes: bool = False
-    """Whether the steps run as processes of one machine, in no container."""
+    """The steps run as processes of one machine, in no container."""
     rows: list[SliceRow] = field(default_factory=list)
     times: tuple[StepTime, ...] = ()
     unreadable: list[str] = field(default_factory=list)

@@ -133,7 +133,7 @@ def earlier_run(process: Store) -> RunDocument | None:
 
 
 def stands(evidence: RunEvidence, volume: Volume | None, process: Store) -> bool:
-    """Whether plan and volume are those of an earlier run, so that its report is still true."""
+    """True where plan and volume are those of an earlier run, so that its report is still true."""
     earlier = earlier_run(process)
     if earlier is None or volume is None or evidence.transforms is None:
         return False

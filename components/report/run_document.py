@@ -36,7 +36,7 @@ class RunDocument(SealedDocument):
     """End of the steps before the report."""
     error: str
     complete: bool
-    """Whether every part of the volume was found, opened and published."""
+    """Every part of the volume was found, opened and published."""
     problems: tuple[str, ...]
     n_slices: int
     n_missing: int

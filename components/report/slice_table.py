@@ -12,7 +12,7 @@ from components.shared.documents.slices import SliceRow
 
 
 def column(rows: Sequence[SliceRow], name: str) -> NDArray[np.float64]:
-    """One figure of every row; NaN where it is not known."""
+    """Values of one figure, a row each; NaN where it is not known."""
     return np.array([getattr(row, name) for row in rows], np.float64)
 
 

@@ -1,4 +1,4 @@
-"""What the click programs of all steps share: errors as one sentence, logs, and KFP's output files."""
+"""Common parts of the steps' click programs: errors as one sentence, logs, and KFP's output files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from components.shared.errors import ConfigError, FibstackError
 from components.shared.grid import Span
 
 CLEAN_UP_S = 3
-"""So long after SIGTERM, a program that has not ended by itself is ended."""
+"""Seconds after SIGTERM at which a program that has not ended by itself is ended."""
 _TERMINATED = 128 + signal.SIGTERM
 
 

@@ -171,7 +171,7 @@ def halvings_of_levels(
 
 @dataclass(frozen=True, slots=True)
 class PyramidPass:
-    """One pass over blocks that writes some levels from a reading of the finest of them."""
+    """A pass over blocks, which reads the finest of some levels and writes all of them."""
 
     base_level: int
     size_xyz: SizeXyz

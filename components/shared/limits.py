@@ -22,13 +22,13 @@ class Reason:
     unit: str
     """Unit and scale, such as "px at matching scale"; "-" for a ratio or a plain number."""
     why: str
-    """What is decided with it, and why at this value."""
+    """Decision that the limit makes, and why at this value."""
     measured_on: str
     """Stack, benchmark or test that the value was measured on; "not measured" says so."""
     too_small: str
-    """What goes wrong where it is too small."""
+    """Harm that a smaller value does."""
     too_large: str
-    """What goes wrong where it is too large."""
+    """Harm that a larger value does."""
 
 
 def limit(default: _T, *, unit: str, why: str, measured_on: str, too_small: str, too_large: str) -> _T:
@@ -52,7 +52,7 @@ def limit(default: _T, *, unit: str, why: str, measured_on: str, too_small: str,
 
 
 def has_reasons(kind: type[Any]) -> bool:
-    """Whether a frozen dataclass holds limits: some of its fields have a reason."""
+    """True of a frozen dataclass that holds limits: some of its fields have a reason."""
     frozen: bool = kind.__dataclass_params__.frozen
     return frozen and any(_KEY in one.metadata for one in fields(kind))
 

@@ -34,15 +34,15 @@ class Step:
     loops: tuple[StepLoop, ...] = ()
     """Loops that the step's pods run in, each when the one before has ended; none for a step of one pod."""
     is_last: bool = False
-    """Whether it runs when the others have ended, also after a failure."""
+    """The step runs when the others have ended, also after a failure."""
     cpu: str = "1"
     """Cores that a pod asks for where no settings say otherwise."""
     memory: str = "2G"
     """Memory that a pod asks for where no settings say otherwise; suits slices of up to 10k x 10k px."""
     retries: int = 3
-    """How often a failed pod is tried again where no settings say otherwise."""
+    """Number of times that a failed pod is tried again where no settings say otherwise."""
     result: tuple[Literal["process", "tmp", "neuroglancer"], str]
-    """Where the result lies: a part of the output (`process`, `tmp`, `neuroglancer`), and a key below it."""
+    """Place of the result: a part of the output (`process`, `tmp`, `neuroglancer`), and a key below it."""
     records: tuple[str, ...] = ()
     """Folders below `records/` that hold a record for each unit that is done: one for each loop."""
     result_version: int = 0

@@ -27,7 +27,7 @@ _RGB, _RGBA = 3, 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContrastLimits:
-    """Over which regions contrast is equalized; how much, the configuration says (`clip_limit`)."""
+    """Limits of the regions over which contrast is equalized; how much is `clip_limit`, a setting."""
 
     regions_per_side: int = limit(
         8,

@@ -31,7 +31,7 @@ from components.tile.warp import warp_slice
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlabLimits:
-    """How many slices are in work at a time while a slab is filled."""
+    """Limits of the slices that are in work at a time while a slab is filled."""
 
     max_threads: int = limit(
         4,

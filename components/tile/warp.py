@@ -19,7 +19,7 @@ from components.shared.pictures.grey_levels import Picture
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarpLimits:
-    """When pixels are copied, and how many rows are interpolated at a time."""
+    """Limits that decide when pixels are copied, and how many rows are interpolated at a time."""
 
     exact_px: float = limit(
         1e-3,

@@ -66,7 +66,7 @@ def compile_argo(settings: Settings) -> str:
 
 
 def compile_pipeline(pipeline: BaseComponent) -> str:
-    """Any pipeline as linted IR without the version of kfp that compiled it.
+    """Compile a pipeline to IR that passes the lint and does not name the version of kfp that made it.
 
     Raises:
         ValueError: the compiled pipeline breaks a rule of `pipeline.compiled.lint`.

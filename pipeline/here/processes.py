@@ -122,11 +122,11 @@ class Place:
     path: tuple[str, ...] = ()
     """Names of the nested pipelines and of the task."""
     indices: tuple[int, ...] = ()
-    """Its number in each loop around it."""
+    """Number of the task's item in each loop around it, the outermost loop first."""
     item: str = ""
     """Item of the innermost loop."""
     always: bool = False
-    """Runs even after a failure."""
+    """The task runs even after a failure."""
 
     @property
     def step(self) -> str:
@@ -149,8 +149,8 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """The outcome of a try of a task."""
+class Outcome:
+    """The outcome of one try of a task: its values, or its failure."""
 
     ended: Ended
     outputs: dict[str, Value] = field(default_factory=dict)
@@ -159,7 +159,7 @@ class Attempt:
 
 def attempt(
     processes: Processes, container: Container, inputs: Mapping[str, Value], place: Place, run_folder: Path
-) -> Attempt:
+) -> Outcome:
     """Run a program as its pod would, in a folder that keeps `argv.json`, `log.txt` and `outputs/`.
 
     Raises:
@@ -183,7 +183,7 @@ def attempt(
             values = {
                 name: from_text(file.read_text(), container.outputs[name]) for name, file in files.items()
             }
-            return Attempt(ended=ended, outputs=values)
+            return Outcome(ended=ended, outputs=values)
         except (OSError, ValueError) as error:
             message = f"{place.step} must write its outputs; got: {error}. This is a bug in the step."
     else:
@@ -191,7 +191,7 @@ def attempt(
     failure = Failure(
         step=place.step, item=place.item, exit_code=ended.exit_code or 1, message=message, log=log
     )
-    return Attempt(ended=ended, failure=failure)
+    return Outcome(ended=ended, failure=failure)
 
 
 def _complaint(log: Path, start: int, exit_code: int, more_memory: str) -> str:

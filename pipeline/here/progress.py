@@ -22,7 +22,7 @@ from components.shared.text import duration
 from pipeline.here.processes import Ended, Failure
 
 _TRUST = 0.05
-"""The prediction counts like so large a part of the run that went exactly as predicted."""
+"""Weight of the prediction: it counts like this part of a run that went exactly as predicted."""
 _MOST_OF_A_TASK = 0.9
 """A task that runs is taken to be done to at most this part."""
 
@@ -34,7 +34,7 @@ class StepUse:
     n_expected: int | None = None
     n_done: int = 0
     running_since_s: dict[str, float] = field(default_factory=dict)
-    """When each task that runs was started, by its item."""
+    """Start of each task that is running, on the monotonic clock, by the task's item."""
     done_s: float = 0.0
     """Sum of the run times of the tasks that are done."""
     first_start_s: float | None = None

@@ -190,7 +190,7 @@ class _Executor:
     task: Any
     """A model of kfp_server_api."""
     is_try: bool
-    """Whether it is one try of another such task, which stands for all of them."""
+    """The task is one try of another task, which stands for all its tries."""
     is_pod: bool
 
 

@@ -44,7 +44,7 @@ class RunTask:
 
     name: str
     step: str
-    """One of `STEPS`."""
+    """Name of the step, as in `STEPS`."""
     state: TaskState
     message: str = ""
 
@@ -55,7 +55,7 @@ class RunState:
 
     name: str
     state: str
-    """In the target's own word."""
+    """State of the run in the target's own word."""
     message: str = ""
     output: str = ""
     """URI or folder that receives the results; empty where the target does not say."""
@@ -78,7 +78,7 @@ class Log:
 
 
 def task_state(word: str) -> TaskState:
-    """One of four states for the word of any target; an unknown one counts as waiting.
+    """The state that a word of any target means; an unknown word counts as waiting.
 
     Example:
         >>> [task_state(word) for word in ("Succeeded", "FAILED", "Error", "PENDING")]

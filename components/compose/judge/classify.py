@@ -159,7 +159,7 @@ class _Rules:
         return f"no pair holds it; {self._kept(i)}" if alone else ""
 
     def _suffers(self, i: int) -> bool:
-        """Whether half of its pairs fail, or it agrees less with its neighbours than they with each other."""
+        """True where half of a slot's pairs fail, or its neighbours agree better with each other."""
         figures = self._figures
         bridged = figures.bridge_ncc[i] - figures.ncc[i] > self._limits.worse_than_bridge
         return bool(bridged or 0 < figures.n_pairs[i] >= 2 * figures.n_kept[i])

@@ -21,7 +21,7 @@ _FLOOR = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FigureLimits:
-    """How a slice is compared with the slices around it, and when a pair shows a copy or an inversion.
+    """Limits of comparing a slice with the slices around it, and of calling a pair a copy or inverted.
 
     The eight `least_*` are floors of the scatter, in the units of what is compared: with 5 sigma, a slice
     must differ by five times its floor. Those of logarithms are ratios: 0.03 is 3%.
@@ -152,7 +152,7 @@ class FigureLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictLimits:
-    """When a figure gives a verdict: it must be unusual (sigmas), and large enough to matter."""
+    """Limits at which a figure gives a verdict: it must be unusual (sigmas), and large enough to matter."""
 
     notable_sigmas: float = limit(
         5.0,

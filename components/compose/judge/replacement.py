@@ -47,7 +47,7 @@ class SliceAction:
     blended_slot: int | None = None
     """Slot of the second slice of a blend."""
     is_replaced: bool = False
-    """Whether `shown_slot` is another slice's."""
+    """`shown_slot` is the slot of another slice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ from components.shared.series import SIGMA_OF_MAD, window_medians
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excess:
-    """How a statistic of each slice differs from the slices around it, `[n]` each."""
+    """Difference of a statistic of each slice to the slices around it, `[n]` each."""
 
     size: Floats
     """Difference in the statistic's units; natural logarithm of a ratio where logarithms are compared."""
@@ -58,13 +58,13 @@ class SliceFigures:
     bridge_ncc: Floats
     """NCC of the previous with the next slot, aligned; NaN where not examined."""
     inverted: Flags
-    """Whether the grey levels are inverted against most slices."""
+    """The grey levels are inverted against most slices."""
     copied: Flags
-    """Whether the slot shows the same picture as the previous one, in the same place."""
+    """The slot shows the same picture as the previous one, in the same place."""
     isolated: Flags
-    """Whether no kept pair holds the slot."""
+    """No kept pair holds the slot."""
     cut_before: Flags
-    """Whether no kept pair joins this slot, or a later one, to an earlier one."""
+    """No kept pair joins this slot, or a later one, to an earlier one."""
     steps_xy: Floats
     """[n, 2] px from the nearest earlier slot that is held; 0 for the first and for isolated ones."""
     longest_side_px: float
@@ -132,7 +132,7 @@ def _excesses(own: Sequence[SliceStatistics], limits: FigureLimits) -> dict[str,
 
 
 def excess(values: Floats, least_sigma: float, limits: FigureLimits = FIGURES) -> Excess:
-    """How much each value differs from those around it.
+    """Difference of each value to those around it.
 
     Args:
         values: `[n]`, z ascending.
@@ -167,11 +167,11 @@ class _ExaminedPairs:
     accepted: Flags
     kept: Flags
     opposite: Flags
-    """Whether one of the two slices has its grey levels inverted."""
+    """One of the two slices has inverted grey levels."""
     ncc_before: Floats
     ncc_after: Floats
     difference: Floats
-    """NaN where it is not known."""
+    """Difference of the two slices as they lie, `PairRecord.difference`; NaN where it is not known."""
 
     @classmethod
     def of(
@@ -216,7 +216,7 @@ class _ExaminedPairs:
 
 
 def _is_opposite(record: PairRecord, limits: FigureLimits) -> bool:
-    """Whether a pair says that one of its slices has its grey levels inverted."""
+    """True of a pair whose evidence says that one of its slices has inverted grey levels."""
     if record.accepted:
         return "inverted" in record.fallback
     return record.ncc_before < limits.opposite_ncc

@@ -22,7 +22,7 @@ CONTRADICTED = "contradicted by the other pairs"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connectivity:
-    """How the pairs divide the slots."""
+    """Parts into which the pairs divide the slots."""
 
     parts: tuple[Integers, ...]
     """Ascending slots of each connected part, by first slot."""
@@ -39,7 +39,7 @@ class Connectivity:
         return int((edges[1::2] - edges[::2]).max(initial=0))
 
     def is_whole(self, bridge: int) -> bool:
-        """Whether one part (between cuts) holds most slices, with at most `bridge` isolated ones in a row."""
+        """One part (between cuts) holds most slices, with at most `bridge` isolated ones in a row."""
         most = 2 * int(self.isolated.sum()) < len(self.isolated)
         return len(self.parts) == 1 + len(self.cuts) and most and self.longest_isolated_run <= bridge
 

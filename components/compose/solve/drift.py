@@ -31,7 +31,7 @@ _UNITS = ("px", "px", "deg", "ppm", "ppm", "ppm")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NonClosure:
-    """How much more the far pairs would move from end to end than the near ones, `[6]` of each parameter."""
+    """Net motion by the far pairs alone minus that by the near ones, `[6]`, one for each parameter."""
 
     mean: Floats
     sigma: Floats

@@ -97,7 +97,7 @@ class Solution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairSupport:
-    """How far the accepted pairs of each slice speak for its place, `[n]` each."""
+    """Support of each slice's place by its accepted pairs, `[n]` each."""
 
     n_pairs: Integers
     """Number of accepted pairs."""

@@ -86,7 +86,7 @@ def _solved(problem: SolveProblem, config: RunConfig) -> Solution:
 def _connected(
     plan: Plan, problem: SolveProblem, solution: Solution, records: dict[tuple[int, int], PairRecord]
 ) -> Connectivity:
-    """How the kept pairs divide the stack; an error where that is not allowed."""
+    """Parts into which the kept pairs divide the stack; an error where several are not allowed."""
     found = connectivity(problem.pairs.chosen(solution.kept), len(problem.stack), problem.cuts)
     if not found.is_whole(_bridge(plan.config)) and not plan.config.allow_gaps:
         sentence = break_sentence(found, problem.stack.z, _refusals(records, problem, solution))

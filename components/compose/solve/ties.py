@@ -108,7 +108,7 @@ class Ties:
         )
 
     def are_still(self, frame: PoseFrame, limits: TieLimits, among: Flags | slice = slice(None)) -> Flags:
-        """Whether each tie of some hardly moves, where those usually do: the mark of a static pattern."""
+        """True of each tie `among` some that hardly moves where most do: the mark of a static pattern."""
         moved = (self.own_points[among] - self.neighbour_points[among]) * frame.half_px
         motion_px = np.sqrt((moved**2).sum(axis=2) @ POINT_WEIGHTS)
         usual_px = float(np.median(motion_px)) if len(motion_px) else 0.0

@@ -1,4 +1,4 @@
-"""How well the solve knows where each slice lies: 1-sigma of positions, rotations, scales and steps.
+"""Uncertainty of the solved poses: 1-sigma of positions, rotations, scales and steps.
 
 The covariance of a least-squares solution is the inverse of its normal matrix H. That inverse is full, but
 only the blocks near its diagonal and one column are asked for. With `H = L L'`, the blocks within the band

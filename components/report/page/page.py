@@ -44,7 +44,7 @@ class Column:
     help: str = ""
     """Explanation that the page shows when the mouse rests on the title."""
     is_text: bool = False
-    """Whether its cells hold words, which are aligned to the left."""
+    """The cells of the column hold words, which are aligned to the left."""
 
 
 COLUMNS = (

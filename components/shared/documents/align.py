@@ -11,15 +11,15 @@ Model = Literal["translation", "rigid", "rigid_stretch", "affine"]
 
 
 class SliceStatistics(Document):
-    """What one look at a raw slice tells, in raw grey levels."""
+    """Statistics of one raw slice, in raw grey levels."""
 
     z: int
     mean: float
     std: float
     low: float
-    """0.1st percentile."""
+    """0.1st percentile of the grey levels."""
     high: float
-    """99.9th percentile."""
+    """99.9th percentile of the grey levels."""
     zero_fraction: float
     saturated_fraction: float
     """Fraction of pixels at the type's greatest value."""
@@ -29,17 +29,19 @@ class SliceStatistics(Document):
     """Fraction of the picture with texture to match."""
     n_features: int
     entropy_bits: float = 0.0
-    """Of the grey levels; 0 for one level alone."""
+    """Entropy of the distribution of grey levels; 0 where all pixels have one level."""
     noise: float = 0.0
-    """Standard deviation of what differs from pixel to pixel."""
+    """Standard deviation of the noise, which differs from pixel to pixel."""
     contrast: float = 0.0
-    """Standard deviation, in the neighbourhood of a point, of what is larger than noise: a loud part's."""
+    """Standard deviation, within the neighbourhood of a point, of structures larger than noise, in parts of
+    the slice that have much contrast."""
     streaks_along_x: float = 0.0
     """Fraction of the contrast's energy that is long along x and thin along y: charging, scan lines."""
     streaks_along_y: float = 0.0
-    """The same along y: curtains."""
+    """Fraction of the contrast's energy that is long along y and thin along x: curtains."""
     content_grid: tuple[float, ...] = ()
-    """Content of 8 x 8 cells, rows first; 0..1, judged by the slice's own loud parts."""
+    """Fraction of content in each of 8 x 8 cells, row by row; content is told by comparison with the parts of
+    the slice that have much contrast."""
 
 
 class PairRecord(Document):
@@ -56,26 +58,26 @@ class PairRecord(Document):
     """Fraction of the content's cells that hold inliers."""
     model: Model | None
     residuals_px: dict[Model, float]
-    """RMS under each model at full resolution: of the windows, or of the inliers where none are kept."""
+    """RMS residual under each model at full resolution: of the windows, or of the inliers if none is kept."""
     matrix: Matrix3 | None
     sigma_px: float
     """1-sigma of the transform at the picture's centre, at full resolution; 0 where refused."""
     n_windows: int
-    """Windows that the sub-pixel refinement kept; 0 = SIFT alone."""
+    """Number of windows that the sub-pixel refinement kept; 0: the transform is from SIFT alone."""
     ncc_before: float
-    """Normalised cross-correlation with both slices as they lie."""
+    """NCC of the two slices as they lie."""
     ncc_after: float
-    """The same after the transform; equal to `ncc_before` where refused."""
+    """NCC of the two slices after the transform; equal to `ncc_before` where the pair is refused."""
     fallback: str
     """Name of the fallback that found the transform; empty for the normal way.
 
-    `inverted` says that one of the two slices has its grey levels turned round. `static_pattern` says that
+    `inverted` says that one of the two slices has inverted grey levels. `static_pattern` says that
     something stays in place while the tissue moves. `wide` is a neighbour further than usual.
     `whole_frame_alone` is good to some px, since no window confirms it.
     """
     difference: float | None = None
-    """Mean absolute difference as they lie, in standard deviations of the band-passed pictures; 0 is a copy.
-    None where nothing can be compared."""
+    """Mean absolute difference of the two slices as they lie, in standard deviations of the band-passed
+    pictures; 0 is a copy, None where nothing can be compared."""
 
 
 class AlignRecord(SealedDocument):

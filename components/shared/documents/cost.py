@@ -18,7 +18,7 @@ class Pod(Document):
     """A step's pod: its image and the machine that it asks for, which is what is paid for."""
 
     image: str
-    """By digest where the settings know one, else by tag."""
+    """Name of the image, with its digest where the settings know one, else with its tag."""
     cores: float
     memory_bytes: float
     spot: bool

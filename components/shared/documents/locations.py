@@ -1,4 +1,4 @@
-"""Where a run keeps what."""
+"""Roots of the places that a run reads from and writes to."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Locations(BaseModel):
 
 
 def locations_of(config: RunConfig) -> Locations:
-    """Where a run reads and writes.
+    """Roots of the run with a configuration.
 
     Example:
         >>> config = RunConfig(source="gs://em/raw", image="%d.png", minz=0, maxz=1, output="gs://em/out")

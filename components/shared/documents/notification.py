@@ -1,4 +1,4 @@
-"""How people are told that a run has ended: servers and secrets, which come from the environment alone."""
+"""Settings for telling people that a run has ended: servers and secrets, from the environment alone."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ VARIABLES = (
     WEBHOOK_VARIABLE,
     PRIVATE_WEBHOOKS_VARIABLE,
 )
-"""All of them; no step but `report` is given any."""
+"""Names of all variables of notification; of the steps, `report` alone is given them."""
 SECRET = "fibstack-notification"  # noqa: S105 - its name
-"""Kubernetes secret that holds them for a pod, under the names of the variables."""
+"""Kubernetes secret that holds the values for a pod, under the names of the variables."""
 
 Encryption = Literal["starttls", "tls", "none"]
 _PORTS: Mapping[Encryption, int] = {"starttls": 587, "tls": 465, "none": 25}
@@ -27,7 +27,7 @@ _PORTS: Mapping[Encryption, int] = {"starttls": 587, "tls": 465, "none": 25}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailServer:
-    """The server that takes mail, and as whom."""
+    """Mail server, and the account and sender that it is used with."""
 
     host: str
     port: int

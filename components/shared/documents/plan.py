@@ -1,4 +1,4 @@
-"""`plan.json`: the slices, what is done with them, and the units of work."""
+"""`plan.json`: the slices, the configuration, and how the work is cut into units."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ class SourceSlice(Document):
     """Name of the file below the source."""
     size_bytes: int
     width_px: int
-    """Of the part that is used, as the height."""
+    """Width of the part of the picture that is used; `height_px` is of the same part."""
     height_px: int
     crc32c: str | None = None
-    """Of the file's content, where the listing tells: in buckets."""
+    """CRC-32C of the file's content, from the listing of a bucket; None in a folder."""
     modified_ns: int | None = None
-    """When the file was last written, where the listing tells: in folders."""
+    """Time at which the file was last written, from the listing of a folder; None in a bucket."""
     n_channels: int = 1
-    """In the file: 3 are red, green and blue, a fourth is alpha."""
+    """Number of channels in the file: 3 are red, green and blue, a fourth is alpha."""
     more_channels: tuple[ChannelFile, ...] = ()
-    """One for each pattern of the configuration's `more_channels`."""
+    """Files of the further channels, one for each pattern of the configuration's `more_channels`."""
 
     @property
     def file_channels(self) -> tuple[int, ...]:
@@ -56,7 +56,7 @@ Replacement = Literal["nearest", "previous", "next", "blend", "blank"]
 
 
 class Override(Document):
-    """One decision about one slice."""
+    """A person's decision about one slice."""
 
     z: int = Field(ge=0)
     skip: bool = False
@@ -66,11 +66,11 @@ class Override(Document):
     replace: Replacement | int | None = None
     """Show this instead; the slice still takes part in the solve."""
     pin: tuple[float, float] | None = None
-    """Where the slice's centre lies, x and y in px of the frame of the solve."""
+    """Position of the slice's centre, x and y in px of the frame of the solve."""
     cut: bool = False
-    """The step from the slice before is real: pairs across it and the smoothness prior are dropped."""
+    """The step from the previous slice is real: pairs across it and the smoothness prior are dropped."""
     matrix: Matrix3 | None = None
-    """neighbour_from_slice from z - 1 to z, in place of every pair across."""
+    """neighbour_from_slice of slice z - 1 and its neighbour z, in place of every pair across the step."""
 
     @model_validator(mode="after")
     def _decides_one_thing(self) -> Override:
@@ -85,14 +85,14 @@ class Override(Document):
 
 
 class Reading(Document):
-    """How the numbers in the files become the grey levels of the slices."""
+    """Rules by which the numbers in the files become the grey levels of the slices."""
 
     crop: tuple[int, int, int, int] | None = None
     """x, y, width and height in px of the part of each picture that is used; None: all of it."""
     invert: bool = False
-    """Whether the grey levels of `image` are turned round."""
+    """The grey levels of `image` are inverted."""
     values: tuple[tuple[float, float], ...] = ()
-    """What becomes 0 and 65535, of each file of a slice; empty for integers of 8 and 16 bit."""
+    """Numbers that become 0 and 65535, for each file of a slice; empty for integers of 8 and 16 bit."""
 
 
 class Plan(SealedDocument):
@@ -115,7 +115,7 @@ class Plan(SealedDocument):
     fan: int
     """Most items in a loop."""
     overrides: tuple[Override, ...] = ()
-    """What the overrides file said when the run was planned."""
+    """Decisions of the overrides file, as it was when the run was planned."""
     more_intensity_ranges: tuple[tuple[float, float], ...] = ()
     """Raw grey levels shown as 0 and 255, for each of `more_channels`; of `image`, transforms.json tells."""
 

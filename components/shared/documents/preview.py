@@ -9,8 +9,8 @@ from components.shared.documents.sealed import Document, SealedDocument
 PREVIEW_KEY = "preview.json"
 
 Correlations = tuple[float | None, ...]
-"""One figure for each z of the volume: with the slice that follows at some distance. None where there is
-nothing to compare: past the end, a missing slice, one without texture, or twice the same slice."""
+"""NCC of each z of the volume with a slice that follows: the next, or the one after it. None where there is
+nothing to compare: past the end, a missing slice, one without texture, or the same slice at both places."""
 
 
 class WorstSlice(Document):
@@ -20,14 +20,14 @@ class WorstSlice(Document):
     ncc_previous: float | None
     ncc_next: float | None
     usual_ncc: float
-    """Running median of the correlation of neighbours."""
+    """Running median of the NCC of neighbours around the slice."""
 
 
 class Gate(Document):
-    """Whether the costly steps may start."""
+    """Decision whether the costly steps may start."""
 
     failures: tuple[str, ...]
-    """Why not, in clauses with figures; empty where the check is passed."""
+    """Reasons against it, clauses with figures; empty where the check is passed."""
     enforced: bool
     """False where the configuration lets the run go on whatever the check says."""
 
@@ -37,9 +37,9 @@ class Gate(Document):
 
 
 class Preview(SealedDocument):
-    """The check on thumbnails. Correlations are normalised cross-correlations without slow shading.
+    """Result of the check on thumbnails. Each NCC is of pictures without slow shading.
 
-    `before` is as the slices lie in their files, `after` as the volume will show them, replacements included.
+    `before`: as the slices lie in their files. `after`: as the volume shows them, replacements included.
     """
 
     schema_version: Literal[1] = 1
@@ -48,11 +48,11 @@ class Preview(SealedDocument):
     ncc_next_before: Correlations
     ncc_next_after: Correlations
     ncc_second_before: Correlations
-    """With the next but one."""
+    """NCC with the slice after the next."""
     ncc_second_after: Correlations
     median_before: float | None
-    """Of neighbours."""
+    """Median of `ncc_next_before`."""
     median_after: float | None
     worst: tuple[WorstSlice, ...]
-    """Worst first."""
+    """Slices that agree least with their neighbours, the worst first."""
     gate: Gate

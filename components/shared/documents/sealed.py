@@ -1,4 +1,4 @@
-"""What every document of a run is: frozen JSON, all keys known, sealed by a checksum of its own bytes."""
+"""Base classes of a run's documents: frozen JSON, all keys known, sealed by a checksum of its own bytes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from components.shared.storage.store import checksum
 
 _HEAD = b'{\n "crc32c": "'
-"""What a sealed document begins with; eight hex digits follow."""
+"""Beginning of a sealed document; the eight hex digits of its checksum follow."""
 
 
 class Document(BaseModel):
@@ -20,7 +20,8 @@ class SealedDocument(Document):
     """A document that is an object in storage, and carries the checksum of its own bytes."""
 
     crc32c: str = ""
-    """Of the bytes that follow these digits in the file; empty: not checked, as after a change by hand."""
+    """CRC-32C of the bytes that follow these digits in the file. Empty: nothing is checked, as in a document
+    that a person has changed."""
 
     def to_json(self) -> bytes:
         """The document as indented JSON with its checksum, the same bytes for the same content."""
@@ -29,5 +30,5 @@ class SealedDocument(Document):
         return _HEAD + checksum(rest).encode() + rest
 
     def vouches_for(self, data: bytes) -> bool:
-        """Whether the bytes that this was read from have the checksum that it names, if it names one."""
+        """True where the document names no checksum, or that of the bytes `data`, from which it was read."""
         return self.crc32c in ("", checksum(data[len(_HEAD) + len(self.crc32c) :]))

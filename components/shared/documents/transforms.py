@@ -20,7 +20,7 @@ Matrix3 = tuple[
     tuple[float, float, float],
     tuple[float, float, float],
 ]
-"""3 x 3, row major."""
+"""A 3 x 3 matrix, row by row."""
 
 
 Verdict = Literal[
@@ -37,22 +37,24 @@ Verdict = Literal[
     "step",
     "isolated",
 ]
-"""What is wrong with a slice; `step` is a persistent jump before it, which is kept and reported."""
+"""Verdict on a slice: good, or what is wrong with it. `step` is a lasting jump from the previous slice,
+which is kept and reported."""
 
 
 Action = Literal["keep", "invert", "replace", "blend", "blank"]
-"""keep: shown as it is. invert: shown with grey levels turned round. replace: `replaced_from` is shown.
-blend: the mean of `replaced_from` and `blended_with`, each warped by its own matrix. blank: black."""
+"""Action at a slice's place. keep: the slice is shown as it is. invert: it is shown with inverted grey
+levels. replace: `replaced_from` is shown. blend: the mean of `replaced_from` and `blended_with` is shown,
+each warped by its own matrix. blank: the place is black."""
 
 
 class SliceTransform(Document):
-    """One slice of the volume: where it lies, and what became of it."""
+    """Place of one slice in the volume, the verdict on it, and what is shown there."""
 
     z: int
     uri: str
     """URI of the raw slice; empty where it is missing."""
     matrix: Matrix3
-    """volume_from_slice."""
+    """volume_from_slice at full resolution."""
     verdict: Verdict
     action: Action
     replaced_from: int | None
@@ -60,47 +62,47 @@ class SliceTransform(Document):
     blended_with: int | None = None
     """z of the second slice of a blend."""
     evidence: str = ""
-    """What speaks for the verdict, in a few words with figures."""
+    """Reasons for the verdict, in a few words with figures."""
     override: str = ""
     """The decision of the overrides file that was applied, as written there."""
     sigma_px: float = 0.0
     """1-sigma of the slice's position against the middle of its part of the stack."""
     step_sigma_px: float = 0.0
-    """1-sigma of the step from the slice before."""
+    """1-sigma of the step from the previous slice."""
     rotation_sigma_deg: float = 0.0
     """1-sigma of the rotation, against the middle of its part of the stack."""
     scale_sigma_ppm: float = 0.0
-    """1-sigma of the scale, against the same."""
+    """1-sigma of the scale, against the middle of its part of the stack."""
     n_edges: int
-    """Accepted pairs of this slice."""
+    """Number of accepted pairs of this slice."""
     edge_weight: float
-    """Mean robust weight of these pairs in the solve, 0..1."""
+    """Mean robust weight of the accepted pairs in the solve, 0..1."""
     residual_px: float
-    """RMS disagreement of the believed ones with the solution, over the common area; 0 where none is."""
+    """RMS disagreement of the kept pairs with the solution, over the common area; 0 where no pair is kept."""
 
     @property
     def source_z(self) -> int:
-        """The slice that is shown here, by its z; of a blend, the first of the two."""
+        """Number z of the slice that is shown here; of a blend, of the first of the two."""
         return self.z if self.replaced_from is None else self.replaced_from
 
     @property
     def is_ordinary(self) -> bool:
-        """Whether the slice is good and shown as it is."""
+        """True of a slice that is good and shown as it is."""
         return self.verdict == "good" and self.action == "keep"
 
     @property
     def shown(self) -> str:
-        """What is shown at the slice's place, in words: replaced by 511."""
+        """Words for what is shown at the slice's place, such as: replaced by 511."""
         return action_text(self.action, self.replaced_from, self.blended_with)
 
     @property
     def description(self) -> str:
-        """What became of the slice, in words: slice 512: blank, replaced by 511."""
+        """Sentence on the slice, such as: slice 512: blank, replaced by 511."""
         return f"slice {self.z}: {self.verdict}, {self.shown}"
 
 
 def action_text(action: str, replaced_from: int | None, blended_with: int | None) -> str:
-    """What is shown of a slice, in words.
+    """Words for an action, by the numbers of the slices that it shows.
 
     Example:
         >>> action_text("replace", 511, None), action_text("blend", 511, 513), action_text("keep", None, None)
@@ -114,14 +116,14 @@ def action_text(action: str, replaced_from: int | None, blended_with: int | None
 
 
 class Transforms(SealedDocument):
-    """`process/transforms.json` (contract 4)."""
+    """`process/transforms.json`: the size of the volume, and the place and action of each slice."""
 
     schema_version: Literal[1] = 1
     volume_size_xyz: SizeXyz
     volume_origin_xyz_px: tuple[int, int, int]
     """Position of voxel (0, 0, 0) in the frame of the solve; its z is the number of the first slice."""
     slice_origin_xy_px: tuple[int, int] = (0, 0)
-    """Where pixel (0, 0) of a slice, as `matrix` counts, lies in the picture of its file: `crop`'s corner."""
+    """Position in the picture of a file of the pixel that `matrix` counts as (0, 0): the corner of `crop`."""
     intensity_range: Annotated[tuple[float, float], Field(description="Raw grey levels shown as 0 and 255.")]
     slices: tuple[SliceTransform, ...]
-    """One for each z, ascending, without gaps."""
+    """Rows for every z of the volume, ascending, also for missing slices."""

@@ -10,23 +10,23 @@ TRENDS_KEY = "trends.json"
 
 
 class Track(Document):
-    """How one number of the slices' transforms runs along z, against the mean of the stack."""
+    """Course along z of one parameter of the slices' transforms, against the mean of the stack."""
 
     parameter: Literal["x", "y", "rotation", "scale_x", "scale_y", "shear"]
     unit: Literal["px", "deg", "ppm"]
     net: float
-    """From the first slices to the last, as the pairs have it."""
+    """Difference between the last slices and the first, as the pairs have it."""
     expected_net: float
-    """1-sigma of the same for a random walk with the steps of this track, each over `step_length` slices."""
+    """1-sigma of `net` for a random walk with the steps of this track, each over `step_length` slices."""
     step_length: int
     non_closure: float | None
-    """How much more the longest pairs alone would move from end to end than the pairs of neighbours alone."""
+    """Net motion by the longest pairs alone, minus that by the pairs of neighbours alone."""
     non_closure_sigma: float | None
-    """1-sigma of that by chance; null where too few pairs tell."""
+    """1-sigma of `non_closure` by chance; null where too few pairs tell."""
     lowest: float
     highest: float
     written_lowest: float
-    """Of the transforms that are written, after the trend policy."""
+    """Lowest value in the transforms that are written, after the trend policy; `lowest` is before it."""
     written_highest: float
 
 
@@ -42,4 +42,4 @@ class Trends(SealedDocument):
     written_box_growth: float
     warnings: tuple[str, ...]
     suggestion: str
-    """Which policy fits, and why."""
+    """Sentence that says which policy fits, and why."""

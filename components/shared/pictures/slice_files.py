@@ -83,7 +83,7 @@ def read_slice(
 def read_channels(
     source: Store, entry: SourceSlice, pixel_type: PixelType, reading: Reading = _AS_IT_IS
 ) -> list[Picture]:
-    """All of a slice: of each of its files the picture, `[y, x]`, or `[y, x, channel]` of several.
+    """The picture of each file of a slice: `[y, x]`, or `[y, x, channel]` where it has several channels.
 
     Raises:
         UserError: a file is not what was planned.
@@ -123,7 +123,7 @@ def used_size(header: ImageHeader, reading: Reading) -> tuple[int, int] | None:
 
 
 def is_colour(picture: Picture) -> bool:
-    """Whether a picture is RGB, or RGB with alpha."""
+    """True of a picture that is RGB, or RGB with alpha."""
     return picture.ndim == 3 and picture.shape[2] in (3, 4)
 
 

@@ -82,7 +82,7 @@ def tiff_header(file: BinaryIO) -> ImageHeader:
 
 
 def _has_grey_palette(page: tifffile.TiffPage) -> bool:
-    """Whether each number stands for the grey of that level, as microscopes and Java write grey pictures."""
+    """True of a picture whose palette shows each number as the grey of that level, as microscopes do."""
     if page.photometric != tifffile.PHOTOMETRIC.PALETTE or page.bitspersample != 8:
         return False
     levels = np.asarray(page.colormap) >> 8
@@ -122,9 +122,9 @@ def decode_tiff(data: bytes) -> Numbers:
 
 
 def _tiff_parts(page: tifffile.TiffPage) -> Iterator[Any]:
-    """Each strip or tile with its place and shape.
+    """The strips or tiles of a TIFF, unpacked, each with its place and shape.
 
-    tifffile would unpack without a bound, so it gets the parts unpacked.
+    tifffile would unpack them without a bound on memory.
     """
     unpack = _UNPACK[page.compression]
     page.compression = tifffile.COMPRESSION.NONE

@@ -19,13 +19,13 @@ class Scheme:
     name: str
     """The word before `://`; empty for a plain path."""
     is_folder: bool = False
-    """Whether a location is a folder of this machine, whose files have paths and can be linked."""
+    """A location is a folder of this machine, whose files have paths and can be linked."""
     is_remote: bool = False
-    """Whether a location is the same place for every machine of a cluster."""
+    """A location is the same place for every machine of a cluster."""
     cloud: Literal["", "google"] = ""
     """The cloud whose login, rights, labels and storage classes hold there; empty for none."""
     opens_in_neuroglancer: bool = False
-    """Whether neuroglancer on the web reads a volume there, given its URI."""
+    """Neuroglancer on the web reads a volume there, given its URI."""
     browser_address: str = ""
     """Address that shows an object to who is logged in, when bucket and key are appended; empty for none."""
 

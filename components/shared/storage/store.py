@@ -79,7 +79,7 @@ class Store(Protocol):
         """The evidence for the content of an object; `work.records` trusts nothing else."""
 
     def exists(self) -> bool:
-        """Whether the root is there: the folder, or the bucket (which has no folders)."""
+        """True where the root is there: the folder, or the bucket (which has no folders)."""
 
     def read(self, key: str, crc32c: str | None = None) -> bytes:
         """The whole object, as it is stored: what was damaged on its way is asked for again.

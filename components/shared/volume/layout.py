@@ -13,7 +13,7 @@ from components.shared.volume import ome_zarr, precomputed
 from components.shared.volume.volume import Volume, VolumeOutput
 
 Scale = precomputed.PrecomputedScale | ome_zarr.OmeZarrScale
-"""One level of an output."""
+"""A level of an output, in either format."""
 
 
 def scale_at(volume: Volume, output: VolumeOutput, level: int) -> Scale:

@@ -46,7 +46,7 @@ class Fault:
 
     sentence: str
     cured_by_retry: bool
-    """Whether the same run, started again, mends it."""
+    """The same run, started again, mends the fault."""
 
 
 class OutputSummary(Document):

@@ -46,7 +46,7 @@ class Export(SealedDocument):
     left_out: tuple[LeftOut, ...]
     jpeg_quality: int
     lossless: bool
-    """Whether `chunk` is written too."""
+    """The export writes the lossless `chunk` too, not the JPEG alone."""
 
 
 def export_hash(export: Export, level: int, block: int, versions: Mapping[str, int] = RESULT_VERSIONS) -> str:

@@ -108,7 +108,7 @@ def unseal(process: Store, step: str) -> int:
 
 
 def is_done(process: Store, step: str, unit: str, expected_hash: str) -> bool:
-    """Whether a unit's record has this input hash and all its outputs are in place, untouched.
+    """True of a unit whose record has the expected input hash, and whose outputs are all in place, untouched.
 
     Reads no data, but for files that were written after the record.
     """
@@ -119,7 +119,7 @@ def is_done(process: Store, step: str, unit: str, expected_hash: str) -> bool:
 
 
 def outputs_present(outputs: Collection[Output]) -> bool:
-    """Whether each output exists with the recorded size, and checksum where the store knows it."""
+    """True where each output exists with the recorded size, and the checksum where the store keeps one."""
     stores = {uri: open_store(uri) for uri in {output.uri for output in outputs}}
     return all(_is_present(stores[output.uri], output) for output in outputs)
 
@@ -146,7 +146,7 @@ def overwritten(process: Store, record: Record) -> list[Output]:
 
 
 def _is_other_since(store: Store, output: Output, sealed: Stat) -> bool:
-    """Whether an output holds other bytes than its record says, reading it unless its time vouches for it."""
+    """True of an output with other bytes than its record says; it is read unless its time vouches for it."""
     found = store.stat(output.key)
     if found is None:
         return False
@@ -156,7 +156,7 @@ def _is_other_since(store: Store, output: Output, sealed: Stat) -> bool:
 
 
 def _is_known_older(found: Stat, sealed: Stat) -> bool:
-    """Whether an object was last written before its record, by a clock that both stores keep."""
+    """True of an object last written before its record, by a clock that both stores keep."""
     if found.modified_ns is None or sealed.modified_ns is None:
         return False
     return found.modified_ns <= sealed.modified_ns

@@ -201,9 +201,9 @@ def hash_of(blocks: Sequence[Block]) -> str:
 
 
 def is_untouched(blocks: list[Block]) -> bool:
-    """Whether everything that the blocks' records name is in place, and no block is of this run's making.
+    """True where this run has touched nothing of an earlier volume.
 
-    True means that an earlier volume has not been touched.
+    All that the blocks' records name is in place then, and no block is of this run's making.
     """
     records = [block.record for block in blocks if block.record is not None]
     begun = any(block.is_done for block in blocks)
