@@ -158,8 +158,8 @@ def correctness_page() -> str:
         "| name | wrong | who has it | how to notice | how to mend a volume | written by |",
         6 * "|---" + "|",
     ]
-    mended = [_correctness_row(result) for result in wrong_results() if result.right_from]
-    not_mended = [_correctness_row(result) for result in wrong_results() if not result.right_from]
+    mended = [_correctness_row(result) for result in wrong_results() if result.is_mended]
+    not_mended = [_correctness_row(result) for result in wrong_results() if not result.is_mended]
     return "\n".join(
         [
             "# Correctness",
@@ -171,7 +171,8 @@ def correctness_page() -> str:
             "change of the code changes what the step writes (`components/shared/steps.py`). From",
             "the records of a volume `fibstack verify OUTPUT` finds the versions that wrote it, and names",
             "the mended results below that concern it. `fibstack run` makes anew what an older version",
-            "wrote.",
+            "wrote. Where no version tells, since the configuration was misread or a command outside of the",
+            "steps was wrong, the sign in the table does.",
             "",
             "## Mended",
             "",

@@ -45,7 +45,14 @@ class WrongResult(BaseModel):
     mend: str
     """Way to the right result."""
     right_from: dict[str, int] = {}
-    """Result version by step from which on the result is right; empty while it is not mended."""
+    """Result version by step from which on the result is right; empty where no version tells."""
+    mended: bool = False
+    """True where it is mended although no version tells: the same plan still makes the same bytes."""
+
+    @property
+    def is_mended(self) -> bool:
+        """True if this version of fibstack makes the right result."""
+        return self.mended or bool(self.right_from)
 
     def concerns(self, versions: Mapping[str, int]) -> bool:
         """True if a volume that these versions of the steps wrote can have it."""

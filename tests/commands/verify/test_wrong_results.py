@@ -64,6 +64,13 @@ def test_rows_name_steps_and_commands_that_exist() -> None:
     ] == []
 
 
+def test_a_result_is_mended_by_a_version_or_without_one() -> None:
+    assert MENDED.is_mended
+    without = MENDED.model_copy(update={"right_from": {}})
+    assert not without.is_mended
+    assert without.model_copy(update={"mended": True}).is_mended
+
+
 def test_rows_have_names_of_their_own() -> None:
     names = [result.id for result in wrong_results()]
     assert len(set(names)) == len(names)
