@@ -46,7 +46,7 @@ class Fault:
 
     sentence: str
     cured_by_retry: bool
-    """The same run, started again, mends the fault."""
+    """A fault that the run itself mends when it is started again."""
 
 
 class OutputSummary(Document):
