@@ -18,8 +18,13 @@ from components.compose.solve.place import Placement
 from components.shared.documents.align import AlignRecord, PairRecord, SliceStatistics
 from components.shared.documents.plan import Plan, SourceSlice
 from components.shared.documents.slices import SLICES_KEY, SliceRow
-from components.shared.documents.transforms import TRANSFORMS_KEY, Matrix3, SliceTransform, Transforms
-from components.shared.documents.trends import TRENDS_KEY
+from components.shared.documents.transforms import (
+    TRANSFORMS_KEY,
+    TRENDS_KEY,
+    Matrix3,
+    SliceTransform,
+    Transforms,
+)
 from components.shared.errors import TransientError
 from components.shared.geometry import Matrix, rotation_about, rotation_deg, transform_points
 from components.shared.grid import Span

@@ -13,8 +13,7 @@ from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.preview import PREVIEW_KEY, Preview
 from components.shared.documents.read_document import AnyDocument, read_document
 from components.shared.documents.slices import SLICES_KEY, SliceRow, read_rows
-from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
-from components.shared.documents.trends import TRENDS_KEY, Trends
+from components.shared.documents.transforms import TRANSFORMS_KEY, TRENDS_KEY, Transforms, Trends
 from components.shared.errors import UserError
 from components.shared.storage.store import ObjectChangedError, Store
 from components.shared.work.records import read_record

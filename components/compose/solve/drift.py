@@ -23,7 +23,7 @@ from components.compose.solve.pairs import Flags, Floats, Integers, Pairs, Solut
 from components.compose.solve.problem import SolveProblem
 from components.compose.solve.ties import PoseFrame
 from components.compose.solve.trend import linear_tracks
-from components.shared.documents.trends import Track, Trends
+from components.shared.documents.transforms import Track, Trends
 
 _PARAMETERS = ("x", "y", "rotation", "scale_x", "scale_y", "shear")
 _UNITS = ("px", "px", "deg", "ppm", "ppm", "ppm")

@@ -24,7 +24,7 @@ from components.compose.solve.uncertainty import Uncertainty, observed_spread, u
 from components.shared.documents.align import PairRecord
 from components.shared.documents.config import RunConfig
 from components.shared.documents.plan import Plan
-from components.shared.documents.trends import Trends
+from components.shared.documents.transforms import Trends
 from components.shared.errors import UserError
 
 

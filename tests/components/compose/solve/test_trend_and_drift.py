@@ -20,7 +20,7 @@ from components.compose.solve.trend import (
     with_trend_policy,
     without_jumps,
 )
-from components.shared.documents.trends import Trends
+from components.shared.documents.transforms import Trends
 from components.shared.geometry import rotation_about, rotation_deg
 from tests.components.compose.planted_stack import Planted, about_center, errors_px, plant, step_errors_px
 
