@@ -46,7 +46,7 @@ class Fault:
 
     sentence: str
     cured_by_retry: bool
-    """A fault that the run itself mends when it is started again."""
+    """Whether the same run, started again, mends the fault."""
 
 
 class OutputSummary(Document):
