@@ -105,18 +105,18 @@ def transforms_of(
 
 
 def with_config(plan: Plan, **config: Any) -> Plan:
-    """The same plan with other settings."""
+    """Copy of a plan with other settings."""
     return plan.model_copy(update={"config": plan.config.model_copy(update=config)})
 
 
 def with_sizes(plan: Plan, folder: Path) -> Plan:
-    """The same plan with the sizes that the slices' files have in a folder."""
+    """Copy of a plan with the sizes that the slices' files have in a folder."""
     slices = (s.model_copy(update={"size_bytes": (folder / s.key).stat().st_size}) for s in plan.slices)
     return plan.model_copy(update={"slices": tuple(slices)})
 
 
 def with_slice(transforms: Transforms, z: int, **changes: Any) -> Transforms:
-    """The same transforms with one slice changed."""
+    """Copy of transforms with one slice changed."""
     return transforms.model_copy(
         update={"slices": tuple(s.model_copy(update=changes) if s.z == z else s for s in transforms.slices)}
     )

@@ -69,7 +69,7 @@ def library_calls(picture: Voxels, folder: Path) -> dict[str, Callable[[], objec
 
 
 def older_calls(picture: Voxels) -> dict[str, Callable[[], object]]:
-    """The same work as the older workflow does it."""
+    """Tile a slice as the older workflow does it."""
     from PIL import Image
     from skimage.exposure import equalize_adapthist
 

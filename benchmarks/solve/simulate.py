@@ -85,7 +85,7 @@ def report(seed: int, kind: str) -> str:
 
 
 def floor(seed: int) -> str:
-    """The same stack with every pair right: what the noise of the matches alone leaves."""
+    """Solve the planted stack with every pair right: the error that the noise of the matches alone leaves."""
     planted = planting.plant(N, 4, seed=seed)
     solution = with_trend_policy(planted.problem, planted.solve(), "hybrid")
     worst = planting.errors_px(solution.volume_from_slice, planted.truth, WIDTH).max()

@@ -23,7 +23,7 @@ from components.shared.storage.registry import open_store
 from components.shared.storage.store import Stat, Store
 
 Slice = NDArray[Any]
-"""[y, x], or [y, x, channel]."""
+"""Grey levels of a slice: [y, x], or [y, x, channel]."""
 
 _READ_BYTES = 2**20
 _MRC_HEADER_BYTES = 1024

@@ -34,7 +34,7 @@ class Design:
     prices: Prices
     concerns: tuple[str, ...]
     refusal: str
-    """Why the run would stop at once; empty where it would not."""
+    """Sentence that says why the run would stop at once; empty where it would not."""
     n_chunks_done: int
     """Chunks that an earlier run into the same output has matched."""
 

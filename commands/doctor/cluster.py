@@ -24,7 +24,7 @@ _INSTALL_ARGO = (
 
 
 def check_argo(namespace: str) -> Iterator[Finding]:
-    """kubectl, its cluster, Argo Workflows there, the pipeline, and the right to run it."""
+    """Check kubectl, its cluster, Argo Workflows there, the pipeline, and the right to run it."""
     if shutil.which("kubectl") is None:
         yield Finding("wrong", "kubectl is not on the PATH", "gcloud components install kubectl")
         return
@@ -90,7 +90,7 @@ def _check_controller() -> Iterator[Finding]:
 
 
 def check_kfp(host: str) -> Iterator[Finding]:
-    """Kubeflow Pipelines' API, and the client here."""
+    """Check the API of Kubeflow Pipelines, and its client on this machine."""
     yield _installed("kfp", "kfp", "submit")
     address = (host if "://" in host else f"http://{host}").rstrip("/") + "/apis/v2beta1/healthz"
     try:
@@ -113,7 +113,7 @@ def check_kfp(host: str) -> Iterator[Finding]:
 
 
 def check_vertex() -> Iterator[Finding]:
-    """Vertex AI's client here."""
+    """Check that the client of Vertex AI is on this machine."""
     yield _installed("google.cloud.aiplatform", "Vertex AI's client", "vertex")
 
 

@@ -35,7 +35,7 @@ _TIMES_SOURCE = 3
 
 
 def check_machine(settings: Settings) -> Iterator[Finding]:
-    """Python, libraries, cores and memory, as `fibstack run` needs them."""
+    """Check Python, libraries, cores and memory, as `fibstack run` needs them."""
     yield Finding("ok", f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
     missing = [module for module in _MODULES if not _is_installed(module)]
     if missing:
@@ -52,7 +52,7 @@ def check_machine(settings: Settings) -> Iterator[Finding]:
 
 
 def check_engine(settings: Settings) -> Iterator[Finding]:
-    """The Docker engine and the images, as `fibstack run --runner docker` needs them."""
+    """Check the Docker engine and the images, as `fibstack run --runner docker` needs them."""
     try:
         yield Finding("ok", f"a Docker engine answers, with {engine_cores()} cores")
         require_images(settings.image(step) for step in STEPS)
@@ -63,7 +63,7 @@ def check_engine(settings: Settings) -> Iterator[Finding]:
 
 
 def check_folder(location: str, use: Use) -> Iterator[Finding]:
-    """A folder that slices are read from, or that results are written to."""
+    """Check a folder that slices are read from, or that results are written to."""
     folder = folder_of(location)
     if folder is None:
         return
@@ -80,7 +80,7 @@ def check_folder(location: str, use: Use) -> Iterator[Finding]:
 
 
 def check_disk(config: RunConfig, source_bytes: int) -> Iterator[Finding]:
-    """Free space where the results go, with what the slices need."""
+    """Compare the free space where the results go with what the slices need."""
     output = folder_of(config.output)
     if output is None:
         return

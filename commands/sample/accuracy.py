@@ -35,7 +35,7 @@ class Accuracy:
     drift_px: float
     """Largest position error of a slice after the best common rigid transform."""
     drift_z: int
-    """The slice with that error."""
+    """Number z of the slice whose position error is `drift_px`."""
 
 
 def compare(

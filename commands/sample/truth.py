@@ -26,7 +26,7 @@ SLIP_PX = (34.0, -23.0)
 
 
 class TruthSlice(Document):
-    """One slice of the sample."""
+    """True place of a slice of the sample, and its defect if it has one."""
 
     z: int = Field(ge=0)
     matrix: Matrix3
@@ -42,7 +42,7 @@ class Truth(SealedDocument):
     width_px: int = Field(gt=0)
     height_px: int = Field(gt=0)
     slices: tuple[TruthSlice, ...]
-    """z ascending, missing ones too."""
+    """Slices of every z, ascending, missing ones too."""
 
 
 def make_truth(seed: int, size_xy: tuple[int, int], z_range: range, defects: Mapping[int, Defect]) -> Truth:

@@ -1,4 +1,4 @@
-"""How far voxels may lie from what they should be: arithmetic of `fibstack verify`."""
+"""Differences of voxels to what they should be, and their bounds: arithmetic of `fibstack verify`."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Reference:
     array: Any
     """tensorstore [z, y, x] or [channel, z, y, x], a view: halved when it is read."""
     halvings_xyz: SizeXyz
-    """How often each axis is halved when it is read."""
+    """Number of times that each axis of the reference is halved when it is read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ Reason = Literal[
     "ncc_not_better",
     "ncc_not_above_chance",
 ]
-"""Why a pair is refused."""
+"""Code of the reason for which a pair is refused."""
 
 _MARGINS = "benchmarks/alignment/margins.py"
 
@@ -249,7 +249,7 @@ def refusal_of_bands(apart_px: float) -> Reason | None:
 
 
 def refusal_of_matrix(matrix: Matrix) -> Reason | None:
-    """Why a motion cannot be one of neighbouring slices, or None."""
+    """Reason for which a motion cannot be one of neighbouring slices; None where it can."""
     determinant = float(np.linalg.det(matrix[:2, :2]))
     if not LIMITS.least_determinant <= determinant <= LIMITS.greatest_determinant:
         return "determinant"

@@ -121,9 +121,9 @@ class FrameMatch:
     matrix: Matrix
     """neighbour_from_slice, in pixels of the two pictures, to about a pixel of the small ones."""
     ncc: float
-    """Correlation there."""
+    """NCC of the two pictures under `matrix`."""
     chance: float
-    """The best that the same search finds with the neighbour mirrored, where there is nothing to find."""
+    """Greatest NCC that the search finds with the neighbour mirrored, where there is nothing to find."""
 
 
 def whole_frame_search(slice_: MatchingPicture, neighbour: MatchingPicture) -> FrameMatch:

@@ -28,7 +28,7 @@ class Listing:
     otherwise_padded: tuple[str, ...]
     """Names that fit but for the padding of their number, such as img.7.png for img.%05d.png."""
     twice: dict[int, str]
-    """Otherwise padded names by number, where a slice of the same number exists: two files claim it."""
+    """Names with other padding whose number a slice has as well, by that number: two files claim it."""
 
     def between(self, minz: int, maxz: int) -> dict[int, Stat]:
         """The slices minz..maxz that are there, z ascending."""

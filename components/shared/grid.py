@@ -131,7 +131,7 @@ def slab_depth(width_px: int, height_px: int, bytes_per_px: int = 1) -> int:
 
 
 def halved(size_xyz: SizeXyz, halvings_xyz: SizeXyz) -> SizeXyz:
-    """Size of a volume after so many halvings of each axis: `ceil(N / 2^k)`, no padding.
+    """Size of a volume whose axes are halved: `ceil(N / 2^k)` after k halvings, without padding.
 
     Example:
         >>> halved((1000, 65, 1), (3, 3, 0))
@@ -144,7 +144,7 @@ def halved(size_xyz: SizeXyz, halvings_xyz: SizeXyz) -> SizeXyz:
 def halvings_of_levels(
     size_xyz: SizeXyz, voxel_xyz: VoxelXyz = ISOTROPIC, chunk: int = VOXEL_CHUNK
 ) -> tuple[SizeXyz, ...]:
-    """How often each axis is halved from level 0 to each level, until one chunk holds the volume.
+    """Number of halvings of each axis from level 0 to each level, until one chunk holds the volume.
 
     From a level to the next, an axis is halved unless its side of a voxel is at least twice the shortest one.
     So the finer axes alone are halved until no side is twice another, and all of them from there on. An axis
@@ -177,7 +177,7 @@ class PyramidPass:
     size_xyz: SizeXyz
     """Size of the volume at `base_level`."""
     halvings: tuple[SizeXyz, ...]
-    """How often each axis is halved from level 0 to each level of the pass, the base level first."""
+    """Number of halvings of each axis from level 0 to each level of the pass, the base level first."""
     chunk: int = VOXEL_CHUNK
     levels_per_pass: int = LEVELS_PER_PASS
 

@@ -145,7 +145,8 @@ def equalized(picture: NDArray[np.uint8], clip_limit: float) -> NDArray[np.uint8
     """A picture after CLAHE (Zuiderveld 1994) over 8 x 8 regions.
 
     It is computed on the raw slice, so that the black surround of a warped one never enters a histogram
-    (docs/decisions/0001). Of red, green and blue the luminance is equalized; other channels are each.
+    (docs/decisions/0001). Of red, green and blue the luminance is equalized; any other channel is
+    equalized by itself.
 
     Args:
         picture: `[y, x]` or `[y, x, channel]`.

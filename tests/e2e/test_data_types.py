@@ -30,7 +30,7 @@ def channels_by_tensorstore(folder: Path, level: int) -> np.ndarray:
 
 
 def channels_by_cloud_volume(folder: Path, level: int) -> np.ndarray:
-    """The same; omitted chunks are black."""
+    """A level as [channel, z, y, x], with black for chunks that were not written."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from cloudvolume import CloudVolume

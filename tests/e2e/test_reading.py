@@ -1,4 +1,4 @@
-"""Pictures that must be cut, turned round or mapped become the volume of the plain pictures."""
+"""Pictures that must be cropped, inverted or mapped become the volume of the plain pictures."""
 
 from __future__ import annotations
 

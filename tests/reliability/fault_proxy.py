@@ -76,7 +76,7 @@ class Request:
 
     @property
     def identity(self) -> str:
-        """The same for each repetition; tensorstore adds a random parameter."""
+        """Text that repetitions of a request share; tensorstore adds a random parameter to each."""
         return f"{self.what} {self.headers.get('range', '')}"
 
     @property

@@ -288,7 +288,7 @@ class GreyRangeLimits:
     tail_percent: float = limit(
         1.0,
         unit="percent of the slices",
-        why="so many at each end may reach beyond the range: they lose grey levels, all others gain contrast",
+        why="this part at each end may lie beyond the range: they lose grey levels, all others gain contrast",
         measured_on="the same test",
         too_small="the brightest slice alone decides",
         too_large="many slices are cut off at black or white",

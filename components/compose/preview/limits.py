@@ -128,7 +128,7 @@ class GateLimits:
     few_bad_pairs: int = limit(
         4,
         unit="pairs",
-        why="so many are let through in a stack of any length: two odd slices",
+        why="this many failed pairs pass in a stack of any length: those of two odd slices",
         measured_on=_GATE_TESTS,
         too_small="a short stack is stopped for one odd slice",
         too_large="a short stack that is half wrong is written",
@@ -152,7 +152,7 @@ class GateLimits:
     few_replaced: int = limit(
         3,
         unit="slices",
-        why="so many are let through in a stack of any length",
+        why="this many replaced slices pass in a stack of any length",
         measured_on=_GATE_TESTS,
         too_small="a short stack is stopped for one bad slice",
         too_large="a short stack of copies is written",

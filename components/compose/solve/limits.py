@@ -288,7 +288,7 @@ class TrendLimits:
     long_slices: int = limit(
         1000,
         unit="slices",
-        why="what a straight line through so many neighbours sees is a trend; shorter, it cannot be told "
+        why="a straight line through this many neighbours shows a trend; over fewer, a trend cannot be told "
         "from a walk of independent steps",
         measured_on="not measured against other values; planted stacks of 1,200 (tests) and 13,696 slices "
         "(benchmarks/solve)",
@@ -329,7 +329,7 @@ class DriftLimits:
     notable_ratio: float = limit(
         3.0,
         unit="1-sigma",
-        why="beyond so many, a net drift or a non-closure is no chance",
+        why="a net drift or a non-closure beyond this many sigmas is no chance",
         measured_on="usual rule of 3 sigma",
         too_small="chance is called drift: at 2, every twentieth track",
         too_large="drifts are named late",
@@ -337,8 +337,8 @@ class DriftLimits:
     step_length: int = limit(
         25,
         unit="slices",
-        why="the walk is measured between means of so many: jitter of single slices, which does not add "
-        "up, is left out",
+        why="the walk is measured between means of this many slices: jitter of single slices, which does not "
+        "add up, is left out",
         measured_on="not measured; chosen so that jitter of 4 px falls to 0.8 px",
         too_small="jitter is taken for a walk, and no drift is notable",
         too_large="too few steps to tell their spread",
@@ -346,7 +346,7 @@ class DriftLimits:
     least_steps: int = limit(
         8,
         unit="steps of the walk",
-        why="a short stack is cut in so many at least",
+        why="a short stack is cut into at least this many steps",
         measured_on="not measured",
         too_small="the spread of the steps is chance",
         too_large="short stacks have steps of few slices, in which jitter counts",

@@ -34,9 +34,9 @@ class Placement:
 
     problem: SolveProblem
     solution: Solution
-    """After the trend policy."""
+    """Solution after the trend policy."""
     isolated: Flags
-    """[n] whether no kept pair holds a slot."""
+    """[n] True of a slot that no kept pair holds."""
     n_parts: int
     """Parts of the stack between which no kept pair reaches; 1 where it is whole."""
     uncertainty: Uncertainty

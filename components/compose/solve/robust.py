@@ -43,7 +43,7 @@ _Loss = Callable[[Floats], Floats]
 def solve(problem: SolveProblem) -> Solution:
     """Place the slices of a stack by their pairs.
 
-    A part that no pair joins to the others continues where the slices before it end (connectivity.py).
+    A part that no pair joins to the others continues where the previous part ends (connectivity.py).
     """
     ties, n_slices, limits = problem.ties, len(problem.stack), problem.limits.robust
     system = _System.of(problem)

@@ -27,9 +27,9 @@ from components.shared.text import count, duration, size
 ROWS_AT_FIRST = 200
 """Slices that the table shows, worst first, until more are asked for."""
 MOST_REFUSED = 500
-"""Refused pairs that are listed."""
+"""Most refused pairs that are listed."""
 MOST_BAD = 500
-"""Slices that stand out that are listed."""
+"""Most slices that are listed as standing out."""
 
 
 @dataclass(frozen=True, slots=True)

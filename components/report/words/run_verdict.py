@@ -92,7 +92,7 @@ def outcome(run: RunDocument | None) -> Literal["complete", "failed"]:
 
 
 def is_stopped_by_check(evidence: RunEvidence, status: RunStatus) -> bool:
-    """Whether the check on thumbnails ended the run, and not a failure before or after it."""
+    """True where the check on thumbnails ended the run, and not a failure before or after it."""
     preview = evidence.preview
     if preview is None or status.state != "failed" or not preview.gate.stops_the_run:
         return False

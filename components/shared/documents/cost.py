@@ -35,12 +35,12 @@ class Bill(Document):
 
     @property
     def on_demand(self) -> float:
-        """The whole run on machines on demand, until its results are there."""
+        """Dollars for the run on machines on demand, until its results are there."""
         return self.machines_on_demand + self.requests + self.tiles_for_a_day
 
     @property
     def spot(self) -> float:
-        """The whole run on spot machines, without the units that are lost when they are taken away."""
+        """Dollars for the run on spot machines, without units that are lost when a machine is taken away."""
         return self.machines_spot + self.requests + self.tiles_for_a_day
 
 

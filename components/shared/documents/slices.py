@@ -19,15 +19,15 @@ class SliceRow(SliceTransform):
     dx_px: float
     """Displacement of the centre of the shown slice along x, in the volume."""
     dy_px: float
-    """Displacement of the same centre along y."""
+    """Displacement of the centre of the shown slice along y."""
     rotation_deg: float
     """Rotation of the shown slice, from x towards y."""
     scale_ppm: float
-    """Scale - 1, the scale being the square root of the area's."""
+    """Scale - 1, in ppm; the scale is the square root of the factor by which areas grow."""
     shear_ppm: float
-    """Sine of the angle that x and y lack to 90 degrees."""
+    """Shear in ppm: the sine of the angle by which the axes deviate from 90 degrees."""
     step_px: float | None
-    """Displacement of the centre relative to that of the row before."""
+    """Displacement of the centre relative to that of the previous row."""
     n_features: int | None
     """SIFT features that were found in the slice."""
     content_fraction: float | None

@@ -63,7 +63,7 @@ _ENVIRONMENT = {
 _UPLOAD_PART_BYTES = 16 * 2**20
 """Bytes of a large object in one request; they are held twice meanwhile, and the default is 100 MiB."""
 _CONNECTIONS = 64
-"""Connections that are kept open; no program has so many threads that ask."""
+"""Most connections that are kept open: more than any program has threads that ask."""
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 _UNKNOWN_TYPE = "application/octet-stream"
 _CONTENT_TYPES = {

@@ -19,7 +19,7 @@ class Ratios:
     """Encoded size over raw size, by encoding, of slices of one kind."""
 
     jpeg_by_quality: Mapping[int, float]
-    """Ratio of JPEG by its quality, ascending."""
+    """Ratio of JPEG by its quality, which ascends."""
     png: float
     """Ratio of lossless chunks as PNG."""
     gzip: float

@@ -1,6 +1,6 @@
 """The volume of a run: its levels, its outputs, and the slabs and blocks that it is made of.
 
-Follows from the plan and the transforms alone, so every step derives the same answer.
+A volume follows from the plan and the transforms alone, so every step derives the same one.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Volume:
         return next(p for p in self.passes if level in p.levels)
 
     def halvings_at_level(self, level: int) -> grid.SizeXyz:
-        """How often each axis is halved from level 0 to a level."""
+        """Number of halvings of each axis from level 0 to a level."""
         pyramid_pass = self.pass_at_level(level)
         return pyramid_pass.halvings[level - pyramid_pass.base_level]
 
@@ -135,7 +135,7 @@ def tile_arrays(plan: Plan) -> tuple[TileArray, ...]:
 
 
 def jpeg_channels(file_channels: tuple[int, ...]) -> int:
-    """How many channels a JPEG volume has, the first ones: JPEG holds one or three.
+    """Number of channels of a JPEG volume, which are the first ones: JPEG holds one or three.
 
     All of them where that fits, else the colours of the first file without alpha, else its first channel.
 

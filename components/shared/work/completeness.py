@@ -46,7 +46,7 @@ class Fault:
 
     sentence: str
     cured_by_retry: bool
-    """Whether the same run, started again, mends the fault."""
+    """The fault is mended when the same run is started again."""
 
 
 class OutputSummary(Document):

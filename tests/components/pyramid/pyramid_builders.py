@@ -165,7 +165,7 @@ class AlignedStack:
 
 
 def small_volume(volume: Volume, chunk: int, levels_per_pass: int) -> Volume:
-    """The same volume with small chunks and short passes, so that a small stack needs many."""
+    """Copy of a volume with small chunks and short passes, so that a small stack needs many."""
     passes = grid.pyramid_passes(volume.size_xyz, volume.resolution_nm, chunk, levels_per_pass)
     n_levels = passes[-1].levels.stop
     outputs = tuple(
