@@ -34,13 +34,12 @@ def _fibstack(*names: str) -> Writer:
     """The program `fibstack-pyramid`, held to some of its outputs."""
 
     def write(stack: Stack, n_threads: int) -> None:  # noqa: ARG001 - it takes the cores that it may use
-        from components.pyramid import main
 
         whole = stack.volume
         outputs = tuple(output_named(whole, name) for name in names)
         held = dataclasses.replace(whole, outputs=outputs)
         # No flag does that: chunk/ is always written.
-        with mock.patch.object(main, "volume_of", return_value=held):
+        with mock.patch("components.shared.work.run.volume_of", return_value=held):
             run("pyramid", "--process-uri", stack.process, "--level", 0, "--blocks", "0-0")
 
     return write
