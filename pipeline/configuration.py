@@ -6,10 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from components.shared.documents.config import ALIASES, RunConfig, parse_config
 from components.shared.errors import ConfigError
+from components.shared.given_file import parse_yaml, read_given_file, shown
+
+_TEXT_KEYS = frozenset(
+    key
+    for key in (*RunConfig.model_fields, *ALIASES)
+    if RunConfig.model_fields[ALIASES.get(key, key)].annotation is str
+)
+"""Keys that take text, so that `id: 001` and `--set id=001` stay '001'."""
 
 
 def read_config(path: Path | None, flags: Mapping[str, Any], settings: Sequence[str]) -> RunConfig:
@@ -45,11 +51,19 @@ def absolute(location: str) -> str:
     Example:
         >>> absolute("gs://em/raw"), absolute("/data/em"), absolute("/data/./em/../em")
         ('gs://em/raw', '/data/em', '/data/em')
+
+    Raises:
+        ConfigError: no folder can have this path.
     """
     if "://" in location:
         return location
-    path = Path(location).expanduser().absolute()
-    return str(path.resolve() if ".." in path.parts else path)
+    try:
+        path = Path(location).expanduser().absolute()
+        return str(path.resolve() if ".." in path.parts else path)
+    except (OSError, RuntimeError, ValueError) as error:  # no such home, a loop of links, a null character
+        raise ConfigError(
+            f"a folder must have a usable path; got {shown(location)}: {error}. Change it."
+        ) from None
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
@@ -63,55 +77,22 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
         key, equals, text = setting.partition("=")
         if not (key and equals):
             raise ConfigError(
-                f"--set must look like key=value; got '{setting}'. Write --set clip_limit=0.01."
+                f"--set must look like key=value; got '{shown(setting)}'. Write --set clip_limit=0.01."
             )
         name = ALIASES.get(key, key)
         if name in values:
-            raise ConfigError(f"'{name}' must be set once; got a second --set {setting}. Remove one of them.")
-        values[name] = text if _is_text(name) else _yaml(text, f"--set {setting}")
+            raise ConfigError(
+                f"'{name}' must be set once; got a second --set {shown(setting)}. Remove one of them."
+            )
+        values[name] = text if key in _TEXT_KEYS else parse_yaml(text, f"--set {shown(setting)}")
     return values
 
 
-def _is_text(name: str) -> bool:
-    """True of a key that takes text, so that `--set id=001` stays '001'."""
-    return name in RunConfig.model_fields and RunConfig.model_fields[name].annotation is str
-
-
 def _read_file(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"cannot read the configuration {path}: {reason}. Check the path.") from None
-    if text.lstrip().startswith("{"):  # JSON may have tabs, where YAML has none
-        text = text.replace("\t", " ")
-    values = _yaml(text, str(path))
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+    text = read_given_file(path, "the configuration")
+    values = parse_yaml(text, str(path), _TEXT_KEYS)
+    if not isinstance(values, dict):
         raise ConfigError(
             f"the configuration must be 'key: value' lines; got other content in {path}. Correct it."
         )
     return values
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key given twice, of which PyYAML silently takes the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        if twice is not None:
-            raise yaml.constructor.ConstructorError(problem=f"the key '{twice}' is given twice")
-        return super().construct_mapping(node, deep)
-
-
-def _yaml(text: str, where: str) -> Any:  # noqa: ANN401 - YAML holds anything
-    try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" in line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "it cannot be parsed"
-        raise ConfigError(
-            f"{where} must be YAML: {problem}{line}. "
-            "Put quotes around values with special characters, such as '%05d.png'."
-        ) from None

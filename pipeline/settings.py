@@ -13,10 +13,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import Field, ValidationError, create_model
 
 from components.shared.container_images import REGISTRY, TAG, image_name
 from components.shared.errors import ConfigError
+from components.shared.given_file import GivenModel, read_given_file
 from components.shared.steps import STEPS
 
 if TYPE_CHECKING:
@@ -38,10 +39,8 @@ Labels = dict[_LabelKey, _LabelValue]
 """Kubernetes' labels; their syntax is checked, since a cluster would refuse the pod and not the manifest."""
 
 
-class StepSettings(BaseModel):
+class StepSettings(GivenModel):
     """The machine of a step, where it runs, and how often it is tried again."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     cpu: str = Field("1", pattern=rf"^{_CPU}$", description="Cores that a task asks for, such as 2 or 500m.")
     memory: str = Field("2G", pattern=rf"^{_MEMORY}$", description="Memory that a task asks for, such as 4G.")
@@ -81,10 +80,8 @@ class StepSettings(BaseModel):
         return self.memory_limit or self.memory
 
 
-class SettingsOfAllSteps(BaseModel):
+class SettingsOfAllSteps(GivenModel):
     """The settings that hold for every step, and how to ask for those of one."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     registry: str = Field(REGISTRY, min_length=1, description="Repository prefix of the images.")
     tag: str = Field(TAG, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", description="Tag of the images.")
@@ -166,12 +163,12 @@ def read_settings(path: Path) -> Settings:
     Raises:
         ConfigError: the file cannot be read, is not TOML, or has an unknown key or a refused value.
     """
+    text = read_given_file(path, "the settings")
     try:
-        values = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        values = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, deep brackets
         raise ConfigError(
-            f"settings must be a readable TOML file; got {path}: {reason}. Correct it."
+            f"settings must be a readable TOML file; got {path}: {error}. Correct it."
         ) from None
     for step in set(STEPS) & values.keys():
         if isinstance(values[step], dict):  # a table that sets the cpu alone keeps the step's own memory

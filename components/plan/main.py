@@ -79,7 +79,7 @@ def _parse_flags(fields: dict[str, str | None]) -> RunConfig:
     for name in [key.name for key in parameters() if key.annotation is list and key.name in values]:
         try:
             values[name] = json.loads(values[name])
-        except ValueError:
+        except (ValueError, RecursionError):
             rule, example = _LISTS.get(name, ("a list", "[]"))
             got = repr(values[name])
             raise ConfigError(f"'{name}' must be {rule}; got {got}. Write {example}.") from None

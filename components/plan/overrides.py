@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from components.shared.documents.config import RunConfig
 from components.shared.documents.plan import Override
 from components.shared.documents.transforms import Matrix3
 from components.shared.errors import ConfigError, UserError
+from components.shared.given_file import MAX_BYTES, parse_yaml
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import ObjectMissingError
 
@@ -41,14 +41,18 @@ def read_overrides(config: RunConfig) -> tuple[Override, ...]:
         return ()
     folder, slash, name = uri.rpartition("/")
     try:
-        text = open_store(folder or slash or ".").read(name)
+        store = open_store(folder or slash or ".")
+        # Not read where it is no regular file, which may never end; a byte too many is refused below.
+        text = store.read_range(name, 0, MAX_BYTES + 1) if store.stat(name) else None
     except ObjectMissingError:
-        raise ConfigError(
-            f"'overrides' must name a file that the run can read; got {uri}, which does not exist. "
-            f"Change 'overrides'; a run in a cluster reads it from a bucket."
-        ) from None
+        text = None
     except UserError as error:
         raise ConfigError(str(error)) from None
+    if text is None:
+        raise ConfigError(
+            f"'overrides' must name a file that the run can read; got {uri}, which does not exist or is no "
+            f"regular file. Change 'overrides'; a run in a cluster reads it from a bucket."
+        )
     return parse_overrides(text, uri)
 
 
@@ -58,11 +62,9 @@ def parse_overrides(text: bytes, uri: str) -> tuple[Override, ...]:
     Raises:
         ConfigError: the file is not a list of overrides; the sentence names the place and the rule.
     """
+    found = parse_yaml(text, f"the overrides in {uri}")
     try:
-        found = yaml.safe_load(text) or []
-        return TypeAdapter(tuple[Override, ...]).validate_python(found)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"the overrides in {uri} must be YAML; got: {error}. Mend the file.") from None
+        return TypeAdapter(tuple[Override, ...]).validate_python([] if found is None else found)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = " ".join(str(part) for part in first["loc"]) or "the list"

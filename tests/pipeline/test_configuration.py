@@ -125,3 +125,70 @@ def test_the_same_key_set_twice() -> None:
 def test_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         read_config(tmp_path / "absent.yaml", {}, [])
+
+
+PLACES = {"source": "/in", "image": "img.%05d.png", "output": "/out"}
+
+
+def test_numbers_as_the_file_names_have_them(tmp_path: Path) -> None:
+    config = config_of(tmp_path, "minz: 00000\nmaxz: 00015\nid: 007\n", PLACES)
+    assert (config.minz, config.maxz, config.id) == (0, 15, "007")
+    config = read_config(None, PLACES | {"minz": "00012"}, ["maxz=00015", "resolution=08", "id=2024-02-31"])
+    assert (config.minz, config.maxz, config.resolution) == (12, 15, (8.0, 8.0, 8.0))
+    assert config.id == "2024-02-31"
+
+
+def test_a_date_is_a_name_where_a_name_is_asked(tmp_path: Path) -> None:
+    assert config_of(tmp_path, "id: 2024-02-21\nminz: 0\nmaxz: 1\n", PLACES).id == "2024-02-21"
+
+
+@pytest.mark.parametrize("word", ["yes", "on", "Yes", "true", "TRUE", "1"])
+def test_words_for_yes_are_booleans_where_a_boolean_is_asked(tmp_path: Path, word: str) -> None:
+    assert config_of(tmp_path, f"skip_align: {word}\n", FLAGS).skip_align is True
+
+
+@pytest.mark.parametrize("word", ["no", "off", "No", "false", "0"])
+def test_words_for_no_are_booleans_where_a_boolean_is_asked(tmp_path: Path, word: str) -> None:
+    assert config_of(tmp_path, f"skip_align: {word}\n", FLAGS).skip_align is False
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "neighbours=true",
+        "neighbours=yes",
+        "neighbours=1.5",
+        "neighbours=1:02",
+        "neighbours=0b11",
+        "clip_limit=true",
+        "clip_limit=.nan",
+        "resolution=true",
+        "resolution=[8, 8, true]",
+        "crop=[true, 0, 10, 10]",
+        "crop=[0.5, 0, 10, 10]",
+        "downsample_factor=false",
+        "neighbours=!!int abc",
+        "neighbours=" + "1" * 5000,
+        "crop=" + "[" * 3000,
+        "crop=[1, 2",
+        "clip_limit={a: 1, a: 1}",
+    ],
+)
+def test_what_is_no_number_is_refused_in_one_sentence(setting: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config(None, FLAGS, [setting])
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("flag", ["1.5", "true", "yes", "1:30", "0o17", "9" * 5000, "", "[1]"])
+def test_flags_of_numbers_are_whole_numbers(flag: str) -> None:
+    with pytest.raises(ConfigError):
+        read_config(None, FLAGS | {"minz": flag}, [])
+
+
+@pytest.mark.parametrize("place", ["~no-such-user/in", "../a\0b", "a\0b"])
+def test_a_path_that_no_folder_has_is_refused(place: str) -> None:
+    for key in ("source", "output", "overrides"):
+        with pytest.raises(ConfigError):
+            read_config(None, FLAGS | {key: place}, [])

@@ -21,8 +21,6 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
@@ -31,6 +29,7 @@ from pydantic import (
 )
 
 from components.shared.errors import ConfigError
+from components.shared.given_file import GivenModel
 from components.shared.storage.run_buckets import bucket_uri, run_buckets_output
 
 ALIASES = {
@@ -53,7 +52,7 @@ STORED = {"stored": True}
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class RunConfig(BaseModel):
+class RunConfig(GivenModel):
     """Everything that decides what a run computes.
 
     Example:
@@ -61,8 +60,6 @@ class RunConfig(BaseModel):
         >>> config.resolution
         (8.0, 8.0, 8.0)
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str = Field("", pattern=r"^[A-Za-z0-9._-]*$", max_length=100, description="Name of the run.")
     source: str = Field(min_length=1, description="Bucket, gs:// URI or folder that holds the slices.")
@@ -180,6 +177,13 @@ class RunConfig(BaseModel):
     def _has_the_form_of_its_kind(cls, value: str, info: ValidationInfo) -> str:
         if value and info.context != STORED:
             _FORMS[str(info.field_name)](value)
+        return value
+
+    @field_validator("source", "output", "overrides")
+    @classmethod
+    def _is_a_possible_name(cls, value: str) -> str:
+        if "\0" in value:
+            raise ValueError("must not hold a null character")
         return value
 
     @field_validator("image")

@@ -10,6 +10,7 @@ from components.shared.documents.config import RunConfig
 from components.shared.documents.locations import Locations
 from components.shared.documents.sealed import Document, SealedDocument
 from components.shared.documents.transforms import Matrix3
+from components.shared.given_file import GivenModel
 
 PLAN_KEY = "plan.json"
 
@@ -55,7 +56,7 @@ class SourceSlice(Document):
 Replacement = Literal["nearest", "previous", "next", "blend", "blank"]
 
 
-class Override(Document):
+class Override(GivenModel, Document):
     """A person's decision about one slice."""
 
     z: int = Field(ge=0)

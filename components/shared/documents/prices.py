@@ -6,10 +6,10 @@ import datetime as dt
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from components.shared.errors import ConfigError
+from components.shared.given_file import GivenModel, parse_yaml, read_given_file
 from components.shared.text import GIB
 
 ColderClass = Literal["nearline", "coldline", "archive"]
@@ -17,8 +17,8 @@ LISTED = Path(__file__).with_name("prices.yaml")
 """Google's list prices, which are part of this package."""
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+class _Table(GivenModel):
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
 class MachinePrices(_Table):
@@ -41,7 +41,7 @@ class Prices(_Table):
     on_demand: MachinePrices
     spot: MachinePrices
     storage_gib_month: float = Field(ge=0)
-    colder_gib_month: dict[ColderClass, Annotated[float, Field(ge=0)]] = {}
+    colder_gib_month: dict[ColderClass, Annotated[float, Field(ge=0)]] = Field({})
     class_a_per_1000: float = Field(ge=0)
     class_b_per_1000: float = Field(ge=0)
 
@@ -52,15 +52,11 @@ def read_prices(path: Path = LISTED) -> Prices:
     Raises:
         ConfigError: the file cannot be read, is not YAML, or a price is missing, unknown or negative.
     """
+    values = parse_yaml(read_given_file(path, "the prices"), f"the prices in {path}")
     try:
-        values = yaml.safe_load(path.read_text())
         return Prices.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"])) or "the file"
         reason = f"'{key}': {first['msg'][0].lower()}{first['msg'][1:]}"
-    except (OSError, UnicodeDecodeError) as error:
-        reason = str(getattr(error, "strerror", None) or error)
-    except yaml.YAMLError:
-        reason = "it is not YAML"
     raise ConfigError(f"prices must be a table like {LISTED}; got {path}: {reason}. Correct it.")

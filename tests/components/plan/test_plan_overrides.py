@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,8 +62,35 @@ def test_a_file_in_a_bucket(source: Path, tmp_path: Path, bucket: str) -> None:
     refusal(run(source, overrides=f"gs://{bucket}/other.yaml"), 78)
 
 
+def test_numbers_in_decisions_are_decimal(source: Path, tmp_path: Path, decisions: WriteDecisions) -> None:
+    text = f"- {{z: {FIRST + 3:05d}, skip: true}}\n- {{z: {FIRST + 4:05d}, replace: {FIRST + 2:05d}}}\n"
+    assert run(source, overrides=decisions(text)).exit_code == 0
+    assert plan_of(tmp_path).overrides == (
+        Override(z=FIRST + 3, skip=True),
+        Override(z=FIRST + 4, replace=FIRST + 2),
+    )
+
+
+def test_decisions_that_are_no_regular_file_are_refused_at_once(source: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        assert "regular file" in refusal(run(source, overrides=place), 78)
+
+
 Z = FIRST + 2
 WRONG = {
+    f"- {{z: {Z}, skip: true, z: {Z + 1}}}": "'z' is given twice, again in line 1",
+    "- {z: true, skip: true}": "must not be true or false",
+    f"- {{z: {Z}, replace: true}}": "must not be true or false",
+    f"- {{z: {Z}, pin: [true, 1]}}": "must not be true or false",
+    f"- {{z: {Z}.5, skip: true}}": "valid integer",
+    f"- {{z: {Z}, pin: [.nan, 1]}}": "finite",
+    "[" * 3000: "levels",
+    "- {z: " + "1" * 5000 + ", skip: true}": "number of 5,000 characters",
+    f"- &a {{z: {Z}, skip: true}}\n- *a": "alias",
+    "- {z: !!int abc, skip: true}": "no !!int",
+    "--- []\n--- []": "second document",
+    "x: \0": "special characters",
     f"- {{z: {FIRST - 1}, skip: true}}": "slice from 8 to 25",
     f"- {{z: {Z}, skip: true}}\n- {{z: {Z}, keep: true}}": "contradict",
     f"- {{z: {Z}, skip: true}}\n- {{z: {Z}, pin: [1, 2]}}": "contradict",
