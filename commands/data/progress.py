@@ -20,7 +20,7 @@ from rich.progress import (
 
 @contextmanager
 def counted(noun: str, n: int) -> Iterator[Callable[[], None]]:
-    """A bar of things; what it yields is called after each."""
+    """Show a bar of `n` things; the function that is yielded is called after each of them."""
     with _bar(TextColumn(noun), MofNCompleteColumn()) as progress:
         task = progress.add_task("", total=n)
         yield lambda: progress.advance(task)
@@ -28,7 +28,7 @@ def counted(noun: str, n: int) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def measured(n_bytes: int) -> Iterator[Callable[[int], None]]:
-    """A bar of bytes; what it yields is called with the bytes of each thing that is done."""
+    """Show a bar of bytes; the function that is yielded is called with the bytes of each thing done."""
     with _bar(DownloadColumn(), TransferSpeedColumn()) as progress:
         task = progress.add_task("", total=n_bytes)
         yield lambda n: progress.advance(task, n)

@@ -107,7 +107,7 @@ class PairFit:
     sigma_px: float
     """1-sigma of the transform near the picture's centre."""
     weights: NDArray[np.float64]
-    """[n] of the point pairs, 0..1; 0 is an outlier."""
+    """[n] weights of the point pairs, 0..1; 0 is an outlier."""
 
     @classmethod
     def of(cls, points: PointPairs, size_xy: tuple[int, int], scale: float, n_independent: float) -> PairFit:

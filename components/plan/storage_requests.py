@@ -87,7 +87,7 @@ class Requests:
 
 
 def plan_requests(work: Work) -> Requests:
-    """Lists the source, reads the headers, looks for what an earlier run left; writes plan and cost."""
+    """Requests of `plan`: it lists the source, reads headers, looks for earlier work; writes two files."""
     n_slices, n_patterns = len(work.plan.slices), work.n_files_per_slice
     listings = n_patterns * (1 + ceil_div(n_slices, _PAGE))
     overrides = _DOCUMENT * bool(work.plan.config.overrides)
@@ -96,13 +96,13 @@ def plan_requests(work: Work) -> Requests:
 
 
 def align_requests(work: Work) -> Requests:
-    """Reads the plan and the slices; writes evidence, thumbnails and the record of a chunk."""
+    """Requests of `align`: it reads plan and slices; writes evidence, thumbnails and records of chunks."""
     n = len(work.chunks)
     return Requests(3 * n, (_DOCUMENT + _ABSENT) * n + work.n_slices_matched)
 
 
 def compose_requests(work: Work) -> Requests:
-    """Reads what every chunk has found and its thumbnails, looks for what is done; writes documents."""
+    """Requests of `compose`: it reads evidence and thumbnails, looks for records, and writes documents."""
     volume = work.volume
     listings = sum(len(output.levels) for output in volume.outputs)
     documents_and_records = 6
@@ -112,7 +112,7 @@ def compose_requests(work: Work) -> Requests:
 
 
 def tile_requests(work: Work) -> Requests:
-    """Reads the slices; writes a shard of each array and the record of a slab."""
+    """Requests of `tile`: it reads slices, and writes a shard of each array and a record for each slab."""
     n_arrays, n_slabs = len(work.volume.arrays), work.volume.n_slabs
     per_pod = 2 * _DOCUMENT + n_arrays * (1 + _DOCUMENT)  # the first finds no metadata to read
     n_read = work.volume.size_xyz[2] * work.n_files_per_slice
@@ -123,7 +123,10 @@ def tile_requests(work: Work) -> Requests:
 
 
 def pyramid_requests(work: Work, index: int) -> Requests:
-    """One pass: reads tiles, or exact blocks of the finer pass; writes shards, exact blocks and records."""
+    """Requests of a pass of `pyramid`.
+
+    It reads tiles, or exact blocks of the finer pass, and writes shards, exact blocks and records.
+    """
     volume = work.volume
     pyramid_pass = volume.passes[index]
     written = sum(
@@ -149,7 +152,7 @@ def _tile_reads(work: Work) -> int:
 
 
 def report_requests(work: Work) -> Requests:
-    """Looks at every record and into every shard, publishes, and removes the tiles."""
+    """Requests of `report`: it looks at all records and into all shards, publishes, and removes the tiles."""
     volume = work.volume
     listed = opened = 0
     for output in volume.outputs:

@@ -17,7 +17,7 @@ DCT_BLOCK = 8
 """Sides in pixels of the blocks that JPEG transforms (ITU-T T.81)."""
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
-"""Number of channels to colour type: grey, grey and alpha, RGB, RGBA."""
+"""Colour type of a PNG by its number of channels: grey, grey and alpha, RGB, RGBA."""
 _FILTER_AVERAGE = 3
 """Number of PNG's Average filter (ISO/IEC 15948, section 9.2)."""
 _GZIP_WINDOW_BITS = 16 + zlib.MAX_WBITS

@@ -33,7 +33,7 @@ class RunDocument(SealedDocument):
 
     schema_version: Literal[1] = 1
     state: Literal["succeeded", "failed", "unknown"]
-    """End of the steps before the report."""
+    """Status with which the steps before the report ended."""
     error: str
     complete: bool
     """Every part of the volume was found, opened and published."""

@@ -76,7 +76,7 @@ class Ties:
     own_points: Floats
     """[m, 5, 3] homogeneous points of the pair's first slice."""
     neighbour_points: Floats
-    """[m, 5, 3] where the pair puts them in its second slice."""
+    """[m, 5, 3] points of the pair's second slice that its transform makes of `own_points`."""
     vote_sigma_px: Floats
     """[m] expected spread before the stack has been looked at: that of the matches, and what no model of a
     pair explains."""
@@ -108,7 +108,7 @@ class Ties:
         )
 
     def are_still(self, frame: PoseFrame, limits: TieLimits, among: Flags | slice = slice(None)) -> Flags:
-        """True of each tie `among` some that hardly moves where most do: the mark of a static pattern."""
+        """True of each of the ties `among` that hardly moves where most do: the mark of a static pattern."""
         moved = (self.own_points[among] - self.neighbour_points[among]) * frame.half_px
         motion_px = np.sqrt((moved**2).sum(axis=2) @ POINT_WEIGHTS)
         usual_px = float(np.median(motion_px)) if len(motion_px) else 0.0

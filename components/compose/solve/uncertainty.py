@@ -41,13 +41,13 @@ class Uncertainty:
     """1-sigma of each slice's pose against the middle slice of its part of the stack."""
 
     sigma_px: Floats
-    """[n] per axis, of the centre."""
+    """[n] 1-sigma of the centre along each axis."""
     step_sigma_px: Floats
-    """[n] per axis, of the centre's step from the previous slot; 0 for the first."""
+    """[n] 1-sigma, along each axis, of the centre's step from the previous slot; 0 for the first."""
     rotation_sigma_px: Floats
-    """[n] of the rotation, as it moves a point at half the longer side of the slice."""
+    """[n] 1-sigma of the rotation, as it moves a point at half the longer side of the slice."""
     scale_sigma_px: Floats
-    """[n] of the scale, as it moves a point at half the longer side of the slice."""
+    """[n] 1-sigma of the scale, as it moves a point at half the longer side of the slice."""
 
 
 def unknown(n_slices: int) -> Uncertainty:

@@ -82,7 +82,7 @@ class Volume:
     passes: tuple[grid.PyramidPass, ...]
     outputs: tuple[VolumeOutput, ...]
     arrays: tuple[TileArray, ...] = (GREY_TILES,)
-    """The first is at 8 bit, to look at; a second has the raw grey levels at 16 bit, where they are kept."""
+    """Arrays of aligned tiles: the first at 8 bit, to look at; a second with raw 16 bit, if they are kept."""
 
     @property
     def n_slabs(self) -> int:
