@@ -22,6 +22,7 @@ from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.prices import read_prices
 from components.shared.errors import ConfigError, UserError
+from components.shared.given_file import shown
 from components.shared.storage.folder import remove_abandoned
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store
@@ -81,7 +82,7 @@ def _parse_flags(fields: dict[str, str | None]) -> RunConfig:
             values[name] = json.loads(values[name])
         except (ValueError, RecursionError):
             rule, example = _LISTS.get(name, ("a list", "[]"))
-            got = repr(values[name])
+            got = f"'{shown(values[name])}'"
             raise ConfigError(f"'{name}' must be {rule}; got {got}. Write {example}.") from None
     return parse_config(values)
 

@@ -22,7 +22,7 @@ from components.shared.documents.config import RunConfig
 from components.shared.documents.plan import Override
 from components.shared.documents.transforms import Matrix3
 from components.shared.errors import ConfigError, UserError
-from components.shared.given_file import MAX_BYTES, parse_yaml
+from components.shared.given_file import MAX_BYTES, parse_yaml, shown
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import ObjectMissingError
 
@@ -67,7 +67,7 @@ def parse_overrides(text: bytes, uri: str) -> tuple[Override, ...]:
         return TypeAdapter(tuple[Override, ...]).validate_python([] if found is None else found)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = " ".join(str(part) for part in first["loc"]) or "the list"
+        where = shown(" ".join(str(part) for part in first["loc"])) or "the list"
         rule = first["msg"].removeprefix("Value error, ")
         raise ConfigError(f"the overrides in {uri} are wrong at {where}: {rule}. Mend the file.") from None
 

@@ -192,3 +192,13 @@ def test_a_path_that_no_folder_has_is_refused(place: str) -> None:
     for key in ("source", "output", "overrides"):
         with pytest.raises(ConfigError):
             read_config(None, FLAGS | {key: place}, [])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("email", "(" * 3000), ("k" * 100_000, 1), ("a\nb", 1), ("crop", {"a": 1})]
+)
+def test_what_nobody_means_is_refused_in_one_sentence(key: str, value: object) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config(None, FLAGS | {key: value}, [])
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500

@@ -29,7 +29,7 @@ from pydantic import (
 )
 
 from components.shared.errors import ConfigError
-from components.shared.given_file import GivenModel
+from components.shared.given_file import GivenModel, shown
 from components.shared.storage.run_buckets import bucket_uri, run_buckets_output
 
 ALIASES = {
@@ -287,7 +287,10 @@ def check_email(value: str) -> None:
     Raises:
         ValueError: it must not be in a configuration.
     """
-    addresses = [address for _, address in getaddresses([value])]
+    try:
+        addresses = [address for _, address in getaddresses([value])]
+    except RecursionError:  # comments in comments
+        addresses = [""]
     if not value.isprintable() or not all(map(_ADDRESS.fullmatch, addresses)):
         raise ValueError("must be addresses such as ada@lab.org, with commas between them")
 
@@ -391,7 +394,7 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
                 if close
                 else f"Known keys: {', '.join(RunConfig.model_fields)}."
             )
-            raise ConfigError(f"the configuration has the unknown key '{key}'. {remedy}")
+            raise ConfigError(f"the configuration has the unknown key '{shown(key)}'. {remedy}")
     try:
         return RunConfig(**named)
     except ValidationError as error:
