@@ -11,6 +11,7 @@ import click
 from components.shared.command import StepCommand
 from components.shared.documents.config import check_image_pattern
 from components.shared.errors import ConfigError, UserError
+from components.shared.storage.folder import FolderStore
 from components.shared.storage.registry import open_store
 from components.shared.storage.schemes import scheme_of
 
@@ -115,7 +116,7 @@ def upload(folder: Path, target: str, jobs: int) -> None:
     from components.shared.text import size
 
     _check_in_bucket(target)
-    if not folder.is_dir():
+    if not FolderStore(folder).exists():
         raise UserError(f"FOLDER must be a folder; got {folder}. Check the path.")
     target = open_store(target).uri
     plan = uploading.plan_uploads(folder, target, jobs)

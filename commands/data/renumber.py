@@ -23,6 +23,7 @@ from google.api_core.exceptions import PreconditionFailed
 
 from components.shared.documents.config import check_image_pattern
 from components.shared.errors import ConfigError, FibstackError, TransientError, UserError
+from components.shared.regular_file import open_regular
 from components.shared.storage import gcs
 from components.shared.storage.folder import temporary_beside
 from components.shared.storage.parallel import in_parallel
@@ -246,7 +247,7 @@ def _copy(original: Path, path: Path) -> None:
     """Copy a file under a name that must not be there; nobody sees a part of it."""
     temporary = temporary_beside(path)
     try:
-        with original.open("rb") as old, temporary.open("xb") as new:
+        with open_regular(original) as old, temporary.open("xb") as new:
             shutil.copyfileobj(old, new, 1 << 20)
             new.flush()
             os.fsync(new.fileno())

@@ -12,6 +12,7 @@ import google_crc32c
 from google.api_core.exceptions import PreconditionFailed
 
 from components.shared.errors import TransientError, UserError
+from components.shared.regular_file import check_regular, open_regular
 from components.shared.storage import gcs
 from components.shared.storage.folder import TEMPORARY_PREFIX
 from components.shared.storage.parallel import in_parallel
@@ -106,11 +107,14 @@ def list_files(folder: Path) -> Iterator[Item]:
             key = path.relative_to(folder).as_posix()
             check_key(key)
             try:
-                size = path.stat().st_size
+                found = path.stat()
+                check_regular(path, found.st_mode)
+            except IsADirectoryError:  # a link to a folder
+                continue
             except OSError as error:
                 raise UserError(f"cannot read {path}: {error.strerror}. Remove or mend it.") from None
-            if path.is_file() and not name.startswith(TEMPORARY_PREFIX):
-                yield Item(key, path, size)
+            if not name.startswith(TEMPORARY_PREFIX):
+                yield Item(key, path, found.st_size)
 
 
 def _state(item: Item, there: Stat | None) -> str:
@@ -128,7 +132,7 @@ def file_checksum(path: Path) -> str:
     """
     crc = 0
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             while block := file.read(_READ_BYTES):
                 crc = google_crc32c.extend(crc, block)
     except OSError as error:

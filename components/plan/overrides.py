@@ -24,7 +24,7 @@ from components.shared.documents.transforms import Matrix3
 from components.shared.errors import ConfigError, UserError
 from components.shared.given_file import MAX_BYTES, parse_yaml, shown
 from components.shared.storage.registry import open_store
-from components.shared.storage.store import ObjectMissingError
+from components.shared.storage.store import ObjectMissingError, read_bounded
 
 _RIVALS = ({"skip", "keep", "replace"}, {"skip", "pin"}, {"skip", "matrix"}, {"cut", "matrix"})
 """Decisions about one slice that contradict each other."""
@@ -42,8 +42,7 @@ def read_overrides(config: RunConfig) -> tuple[Override, ...]:
     folder, slash, name = uri.rpartition("/")
     try:
         store = open_store(folder or slash or ".")
-        # Not read where it is no regular file, which may never end; a byte too many is refused below.
-        text = store.read_range(name, 0, MAX_BYTES + 1) if store.stat(name) else None
+        text = read_bounded(store, name, MAX_BYTES) if store.stat(name) else None  # a folder is no object
     except ObjectMissingError:
         text = None
     except UserError as error:

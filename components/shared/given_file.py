@@ -7,9 +7,7 @@ given, the result is a value or a `ConfigError`, soon and in little memory.
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from components.shared.errors import ConfigError
+from components.shared.regular_file import read_regular
 
 MAX_BYTES = 2**20
 """Longest text that is read: it holds all decisions that `_MAX_NODES` allows."""
@@ -59,13 +58,7 @@ def read_given_file(path: Path, what: str) -> str:
         ConfigError: it is no regular file, cannot be read, is longer than `MAX_BYTES`, or is not UTF-8.
     """
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                reason = "it is not a regular file"
-            elif len(data := file.read(MAX_BYTES + 1)) > MAX_BYTES:
-                reason = f"it is longer than {MAX_BYTES:,} bytes"
-            else:
-                return data.decode("utf-8-sig")
+        return read_regular(path, MAX_BYTES).decode("utf-8-sig")
     except OSError as error:
         reason = str(error.strerror or error)
     except UnicodeDecodeError:
@@ -73,11 +66,6 @@ def read_given_file(path: Path, what: str) -> str:
     except ValueError:  # a null character in the path
         reason = "no file has such a name"
     raise ConfigError(f"cannot read {what} {path}: {reason}. Check the path.")
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Open without waiting, as for a pipe that nobody writes to."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 class GivenModel(BaseModel):

@@ -31,6 +31,7 @@ from pydantic import (
 from components.shared.errors import ConfigError
 from components.shared.given_file import GivenModel, shown
 from components.shared.storage.run_buckets import bucket_uri, run_buckets_output
+from components.shared.storage.schemes import is_read_otherwise
 
 ALIASES = {
     "clip-limit": "clip_limit",
@@ -184,6 +185,13 @@ class RunConfig(GivenModel):
     def _is_a_possible_name(cls, value: str) -> str:
         if "\0" in value:
             raise ValueError("must not hold a null character")
+        return value
+
+    @field_validator("source", "output")
+    @classmethod
+    def _root_is_read_alike_everywhere(cls, value: str, info: ValidationInfo) -> str:
+        if info.context != STORED and is_read_otherwise(value):
+            raise ValueError("must be a path with no backslash and no control character")
         return value
 
     @field_validator("image")

@@ -6,14 +6,22 @@ import contextlib
 import errno
 import os
 import secrets
-import stat as stat_mode
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any
 
 from components.shared.errors import TransientError, UserError
-from components.shared.storage.schemes import folder_of
+from components.shared.regular_file import (
+    FileInFluxError,
+    FileTooLargeError,
+    IrregularFileError,
+    check_regular,
+    open_regular,
+    read_regular,
+)
+from components.shared.storage.schemes import folder_of, is_read_otherwise
 from components.shared.storage.store import (
     ObjectChangedError,
     ObjectMissingError,
@@ -35,7 +43,7 @@ class FolderStore:
     """A folder. Writes go to a temporary name in the same folder, are flushed to disk and renamed.
 
     Links to files inside the folder are followed; links that leave it are refused. Links to folders
-    are not listed.
+    are not listed. A pipe, a socket or a device in the place of an object is refused by name: nothing waits.
     """
 
     def __init__(self, root: Path) -> None:
@@ -45,6 +53,11 @@ class FolderStore:
             raise UserError(
                 f"a folder must have a usable path; got {str(root)[:100]!a}: {error}. Change it."
             ) from None
+        if is_read_otherwise(str(self._root)):
+            raise UserError(
+                "a folder's path must have no backslash and no control character; got "
+                f"{str(self._root)[:100]!a}. Rename the folder, or choose another."
+            )
 
     @property
     def uri(self) -> str:
@@ -62,7 +75,7 @@ class FolderStore:
 
     def read(self, key: str, crc32c: str | None = None) -> bytes:
         try:
-            data = self._path(key).read_bytes()
+            data = read_regular(self._path(key))
         except OSError as error:
             raise self._failure("read", key, error) from error
         if crc32c is not None and checksum(data) != crc32c:
@@ -72,7 +85,7 @@ class FolderStore:
     def read_range(self, key: str, start: int, stop: int) -> bytes:
         check_range(start, stop)
         try:
-            with self._path(key).open("rb") as file:
+            with open_regular(self._path(key)) as file:
                 # Python reserves what it is asked to read, however short the file is.
                 end = min(stop, os.fstat(file.fileno()).st_size)
                 if end <= start:
@@ -102,12 +115,11 @@ class FolderStore:
     def stat(self, key: str) -> Stat | None:
         try:
             found = self._path(key).stat()
-        except (FileNotFoundError, NotADirectoryError):
+            check_regular(key, found.st_mode)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         except OSError as error:
             raise self._failure("look at", key, error) from error
-        if not stat_mode.S_ISREG(found.st_mode):
-            return None
         return Stat(
             key=key, size_bytes=found.st_size, modified_ns=found.st_mtime_ns, written_s=found.st_mtime
         )
@@ -147,7 +159,23 @@ class FolderStore:
     def kvstore(self, prefix: str = "") -> dict[str, Any]:
         check_prefix(prefix)
         folder = self._path(prefix.removesuffix("/")) if prefix else self._root
+        self._check_all_regular(folder)
         return {"driver": "file", "path": f"{folder}/"}
+
+    def _check_all_regular(self, folder: Path) -> None:
+        """Refuse a folder that holds a pipe, a socket or a device: tensorstore would wait for it for ever."""
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        self._check_all_regular(Path(entry.path))
+                    elif not entry.is_file(follow_symlinks=False):
+                        _check_not_waited_for(entry)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            key = os.path.relpath(error.filename or folder, self._root)
+            raise self._failure("read", key, error) from error
 
     def _path(self, key: str) -> Path:
         check_key(key)
@@ -163,22 +191,34 @@ class FolderStore:
         return path
 
     def _failure(self, verb: str, key: str, error: OSError) -> UserError | TransientError:
-        where = f"{self.uri}/{key}"
+        what = f"{verb} {self.uri}/{key}"
         if isinstance(error, FileNotFoundError):
-            return ObjectMissingError(f"cannot {verb} {where}: there is no such file. Check the path.")
-        if isinstance(error, PermissionError) or error.errno == errno.EROFS:
-            return UserError(
-                f"cannot {verb} {where}: permission denied. Check who owns it and who may read and write it."
-            )
-        if isinstance(error, NotADirectoryError | IsADirectoryError | FileExistsError):
-            return UserError(
-                f"cannot {verb} {where}: a file and a folder have the same name. Move one of them."
-            )
-        if error.errno == errno.ENAMETOOLONG:
-            return UserError(f"cannot {verb} {where}: the name is too long. Choose a shorter one.")
+            return ObjectMissingError(f"cannot {what}: there is no such file. Check the path.")
+        lasting = _lasting_failure(what, error)
+        if lasting:
+            return lasting
+        if isinstance(error, FileInFluxError):
+            return TransientError(f"cannot {what}: {error.strerror}. Try again when it is written.")
         return TransientError(
-            f"cannot {verb} {where}: {error.strerror or error}. Check the disk's free space and try again."
+            f"cannot {what}: {error.strerror or error}. Check the disk's free space and try again."
         )
+
+
+def _lasting_failure(what: str, error: OSError) -> UserError | None:
+    """The error for a failure that another try cannot help; None where one can."""
+    if isinstance(error, IrregularFileError):
+        return UserError(f"cannot {what}: {error.strerror}. Put a file in its place, or remove it.")
+    if isinstance(error, FileTooLargeError):
+        return UserError(f"cannot {what}: {error.strerror}. Put the right file in its place.")
+    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        return UserError(
+            f"cannot {what}: permission denied. Check who owns it and who may read and write it."
+        )
+    if isinstance(error, NotADirectoryError | IsADirectoryError | FileExistsError):
+        return UserError(f"cannot {what}: a file and a folder have the same name. Move one of them.")
+    if error.errno == errno.ENAMETOOLONG:
+        return UserError(f"cannot {what}: the name is too long. Choose a shorter one.")
+    return None
 
 
 def temporary_beside(path: Path) -> Path:
@@ -202,6 +242,15 @@ def remove_abandoned(uri: str) -> int:
                 file.unlink()
                 n_removed += 1
     return n_removed
+
+
+def _check_not_waited_for(entry: os.DirEntry[str]) -> None:
+    try:
+        mode = entry.stat().st_mode
+    except OSError:  # a link that leads nowhere: nobody can open it
+        return
+    if not S_ISDIR(mode):
+        check_regular(entry.path, mode)
 
 
 def _sync_folder(folder: Path) -> None:

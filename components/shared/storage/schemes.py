@@ -6,6 +6,7 @@ says which code opens the locations of a scheme.
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -99,6 +100,19 @@ def folder_of(uri: str) -> Path | None:
     if name == "":
         return Path(uri)
     return Path(unquote(without_scheme(uri).removeprefix("localhost"))) if name == "file" else None
+
+
+def is_read_otherwise(uri: str) -> bool:
+    """Whether a location is a folder that another program may take for another one.
+
+    tensorstore reads a backslash as a slash; control characters make two names look alike.
+
+    Example:
+        >>> is_read_otherwise("file:///data/a%5Cb"), is_read_otherwise("/data/a%5Cb")
+        (True, False)
+    """
+    path = folder_of(uri)
+    return path is not None and any(c == "\\" or unicodedata.category(c) in ("Cc", "Cs") for c in str(path))
 
 
 def browser_link(uri: str) -> str:

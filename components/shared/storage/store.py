@@ -151,6 +151,22 @@ def with_checksums(store: Store, stats: Sequence[Stat]) -> list[Stat]:
     return [replace(stat, crc32c=checksum(store.read(stat.key))) for stat in stats]
 
 
+def read_bounded(store: Store, key: str, max_bytes: int) -> bytes:
+    """The whole object, whose size is looked at before it is read.
+
+    Raises:
+        ObjectMissingError: there is no such object.
+        UserError: it is larger than `max_bytes`.
+    """
+    found = store.stat(key)
+    if found is not None and found.size_bytes > max_bytes:
+        raise UserError(
+            f"a document must have at most {max_bytes:,} bytes; got {found.size_bytes:,} in "
+            f"{join_uri(store.uri, key)}. Put the right file in its place, or remove it."
+        )
+    return store.read(key)
+
+
 def check_key(key: str) -> None:
     """Refuse a key that is empty, absolute, or leaves its root.
 

@@ -162,13 +162,13 @@ class TestFiles:
         (tmp_path / "long").write_bytes(b"#" * (MAX_BYTES + 1))
         (tmp_path / "latin").write_bytes("a: \u00e9".encode("latin-1"))
         for name, part in (
-            ("pipe", "not a regular file"),
-            ("/dev/zero", "not a regular file"),
+            ("pipe", "got a pipe"),
+            ("/dev/zero", "got a device"),
             ("", "directory"),
             ("absent", "No such file"),
             ("a\0b", "no file has such a name"),
             ("n" * 300, "File name too long"),
-            ("long", "longer than 1,048,576 bytes"),
+            ("long", "at most 1,048,576 bytes"),
             ("latin", "not UTF-8"),
         ):
             before = time.monotonic()
