@@ -209,6 +209,33 @@ def test_a_document_has_an_end(tmp_path: Path) -> None:
         FolderStore(tmp_path).read("plan.json")
 
 
+@by_kind
+def test_a_slice_a_record_and_thumbnails_are_refused_in_one_sentence(
+    tmp_path: Path, put: Callable[[Path], None], says: str
+) -> None:
+    from components.shared.pictures.slice_files import read_header, read_slice
+    from components.shared.work.records import read_record
+    from components.shared.work.thumbnails import Thumbnails
+    from tests.builders import plan_of
+
+    plan, store = plan_of(0, 3, chunk_length=4), FolderStore(tmp_path)
+    for key in ("0.png", "align/0-3.npz", "records/align/0-3.json"):
+        (tmp_path / key).parent.mkdir(parents=True, exist_ok=True)
+        put(tmp_path / key)
+    for read in (
+        lambda: read_header(store, "0.png", 10),
+        lambda: read_slice(store, plan.slices[0], plan.pixel_type),
+    ):
+        with pytest.raises((UserError, TransientError), match=r"0\.png"):
+            read()
+    for read_own in (lambda: read_record(store, "align", "0-3"), lambda: Thumbnails(plan, store).picture(0)):
+        if put is dangling:
+            assert read_own() is None  # it is missing, and made anew
+            continue
+        with pytest.raises((UserError, TransientError), match="0-3"):
+            read_own()
+
+
 # Names of folders
 
 
