@@ -113,7 +113,8 @@ def check_destination(address: str, *, may_be_private: bool) -> None:
     """
     parts = urlsplit(address)
     try:
-        found = socket.getaddrinfo(parts.hostname, parts.port or parts.scheme, type=socket.SOCK_STREAM)
+        # Without a port: its name would have to be in /etc/services, which small images lack.
+        found = socket.getaddrinfo(parts.hostname, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):  # no such name here; a proxy may know it
         found = []
     places = [ip_address(str(place[0]).partition("%")[0]) for *_, place in found]
