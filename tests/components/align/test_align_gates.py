@@ -31,6 +31,22 @@ def test_coverage_counts_cells_with_content_in_both() -> None:
     assert gates.coverage(column, picture_with(np.zeros((8, 8))), full, np.eye(3)) == 0
 
 
+@pytest.mark.parametrize(("shift_px", "rows"), [(-4.25, 8), (-5.25, 7), (4.25, 8), (5.25, 7)])
+def test_the_first_and_the_last_pixel_of_the_neighbour_are_shown(shift_px: float, rows: int) -> None:
+    """The outermost cells' centres lie 4.5 px from the rim."""
+    full, column = picture_with(np.ones((8, 8))), np.array([[35.0, 10 * row + 5.0] for row in range(8)])
+    assert gates.coverage(column, full, full, translation(0, shift_px)) == rows / (8 * rows)
+    assert gates.coverage(column, full, full, translation(shift_px, 0)) == 8 / (8 * rows)
+
+
+def test_a_cell_of_just_enough_content_counts() -> None:
+    content = np.zeros((8, 8))
+    content[0, :2] = gates.LIMITS.min_content_of_cell, gates.LIMITS.min_content_of_cell - 0.01
+    least = picture_with(content)
+    assert gates.coverage(np.array([[5.0, 5.0], [15.0, 5.0]]), least, least, np.eye(3)) == 1
+    assert gates.coverage(np.array([[15.0, 5.0]]), least, least, np.eye(3)) == 0
+
+
 @pytest.mark.parametrize(
     ("matrix", "reason"),
     [
@@ -81,6 +97,15 @@ def test_ncc_is_pearsons_where_inside() -> None:
     assert ncc(a, b, inside) == pytest.approx(np.corrcoef(a[10:].ravel(), b[10:].ravel())[0, 1])
     assert ncc(a, np.zeros_like(a), inside) == 0
     assert ncc(a, b, np.zeros_like(inside)) == 0
+
+
+def test_the_least_overlap_is_compared_and_one_pixel_less_is_not() -> None:
+    picture = np.random.default_rng(0).normal(size=(60, 60)).astype(np.float32)
+    inside = np.zeros(picture.size, bool)
+    inside[: gates.LIMITS.min_overlap_px] = True
+    assert ncc(picture, picture, inside.reshape(60, 60)) == pytest.approx(1)
+    inside[0] = False
+    assert ncc(picture, picture, inside.reshape(60, 60)) == 0
 
 
 @pytest.mark.parametrize(("apart_px", "reason"), [(1.0, None), (3.5, "bands_disagree")])

@@ -6,12 +6,14 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from components.align import gates
 from components.align.models import PointPairs
 from components.align.normalise import MatchingPicture
 from components.align.pair import PairFit, match_pair
@@ -134,6 +136,17 @@ def test_brightness_and_contrast_do_not_matter(still: PreparedSlice) -> None:
     assert error_px(pair.matrix, truth) < 0.1
 
 
+@pytest.mark.parametrize(("gate", "figure"), [("min_inliers", "n_inliers"), ("min_coverage", "coverage")])
+def test_features_that_just_reach_a_gate_pass_it(
+    still: PreparedSlice, monkeypatch: pytest.MonkeyPatch, gate: str, figure: str
+) -> None:
+    other = moved(translation(3.0, -2.0))
+    reached = getattr(match_pair(still, other), figure)
+    monkeypatch.setattr(gates, "LIMITS", replace(gates.LIMITS, **{gate: reached}))
+    passed = match_pair(still, other)
+    assert (passed.fallback, getattr(passed, figure)) == ("", reached)
+
+
 def test_sixteen_bits_tell_the_same_as_eight() -> None:
     truth = rotation_about(CENTER, math.radians(0.6)) @ translation(3.3, 1.7)
     eight = render(texture(1), seed=1), render(texture(1), truth, seed=2)
@@ -202,6 +215,17 @@ def test_whole_frame_search_steps_in_where_features_drown_in_noise() -> None:
     assert pair.accepted
     assert pair.fallback == "whole_frame"
     assert error_px(pair.matrix, truth) < 0.5
+
+
+def test_whole_frame_search_finds_nothing_in_less_than_half_of_a_slice() -> None:
+    content = np.zeros((8, 8), np.float32)
+    slice_, small = (
+        MatchingPicture(np.full((side, side), 128, np.uint8), np.ones((side, side), bool), content)
+        for side in (160, 80)
+    )
+    found = whole_frame_search(slice_, small)
+    assert (found.ncc, found.chance) == (-1, -1)
+    assert np.array_equal(found.matrix, np.eye(3))
 
 
 def test_whole_frame_search_turns_the_picture() -> None:

@@ -106,6 +106,17 @@ def windows_moved_by(truth: Matrix, other: int = 1) -> refinement.Refinement:
     return refinement.refine(*pictures, np.eye(3))
 
 
+@pytest.mark.parametrize("shift_px", [(0, 0), (30, 20), (-30, -20)])
+def test_windows_lie_evenly_in_what_both_slices_show(shift_px: tuple[int, int]) -> None:
+    picture = detail(render(texture(1), seed=1))
+    found = refinement.refine(picture, picture, translation(*shift_px))
+    first, last = found.corners_px.min(axis=0), found.corners_px.max(axis=0) + found.side_px
+    shown_first = np.maximum(0, -np.array(shift_px))
+    shown_last = SIZE_PX - 1 - np.maximum(0, shift_px)
+    assert (first - shown_first).tolist() == (shown_last - last).tolist()
+    assert (first - shown_first).min() >= refinement.WINDOWS.search_px
+
+
 def test_windows_of_other_tissue_say_nothing() -> None:
     found = windows_moved_by(np.eye(3), other=2)
     assert np.count_nonzero(found.kept) <= 5

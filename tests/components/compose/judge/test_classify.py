@@ -17,7 +17,7 @@ from components.compose.solve.problem import SolveProblem, accepted_pairs
 from components.compose.solve.robust import solve
 from components.shared.documents.align import PairRecord, SliceStatistics
 from components.shared.documents.transforms import Verdict
-from components.shared.geometry import translation
+from components.shared.geometry import rotation_about, translation
 
 N, K, WIDTH = 40, 4, 500.0
 USUAL_NCC = {1: 0.95, 2: 0.85, 3: 0.75, 4: 0.65}
@@ -268,3 +268,20 @@ def test_excess_is_that_over_the_nearer_side() -> None:
 
 def test_ten_thousand_slices_take_no_time() -> None:
     assert excess(np.random.default_rng(0).normal(size=13_696), 0.1).sigmas.shape == (13_696,)
+
+
+def test_a_slice_that_turns_about_its_centre_takes_no_step() -> None:
+    evidence, center = Evidence(), ((WIDTH - 1) / 2, (WIDTH - 1) / 2)
+    angle = np.where(np.arange(N) % 2 == 0, 0.004, -0.004)
+    for i, j in evidence.ends():
+        evidence.pair(i, j, matrix=rotation_about(center, angle[j] - angle[i]).tolist())
+    assert np.abs(evidence.figures().steps_xy).max() < 0.01
+
+
+@pytest.mark.parametrize(("kept", "verdicts"), [(0, {20: "blank"}), (1, {})])
+def test_a_faint_slice_is_blank_where_no_pair_holds_it(kept: int, verdicts: dict[int, str]) -> None:
+    evidence = Evidence()
+    evidence.change(20, std=35.0 * (VERDICTS.faint + VERDICTS.empty) / 2)
+    for i, j in [end for end in evidence.ends() if 20 in end][kept:]:
+        evidence.pair(i, j, **REFUSED)
+    assert evidence.verdicts() == verdicts

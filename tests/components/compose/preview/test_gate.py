@@ -165,6 +165,10 @@ def test_two_unrelated_halves_are_stopped_at_the_place(plan: Plan) -> None:
     assert said.startswith("nothing correlates across the step between slices 19-20 (")
     cut = plan.model_copy(update={"overrides": (Override(z=20, cut=True),)})
     assert failures(cut, placed(plan), pictures) == ()
+    given = plan.model_copy(update={"overrides": (Override(z=20, matrix=np.eye(3).tolist()),)})
+    assert failures(given, placed(plan), pictures) == ()
+    kept = plan.model_copy(update={"overrides": (Override(z=20, keep=True),)})
+    assert failures(kept, placed(plan), pictures) == (said,)
     gaps = plan.model_copy(update={"config": plan.config.model_copy(update={"allow_gaps": True})})
     assert failures(gaps, placed(plan), pictures) == ()
 

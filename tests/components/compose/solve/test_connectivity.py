@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from components.compose.solve.connectivity import break_sentence, breaks, connectivity
+from components.compose.solve.connectivity import Connectivity, break_sentence, breaks, connectivity
 from components.compose.solve.pairs import Pairs
 
 
@@ -36,6 +38,17 @@ def test_a_long_isolated_end_is_not_whole() -> None:
     assert found.longest_isolated_run == 3
     assert found.is_whole(bridge=3)
     assert not found.is_whole(bridge=2)
+
+
+def test_the_longest_of_several_isolated_runs_counts_and_a_cut_parts_a_run() -> None:
+    isolated = np.zeros(20, np.bool_)
+    isolated[[2, 5, 6, 7, 10, 11, 15, 16, 17, 18, 19]] = True
+    found = Connectivity(parts=(np.flatnonzero(~isolated),), isolated=isolated)
+    assert found.longest_isolated_run == 5
+    assert replace(found, cuts=(17,)).longest_isolated_run == 3
+    isolated[[0, 1]] = True
+    assert replace(found, cuts=(17,)).longest_isolated_run == 3
+    assert not Connectivity(parts=(), isolated=np.zeros(3, np.bool_)).longest_isolated_run
 
 
 def test_a_stack_that_is_mostly_isolated_is_not_whole() -> None:

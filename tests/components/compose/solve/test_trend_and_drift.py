@@ -64,6 +64,10 @@ def test_a_turned_picture_has_neither_scale_nor_shear(angle: float) -> None:
     assert np.allclose(tracks, [[angle, 0, 0, 0]])
 
 
+def test_two_slices_have_no_slope() -> None:
+    assert slow_trend(np.array([[1.0, 2.0, 5.0], [3.0, 6.0, 5.0]])).tolist() == [[2, 4, 5]] * 2
+
+
 def test_a_jump_is_no_trend() -> None:
     rng = np.random.default_rng(0)
     walk = rng.normal(0, 0.01, (N, 1)).cumsum(axis=0)
@@ -94,6 +98,12 @@ def test_hybrid_suppresses_slow_scale_and_rotation_and_leaves_the_slide(magnifie
     assert np.ptp([rotation_deg(m) for m in hybrid.volume_from_slice]) < 0.1
     slide = centers_of(hybrid)[-1] - centers_of(hybrid)[0]
     assert abs(slide[0] - (centers_of(solution)[-1] - centers_of(solution)[0])[0]) < 3
+
+
+def test_slices_keep_their_size_where_a_long_stack_has_pins(magnified: Planted) -> None:
+    """Pins fix the place of the stack, so that it is not brought upright afterwards."""
+    _, pinned = settled(magnified, "hybrid", {0: (HALF, HALF)}.items())
+    assert np.sqrt(np.linalg.det(pinned.volume_from_slice[:, :2, :2])) == pytest.approx(1, abs=0.01)
 
 
 def test_steps_change_by_no_more_than_the_removed_slope(magnified: Planted) -> None:
@@ -211,3 +221,9 @@ def test_slices_behind_a_static_pattern_are_warned_of() -> None:
 def test_one_slice_is_described() -> None:
     trends = described(plant(1, 4))
     assert all(track.net == 0 and track.non_closure is None for track in trends.tracks)
+
+
+def test_oblong_slices_that_lie_still_fill_their_box() -> None:
+    planted = plant(6, 2, width=WIDTH, truth=about_center(6, WIDTH), noise=False)
+    planted.stack.sizes_xy[:] = [600, 800]
+    assert described(planted).box_growth == pytest.approx(1, abs=0.01)

@@ -22,6 +22,35 @@ def dense(band: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.linalg.inv(matrix + np.tril(matrix, -1).T)
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ([0, 0, 1, 0, 0, 0], [1, 0, 0, 0]),
+        ([0, 0, 0, 0, 0, 1], [0, 1, 0, 0]),
+        ([0, -1, 0, 1, 0, 0], [0, 0, 1, 0]),
+        ([1, 0, 0, 0, 1, 0], [0, 0, 0, 1]),
+        ([1, 0, 0, 0, -1, 0], [0, 0, 0, 0]),
+        ([0, 1, 0, 1, 0, 0], [0, 0, 0, 0]),
+    ],
+    ids=["x", "y", "rotation", "scale", "stretch", "shear"],
+)
+def test_the_forms_tell_place_rotation_and_scale_apart(change: list[float], told: list[float]) -> None:
+    assert (FORMS @ change).tolist() == told
+
+
+def test_a_frozen_number_of_a_pose_stays() -> None:
+    planted = plant(12, 4)
+    equations = normal_equations(planted.problem, planted.solve())
+    for slot in range(12):
+        equations.hold(slot, number=4, weight=1e6, target=0.0)
+        equations.hold(slot, number=5, weight=1e6, target=0.0)
+    before = PoseFrame.of(planted.stack.sizes_xy).poses(planted.solve().volume_from_slice)
+    equations.freeze(4)
+    found = equations.solve()
+    assert np.allclose(found[:, 1, 1], before[:, 1, 1], rtol=1e-3)
+    assert np.abs(found[:, 1, 2]).max() < 1
+
+
 @pytest.mark.parametrize(("n", "k"), [(1, 4), (2, 4), (3, 1), (12, 4), (9, 2)])
 def test_blocks_of_the_inverse_are_those_of_the_dense_one(n: int, k: int) -> None:
     planted = plant(n, k)
