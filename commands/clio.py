@@ -15,7 +15,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import click
-import requests
 
 from commands.view.published import PublishedVolume, find_volumes
 from components.shared.command import StepCommand
@@ -26,9 +25,11 @@ from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.schemes import scheme_of
 from components.shared.storage.store import join_uri
+from components.shared.web import ANSWER_BYTES, AnswerError, ask, json_object, reason_of
 
 TOKEN_VARIABLE = "FIBSTACK_CLIO_TOKEN"  # noqa: S105 - its name
-TIMEOUT_S = 60
+DEADLINE_S = 60
+"""Longest that one request to clio-store may take."""
 _NM = 1e-9
 
 
@@ -109,7 +110,7 @@ def post(records: dict[str, dict[str, Any]], store_url: str, token: str) -> None
 
     Raises:
         ConfigError: there is no token, or it would go unencrypted.
-        UserError: the store refuses, or has such a dataset already.
+        UserError: the store refuses, has such a dataset already, or is no clio-store.
         TransientError: the store cannot be reached, or fails.
     """
     parts = urlsplit(store_url)
@@ -120,8 +121,13 @@ def post(records: dict[str, dict[str, Any]], store_url: str, token: str) -> None
     ):
         raise ConfigError(f"--post must be an https:// address, since a token goes there; got '{store_url}'.")
     address = join_uri(store_url, "datasets")
-    there = _ask("GET", address, token).json()
-    taken = sorted(records.keys() & there.keys()) if isinstance(there, dict) else []
+    try:
+        there = json_object(_ask("GET", address, token))
+    except AnswerError as error:
+        raise UserError(
+            f"clio-store must answer with a JSON object; got {error} from {address}. Check --post."
+        ) from None
+    taken = sorted(records.keys() & there.keys())
     if taken:
         raise UserError(
             f"a dataset must be new to clio-store; got '{taken[0]}', which is there, in {address}. "
@@ -130,17 +136,25 @@ def post(records: dict[str, dict[str, Any]], store_url: str, token: str) -> None
     _ask("POST", address, token, records)
 
 
-def _ask(method: str, address: str, token: str, body: Any = None) -> requests.Response:  # noqa: ANN401 - JSON
+def _ask(method: str, address: str, token: str, body: Any = None) -> bytes:  # noqa: ANN401 - JSON
     headers = {"Authorization": f"Bearer {token}"}
+    most_bytes = ANSWER_BYTES if method == "GET" else 0
     try:
-        answer = requests.request(
-            method, address, json=body, headers=headers, timeout=TIMEOUT_S, allow_redirects=False
+        answer = ask(
+            method,
+            address,
+            deadline_s=DEADLINE_S,
+            most_bytes=most_bytes,
+            json=body,
+            headers=headers,
+            allow_redirects=False,
         )
-    except requests.RequestException as error:
-        raise TransientError(f"cannot reach {address}: {type(error).__name__}. Check --post.") from None
-    if answer.status_code != 200:
-        raise _refusal(address, answer.status_code)
-    return answer
+    except Exception as error:
+        # Also what a library raises about an address or an answer that no standard allows.
+        raise TransientError(f"cannot reach {address}: {reason_of(error)}. Check --post.") from None
+    if answer.status != 200:
+        raise _refusal(address, answer.status)
+    return answer.body
 
 
 def _refusal(address: str, status: int) -> FibstackError:

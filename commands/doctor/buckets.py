@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-import requests
 from google.auth import exceptions as auth
 
 from commands.bucket_admin import RUN_LABEL
@@ -16,6 +15,7 @@ from components.shared.storage import gcs
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import Part, part_uri, run_buckets_of
 from components.shared.storage.store import join_uri
+from components.shared.web import Answer, ask, reason_of
 
 _READ = ("storage.objects.get", "storage.objects.list")
 _WRITE = ("storage.objects.create", "storage.objects.delete")
@@ -23,7 +23,7 @@ _ROLES = {"read": "roles/storage.objectViewer", "write": "roles/storage.objectUs
 _OWN_PARTS: tuple[Part, ...] = ("neuroglancer", "chunk", "tmp", "process")
 _VOLUMES = ("", "neuroglancer/jpeg")
 _VIEWER = "https://neuroglancer-demo.appspot.com"
-_TIMEOUT_S = 20
+_DEADLINE_S = 20
 _PARTIAL_CONTENT = 206
 
 
@@ -68,24 +68,28 @@ def check_web(url: str) -> Iterator[Finding]:
     for folder in _VOLUMES:
         address = join_uri(url, *filter(None, (folder, "info")))
         try:
-            answer = requests.get(
-                address, headers={"Range": "bytes=0-0", "Origin": _VIEWER}, timeout=_TIMEOUT_S, stream=True
+            answer = ask(
+                "GET",
+                address,
+                deadline_s=_DEADLINE_S,
+                most_bytes=0,
+                headers={"Range": "bytes=0-0", "Origin": _VIEWER},
             )
-        except (requests.RequestException, ValueError) as error:
-            yield Finding("wrong", f"{url} cannot be reached ({type(error).__name__})")
+        except Exception as error:
+            # Also what a library raises about an address or an answer that no standard allows.
+            yield Finding("wrong", f"{url} cannot be reached ({reason_of(error)})")
             return
-        with answer:
-            if answer.ok:
-                yield from _web_findings(address, answer)
-                return
+        if answer.status < 400:
+            yield from _web_findings(address, answer)
+            return
     yield Finding(
-        "wrong", f"{url} shows no volume: no 'info' there nor in {_VOLUMES[1]} (HTTP {answer.status_code})"
+        "wrong", f"{url} shows no volume: no 'info' there nor in {_VOLUMES[1]} (HTTP {answer.status})"
     )
 
 
-def _web_findings(address: str, answer: requests.Response) -> Iterator[Finding]:
+def _web_findings(address: str, answer: Answer) -> Iterator[Finding]:
     yield Finding("ok", f"{address} is there")
-    if answer.status_code == _PARTIAL_CONTENT:
+    if answer.status == _PARTIAL_CONTENT:
         yield Finding("ok", "its server gives ranges of a file")
     else:
         yield Finding(

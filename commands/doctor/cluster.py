@@ -7,16 +7,17 @@ import json
 import re
 import shutil
 import subprocess
-import urllib.error
-import urllib.request
+import tempfile
 from collections.abc import Iterator
 
 from commands.doctor.findings import Finding
+from components.shared.web import ANSWER_BYTES, AnswerError, ask, json_object, reason_of
 from pipeline.submit.runs import CONNECT_TIMEOUT_S
 
 ARGO_AT_LEAST = (3, 6)
 """First release with several semaphores for a template, which limit how many pods a step has at a time."""
-_TIMEOUT_S = 30
+_DEADLINE_S = 30
+"""Longest that a call of kubectl, or an answer of Kubeflow Pipelines, may take."""
 _INSTALL_ARGO = (
     "kubectl create namespace argo; kubectl apply -n argo --server-side "
     "-f https://github.com/argoproj/argo-workflows/releases/download/v4.1.2/install.yaml"
@@ -36,16 +37,15 @@ def check_argo(namespace: str) -> Iterator[Finding]:
             "gcloud container clusters get-credentials NAME --region REGION",
         )
         return
-    versions = json.loads(_kubectl("version", "--output", "json") or "{}")
-    if "serverVersion" not in versions:
+    versions = _versions(_kubectl("version", "--output", "json") or "")
+    if versions is None:
         yield Finding(
             "wrong", f"the cluster of kubectl's context {context} does not answer", "kubectl cluster-info"
         )
         return
     yield Finding(
         "ok",
-        f"kubectl {versions['clientVersion']['gitVersion']}, cluster {context}: Kubernetes "
-        f"{versions['serverVersion']['gitVersion']}",
+        f"kubectl {versions[0]}, cluster {context}: Kubernetes {versions[1]}",
     )
     yield from _check_controller()
     where = ("--namespace", namespace) if namespace else ()
@@ -93,20 +93,21 @@ def check_kfp(host: str) -> Iterator[Finding]:
     """Check the API of Kubeflow Pipelines, and its client on this machine."""
     yield _installed("kfp", "kfp", "submit")
     address = (host if "://" in host else f"http://{host}").rstrip("/") + "/apis/v2beta1/healthz"
+    forward = "kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80"
     try:
-        with urllib.request.urlopen(address, timeout=CONNECT_TIMEOUT_S) as answer:  # noqa: S310 - the user's own
-            json.load(answer)
-    except urllib.error.HTTPError as error:
+        answer = ask("GET", address, deadline_s=_DEADLINE_S)
+        if answer.status < 400:
+            json_object(answer.body)
+    except AnswerError as error:
+        yield Finding("wrong", f"{host} is no Kubeflow Pipelines 2: it answered {error}", forward)
+        return
+    except Exception as error:
+        # Also what a library raises about an address or an answer that no standard allows.
+        yield Finding("wrong", f"no Kubeflow Pipelines answers at {host} ({reason_of(error)})", forward)
+        return
+    if answer.status >= 400:
         yield Finding(
-            "wrong",
-            f"{host} is no Kubeflow Pipelines 2 that lets you in (HTTP {error.code})",
-            "kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80",
-        )
-    except (OSError, ValueError) as error:
-        yield Finding(
-            "wrong",
-            f"no Kubeflow Pipelines answers at {host} ({type(error).__name__})",
-            "kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80",
+            "wrong", f"{host} is no Kubeflow Pipelines 2 that lets you in (HTTP {answer.status})", forward
         )
     else:
         yield Finding("ok", f"Kubeflow Pipelines answers at {host}")
@@ -129,14 +130,28 @@ def _installed(module: str, name: str, extra: str) -> Finding:
 
 def _kubectl(*words: str) -> str | None:
     """The output of kubectl; None where it fails or does not end. `version` prints before it fails."""
+    # A file, since a pipe stays open as long as a program that kubectl started, such as one to log in.
+    with tempfile.TemporaryFile() as output:
+        try:
+            done = subprocess.run(
+                ["kubectl", f"--request-timeout={CONNECT_TIMEOUT_S}s", *words],
+                stdout=output,
+                stderr=subprocess.DEVNULL,
+                check=False,
+                timeout=_DEADLINE_S,
+            )
+        except subprocess.TimeoutExpired:
+            return None
+        if done.returncode != 0 and words[0] != "version":
+            return None
+        output.seek(0)
+        return output.read(ANSWER_BYTES).decode(errors="replace").strip()
+
+
+def _versions(said: str) -> tuple[str, str] | None:
+    """The versions of kubectl and of its cluster; None where either is not told."""
     try:
-        done = subprocess.run(
-            ["kubectl", f"--request-timeout={CONNECT_TIMEOUT_S}s", *words],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_TIMEOUT_S,
-        )
-    except subprocess.TimeoutExpired:
+        both = json.loads(said)
+        return str(both["clientVersion"]["gitVersion"]), str(both["serverVersion"]["gitVersion"])
+    except (ValueError, LookupError, TypeError, RecursionError):
         return None
-    return done.stdout.strip() if done.returncode == 0 or words[0] == "version" else None

@@ -6,7 +6,9 @@ import logging
 import smtplib
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
 from email.message import EmailMessage
 from email.utils import localtime, make_msgid
 from functools import partial
@@ -23,9 +25,18 @@ from components.shared.documents.notification import (
     mail_server,
 )
 from components.shared.errors import ConfigError
+from components.shared.web import (
+    EncryptedMailConnection,
+    MailConnection,
+    ask,
+    result_within,
+    start,
+)
 
 TIMEOUT_S = 20
-"""Longest wait for one answer of a server."""
+"""Longest that a webhook may take, and longest silence of a mail server."""
+TELL_WITHIN_S = 60
+"""Longest that a run waits until all are told."""
 _REASONS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((smtplib.SMTPAuthenticationError,), "the server refused user or password"),
     ((smtplib.SMTPRecipientsRefused,), "the server refused the address"),
@@ -39,7 +50,9 @@ logger = logging.getLogger(__name__)
 
 
 def tell(notice: Notice, email: str, webhook: str, environment: Mapping[str, str]) -> None:
-    """Tell who asked to be told. Never raises; says in the log what was sent, and what was not and why.
+    """Tell who asked to be told, all at once and within `TELL_WITHIN_S`.
+
+    Never raises; says in the log what was sent, and what was not and why.
 
     Args:
         notice: What to say.
@@ -47,21 +60,28 @@ def tell(notice: Notice, email: str, webhook: str, environment: Mapping[str, str
         webhook: Address to post to, besides the one that the environment may name; empty for none.
         environment: Holds the variables of `components.shared.documents.notification`.
     """
+    until = time.monotonic() + TELL_WITHIN_S
+    told: list[tuple[str, Future[None]]] = []
     if email:
-        _try(f"mail to {email}", partial(_send_mail, notice, email, environment))
+        told.append((f"mail to {email}", start(partial(_send_mail, notice, email, environment))))
     for address in dict.fromkeys((webhook, environment.get(WEBHOOK_VARIABLE, "").strip())):
         if address:
-            _try(f"message to the webhook at {_host(address)}", partial(_post, notice, address, environment))
+            what = f"message to the webhook at {_host(address)}"
+            told.append((what, start(partial(_post, notice, address, environment))))
+    for what, sending in told:
+        _log(what, sending, until)
 
 
-def _try(what: str, send: Callable[[], None]) -> None:
+def _log(what: str, sending: Future[None], until: float) -> None:
     try:
-        send()
+        result_within(sending, until - time.monotonic())
     except ConfigError as error:
         logger.warning("no %s: %s", what, error)
-    except (OSError, ValueError, smtplib.SMTPException) as error:
+    except Exception as error:
         # An error's own text may hold what the server was sent, so a password or a secret address.
-        logger.warning("no %s: %s. The run is not affected.", what, _reason(error))
+        late = f"the server was not done within {TELL_WITHIN_S} s"
+        reason = _reason(error) if sending.done() else late
+        logger.warning("no %s: %s. The run is not affected.", what, reason)
     else:
         logger.info("sent a %s", what)
 
@@ -75,18 +95,22 @@ def _send_mail(notice: Notice, email: str, environment: Mapping[str, str]) -> No
     # Mail without these is taken for spam.
     message["Date"], message["Message-ID"] = localtime(), make_msgid(domain=server.sender.rpartition("@")[2])
     message.set_content(notice.text)
-    with _connect(server) as connection:
+    connection = _connect(server)
+    try:
         if server.password:
             connection.login(server.user, server.password)
         connection.send_message(message)
+        connection.putcmd("QUIT")  # its goodbye is not waited for: it has the mail
+    finally:
+        connection.close()
 
 
-def _connect(server: MailServer) -> smtplib.SMTP:
+def _connect(server: MailServer) -> MailConnection:
     """A connection to a mail server, encrypted as it is to be."""
     context = ssl.create_default_context()
     if server.encryption == "tls":
-        return smtplib.SMTP_SSL(server.host, server.port, timeout=TIMEOUT_S, context=context)
-    connection = smtplib.SMTP(server.host, server.port, timeout=TIMEOUT_S)
+        return EncryptedMailConnection(server.host, server.port, timeout=TIMEOUT_S, context=context)
+    connection = MailConnection(server.host, server.port, timeout=TIMEOUT_S)
     if server.encryption == "starttls":
         try:
             connection.starttls(context=context)
@@ -100,9 +124,9 @@ def _post(notice: Notice, address: str, environment: Mapping[str, str]) -> None:
     check_destination(address, may_be_private=environment.get(PRIVATE_WEBHOOKS_VARIABLE, "").strip() == "1")
     body = {"text": f"{notice.subject}\n{notice.text}", **notice.figures}
     # A redirection would make a GET of it, without the message.
-    answer = requests.post(address, json=body, timeout=TIMEOUT_S, allow_redirects=False)
-    if not answer.ok or answer.is_redirect:
-        raise _RefusedError(answer.status_code)
+    answer = ask("POST", address, json=body, deadline_s=TIMEOUT_S, most_bytes=0, allow_redirects=False)
+    if answer.status >= 300:
+        raise _RefusedError(answer.status)
 
 
 def check_destination(address: str, *, may_be_private: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import io
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,8 +17,9 @@ from kubernetes.client import ApiException
 from kubernetes.config import ConfigException
 
 from components.shared.documents.config import RunConfig
-from components.shared.errors import ConfigError, UserError
+from components.shared.errors import ConfigError, FibstackError, UserError
 from components.shared.steps import STEPS
+from components.shared.web import ANSWER_BYTES, AnswerError, BoundedPool, within
 from pipeline.argo.pod import UNIT_LABEL
 from pipeline.compiled.compile import compile_argo
 from pipeline.compiled.ir import to_text
@@ -25,12 +27,15 @@ from pipeline.settings import Settings
 from pipeline.submit.runs import (
     ANSWER_TIMEOUT_S,
     CONNECT_TIMEOUT_S,
+    LOG_TIMEOUT_S,
+    LOGIN_TIMEOUT_S,
     Log,
     RunState,
     RunTask,
     refused,
     require_reachable,
     task_state,
+    unexpected,
     unreachable,
 )
 
@@ -68,8 +73,9 @@ def submit(config: RunConfig, settings: Settings | None, namespace: str = "") ->
     else:
         limits, template = yaml.safe_load_all(compile_argo(settings))
         spec = template["spec"]
-    require_reachable(config, _mounts(template["spec"]))
-    _check_parameters(template["spec"], cluster.namespace)
+    with cluster.failures(f"read the WorkflowTemplate '{TEMPLATE}'", ""):
+        require_reachable(config, _mounts(template["spec"]))
+        _check_parameters(template["spec"], cluster.namespace)
     if settings is not None:
         cluster.create_limits(limits)
     parameters = [
@@ -90,14 +96,15 @@ def state(reference: str) -> RunState:
     """The state of a run and of its tasks."""
     cluster, name = _parts(reference)
     workflow = cluster.workflow(name)
-    status = workflow.get("status", {})
-    return RunState(
-        name=name,
-        state=status.get("phase") or "Pending",
-        message=status.get("message", ""),
-        output=_arguments(workflow).get("output", ""),
-        tasks=tuple(_tasks(_nodes(status))),
-    )
+    with cluster.failures(f"read the workflow '{name}'", ""):
+        status = workflow.get("status", {})
+        return RunState(
+            name=name,
+            state=status.get("phase") or "Pending",
+            message=status.get("message", ""),
+            output=_arguments(workflow).get("output", ""),
+            tasks=tuple(_tasks(_nodes(status))),
+        )
 
 
 def logs(reference: str, step: str = "") -> Iterator[Log]:
@@ -117,7 +124,11 @@ class _Cluster:
     def __init__(self, namespace: str) -> None:
         configuration = kubernetes.client.Configuration()
         try:
-            kubernetes.config.load_kube_config(client_configuration=configuration)
+            # It runs the program that logs in to the cluster.
+            within(
+                LOGIN_TIMEOUT_S,
+                lambda: kubernetes.config.load_kube_config(client_configuration=configuration),
+            )
             _, context = kubernetes.config.list_kube_config_contexts()
         except (ConfigException, OSError, yaml.YAMLError) as error:
             said = str(error).splitlines()[0].rstrip(".")
@@ -127,6 +138,7 @@ class _Cluster:
             ) from None
         configuration.retries = False
         client = kubernetes.client.ApiClient(configuration)
+        client.rest_client.pool_manager = BoundedPool(client.rest_client.pool_manager)
         self.namespace = namespace or context["context"].get("namespace") or "default"
         self._host = configuration.host
         self._objects = kubernetes.client.CustomObjectsApi(client)
@@ -134,26 +146,26 @@ class _Cluster:
 
     def template(self) -> dict[str, Any]:
         """The WorkflowTemplate of the namespace."""
-        with self._failures(
+        with self.failures(
             f"find the WorkflowTemplate '{TEMPLATE}'", f"{_INSTALL} Or give --settings to do without."
         ):
             return self._get("workflowtemplates", TEMPLATE)
 
     def workflow(self, name: str) -> dict[str, Any]:
-        with self._failures(f"find the workflow '{name}'", "Check the reference and kubectl's context."):
+        with self.failures(f"find the workflow '{name}'", "Check the reference and kubectl's context."):
             return self._get("workflows", name)
 
     def create(self, workflow: Mapping[str, Any]) -> str:
         """Create a workflow; returns the name that the cluster gives it."""
-        with self._failures("create a workflow", f"Is Argo Workflows installed? {_INSTALL}"):
+        with self.failures("create a workflow", f"Is Argo Workflows installed? {_INSTALL}"):
             made = self._objects.create_namespaced_custom_object(
                 *_API, self.namespace, "workflows", workflow, _request_timeout=_TIMEOUT
             )
-        return str(made["metadata"]["name"])
+            return str(made["metadata"]["name"])
 
     def create_limits(self, config_map: Mapping[str, Any]) -> None:
         """Create the ConfigMap of the semaphores; one that is there stays, since operators change it."""
-        with self._failures("create the ConfigMap of the limits", f"Does the namespace exist? {_INSTALL}"):
+        with self.failures("create the ConfigMap of the limits", f"Does the namespace exist? {_INSTALL}"):
             try:
                 self._core.create_namespaced_config_map(self.namespace, config_map, _request_timeout=_TIMEOUT)
             except ApiException as error:
@@ -164,38 +176,49 @@ class _Cluster:
         selector = f"workflows.argoproj.io/workflow={workflow}"
         if step:
             selector += f",app.kubernetes.io/component={step}"
-        with self._failures("list the pods", ""):
+        with self.failures("list the pods", ""):
             found = self._core.list_namespaced_pod(
                 self.namespace, label_selector=selector, _request_timeout=_TIMEOUT
             )
-        return sorted(found.items, key=lambda pod: (pod.metadata.creation_timestamp, pod.metadata.name))
+            return sorted(found.items, key=lambda pod: (pod.metadata.creation_timestamp, pod.metadata.name))
 
     def pod_log(self, pod: str) -> str:
         """The log of a pod's program; empty for a pod that waits or is gone."""
-        with self._failures(f"read the log of {pod}", ""):
+        with self.failures(f"read the log of {pod}", ""):
             try:
                 # Some releases of the client give the text of Python's bytes.
                 answer = self._core.read_namespaced_pod_log(
-                    pod, self.namespace, container="main", _preload_content=False, _request_timeout=_TIMEOUT
+                    pod,
+                    self.namespace,
+                    container="main",
+                    _preload_content=False,
+                    _request_timeout=(CONNECT_TIMEOUT_S, LOG_TIMEOUT_S),
                 )
                 return bytes(answer.data).decode(errors="replace")
             except ApiException as error:
                 if error.status not in (400, 404):
                     raise
                 return f"no log: {_reason(error)}"
+            except AnswerError as error:
+                return f"no log: {error}"
 
     def _get(self, plural: str, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = self._objects.get_namespaced_custom_object(
+        found = self._objects.get_namespaced_custom_object(
             *_API, self.namespace, plural, name, _request_timeout=_TIMEOUT
         )
+        if not isinstance(found, dict):
+            raise AnswerError("no object in JSON")
         return found
 
     @contextmanager
-    def _failures(self, verb: str, remedy: str) -> Iterator[None]:
+    def failures(self, verb: str, remedy: str) -> Iterator[None]:
         """Say what the libraries raise in a sentence."""
         what = f"cannot {verb} in namespace '{self.namespace}' of {self._host}"
+        context = "Check kubectl's context: 'kubectl config current-context'."
         try:
             yield
+        except FibstackError:
+            raise
         except ApiException as error:
             remedies = {
                 401: "Log in to the cluster; 'kubectl get pods' must work.",
@@ -203,10 +226,15 @@ class _Cluster:
                 404: remedy,
             }
             raise refused(what, error.status or 0, _reason(error), remedies) from None
+        except AnswerError as error:
+            raise unexpected(what, "Kubernetes", error, context) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise unreachable(
                 what, error, "Check kubectl's context and the network, and try again."
             ) from None
+        except Exception as error:
+            # The client takes any JSON, which fails where it is read.
+            raise unexpected(what, "Kubernetes", error, context) from error
 
 
 def _mounts(spec: Mapping[str, Any]) -> list[str]:
@@ -241,7 +269,11 @@ def _nodes(status: Mapping[str, Any]) -> dict[str, Any]:
     compressed = status.get("compressedNodes")
     nodes: dict[str, Any] = status.get("nodes") or {}
     if compressed:
-        nodes = json.loads(gzip.decompress(base64.b64decode(compressed)))
+        with gzip.open(io.BytesIO(base64.b64decode(compressed))) as file:
+            try:
+                nodes = json.loads(file.read(ANSWER_BYTES))
+            except gzip.BadGzipFile:
+                raise AnswerError("nodes that cannot be unpacked") from None
     return nodes
 
 

@@ -6,7 +6,7 @@ import json
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,16 @@ import urllib3
 import yaml
 
 from components.shared.documents.config import RunConfig
-from components.shared.errors import ConfigError, UserError
+from components.shared.errors import ConfigError, FibstackError, UserError
+from components.shared.web import AnswerError, BoundedPool, json_object, within
 from pipeline.compiled.compile import compile_kfp
 from pipeline.compiled.ir import step_of
 from pipeline.settings import Settings
 from pipeline.submit.runs import (
     ANSWER_TIMEOUT_S,
     CONNECT_TIMEOUT_S,
+    LOG_TIMEOUT_S,
+    LOGIN_TIMEOUT_S,
     Log,
     RunState,
     RunTask,
@@ -30,6 +33,7 @@ from pipeline.submit.runs import (
     refused,
     require_reachable,
     task_state,
+    unexpected,
     unreachable,
 )
 
@@ -37,6 +41,7 @@ EXPERIMENT = "fibstack"
 MAX_PARAMETER_BYTES = 10_000
 """Limit of the API server on all parameters of a run together."""
 _PAGE = "/#/runs/details/"
+_CHECK_HOST = "Check --host, and docs/submit.md on how to log in."
 _TIMEOUT = (CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S)
 
 
@@ -68,7 +73,7 @@ def submit(
     pipeline_spec, platform_spec = yaml.safe_load_all(compile_kfp(settings))
     host = _with_scheme(host)
     with _failures("cannot submit to", host):
-        client = _Client(host)
+        client = within(LOGIN_TIMEOUT_S, lambda: _Client(host))
         profile = namespace or client.get_user_namespace() or None
         run = client.runs.run_service_create_run(
             run=api.V2beta1Run(
@@ -86,6 +91,11 @@ def submit(
 def state(reference: str) -> RunState:
     """The state of a run and of its tasks."""
     run = _run(reference)
+    with _failures("cannot look at a run on", _parts(reference)[0]):
+        return _state_of(run)
+
+
+def _state_of(run: Any) -> RunState:  # noqa: ANN401 - a model of kfp_server_api
     runtime = run.runtime_config
     error = run.error.message if run.error else ""
     return RunState(
@@ -111,7 +121,9 @@ def logs(reference: str, step: str = "") -> Iterator[Log]:
     host, run_id = _parts(reference)
     run = _run(reference)
     client = _connected(host)
-    for executor in _executors(run):
+    with _failures("cannot look at a run on", host):
+        executors = _executors(run)
+    for executor in executors:
         if executor.is_pod and step in ("", executor.step):
             pod = executor.task.pod_name
             with _failures("cannot read logs from", host):
@@ -119,42 +131,55 @@ def logs(reference: str, step: str = "") -> Iterator[Log]:
 
 
 class _Client(kfp.Client):  # type: ignore[misc]
-    """The client of kfp, for its ways to log in; it asks once, and does not wait for ever."""
+    """The client of kfp, for its ways to log in; it asks once, and has an end."""
 
     def __init__(self, host: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             super().__init__(host=host)
+        self._bound()
 
     def _load_config(self, *args: Any, **kwargs: Any) -> api.Configuration:  # noqa: ANN401 - kfp's signature
         config = super()._load_config(*args, **kwargs)
         config.retries = urllib3.Retry(total=None, connect=0, read=0, status=0, other=0, redirect=3)
         return config
 
+    def _bound(self) -> None:
+        """Let every call end; the constructor of kfp makes the first of them."""
+        rest = self._healthz_api.api_client.rest_client  # all its APIs share this one
+        if not isinstance(rest.pool_manager, BoundedPool):
+            rest.pool_manager = BoundedPool(rest.pool_manager)
+
     def get_kfp_healthz(self, sleep_duration: int = 5) -> Any:  # noqa: ANN401, ARG002 - kfp's signature
+        self._bound()
         return self._healthz_api.healthz_service_get_healthz(_request_timeout=_TIMEOUT)
 
     def pod_log(self, run_id: str, pod: str) -> str:
         """The log of a pod, or of its archive; only this address of an old API has it."""
-        text: str = self._run_api.api_client.call_api(
-            "/apis/v1alpha1/runs/{run_id}/nodes/{pod}/log",
-            "GET",
-            path_params={"run_id": run_id, "pod": pod},
-            response_type="str",
-            auth_settings=["Bearer"],
-            _return_http_data_only=True,
-            _preload_content=False,
-            _request_timeout=_TIMEOUT,
-        ).data.decode(errors="replace")
+        try:
+            answer = self._run_api.api_client.call_api(
+                "/apis/v1alpha1/runs/{run_id}/nodes/{pod}/log",
+                "GET",
+                path_params={"run_id": run_id, "pod": pod},
+                response_type="str",
+                auth_settings=["Bearer"],
+                _return_http_data_only=True,
+                _preload_content=False,
+                _request_timeout=(CONNECT_TIMEOUT_S, LOG_TIMEOUT_S),
+            )
+        except AnswerError as error:
+            return f"no log: {error}"
+        text: str = answer.data.decode(errors="replace")
         # It answers 200 before it looks, and writes the error into the body.
         if text.startswith('{"error_message"'):
-            return f"no log: {json.loads(text)['error_message']}"
+            with suppress(AnswerError):
+                return f"no log: {json_object(answer.data).get('error_message')}"
         return text
 
 
 def _connected(host: str) -> _Client:
     with _failures("cannot reach", host):
-        return _Client(host)
+        return within(LOGIN_TIMEOUT_S, lambda: _Client(host))
 
 
 def _experiment(client: _Client, namespace: str | None, host: str) -> str:
@@ -257,7 +282,7 @@ def _present(identifier: str | None, host: str) -> str:
     if not identifier:
         raise UserError(
             f"{host} must answer as Kubeflow Pipelines does; got something else, such as a page to log in. "
-            "Check --host, and docs/submit.md on how to log in."
+            f"{_CHECK_HOST}"
         )
     return identifier
 
@@ -269,14 +294,19 @@ def _failures(verb: str, host: str) -> Iterator[None]:
     log_in = "Log in, or ask for the right to run pipelines there; see docs/submit.md."
     try:
         yield
+    except FibstackError:
+        raise
     except api.ApiException as error:
         remedies = {401: log_in, 403: log_in, 404: "Check the address and the run."}
         raise refused(what, error.status or 0, _reason(error), remedies) from None
+    except AnswerError as error:
+        raise unexpected(what, "Kubeflow Pipelines", error, _CHECK_HOST) from None
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise unreachable(what, error, "Check the address and the network, and try again.") from None
     except Exception as error:
         raise_without_login(what, error)
-        raise
+        # The models of the client take any JSON, and fail where they are read.
+        raise unexpected(what, "Kubeflow Pipelines", error, _CHECK_HOST) from error
 
 
 def _reason(error: api.ApiException) -> str:

@@ -19,10 +19,15 @@ from components.shared.documents.config import RunConfig
 from components.shared.errors import ConfigError, FibstackError, TransientError, UserError
 from components.shared.steps import STEPS
 from components.shared.storage.schemes import scheme_of
+from components.shared.web import AnswerError
 
 CONNECT_TIMEOUT_S = 5
 ANSWER_TIMEOUT_S = 60
-"""A service that is not there is given up after the first, one that does not answer after the second."""
+"""A service that is not there is given up after the first, one whose answer is not whole after the second."""
+LOG_TIMEOUT_S = 300
+"""Longest that reading the log of one task may take."""
+LOGIN_TIMEOUT_S = 600
+"""Longest that logging in may take, for which a person may have to open a page."""
 
 TaskState = Literal["done", "running", "failed", "waiting"]
 _TASK_STATES: Mapping[str, TaskState] = {
@@ -138,6 +143,12 @@ def unreachable(what: str, error: Exception, remedy: str) -> TransientError:
     said = re.sub(r"[\"']\)*$", "", " ".join(str(error).split()).rpartition(": ")[2])
     said = re.sub(r"\[Errno -?\d+\] ", "", said)[:200].rstrip(". ")
     return TransientError(f"{what}: {said or type(error).__name__}. {remedy}")
+
+
+def unexpected(what: str, service: str, error: Exception, remedy: str) -> UserError:
+    """The error of a service that answered with something else, such as a page to log in."""
+    said = str(error) if isinstance(error, AnswerError) else f"something else ({type(error).__name__})"
+    return UserError(f"{what}: it must answer as {service} does; got {said}. {remedy}")
 
 
 def raise_without_login(what: str, error: Exception) -> None:

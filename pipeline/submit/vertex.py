@@ -7,18 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import requests
 import yaml
 
 from components.shared.documents.config import RunConfig
 from components.shared.errors import ConfigError, FibstackError
 from components.shared.storage.run_buckets import part_uri
+from components.shared.web import AnswerError, ask, json_object, within
 from pipeline.compiled.compile import compile_vertex
 from pipeline.compiled.ir import step_of
 from pipeline.settings import Settings
 from pipeline.submit.runs import (
     ANSWER_TIMEOUT_S,
-    CONNECT_TIMEOUT_S,
+    LOG_TIMEOUT_S,
+    LOGIN_TIMEOUT_S,
     Log,
     RunState,
     RunTask,
@@ -26,12 +27,14 @@ from pipeline.submit.runs import (
     refused,
     require_reachable,
     task_state,
+    unexpected,
     unreachable,
 )
 
 SCHEME = "vertex://"
 LABELS = {"app": "fibstack"}
 LOGGING_URL = "https://logging.googleapis.com"
+_CHECK_REGION = "Check the project and the region."
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
@@ -77,22 +80,27 @@ def submit(
     require_reachable(config)
     _check_registry(settings)
     job_id = f"align-stack-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}"
+    job = {
+        "display_name": config.id or job_id,
+        "labels": LABELS,
+        "pipeline_spec": yaml.safe_load(compile_vertex(settings)),
+        "runtime_config": {
+            "gcs_output_directory": pipeline_root or f"{part_uri(config.output, 'process')}/vertex",
+            "parameter_values": config.model_dump(mode="json"),
+        },
+        "service_account": service_account,
+    }
     with _failures("cannot submit to", region):
-        _client(region).create_pipeline_job(
-            parent=f"projects/{project}/locations/{region}",
-            pipeline_job={
-                "display_name": config.id or job_id,
-                "labels": LABELS,
-                "pipeline_spec": yaml.safe_load(compile_vertex(settings)),
-                "runtime_config": {
-                    "gcs_output_directory": pipeline_root or f"{part_uri(config.output, 'process')}/vertex",
-                    "parameter_values": config.model_dump(mode="json"),
-                },
-                "service_account": service_account,
-            },
-            pipeline_job_id=job_id,
-            timeout=ANSWER_TIMEOUT_S,
-            retry=None,
+        client = within(LOGIN_TIMEOUT_S, lambda: _client(region))
+        within(
+            ANSWER_TIMEOUT_S,
+            lambda: client.create_pipeline_job(
+                parent=f"projects/{project}/locations/{region}",
+                pipeline_job=job,
+                pipeline_job_id=job_id,
+                timeout=ANSWER_TIMEOUT_S,
+                retry=None,
+            ),
         )
     return f"{SCHEME}{project}/{region}/{job_id}"
 
@@ -143,14 +151,16 @@ def _read_log(session: Any, project: str, job: str) -> str:  # noqa: ANN401 - a 
         "pageSize": 1000,
     }
     lines: list[str] = []
+    until = time.monotonic() + LOG_TIMEOUT_S
     while True:
-        answer = session.post(
-            f"{LOGGING_URL}/v2/entries:list", json=request, timeout=(CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S)
-        )
-        if answer.status_code >= 400:
-            raise _refused(f"cannot read the logs of project {project}", answer.status_code, answer.reason)
-        page = answer.json()
+        address = f"{LOGGING_URL}/v2/entries:list"
+        answer = ask("POST", address, deadline_s=ANSWER_TIMEOUT_S, session=session, json=request)
+        if answer.status >= 400:
+            raise _refused(f"cannot read the logs of project {project}", answer.status, answer.reason)
+        page = json_object(answer.body)
         lines += [_line(entry) for entry in page.get("entries", [])]
+        if time.monotonic() > until:
+            return "\n".join([*lines, f"(cut: no whole log within {LOG_TIMEOUT_S} s)"])
         if not page.get("nextPageToken"):
             return "\n".join(lines)
         request["pageToken"] = page["nextPageToken"]
@@ -183,7 +193,7 @@ def _session(project: str) -> Any:  # noqa: ANN401 - an optional library
         import google.auth
         from google.auth.transport.requests import AuthorizedSession
 
-        credentials, _ = google.auth.default(scopes=[_SCOPE])
+        credentials, _ = within(LOGIN_TIMEOUT_S, lambda: google.auth.default(scopes=[_SCOPE]))
         return AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
 
 
@@ -191,7 +201,10 @@ def _job(reference: str) -> Any:  # noqa: ANN401 - a message of an optional libr
     project, region, job_id = _parts(reference)
     name = f"projects/{project}/locations/{region}/pipelineJobs/{job_id}"
     with _failures("cannot look at a run in", region):
-        return _client(region).get_pipeline_job(name=name, timeout=ANSWER_TIMEOUT_S, retry=None)
+        client = within(LOGIN_TIMEOUT_S, lambda: _client(region))
+        return within(
+            ANSWER_TIMEOUT_S, lambda: client.get_pipeline_job(name=name, timeout=ANSWER_TIMEOUT_S, retry=None)
+        )
 
 
 def _machines(job: Any) -> Iterator[Any]:  # noqa: ANN401 - a message of an optional library
@@ -229,7 +242,9 @@ def _failures(verb: str, region: str) -> Iterator[None]:
         yield
     except FibstackError:
         raise
-    except requests.RequestException as error:
+    except AnswerError as error:
+        raise unexpected(what, "Google's API", error, _CHECK_REGION) from None
+    except OSError as error:  # among them those of requests
         raise unreachable(what, error, "Check the region and the network, and try again.") from None
     except Exception as error:
         raise_without_login(what, error)
@@ -237,7 +252,8 @@ def _failures(verb: str, region: str) -> Iterator[None]:
             raise _refused(
                 what, int(getattr(error, "code", None) or 0), str(getattr(error, "message", error))
             ) from None
-        raise
+        # Google's client takes any JSON, and fails where it is read.
+        raise unexpected(what, "Google's API", error, _CHECK_REGION) from error
 
 
 def _refused(what: str, status: int, reason: str) -> FibstackError:

@@ -11,12 +11,14 @@ from typing import Any, ClassVar
 
 import pytest
 
+from commands import clio
 from commands.clio import TOKEN_VARIABLE, main
 from components.shared.storage.registry import open_store
 from components.shared.volume.precomputed import info
 from components.shared.volume.volume import volume_of
 from tests.builders import invoke
 from tests.components.report.finished_run import make_plan, make_transforms, np
+from tests.hostile_server import HEAD, Behaviour, answer, dribble, flood, hostile, say
 
 SIZE_XYZ = (1100, 70, 200)
 
@@ -122,6 +124,49 @@ def test_a_refusal_is_a_sentence(output: str, store_url: str, status: int, code:
     ClioStore.status = status
     result = invoke(main, output, "--post", store_url)
     assert (result.exit_code, sentence in result.stderr) == (code, True), result.stderr
+
+
+@pytest.mark.parametrize(
+    ("body", "got"),
+    [
+        (b"<!doctype html><title>Log in</title>", "got '<!doctype html>"),
+        (b"", "got an empty answer"),
+        (b"[]", "got a list in JSON"),
+        (b"\xff\xfe{}", "got '"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "got '"),
+    ],
+    ids=["html", "empty", "list", "bytes", "digits"],
+)
+def test_what_is_no_clio_store_is_a_sentence(output: str, store_url: str, body: bytes, got: str) -> None:
+    del store_url  # it sets the token
+    with hostile(answer(body)) as server:
+        result = invoke(main, output, "--post", f"http://{server}/v2")
+    assert result.exit_code == 65, result.output
+    (line,) = result.stderr.splitlines()
+    assert f"clio-store must answer with a JSON object; {got}" in line
+    assert f" from http://{server}/v2/datasets. Check --post." in line
+
+
+@pytest.mark.parametrize(
+    ("behave", "reason"),
+    [
+        (dribble(HEAD), "timed out"),
+        (dribble(b"HTTP/1.1 200 OK\r\nX: "), "timed out"),
+        (flood(), "an answer of more than 67,108,864 bytes"),
+        (say(b""), "ConnectionError"),
+    ],
+    ids=["body", "headers", "flood", "closed"],
+)
+def test_a_store_that_never_ends_is_given_up(
+    output: str, store_url: str, behave: Behaviour, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del store_url
+    monkeypatch.setattr(clio, "DEADLINE_S", 0.4 if reason == "timed out" else 20)
+    with hostile(behave) as server:
+        result = invoke(main, output, "--post", f"http://{server}/v2")
+    assert result.exit_code == 75, result.output
+    (line,) = result.stderr.splitlines()
+    assert f"cannot reach http://{server}/v2/datasets: {reason}" in line
 
 
 def test_a_store_that_is_not_there_is_transient(output: str, store_url: str) -> None:

@@ -15,7 +15,11 @@ from components.shared.steps import STEPS
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-BELONGS_TO = {"google": "google-cloud-storage", "requests": "google-cloud-storage"}
+BELONGS_TO = {
+    "google": "google-cloud-storage",
+    "requests": "google-cloud-storage",
+    "urllib3": "google-cloud-storage",
+}
 """Namespaces and what a library brings along."""
 
 

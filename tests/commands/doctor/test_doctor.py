@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,6 +19,7 @@ from commands.doctor.buckets import check_login
 from commands.doctor.findings import Finding
 from components.shared.storage import gcs
 from tests.builders import cli
+from tests.hostile_server import HEAD, Behaviour, answer, dribble, flood, hostile, say
 from tests.pipeline.submit.loopback import Answer, Loopback, serve
 
 CONFIG = "source: {source}\nimage: img.%05d.png\nminz: 0\nmaxz: 1\noutput: {output}\n"
@@ -258,6 +260,47 @@ def test_a_web_server_needs_ranges_and_cors(web: str) -> None:
     assert "cannot be reached" in wrong(doctor("http://127.0.0.1:1/em"))[0]
 
 
+@pytest.mark.parametrize(
+    "behave", [dribble(b"HTTP/1.1 200 OK\r\nX: "), dribble(), say(b""), say(b"\xff\xfe\r\n")]
+)
+def test_a_web_server_that_never_ends_is_told(behave: Behaviour, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("commands.doctor.buckets._DEADLINE_S", 0.4)
+    with hostile(behave) as server:
+        assert f"http://{server}/em cannot be reached" in wrong(doctor(f"http://{server}/em"))[0]
+
+
+@pytest.mark.parametrize("address", ["http://[/em", "http://a..b/em", "http:///em", f"http://{'x' * 300}/em"])
+def test_an_address_that_is_none_is_told(address: str) -> None:
+    assert "cannot be reached" in wrong(doctor(address))[0]
+
+
+@pytest.mark.parametrize(
+    ("behave", "said"),
+    [
+        (answer(b"<html>Log in"), "is no Kubeflow Pipelines 2: it answered '<html>Log in'"),
+        (answer(b""), "is no Kubeflow Pipelines 2: it answered an empty answer"),
+        (answer(b"[]"), "is no Kubeflow Pipelines 2: it answered a list in JSON"),
+        (dribble(HEAD), "no Kubeflow Pipelines answers at"),
+        (flood(), "more than 67,108,864 bytes"),
+        (say(b"\xff"), "no Kubeflow Pipelines answers at"),
+    ],
+)
+def test_what_is_no_kubeflow_is_told(behave: Behaviour, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("commands.doctor.cluster._DEADLINE_S", 10 if "67" in said else 0.4)
+    with hostile(behave) as server:
+        assert said in wrong(doctor("--target", "kfp", "--host", server))[0]
+
+
+def test_kubectl_that_leaves_a_program_behind_is_not_waited_for(
+    program: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("commands.doctor.cluster._DEADLINE_S", 0.5)
+    program("kubectl", "sleep 15 & sleep 15")
+    started = time.monotonic()
+    assert "kubectl has no current context" in wrong(doctor("--target", "argo"))[0]
+    assert time.monotonic() - started < 10
+
+
 VERSIONS: dict[str, Any] = {
     "clientVersion": {"gitVersion": "v1.31.0"},
     "serverVersion": {"gitVersion": "v1.30.5-gke.1"},
@@ -301,6 +344,9 @@ def test_a_good_cluster(program: Callable[[str, str], None]) -> None:
             "the cluster of kubectl's context gke_em does not answer",
             "kubectl cluster-info",
         ),
+        ({"versions": "<html>"}, "does not answer", "kubectl cluster-info"),
+        ({"versions": '{"serverVersion": []}'}, "does not answer", "kubectl cluster-info"),
+        ({"versions": "[1]"}, "does not answer", "kubectl cluster-info"),
         ({"crd": "exit 1"}, "the cluster has no Argo Workflows", "kubectl create namespace argo"),
         ({"controller": "v3.5.10"}, "Argo Workflows 3.5 is too old; 3.6 is needed", "install.yaml"),
         ({"may": "echo no; exit 1"}, "you may not create workflows there", "kubectl auth can-i --list"),

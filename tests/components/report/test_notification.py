@@ -7,6 +7,7 @@ import json
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ from components.shared.errors import ConfigError
 from tests.builders import invoke
 from tests.components.report.finished_run import finished_run
 from tests.components.report.loopback_mail import PASSWORD, USER, MailServer, write_certificate
+from tests.hostile_server import HEAD, Behaviour, dribble, flood, hostile, say
 
 PRIVATE = {PRIVATE_WEBHOOKS_VARIABLE: "1"}
 """The servers of these tests are on this machine."""
@@ -232,6 +234,104 @@ def test_a_server_that_says_nothing_is_given_up(
     assert "127.0.0.1: the server did not answer" in caplog.text
 
 
+MAIL_WITHOUT_END = {
+    "greeting": dribble(),
+    "greeting, line by line": dribble(b"", b"220-hello\r\n"),
+    "greeting without an end": flood(b"", b"220-" + b"x" * 4000 + b"\r\n"),
+    "one line without an end": flood(b"", b"x" * 65536),
+    "after the greeting": dribble(b"220 hello\r\n", b"2"),
+    "garbage": flood(b"", b"\xff\x00\r\n"),
+    "codes": flood(b"220 hello\r\n", b"999999999999\r\n"),
+}
+
+
+@pytest.mark.parametrize("encryption", ["none", "starttls", "tls"])
+@pytest.mark.parametrize("behave", MAIL_WITHOUT_END.values(), ids=MAIL_WITHOUT_END.keys())
+def test_a_mail_server_that_never_ends_ends_no_run(
+    behave: Behaviour, encryption: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(telling, "TELL_WITHIN_S", 0.4)
+    with hostile(behave) as server:
+        host, _, port = server.partition(":")
+        names = {"HOST": host, "PORT": port, "FROM": "em@lab.org", "TLS": encryption}
+        started = time.monotonic()
+        tell(NOTICE, "ada@lab.org", "", {f"FIBSTACK_SMTP_{name}": value for name, value in names.items()})
+        assert time.monotonic() - started < 2
+    (sentence,) = caplog.messages
+    assert sentence.startswith("no mail to ada@lab.org: ")
+    assert sentence.endswith("The run is not affected.")
+
+
+def test_all_are_told_within_a_minute_together(
+    hook: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who answers is told, whoever else does not."""
+    assert telling.TELL_WITHIN_S <= 60
+    monkeypatch.setattr(telling, "TELL_WITHIN_S", 0.6)
+    with hostile(dribble()) as mail, hostile(dribble(b"HTTP/1.1 200 OK\r\nX: ")) as web:
+        host, _, port = mail.partition(":")
+        names = {"HOST": host, "PORT": port, "FROM": "em@lab.org", "TLS": "none"}
+        environment = {f"FIBSTACK_SMTP_{name}": value for name, value in names.items()}
+        started = time.monotonic()
+        tell(NOTICE, "ada@lab.org", f"http://{web}/", {**environment, WEBHOOK_VARIABLE: hook, **PRIVATE})
+        assert time.monotonic() - started < 2
+    late = "the server was not done within 0.6 s. The run is not affected."
+    assert caplog.messages == [
+        f"no mail to ada@lab.org: {late}",
+        f"no message to the webhook at 127.0.0.1: {late}",
+        "sent a message to the webhook at 127.0.0.1",
+    ]
+    assert len(Hook.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    ("behave", "sentence"),
+    [
+        (dribble(b"HTTP/1.1 200 OK\r\nX: "), "the server did not answer within"),
+        (say(b""), "the server cannot be reached or refused (ConnectionError)"),
+        (say(b"\xff\xfe"), "the server cannot be reached or refused (ConnectionError)"),
+    ],
+    ids=["headers", "nothing", "garbage"],
+)
+def test_a_webhook_without_an_answer_is_a_sentence(
+    behave: Behaviour, sentence: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(telling, "TIMEOUT_S", 0.4)
+    with hostile(behave) as server:
+        tell(NOTICE, "", f"http://{server}/hush", PRIVATE)
+    assert sentence in caplog.text
+    assert "hush" not in caplog.text
+
+
+@pytest.mark.parametrize("behave", [dribble(HEAD), flood()], ids=["dribbles", "floods"])
+def test_a_webhook_has_the_message_when_it_says_so(
+    behave: Behaviour, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The body of its answer is nobody's business."""
+    with hostile(behave) as server:
+        tell(NOTICE, "", f"http://{server}/", PRIVATE)
+    assert caplog.messages == ["sent a message to the webhook at 127.0.0.1"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, AssertionError, RecursionError, MemoryError])
+def test_whatever_a_library_raises_no_run_fails(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error("hush")
+
+    monkeypatch.setattr(telling, "ask", fail)
+    monkeypatch.setattr(telling, "_connect", fail)
+    tell(
+        NOTICE,
+        "ada@lab.org",
+        "http://127.0.0.1:1/",
+        {"FIBSTACK_SMTP_HOST": "h", "FIBSTACK_SMTP_FROM": "a@b", **PRIVATE},
+    )
+    assert len(caplog.messages) == 2
+    assert "hush" not in caplog.text
+
+
 @pytest.mark.parametrize(
     "address",
     [
@@ -280,7 +380,7 @@ def test_a_webhook_inside_is_not_told_unless_that_is_meant(
     address: str, sentence: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     posted: list[str] = []
-    monkeypatch.setattr(telling.requests, "post", lambda address, **_: posted.append(address))
+    monkeypatch.setattr(telling, "ask", lambda _, address, **__: posted.append(address))
     tell(NOTICE, "", "", {WEBHOOK_VARIABLE: address})
     assert posted == []
     assert sentence in caplog.text
