@@ -13,6 +13,7 @@ import argparse
 import ast
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -145,11 +146,22 @@ def sample(package: str, n_lines: int, seed: int) -> list[Mutant]:
 
 
 def tests_of(mutant: Mutant) -> list[str]:
-    """Where a package's tests are; first the files that import the changed module."""
-    module = mutant.path.removesuffix(".py").replace("/", ".")
-    folder = ROOT / "tests" / "components" / mutant.package
-    files = sorted(folder.rglob("test_*.py"), key=lambda file: module not in file.read_text())
-    return [file.relative_to(ROOT).as_posix() for file in files] + [f"components/{mutant.package}"]
+    """Where a package's tests are, those first that are likely to notice the change.
+
+    These are the docstrings of the changed module, and then the files of tests that have its name, that
+    import it, and that lie where its own would.
+    """
+    module = Path(mutant.path).with_suffix("")
+    package, dotted = ".".join(module.parts[:-1]), ".".join(module.parts)
+    imported = re.compile(rf"\b{dotted}\b|\bfrom {package} import [^\n]*\b{module.name}\b")
+
+    def distance(file: Path) -> tuple[bool, bool, bool, Path]:
+        has_its_name, imports_it = module.name in file.stem, imported.search(file.read_text()) is not None
+        return not has_its_name, not imports_it, file.parent != ROOT / "tests" / module.parent, file
+
+    files = sorted((ROOT / "tests" / "components" / mutant.package).rglob("test_*.py"), key=distance)
+    paths = [file.relative_to(ROOT).as_posix() for file in files]
+    return [mutant.path, *paths, f"components/{mutant.package}"]
 
 
 def passes(copy: Path, tests: list[str], timeout_s: float) -> bool:
