@@ -91,6 +91,8 @@ def test_sigma_falls_with_the_root_of_the_independent_points(scale: float, n_ind
     fit = PairFit.of(PointPairs(points, moved_points), (SIZE_PX, SIZE_PX), scale, n_independent)
     assert fit.model == "translation"
     assert fit.spread_px == pytest.approx(0.6 / scale, rel=0.05)
+    # RMS distances in full pixels: of two axes together.
+    assert list(fit.residuals_px.values()) == pytest.approx([2**0.5 * 0.6 / scale] * 4, rel=0.05)
     effective = n_independent * fit.weights.mean()
     assert fit.sigma_px == pytest.approx(fit.spread_px / effective**0.5)
     assert 0.7 < fit.weights.mean() < 1

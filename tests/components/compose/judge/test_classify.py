@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from components.compose.judge.classify import SliceVerdict, classify
-from components.compose.judge.limits import VERDICTS
+from components.compose.judge.limits import FIGURES, VERDICTS
 from components.compose.judge.slice_figures import SliceFigures, excess, figures_of
 from components.compose.solve.connectivity import connectivity
 from components.compose.solve.pairs import Slices
@@ -215,6 +215,13 @@ def test_the_rarer_grey_levels_are_inverted(block: list[int], accepted: bool) ->
     assert evidence.verdicts() == dict.fromkeys(block, "inverted") | (
         {} if accepted or len(block) < 4 else {25: "inverted"}
     )
+
+
+@pytest.mark.parametrize(("below", "verdict"), [(0.0, "isolated"), (0.01, "inverted")])
+def test_refused_pairs_invert_a_slice_below_the_limit_alone(below: float, verdict: Verdict) -> None:
+    evidence = Evidence()
+    evidence.pairs_of(20, **REFUSED | {"ncc_before": FIGURES.opposite_ncc - below})
+    assert evidence.verdicts() == {20: verdict}
 
 
 def test_a_slice_that_jumps_out_and_back_slipped() -> None:
