@@ -22,7 +22,8 @@ CODE = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 FILES_OF_A_STEP = ("__init__.py", "main.py", "component.py", "README.md", "contract.yaml")
 OPENS_FILES = {"open", "read_bytes", "write_bytes", "fromfile", "tofile", "imread", "imwrite"}
 MAY_OPEN_FILES = {
-    "components/shared/storage/folder.py",  # the one place that reads and writes data in folders
+    "components/shared/regular_file.py",  # the one open for reading
+    "components/shared/storage/folder.py",  # the one place that writes data in folders
     # What brings files of a folder to where runs find them; they may be larger than memory.
     "commands/data/renumber.py",
     "commands/data/split.py",
