@@ -27,6 +27,9 @@ from pipeline.settings import quantity
 
 IMAGE_USER = (10001, 10001)
 """User and group of the images."""
+_PROCESSOR_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+"""Variables that tell OpenBLAS which processor it runs on: with the kernels of another one, processes and
+containers would differ in the last digits of what they solve."""
 _GOOGLE_KEY = "GOOGLE_APPLICATION_CREDENTIALS"
 _GOOGLE_KEY_FILE = Path(".config/gcloud/application_default_credentials.json")
 
@@ -61,10 +64,11 @@ def sandbox_for(config: RunConfig, images: Iterable[str], notifier: str = "") ->
     require_images(images)
     output = folder_of(config.output)
     readable = [folder_of(uri) for uri in (config.source, config.overrides) if uri]
-    environment: dict[str, str] = {}
+    environment = {name: os.environ[name] for name in _PROCESSOR_VARIABLES if name in os.environ}
     in_bucket = output is None or None in readable
     if in_bucket:
-        environment, key_file = _access_to_buckets()
+        access, key_file = _access_to_buckets()
+        environment |= access
         readable.append(key_file)
     mounts = {path: False for path in readable if path is not None and path.exists()}
     if output is not None:

@@ -40,6 +40,23 @@ def config(tmp_path: Path, **changes: object) -> RunConfig:
     return RunConfig.model_validate({**values, "minz": 0, "maxz": 1, **changes})
 
 
+@pytest.fixture(autouse=True)
+def _any_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_containers_use_the_kernels_that_processes_use(
+    docker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker(ANSWERS)
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    sandbox = sandbox_for(config(tmp_path), [])
+    assert sandbox.environment == {"OPENBLAS_CORETYPE": "Haswell"}
+    command = Containers(sandbox).command(Container({}, {}, "fibstack/align:1", ()), [], tmp_path)
+    assert command[command.index("--env") + 1] == "OPENBLAS_CORETYPE=Haswell"
+
+
 def test_folders_are_mounted_and_there_is_no_network(docker: Any, tmp_path: Path) -> None:
     docker(ANSWERS)
     sandbox = sandbox_for(config(tmp_path), ["fibstack/plan:1"])
@@ -172,7 +189,8 @@ def test_push_writes_settings_that_pin_the_digests(docker: Any, tmp_path: Path) 
     for name in ("Makefile", "pyproject.toml"):
         (project / name).write_text((ROOT / name).read_text())
     make = ["make", "push", "REGISTRY=eu.pkg.dev/em/fibstack", "TAG=7"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # where the list of the steps is
+    own = {name: value for name, value in os.environ.items() if name != "BASE_IMAGE"}
+    environment = {**own, "PYTHONPATH": str(ROOT)}  # where the list of the steps is
     done = subprocess.run(make, cwd=project, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     settings = read_settings(project / "images/pushed.toml")
