@@ -1,4 +1,4 @@
-"""What each step reads and writes: `components/<step>/contract.yaml`, shown in the README beside it.
+"""Contracts of the steps, `components/<step>/contract.yaml`, shown in the README beside each.
 
 `python -m docs.contracts` writes the section of every README anew. `tests/reliability/test_contracts.py`
 compares the contracts with the requests of a run.
@@ -22,7 +22,7 @@ Keys = dict[str, tuple[str, ...]]
 
 
 class Hash(BaseModel):
-    """What the input hash of a step's unit of work holds."""
+    """Contents of the input hash of a step's unit of work."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,13 +33,13 @@ class Hash(BaseModel):
 
 
 class Contract(BaseModel):
-    """What a step promises to read, write and depend on."""
+    """Contract of a step: what it promises to read, to write and to depend on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     step: str
     loop: str
-    """What one task of the step works on."""
+    """Work of one task of the step."""
     reads: Keys
     """Objects that the step reads, lists or asks the size of."""
     writes: Keys

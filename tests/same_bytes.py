@@ -22,7 +22,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 FIBSTACK = Path(sys.executable).parent / "fibstack"
 TELL_TIMES = ("run.json", "report/index.html", "cost.json")
-"""What no two runs write alike: it holds dates, durations or the host's name."""
+"""Ends of the names of files that no two runs write alike: dates, durations, the host's name."""
 
 DEFECTS = ("blank:7", "missing:12", "half:15", "defocus:18", "duplicate:21", "inverted:23")
 WRITTEN_S = 1_700_000_000

@@ -78,7 +78,7 @@ def main(folders: tuple[Path, ...], every: int) -> None:
 
 
 def figures_of(folder: Path, every: int) -> dict[str, list[Figures]]:
-    """What the gates are asked of the pairs of a stack, by kind of pair."""
+    """Figures that the gates compare, of the pairs of a stack, by kind of pair."""
     paths = sorted(folder.glob("*.png"))
     found: dict[str, list[Figures]] = defaultdict(list)
     for z in range(0, len(paths) - 4, every):

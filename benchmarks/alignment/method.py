@@ -22,7 +22,7 @@ METHODS = (FIBSTACK, *PEERS)
 
 
 class Found(BaseModel):
-    """What a method makes of a stack."""
+    """Answer of a method to a stack."""
 
     matrices: dict[int, Matrix3]
     """volume_from_slice by z."""

@@ -19,15 +19,15 @@ from pipeline.settings import Settings
 
 
 class StepUse(BaseModel):
-    """What the tasks of a step have used."""
+    """CPU time and memory that the tasks of a step have used."""
 
     n_tasks: int = 0
     cpu_s: float = 0.0
-    """Of all its processes, from their start to their end."""
+    """CPU seconds of all its processes, from their start to their end."""
     peak_mib: float = 0.0
     """Greatest resident memory of a process."""
     start_cpu_s: float = 0.0
-    """Of one process until it has loaded its libraries: what `--help` takes."""
+    """CPU seconds of one process until it has loaded its libraries: what `--help` takes."""
 
     @property
     def work_s(self) -> float:
@@ -36,7 +36,7 @@ class StepUse(BaseModel):
 
 
 class Measured(BaseModel):
-    """What a run on one stack has used."""
+    """CPU time and memory that a run on one stack has used."""
 
     n_slices: int
     side_px: int
