@@ -37,10 +37,14 @@ def read_config(path: Path | None, flags: Mapping[str, Any], settings: Sequence[
 
 
 def with_absolute_locations(config: RunConfig) -> RunConfig:
-    """The configuration as tasks need it, which run elsewhere."""
+    """The configuration as tasks need it, which run elsewhere.
+
+    Raises:
+        ConfigError: a location is refused as an absolute path, such as one below a folder with a backslash.
+    """
     locations = {name: absolute(getattr(config, name)) for name in ("source", "output")}
     overrides = absolute(config.overrides) if config.overrides else ""
-    return config.model_copy(update={**locations, "overrides": overrides})
+    return parse_config({**config.model_dump(), **locations, "overrides": overrides})
 
 
 def absolute(location: str) -> str:

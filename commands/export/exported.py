@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from components.shared.documents.config import STORED, RunConfig
 from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import Plan
 from components.shared.documents.transforms import SliceTransform, Transforms
@@ -22,7 +21,7 @@ def plan_of_export(plan: Plan, output: str, jpeg_quality: int) -> Plan:
     """
     changes = {"output": output, "jpeg_quality": jpeg_quality, "raw_pyramid": False}
     changes |= {"keep_bits": False, "ome_zarr": False}
-    config = RunConfig.model_validate({**plan.config.model_dump(), **changes}, context=STORED)
+    config = plan.config.model_copy(update=changes)
     return plan.model_copy(update={"config": config, "locations": locations_of(config)})
 
 

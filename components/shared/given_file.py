@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NoReturn, get_origin
+from typing import Any, NoReturn, Self, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
@@ -29,6 +29,9 @@ _MAX_DIGITS = 100
 """Longest number; Python refuses to read whole numbers of more than 4,300 digits."""
 _SHOWN_LENGTH = 60
 """Characters of a refused value that are shown."""
+
+STORED = {"stored": True}
+"""Context in which pydantic reads a configuration of a document, which an earlier release may have taken."""
 
 _CORE = "tag:yaml.org,2002:"
 _KINDS: Mapping[type, str] = MappingProxyType(
@@ -68,7 +71,34 @@ def read_given_file(path: Path, what: str) -> str:
     raise ConfigError(f"cannot read {what} {path}: {reason}. Check the path.")
 
 
-class GivenModel(BaseModel):
+class CheckedModel(BaseModel):
+    """A frozen object whose copies are checked as it was itself; pydantic's own take any value.
+
+    Example:
+        >>> class Stack(CheckedModel):
+        ...     n_slices: int = 1
+        >>> Stack().model_copy(update={"n_slices": "many"})
+        Traceback (most recent call last):
+        pydantic_core._pydantic_core.ValidationError: 1 validation error for Stack
+        n_slices
+          Input should be a valid integer, unable ...
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other values, refused where a new object of them would be.
+
+        Raises:
+            ValidationError: a value is refused.
+        """
+        if update is None:
+            return super().model_copy(deep=deep)
+        # What it holds was taken when it was read, maybe by an earlier release.
+        return type(self).model_validate({**dict(self), **update}, context=STORED)
+
+
+class GivenModel(CheckedModel):
     """Values that a person gives: all keys are known, and a boolean is no number.
 
     Example:
@@ -82,8 +112,6 @@ class GivenModel(BaseModel):
         n_slices
           Value error, must not be true or false ...
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     @field_validator("*", mode="before")
     @classmethod

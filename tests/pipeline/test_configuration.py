@@ -86,6 +86,16 @@ def test_relative_folders_become_absolute(tmp_path: Path, monkeypatch: pytest.Mo
     assert config.output == "gs://b/o"
 
 
+@pytest.mark.parametrize("key", ["source", "output"])
+def test_a_relative_folder_is_judged_by_the_path_that_it_becomes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    (tmp_path / "a\\b").mkdir()
+    monkeypatch.chdir(tmp_path / "a\\b")
+    with pytest.raises(ConfigError, match=f"'{key}': must be a path with no backslash"):
+        read_config(None, {**FLAGS, "source": "/in", "output": "/out", key: "here"}, [])
+
+
 def test_one_folder_has_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "slices").mkdir()
     (tmp_path / "here").mkdir()

@@ -29,7 +29,7 @@ from pydantic import (
 )
 
 from components.shared.errors import ConfigError
-from components.shared.given_file import GivenModel, shown
+from components.shared.given_file import STORED, GivenModel, shown
 from components.shared.storage.run_buckets import bucket_uri, run_buckets_output
 from components.shared.storage.schemes import is_read_otherwise
 
@@ -46,9 +46,6 @@ MAX_SLICES = 1_000_000
 """A hundred times the longest stacks; what is kept for each slice still fits."""
 _SHOWN_LENGTH = 100
 """Characters of a refused value that are shown."""
-
-STORED = {"stored": True}
-"""Context in which pydantic reads a configuration of a document, which an earlier release may have taken."""
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
-
 from components.shared.documents.config import RunConfig
+from components.shared.given_file import CheckedModel
 from components.shared.storage.run_buckets import part_uri
 
 
-class Locations(BaseModel):
+class Locations(CheckedModel):
     """The roots of a run: folders below one output URI, or separate buckets."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     source_uri: str
     neuroglancer_uri: str

@@ -6,9 +6,9 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from components.shared.documents.config import STORED
 from components.shared.documents.sealed import SealedDocument
 from components.shared.errors import UserError
+from components.shared.given_file import STORED
 from components.shared.storage.store import Store, Vouches, join_uri, read_bounded
 
 MAX_DOCUMENT_BYTES = 2**30

@@ -14,17 +14,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from components.shared.given_file import CheckedModel
 from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import ObjectMissingError, Stat, Store, Vouches, checksum
 
 
-class Output(BaseModel):
+class Output(CheckedModel):
     """An object that a unit has written, with its size and checksum."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     uri: str
     """URI of the store that holds it."""
@@ -33,10 +32,8 @@ class Output(BaseModel):
     crc32c: str
 
 
-class Record(BaseModel):
+class Record(CheckedModel):
     """A unit of a step that is done, with the hash of its input and the objects that it wrote."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     step: str
     unit: str

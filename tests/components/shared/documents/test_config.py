@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from components.shared.documents.config import STORED, RunConfig, check_image_pattern, parse_config
+from components.shared.documents.config import RunConfig, check_image_pattern, parse_config
 from components.shared.errors import ConfigError
+from components.shared.given_file import STORED
 
 GIVEN: dict[str, Any] = {"source": "stack", "image": "img.%05d.png", "minz": 3, "maxz": 59, "output": "out"}
 

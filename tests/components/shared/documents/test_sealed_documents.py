@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
+from components.shared.documents.config import RunConfig
 from components.shared.documents.plan import Plan
 from components.shared.documents.read_document import read_document
 from components.shared.documents.sealed import SealedDocument
 from components.shared.documents.transforms import Transforms
 from components.shared.errors import UserError
+from components.shared.given_file import STORED
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store, checksum
 from tests.builders import plan_of, transforms_of
@@ -54,3 +57,30 @@ def test_a_change_by_hand_takes_the_checksum_out(tmp_path: Path) -> None:
     del document["crc32c"]
     store.write("transforms.json", json.dumps(document).encode())
     assert read_document(store, "transforms.json", Transforms).slices[1].action == "invert"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fan": "many"},
+        {"match_scale": float("nan")},
+        {"no_such_key": 1},
+        {"reading": {"values": [[0, 1e999]]}},
+    ],
+    ids=str,
+)
+def test_a_copy_with_a_value_that_no_reader_takes_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        PLAN.model_copy(update=changes)
+
+
+def test_a_document_that_no_reader_takes_is_not_written() -> None:
+    past_all_checks = Plan.model_construct(**{**dict(PLAN), "match_scale": float("inf")})
+    with pytest.raises(ValidationError):
+        past_all_checks.to_json()
+
+
+def test_a_copy_of_a_stored_configuration_keeps_what_an_earlier_release_took() -> None:
+    stored = {**PLAN.config.model_dump(), "webhook": "https://host/a/secret"}
+    config = RunConfig.model_validate(stored, context=STORED)
+    assert config.model_copy(update={"minz": 1}).webhook == stored["webhook"]
