@@ -26,7 +26,7 @@ from components.shared.storage.run_buckets import part_uri, run_buckets_of
 from components.shared.storage.store import Store, join_uri
 from components.shared.volume.precomputed import INFO_KEY
 from components.shared.volume.volume import TileArray, Volume, VolumeOutput
-from components.shared.work.completeness import check_blocks
+from components.shared.work.completeness import check_blocks, check_overwritten
 from components.shared.work.export import EXPORT_KEY, Export, export_hash
 from components.shared.work.publication import publish
 from components.shared.work.records import input_hash, is_done
@@ -132,7 +132,11 @@ def _lossless_output(written: Written, output: str) -> VolumeOutput:
             f"an export must have a finished lossless volume to read; got none in {chunk_uri}. "
             f"Finish the run, or export from the output that {output} was made from."
         )
-    problems = check_blocks(written.blocks) + check_listing(written.volume, found, written.blocks)
+    problems = (
+        check_blocks(written.blocks)
+        + check_overwritten(written.blocks)
+        + check_listing(written.volume, found, written.blocks)
+    )
     if problems:
         raise UserError(
             f"the lossless volume must be whole; {problems[0].sentence}. "

@@ -79,8 +79,10 @@ def _read_chunk(plan: Plan, chunk: Span, process: Store) -> bytes:
         with suppress(ObjectMissingError, ObjectChangedError):
             return process.read(key, expected)
         problem = "it is damaged"
+        records.withdraw(process, "align", str(chunk))
     raise TransientError(
-        f"the record of chunk {chunk} must be complete; {problem} in {process.uri}/{key}. Run align again."
+        f"the record of chunk {chunk} must be complete; {problem} in {process.uri}/{key}. "
+        f"Start the run again, or run align again."
     )
 
 

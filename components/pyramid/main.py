@@ -48,10 +48,19 @@ class TiledRun(Run):
         if missing:
             raise TransientError(
                 f"block {block} must have all its slabs tiled with the current transforms; got no such slab "
-                f"{', '.join(map(str, missing))} in {self.plan.locations.tmp_uri}. Run tile again."
+                f"{', '.join(map(str, missing))} in {self.plan.locations.tmp_uri}. Start the run again, "
+                f"or run tile again."
             )
         self.slabs_in_place.update(unseen)
-        return TileSource(open_store(self.plan.locations.tmp_uri), self.volume, tiles, n_threads)
+        tmp, first = open_store(self.plan.locations.tmp_uri), self.volume.slabs_of_block(block).first
+        try:
+            return TileSource(tmp, self.volume, tiles, n_threads, self._withdraw_slab)
+        except TransientError:  # `tile` mends the metadata whichever slab it makes
+            self._withdraw_slab(first)
+            raise
+
+    def _withdraw_slab(self, slab: int) -> None:
+        records.withdraw(self.process, "tile", str(slab))
 
 
 @click.command(cls=StepCommand)

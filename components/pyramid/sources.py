@@ -43,7 +43,27 @@ class Source(Protocol):
 class TileSource:
     """Reads level 0: one array of the aligned tiles that `tile` has written."""
 
-    def __init__(self, tmp: Store, volume: Volume, tiles: TileArray, n_threads: int) -> None:
+    def __init__(
+        self,
+        tmp: Store,
+        volume: Volume,
+        tiles: TileArray,
+        n_threads: int,
+        withdraw_slab: Callable[[int], None],
+    ) -> None:
+        """Open the array.
+
+        Args:
+            tmp: store of the aligned tiles.
+            volume: the volume of the run.
+            tiles: the array that is read.
+            n_threads: most threads that decode.
+            withdraw_slab: is told the number of a slab that is damaged or gone, so that it is made again.
+
+        Raises:
+            TransientError: the array cannot be opened, or is of another size.
+        """
+        self._withdraw_slab = withdraw_slab
         self._uri = join_uri(tmp.uri, tiles.key)
         self._tiles = tiles
         self._slab_depth = volume.slab_depth
@@ -60,7 +80,7 @@ class TileSource:
         except ValueError as error:
             raise TransientError(
                 f"the aligned stack must be an array of this volume's size; cannot open {self._uri}: "
-                f"{reason(error)}. Run tile again."
+                f"{reason(error)}. Start the run again, or run tile again."
             ) from error
 
     def read(self, box: Box) -> Voxels:
@@ -85,8 +105,9 @@ class TileSource:
         problem = {"NOT_FOUND": "is missing", **dict.fromkeys(DAMAGED, "is damaged")}.get(code)
         remedy = "Try again."
         if problem is not None:
+            self._withdraw_slab(slab)
             record = records.record_key("tile", str(slab))
-            remedy = f"Delete {record} in the process folder and run tile again."
+            remedy = f"Its record {record} counts no more: start the run again, or run tile again."
         return TransientError(
             f"slab {slab} of the aligned stack must be whole; it {problem or 'could not be read'} in "
             f"{self._uri}: {reason(error)}. {remedy}"
@@ -159,10 +180,11 @@ class ExactSource:
         try:
             data = self._process.read(key, recorded)
         except (ObjectMissingError, ObjectChangedError):
+            records.withdraw(self._process, f"pyramid/{level}", str(number))
             raise TransientError(
                 f"block {number} of level {level} must be written before coarser levels; it is missing or "
-                f"damaged in {join_uri(self._process.uri, key)}. Run pyramid --level {level} --blocks "
-                f"{number}-{number} again."
+                f"damaged in {join_uri(self._process.uri, key)}. Start the run again, or run pyramid --level "
+                f"{level} --blocks {number}-{number} again."
             ) from None
         layer_voxels = empty_voxels(self._tiles, size_xyz[::-1])
         return np.frombuffer(data, dtype=layer_voxels.dtype).reshape(layer_voxels.shape)

@@ -121,7 +121,11 @@ class FolderStore:
         except OSError as error:
             raise self._failure("look at", key, error) from error
         return Stat(
-            key=key, size_bytes=found.st_size, modified_ns=found.st_mtime_ns, written_s=found.st_mtime
+            key=key,
+            size_bytes=found.st_size,
+            modified_ns=found.st_mtime_ns,
+            changed_ns=max(found.st_mtime_ns, found.st_ctime_ns),
+            written_s=found.st_mtime,
         )
 
     def list(self, prefix: str = "") -> Iterator[Stat]:

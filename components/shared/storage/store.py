@@ -43,7 +43,7 @@ class Vouches(Enum):
     CHECKSUM = "checksum"
     """The store keeps the crc32c of every object."""
     TIMES = "size and time"
-    """The store keeps when an object was last written, by a clock that all its objects share."""
+    """The store keeps when an object was last written and changed, by a clock that all its objects share."""
     NOTHING = "nothing"
     """The store keeps a size at most: only the bytes themselves tell."""
 
@@ -58,6 +58,9 @@ class Stat:
     """The checksum in big-endian hex; None unless the store vouches by checksum."""
     modified_ns: int | None = None
     """Nanoseconds from 1970 to the last write; None unless the store vouches by size and time."""
+    changed_ns: int | None = field(default=None, compare=False)
+    """Nanoseconds from 1970 to the last change of the content, the name or the times themselves; None unless
+    the store vouches by size and time. Programs can put the time of writing back, but not this one."""
     written_s: float | None = field(default=None, compare=False)
     """Seconds from 1970 to the last write, by the store's clock: to tell people, never to decide by."""
 

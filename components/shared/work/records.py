@@ -5,8 +5,12 @@ output. A unit whose record has the same input hash and whose outputs are there 
 does not verify counts as absent, so the work is repeated, never trusted.
 
 What vouches for an output is its store's to say (`Store.vouches`). A checksum that the store keeps is
-compared. Where the store keeps times, an output that is newer than its record, which was written after it,
-is read and compared. Where it keeps neither, every output is read and compared: nothing passes unseen.
+compared. Where the store keeps times, an output that was changed after its record, which was written after
+it, is read and compared: also one that was given another name, or whose time of writing was put back. Where
+it keeps neither, every output is read and compared: nothing passes unseen.
+
+What rots below the file system is seen by whoever reads it; that step takes the record back (`withdraw`), so
+that the next run does the unit again.
 """
 
 from __future__ import annotations
@@ -88,9 +92,10 @@ def read_record(process: Store, step: str, unit: str) -> Record | None:
     if checksum(body) != seal.decode(errors="replace"):
         return None
     try:
-        return Record.model_validate_json(body)
+        record = Record.model_validate_json(body)
     except ValidationError:
         return None
+    return record if (record.step, record.unit) == (step, unit) else None
 
 
 def unseal(process: Store, step: str) -> int:
@@ -104,10 +109,19 @@ def unseal(process: Store, step: str) -> int:
     return len(keys)
 
 
+def withdraw(process: Store, step: str, unit: str) -> None:
+    """Remove the record of a unit whose output was found damaged, so that the next run does the unit again.
+
+    Where the store keeps checksums nothing is removed: `is_done` compares them, and steps may not delete.
+    """
+    if process.vouches is not Vouches.CHECKSUM:
+        process.delete(record_key(step, unit))
+
+
 def is_done(process: Store, step: str, unit: str, expected_hash: str) -> bool:
     """True of a unit whose record has the expected input hash, and whose outputs are all in place, untouched.
 
-    Reads no data, but for files that were written after the record.
+    Reads no data, but for files that were changed after the record.
     """
     record = read_record(process, step, unit)
     if record is None or record.input_hash != expected_hash or not outputs_present(record.outputs):
@@ -143,7 +157,7 @@ def overwritten(process: Store, record: Record) -> list[Output]:
 
 
 def _is_other_since(store: Store, output: Output, sealed: Stat) -> bool:
-    """True of an output with other bytes than its record says; it is read unless its time vouches for it."""
+    """True of an output with other bytes than its record says; it is read unless its times vouch for it."""
     found = store.stat(output.key)
     if found is None:
         return False
@@ -153,7 +167,7 @@ def _is_other_since(store: Store, output: Output, sealed: Stat) -> bool:
 
 
 def _is_known_older(found: Stat, sealed: Stat) -> bool:
-    """True of an object last written before its record, by a clock that both stores keep."""
-    if found.modified_ns is None or sealed.modified_ns is None:
+    """True of an object last changed before its record, by a clock that both stores keep."""
+    if found.changed_ns is None or sealed.changed_ns is None:
         return False
-    return found.modified_ns <= sealed.modified_ns
+    return found.changed_ns <= sealed.changed_ns

@@ -203,8 +203,9 @@ def hash_of(blocks: Sequence[Block]) -> str:
 def is_untouched(blocks: list[Block]) -> bool:
     """True where this run has touched nothing of an earlier volume.
 
-    All that the blocks' records name is in place then, and no block is of this run's making.
+    All that the blocks' records name is in place then, as it was written, and this run has made no block.
     """
     records = [block.record for block in blocks if block.record is not None]
-    begun = any(block.is_done for block in blocks)
-    return not begun and all(outputs_present(record.outputs) for record in records)
+    if any(block.is_done or block.overwritten for block in blocks):
+        return False
+    return all(outputs_present(record.outputs) for record in records)

@@ -30,6 +30,7 @@ from tests.components.pyramid.pyramid_builders import (
     reference_levels,
     textured,
 )
+from tests.components.shared.work.rot import change_places, change_with_time_put_back
 
 
 def finished(root: Any, voxels: NDArray[Any], **settings: Any) -> AlignedStack:
@@ -174,7 +175,9 @@ def test_a_run_is_not_written_over(wide: AlignedStack, source: AlignedStack) -> 
         assert "another volume" in result.stderr
 
 
-@pytest.mark.parametrize("damage", ["deleted", "flipped", "truncated", "unpublished", "no record"])
+@pytest.mark.parametrize(
+    "damage", ["deleted", "flipped", "time put back", "exchanged", "truncated", "unpublished", "no record"]
+)
 def test_a_lossless_volume_that_is_not_whole_is_never_black(tmp_path: Path, damage: str) -> None:
     stack = finished(tmp_path / "old", textured((5, 9, 1100)))
     shard = tmp_path / "old/chunk/8x8x8/2.shard"
@@ -184,6 +187,11 @@ def test_a_lossless_volume_that_is_not_whole_is_never_black(tmp_path: Path, dama
     elif damage == "flipped":
         data[200] ^= 0xFF
         shard.write_bytes(data)
+    elif damage == "time put back":
+        data[200] ^= 0x01
+        change_with_time_put_back(shard, data)
+    elif damage == "exchanged":
+        change_places(shard, shard.with_name("0.shard"))
     elif damage == "truncated":
         shard.write_bytes(data[:-5])
     elif damage == "no record":

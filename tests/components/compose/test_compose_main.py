@@ -22,8 +22,10 @@ from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store
 from components.shared.volume.volume import volume_of
 from components.shared.work import records, units
+from components.shared.work.left import chunks_to_do
 from tests.builders import invoke, plan_of
 from tests.components.compose.planted_stack import Planted, errors_px, plant
+from tests.components.shared.work.rot import rot
 
 WIDTH = 500
 
@@ -293,6 +295,17 @@ def test_an_incomplete_chunk_is_transient_and_named(tmp_path: Path, damage: str)
     result, _ = run(plan, tmp_path)
     assert result.exit_code == 75
     assert "18-25" in result.output
+
+
+def test_a_chunk_that_a_failing_disk_has_damaged_is_matched_again(tmp_path: Path) -> None:
+    plan = plan_in(tmp_path, 20)
+    process = write_process(plan, plant(20, 4, width=float(WIDTH)))
+    evidence = Path(process.uri, "align/18-25.json")
+    rot(evidence, evidence.read_bytes().replace(b"0.9", b"0.8"), Path(process.uri))
+    assert chunks_to_do(plan, process) == []
+    result, _ = run(plan, tmp_path)
+    assert result.exit_code == 75
+    assert chunks_to_do(plan, process) == [Span(18, 25)]
 
 
 def test_only_what_is_left_is_listed(tmp_path: Path) -> None:

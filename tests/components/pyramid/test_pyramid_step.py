@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,11 @@ from click.testing import Result
 from components.pyramid.main import main
 from components.pyramid.writing import write_block
 from components.shared.errors import TransientError
+from components.shared.storage.registry import open_store
+from components.shared.storage.store import join_uri
 from components.shared.volume.layout import predicted_shards, shards_of_block
 from components.shared.work import records
+from components.shared.work.left import blocks_to_do, slabs_to_do
 from tests.builders import invoke
 from tests.components.pyramid.pyramid_builders import (
     AlignedStack,
@@ -28,6 +30,7 @@ from tests.components.pyramid.pyramid_builders import (
     reference_levels,
     textured,
 )
+from tests.components.shared.work.rot import change_places, change_with_time_put_back, rot
 
 # cloud-volume 12.15 warns of its own dependencies when it is imported and when it opens a volume.
 quiet_cloudvolume = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::SyntaxWarning")
@@ -170,13 +173,6 @@ def test_number_of_threads_changes_no_byte(tmp_path: Path) -> None:
     assert volumes[0] == volumes[1]
 
 
-def rot(path: Path, data: bytes | bytearray) -> None:
-    """Change what a file holds as a failing disk does: it looks untouched."""
-    before = path.stat()
-    path.write_bytes(data)
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
 class TestTilesThatAreNotThere:
     @pytest.fixture
     def stack(self, tmp_path: Path) -> AlignedStack:
@@ -202,8 +198,37 @@ class TestTilesThatAreNotThere:
     def test_a_damaged_slab_is_named(self, stack: AlignedStack, position: int) -> None:
         data = bytearray(stack.tile_path(2).read_bytes())
         data[position] ^= 1
-        rot(stack.tile_path(2), data)
+        rot(stack.tile_path(2), data, Path(stack.process.uri))
         self.check(stack, "slab 2", "damaged", "records/tile/2.json")
+        assert slabs_to_do(stack.run, [0]) == [2]
+
+    @pytest.mark.parametrize("position", [500, -30])
+    def test_a_damaged_slab_whose_time_was_put_back_is_made_again(
+        self, stack: AlignedStack, position: int
+    ) -> None:
+        data = bytearray(stack.tile_path(2).read_bytes())
+        data[position] ^= 1
+        change_with_time_put_back(stack.tile_path(2), data)
+        assert slabs_to_do(stack.run, [0]) == [2]
+        self.check(stack, "no such slab 2")
+
+    def test_slabs_that_have_changed_places_are_made_again(self, stack: AlignedStack) -> None:
+        first, second = stack.tile_path(0), stack.tile_path(1)
+        size = max(path.stat().st_size for path in (first, second))
+        for path, slab in ((first, "0"), (second, "1")):  # of one size, so that only their bytes tell
+            path.write_bytes(path.read_bytes().ljust(size, bytes(1)))
+            record = records.read_record(stack.process, "tile", slab)
+            output = records.write_output(open_store(str(path.parent)), path.name, path.read_bytes())
+            outputs = tuple(
+                known.model_copy(update={"size_bytes": size, "crc32c": output.crc32c})
+                if str(path) == join_uri(known.uri, known.key)
+                else known
+                for known in record.outputs
+            )
+            records.commit(stack.process, record.model_copy(update={"outputs": outputs}))
+        assert slabs_to_do(stack.run, [0]) == []
+        change_places(first, second)
+        assert slabs_to_do(stack.run, [0]) == [0, 1]
 
     def test_a_slab_that_was_written_over_is_named(self, stack: AlignedStack) -> None:
         stack.tile_path(2).write_bytes(bytes(stack.tile_path(2).stat().st_size))
@@ -223,11 +248,13 @@ class TestTilesThatAreNotThere:
 
     def test_an_array_of_another_size_is_refused(self, stack: AlignedStack) -> None:
         metadata = Path(stack.plan.locations.tmp_uri, "aligned", "zarr.json")
-        rot(metadata, metadata.read_bytes().replace(b"[40,30,50]", b"[40,31,50]"))
+        data = metadata.read_bytes().replace(b"[40,30,50]", b"[40,31,50]")
+        rot(metadata, data, Path(stack.process.uri))
         self.check(stack, "aligned stack", "31")
+        assert slabs_to_do(stack.run, [0]) != []
 
 
-@pytest.mark.parametrize("damage", ["gone", "cut", "changed", "stale"])
+@pytest.mark.parametrize("damage", ["gone", "cut", "changed", "rotten", "stale"])
 def test_a_coarse_block_names_the_fine_block_that_it_lacks(tmp_path: Path, damage: str) -> None:
     stack = AlignedStack(tmp_path, textured((3, 4, 1100)))
     assert run_step(stack, 0, "0-1").exit_code == 0
@@ -238,11 +265,14 @@ def test_a_coarse_block_names_the_fine_block_that_it_lacks(tmp_path: Path, damag
     elif damage == "stale":
         record = records.read_record(stack.process, "pyramid/0", "1")
         records.commit(stack.process, record.model_copy(update={"input_hash": "of another run"}))
+    elif damage == "rotten":
+        rot(exact, bytes([data[0] ^ 1]) + data[1:], Path(stack.process.uri))
     else:
         exact.write_bytes(data[:-1] if damage == "cut" else bytes([data[0] ^ 1]) + data[1:])
     result = run_step(stack, 5, "0-0")
     assert result.exit_code == TransientError.exit_code
     assert "block 1 of level 0" in result.output
+    assert blocks_to_do(stack.run, stack.volume.passes[0]) == [1]
 
 
 @quiet_cloudvolume

@@ -1,7 +1,6 @@
 """The report step as a program, on a small run whose documents and shards are known."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from tests.components.report.finished_run import (
     write_volume,
 )
 from tests.components.report.report_step import FAILED, read_page, report, run_json
+from tests.components.shared.work.rot import change_with_time_put_back, rot
 
 
 @pytest.fixture
@@ -106,17 +106,10 @@ def write_over_shard(output: Path) -> None:
     (output / SHARD).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
 
 
-def rot(output: Path, data: bytes | bytearray) -> None:
-    """Change a shard as a failing disk does: it looks untouched."""
-    before = (output / SHARD).stat()
-    (output / SHARD).write_bytes(data)
-    os.utime(output / SHARD, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
 def spoil_index(output: Path) -> None:
     data = bytearray((output / SHARD).read_bytes())
     data[:8] = b"\xff" * 8
-    rot(output, data)
+    rot(output / SHARD, data, output / "process")
 
 
 def spoil_middle_chunk(output: Path) -> None:
@@ -124,7 +117,13 @@ def spoil_middle_chunk(output: Path) -> None:
     data = bytearray((output / SHARD).read_bytes())
     index_start = 16 + int.from_bytes(data[:8], "little")
     data[16:index_start] = bytes(index_start - 16)
-    rot(output, data)
+    rot(output / SHARD, data, output / "process")
+
+
+def flip_with_time_put_back(output: Path) -> None:
+    data = bytearray((output / SHARD).read_bytes())
+    data[len(data) // 3] ^= 1
+    change_with_time_put_back(output / SHARD, data)
 
 
 def add_file(output: Path) -> None:
@@ -154,6 +153,7 @@ def delete_intermediate_block(output: Path) -> None:
         (delete_shard, 75, "16x16x16/1.shard"),
         (truncate_shard, 75, "16x16x16/1.shard"),
         (write_over_shard, 75, "16x16x16/1.shard"),
+        (flip_with_time_put_back, 75, "16x16x16/1.shard"),
         (add_file, 65, "16x16x16/7.shard"),
         (delete_lossless_shard, 75, "8x8x8/2.shard"),
         (delete_record, 75, "1 of level 0"),
@@ -374,11 +374,14 @@ def test_a_failure_half_way_withdraws_the_earlier_volume(run: FinishedRun) -> No
     assert not Path(output, "neuroglancer/jpeg/info").exists()
 
 
-def test_a_failure_within_the_first_block_withdraws_the_earlier_volume(run: FinishedRun) -> None:
+@pytest.mark.parametrize("change", [truncate_shard, write_over_shard, flip_with_time_put_back])
+def test_a_failure_within_the_first_block_withdraws_the_earlier_volume(
+    run: FinishedRun, change: Callable[[Path], None]
+) -> None:
     output = Path(run[0].config.output)
     assert report(output).exit_code == 0
     new_contrast(run)
-    (output / SHARD).write_bytes(b"shorter")
+    change(output)
     report(output, FAILED)
     assert not (output / "neuroglancer/jpeg/info").exists()
 

@@ -25,9 +25,11 @@ from components.shared.work.records import (
     read_record,
     record_key,
     unseal,
+    withdraw,
     write_output,
 )
 from tests.components.shared.storage.memory_store import new_root
+from tests.components.shared.work.rot import change_places, change_with_time_put_back
 
 PARTS = st.lists(st.text("aé", max_size=2) | st.sampled_from([b"", b"a", b"aa", b"\xff"]), max_size=3)
 
@@ -121,6 +123,54 @@ def test_a_folder_notices_what_was_written_since(tmp_path: Path) -> None:
     assert not is_done(store, "align", "0-15", "abc")
     file.write_bytes(b"123456789")
     os.utime(file, ns=(sealed_ns, sealed_ns + 1))
+    assert is_done(store, "align", "0-15", "abc")
+
+
+def test_a_folder_notices_a_change_whose_time_was_put_back(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    record = committed(store)
+    file = tmp_path / "data/0.bin"
+    change_with_time_put_back(file, b"123456788")
+    assert overwritten(store, record) == list(record.outputs)
+    assert not is_done(store, "align", "0-15", "abc")
+    change_with_time_put_back(file, b"123456789")
+    assert is_done(store, "align", "0-15", "abc")
+
+
+def test_a_folder_notices_files_of_one_size_that_have_changed_places(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    units = ("0", "1")
+    for unit in units:
+        outputs = (write_output(store, f"data/{unit}.bin", f"content {unit}".encode()),)
+        commit(store, Record(step="tile", unit=unit, input_hash="abc", outputs=outputs))
+    change_places(tmp_path / "data/0.bin", tmp_path / "data/1.bin")
+    assert not any(is_done(store, "tile", unit, "abc") for unit in units)
+
+
+def test_records_that_have_changed_places_are_absent(store: Store) -> None:
+    committed(store)
+    committed(store, "16-31")
+    first, second = record_key("align", "0-15"), record_key("align", "16-31")
+    contents = store.read(first), store.read(second)
+    store.write(first, contents[1])
+    store.write(second, contents[0])
+    assert read_record(store, "align", "0-15") is None
+    assert read_record(store, "align", "16-31") is None
+
+
+def test_a_unit_whose_output_was_found_damaged_is_done_again(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    committed(store)
+    withdraw(store, "align", "0-15")
+    withdraw(store, "align", "0-15")
+    assert not is_done(store, "align", "0-15", "abc")
+    assert store.read("data/0.bin") == b"123456789"
+
+
+def test_a_record_in_a_bucket_is_not_withdrawn_since_its_checksums_tell(bucket: str) -> None:
+    store = open_store(f"gs://{bucket}/run")
+    committed(store)
+    withdraw(store, "align", "0-15")
     assert is_done(store, "align", "0-15", "abc")
 
 
