@@ -261,10 +261,13 @@ def predict(config: RunConfig, settings: Settings) -> dict[str, Prediction]:
 
 def _unseal(config: RunConfig, first: str) -> int:
     """Have the units of a step and of all later ones made again; returns their number."""
+    from components.shared.documents.locations import locations_of
     from components.shared.storage.registry import open_store
     from components.shared.work.records import unseal
+    from components.shared.work.superseded import note_all
 
     process = open_store(part_uri(config.output, "process"))
+    note_all(process, locations_of(config))
     process.write("plan.json", process.read("plan.json"))  # the report counts the time from here
     return sum(unseal(process, step) for step in steps_from(first))
 

@@ -21,6 +21,7 @@ from components.shared.grid import group
 from components.shared.storage.registry import open_store
 from components.shared.work.left import WorkLeft, work_left
 from components.shared.work.run import Run
+from components.shared.work.superseded import note_superseded, superseded_files
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,10 @@ def main(
     _log_preview(preview)
     if preview.gate.stops_the_run:
         raise refusal(plan, preview)
-    left = work_left(Run.of(process, plan, transforms))
+    run = Run.of(process, plan, transforms)
+    superseded = superseded_files(run)
+    left = work_left(run, superseded)
+    note_superseded(process, superseded)
     _log_left(left)
     write_parameter(slabs_out, _items(left.slabs, plan.fan))
     for path, blocks in zip((blocks_out, coarse_blocks_out, top_blocks_out), left.blocks, strict=True):

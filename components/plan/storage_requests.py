@@ -106,8 +106,9 @@ def compose_requests(work: Work) -> Requests:
     volume = work.volume
     listings = sum(len(output.levels) for output in volume.outputs)
     documents_and_records = 6
+    listings += 2  # the records of tiles and blocks, which a first run has not
     per_chunk = 2 * _DOCUMENT + 1
-    looked_for = _ABSENT * (1 + volume.n_slabs + volume.passes[0].n_blocks)
+    looked_for = _ABSENT * (3 + volume.n_slabs + volume.passes[0].n_blocks)
     return Requests(documents_and_records + listings, _DOCUMENT + per_chunk * len(work.chunks) + looked_for)
 
 
@@ -165,7 +166,9 @@ def report_requests(work: Work) -> Requests:
     metadata = sum(len(metadata_files(volume, output)) for output in volume.outputs)
     n_records = len(work.chunks) + volume.n_slabs + sum(p.n_blocks for p in volume.passes) + 2
     listed += ceil_div(n_records, _PAGE)
-    documents = 5 * (1 + _DOCUMENT) + 1 + _DOCUMENT  # the last: compose's record
+    documents = (
+        5 * (1 + _DOCUMENT) + 1 + _DOCUMENT + _ABSENT
+    )  # the last: compose's record; nothing superseded
     per_chunk = 1 + 2 * _DOCUMENT
     blocks = sum(_DOCUMENT * p.n_blocks + work.n_exact_layers(p) for p in volume.passes)
     removal = 0 if work.plan.config.keep_tiles else ceil_div(volume.n_slabs, _PAGE)

@@ -18,6 +18,7 @@ from components.shared.grid import PyramidPass, SizeXyz, ceil_div
 from components.shared.storage.parallel import in_parallel
 from components.shared.storage.store import ObjectChangedError, ObjectMissingError, Store, join_uri
 from components.shared.storage.tensorstore_retry import finish, reason
+from components.shared.volume.layout import exact_key
 from components.shared.volume.tiles import tile_array_spec
 from components.shared.volume.volume import TileArray, Volume
 from components.shared.work import records
@@ -144,7 +145,7 @@ class ExactSource:
         self._pool = pool
 
     def read(self, box: Box) -> Voxels:
-        level = last_level(self._finer)
+        level = self._finer.levels[-1]
         corners = ([n << halved for n, halved in zip(corner, self._axes, strict=True)] for corner in box)
         start, stop = (np.minimum(corner, self._finer.size_at_level(level)) for corner in corners)
         # A box is as wide as its own block and a chunk deep, so it holds whole layers of the finer blocks.
@@ -170,7 +171,7 @@ class ExactSource:
             size_xyz: size of the layer, clipped to the volume.
         """
         grid = self._finer.blocks_xyz
-        z, layer = divmod(cell[2], self._finer.block_sides(last_level(self._finer))[2] // self._finer.chunk)
+        z, layer = divmod(cell[2], self._finer.block_sides(self._finer.levels[-1])[2] // self._finer.chunk)
         number = cell[0] + grid[0] * (cell[1] + grid[1] * z)
         level = self._finer.base_level
         record = records.read_record(self._process, f"pyramid/{level}", str(number))
@@ -190,34 +191,11 @@ class ExactSource:
         return np.frombuffer(data, dtype=layer_voxels.dtype).reshape(layer_voxels.shape)
 
 
-def last_level(pyramid_pass: PyramidPass) -> int:
-    """Coarsest level of a pass."""
-    return pyramid_pass.levels[-1]
-
-
 def empty_voxels(tiles: TileArray, shape_zyx: Sequence[int] | NDArray[Any]) -> Voxels:
     """An array for voxels of an array of tiles: [z, y, x], or [channel, z, y, x] of several channels."""
     channels = [tiles.n_channels] if tiles.n_channels > 1 else []
     voxels: Voxels = np.empty([*channels, *shape_zyx], dtype=tiles.data_type)
     return voxels
-
-
-def exact_key(pyramid_pass: PyramidPass, tiles: TileArray, block: int, layer: int) -> str:
-    """Key below the process URI of a layer of chunks of a block's exact last level.
-
-    C-order, [z, y, x] or [channel, z, y, x], clipped to the volume; what the next pass starts from. There is
-    one layer where z was halved at each level of the pass, more where it was not.
-
-    Example:
-        >>> from components.shared.volume.volume import GREY_TILES
-        >>> exact_key(PyramidPass(0, (9, 9, 9), ((0, 0, 0),)), GREY_TILES, 7, 0)
-        'pyramid/level-0/7.raw'
-    """
-    name = f"{block}.raw" if layer == 0 else f"{block}.{layer}.raw"
-    folder = f"level-{last_level(pyramid_pass)}" + (
-        "" if tiles.data_type == "uint8" else f"-{tiles.data_type}"
-    )
-    return f"pyramid/{folder}/{name}"
 
 
 def read_slabs(source: Source, boxes: Sequence[Box]) -> Iterator[Voxels]:

@@ -12,10 +12,11 @@ from typing import Protocol
 
 from components.pyramid.block import BlockEncoder, ShardFile
 from components.pyramid.downsample import cascade, halved_axes
-from components.pyramid.sources import Box, ExactSource, Source, exact_key, last_level, read_slabs
+from components.pyramid.sources import Box, ExactSource, Source, read_slabs
 from components.shared.grid import PyramidPass
 from components.shared.limits import limit
 from components.shared.storage.store import Store
+from components.shared.volume.layout import exact_key
 from components.shared.volume.volume import TileArray, Volume
 from components.shared.work import records
 from components.shared.work.records import Output, Record
@@ -125,7 +126,7 @@ def _write_array(
     source = _source_of_base(tiles, job, pyramid_pass, block, pool, n_threads)
     slabs = read_slabs(source, _slab_boxes(pyramid_pass, block))
     encoder = BlockEncoder(job.volume, tiles, base_level, block, pool)
-    feeds_coarser = coarsest > last_level(pyramid_pass)
+    feeds_coarser = coarsest > pyramid_pass.levels[-1]
     halvings = halved_axes(pyramid_pass.halvings)[: coarsest - base_level]
     outputs: list[Output] = []
     n_black = 0
@@ -134,7 +135,7 @@ def _write_array(
             written = _write_shard(job.stores[shard.uri], shard)
             outputs += written
             n_black += not written
-        if feeds_coarser and slab.level == last_level(pyramid_pass):
+        if feeds_coarser and slab.level == pyramid_pass.levels[-1]:
             key = exact_key(pyramid_pass, tiles, block, slab.layer)
             outputs.append(records.write_output(job.process, key, slab.voxels.tobytes()))
     return outputs, n_black

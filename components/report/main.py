@@ -29,9 +29,10 @@ from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import Store, join_uri
 from components.shared.volume.volume import Volume, volume_of
-from components.shared.work.completeness import Fault
+from components.shared.work.completeness import Fault, check_blocks
 from components.shared.work.publication import publish, withdraw, withdraw_unwritten
 from components.shared.work.run import Run
+from components.shared.work.superseded import remove_superseded
 from components.shared.work.verification import Verification, hash_of, is_untouched, read_blocks, verify
 
 logger = logging.getLogger(__name__)
@@ -89,8 +90,8 @@ def main(
         write_metrics(executor_input, metrics_of(run, evidence))
     for sentence in run.summary:
         logger.info("%s", sentence)
-    if run.complete and not plan.config.keep_tiles:
-        logger.info("removed %d files of aligned tiles", remove_tiles(plan, process))
+    if run.complete and volume is not None and not plan.config.keep_tiles:
+        logger.info("removed %d files of aligned tiles", remove_tiles(plan, volume, process))
     tell(notice_of(run), email, webhook, os.environ)
     if not run.complete and run.state != "failed":
         raise incomplete(verification.problems, output)
@@ -111,7 +112,12 @@ def look_at(evidence: RunEvidence, volume: Volume | None, status: RunStatus, pro
     if volume is None or evidence.transforms is None:
         problem = Fault("the slices have no transforms, so there is no volume", cured_by_retry=True)
         return Verification((problem,) if status.state != "failed" else (), ())
-    blocks = read_blocks(Run.of(process, evidence.plan, evidence.transforms))
+    run = Run.of(process, evidence.plan, evidence.transforms)
+    blocks = read_blocks(run)
+    if not check_blocks(blocks):
+        n_removed = remove_superseded(run)
+        if n_removed:
+            logger.info("removed %d files of earlier volumes, which this one has no use for", n_removed)
     earlier = earlier_run(process)
     has_opened = earlier is not None and hash_of(blocks) == earlier.volume_hash
     verification = verify(volume, blocks, has_opened=has_opened)

@@ -43,7 +43,8 @@ class Interrupted(Driver):
 
 @pytest.fixture(scope="module")
 def requests(running_proxy: Proxy, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """The requests of a run, of the same run again, and of one with another quality that is interrupted."""
+    """The requests of a run, of the same run again, of one with another quality that is interrupted, and of
+    one with a smaller volume in fewer formats."""
     bucket = f"em-{secrets.token_hex(4)}"
     new_bucket(bucket)
     source, output = f"gs://{bucket}/source", f"gs://{bucket}/output"
@@ -55,6 +56,8 @@ def requests(running_proxy: Proxy, tmp_path_factory: pytest.TempPathFactory) -> 
     for turn in ("first", "second"):
         Driver(folder / turn, running_proxy.environment).run(output, **settings)
     Interrupted(folder / "third", running_proxy.environment).run(output, **settings, jpeg_quality=70)
+    smaller = {"resolution": 9.0, "crop": [0, 0, 60, 60], "ome_zarr": False}
+    Driver(folder / "fourth", running_proxy.environment).run(output, **settings | smaller)
     return running_proxy.log()
 
 

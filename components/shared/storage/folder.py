@@ -7,8 +7,8 @@ import errno
 import os
 import secrets
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
 from stat import S_ISDIR
 from typing import Any
 
@@ -246,6 +246,25 @@ def remove_abandoned(uri: str) -> int:
                 file.unlink()
                 n_removed += 1
     return n_removed
+
+
+def remove_empty_folders(uri: str, keys: Iterable[str]) -> None:
+    """Remove the folders of objects that are gone, and the root, as far as nothing else lies in them.
+
+    Args:
+        uri: The root; a location that is no folder has none.
+        keys: The objects.
+    """
+    root = folder_of(uri)
+    if root is None:
+        return
+    top = Path(FolderStore(root).uri)
+    folders = {parent for key in keys for parent in PurePosixPath(key).parents}
+    for folder in sorted(folders, key=lambda folder: len(folder.parts), reverse=True):
+        path = top / folder
+        with contextlib.suppress(OSError):  # something else lies there, or it is gone
+            if path.resolve() == path:  # no link is on the way
+                path.rmdir()
 
 
 def _check_not_waited_for(entry: os.DirEntry[str]) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from components.shared.grid import ceil_div
+from components.shared.grid import PyramidPass, ceil_div
 from components.shared.volume import ome_zarr, precomputed
-from components.shared.volume.volume import Volume, VolumeOutput
+from components.shared.volume.volume import TileArray, Volume, VolumeOutput
 
 Scale = precomputed.PrecomputedScale | ome_zarr.OmeZarrScale
 """A level of an output, in either format."""
@@ -62,3 +62,51 @@ def predicted_shards(volume: Volume, output: VolumeOutput) -> dict[str, frozense
         keys = (scale.shard_key((x, y, z)) for x, y, z in cells)
         predicted[scale.key] = frozenset(key.removeprefix(f"{scale.key}/") for key in keys)
     return predicted
+
+
+def metadata_beside(key: str) -> tuple[str, ...]:
+    """Keys of the metadata by which readers find a file of an output or of the aligned tiles.
+
+    Example:
+        >>> metadata_beside("8x8x8/0.shard"), metadata_beside("2/c/0/0/0"), metadata_beside("c/3/0/0")
+        (('info',), ('2/zarr.json', 'zarr.json'), ('zarr.json',))
+    """
+    if key.endswith(".shard"):
+        return (precomputed.INFO_KEY,)
+    level, is_ome_zarr, _ = key.partition("/c/")
+    array = (f"{level}/{ome_zarr.METADATA_KEY}",) if is_ome_zarr else ()
+    return (*array, ome_zarr.METADATA_KEY) if is_ome_zarr or key.startswith("c/") else ()
+
+
+def is_metadata(key: str) -> bool:
+    """Whether a key is that of a file by which readers find a volume.
+
+    Example:
+        >>> is_metadata("info"), is_metadata("jpeg/info"), is_metadata("2/zarr.json"), is_metadata("a_info")
+        (True, True, True, False)
+    """
+    return key.rpartition("/")[2] in (precomputed.INFO_KEY, ome_zarr.METADATA_KEY)
+
+
+def exact_key(pyramid_pass: PyramidPass, tiles: TileArray, block: int, layer: int) -> str:
+    """Key below the process URI of a layer of chunks of a block's exact last level.
+
+    C-order, [z, y, x] or [channel, z, y, x], clipped to the volume; what the next pass starts from. There is
+    one layer where z was halved at each level of the pass, more where it was not.
+
+    Example:
+        >>> from components.shared.volume.volume import GREY_TILES
+        >>> exact_key(PyramidPass(0, (9, 9, 9), ((0, 0, 0),)), GREY_TILES, 7, 0)
+        'pyramid/level-0/7.raw'
+    """
+    name = f"{block}.raw" if layer == 0 else f"{block}.{layer}.raw"
+    bits = "" if tiles.data_type == "uint8" else f"-{tiles.data_type}"
+    return f"pyramid/level-{pyramid_pass.levels[-1]}{bits}/{name}"
+
+
+def exact_keys(volume: Volume) -> Iterator[str]:
+    """Keys below the process URI of all that passes leave for the next one, at most."""
+    for pyramid_pass in volume.passes[:-1]:
+        n_layers = pyramid_pass.block_sides(pyramid_pass.levels[-1])[2] // pyramid_pass.chunk
+        for tiles, block, layer in product(volume.arrays, range(pyramid_pass.n_blocks), range(n_layers)):
+            yield exact_key(pyramid_pass, tiles, block, layer)

@@ -6,7 +6,7 @@ needs them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from components.shared.volume.volume import MAX_PASSES, Volume
 from components.shared.work.completeness import Fault, check_predicted
 from components.shared.work.records import is_done
 from components.shared.work.run import Run
+from components.shared.work.superseded import Place
 from components.shared.work.units import chunk_hash, chunks
 from components.shared.work.verification import list_scales
 
@@ -35,15 +36,19 @@ class WorkLeft:
     """Numbers of blocks, for each pass that the pipeline has; empty for a pass that the volume has not."""
 
 
-def work_left(run: Run) -> WorkLeft:
+def work_left(run: Run, superseded: Collection[Place] = ()) -> WorkLeft:
     """The slabs and blocks of a run that are still to be written.
 
     A pass is read from the one before, so all its blocks are listed when any of the finer pass is.
 
+    Args:
+        run: the run.
+        superseded: files of earlier runs, which go when the volume is whole.
+
     Raises:
-        UserError: an earlier, larger volume has left files among the new one's.
+        UserError: other files lie among the volume's.
     """
-    in_the_way = files_in_the_way(run.volume)
+    in_the_way = files_in_the_way(run.volume, superseded)
     if in_the_way:
         raise UserError(
             f"the folders of a volume must hold its own shards only; {in_the_way[0].sentence}. "
@@ -86,12 +91,14 @@ def not_done(
     return [unit for some in in_parallel(left, units) for unit in some]
 
 
-def files_in_the_way(volume: Volume) -> list[Fault]:
+def files_in_the_way(volume: Volume, superseded: Collection[Place] = ()) -> list[Fault]:
     """Complaints about files in the folders of shards that no block of this volume will write over.
 
-    An earlier, larger volume leaves them behind; found before the work begins, they cost nothing.
+    Found before the work begins, they cost nothing. Those of earlier runs are in nobody's way.
     """
     problems = []
     for output in volume.outputs:
-        problems += check_predicted(volume, output, list_scales(volume, output, open_store(output.uri)))
+        store = open_store(output.uri)
+        foreign = [key for key in list_scales(volume, output, store) if (store.uri, key) not in superseded]
+        problems += check_predicted(volume, output, foreign)
     return problems

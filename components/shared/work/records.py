@@ -16,14 +16,21 @@ that the next run does the unit again.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection
 
 from pydantic import ValidationError
 
 from components.shared.given_file import CheckedModel
+from components.shared.steps import STEPS
 from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import ObjectMissingError, Stat, Store, Vouches, checksum
+
+_FOLDERS = frozenset(folder for step in STEPS.values() for folder in step.records)
+"""Folders below `records/`."""
+_UNIT = re.compile(r"\d+(-\d+)?|transforms|preview")
+"""Names of units: of a slab or block, of a chunk of slices, and of what `compose` does."""
 
 
 class Output(CheckedModel):
@@ -84,8 +91,13 @@ def commit(process: Store, record: Record) -> None:
 
 def read_record(process: Store, step: str, unit: str) -> Record | None:
     """The record of a unit, or None where it is absent or does not verify."""
+    return record_at(process, record_key(step, unit))
+
+
+def record_at(process: Store, key: str) -> Record | None:
+    """The record in an object, or None where it is absent or does not verify."""
     try:
-        sealed = process.read(record_key(step, unit))
+        sealed = process.read(key)
     except ObjectMissingError:
         return None
     body, _, seal = sealed.strip().rpartition(b"\n")
@@ -95,7 +107,30 @@ def read_record(process: Store, step: str, unit: str) -> Record | None:
         record = Record.model_validate_json(body)
     except ValidationError:
         return None
-    return record if (record.step, record.unit) == (step, unit) else None
+    return record if record_key(record.step, record.unit) == key else None
+
+
+def record_keys(process: Store, step: str) -> list[str]:
+    """Keys of the records of a step's units; what else lies among them is nobody's record.
+
+    Args:
+        process: the store of the records.
+        step: a folder of them, such as `pyramid/0`, or a folder of folders, such as `pyramid`.
+    """
+    keys = [found.key for found in process.list(f"records/{step}/")]
+    return [key for key in keys if is_record_key(key)]
+
+
+def is_record_key(key: str) -> bool:
+    """Whether a unit's record may have this key below the process URI.
+
+    Example:
+        >>> [is_record_key(f"records/{rest}") for rest in ("pyramid/0/7.json", "tile/7.json", "tile/7b.json")]
+        [True, True, False]
+    """
+    folder, _, name = key.removeprefix("records/").rpartition("/")
+    unit = name.removesuffix(".json")
+    return folder in _FOLDERS and key == record_key(folder, unit) and _UNIT.fullmatch(unit) is not None
 
 
 def unseal(process: Store, step: str) -> int:
@@ -104,7 +139,7 @@ def unseal(process: Store, step: str) -> int:
     Returns:
         The number of units.
     """
-    keys = [found.key for found in process.list(f"records/{step}/")]
+    keys = record_keys(process, step)
     in_parallel(process.delete, keys)
     return len(keys)
 
