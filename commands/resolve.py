@@ -11,14 +11,11 @@ import click
 
 from commands.options import help_of
 from commands.run import Extent, run_as_asked, run_options
-from components.shared.documents.config import RunConfig, parse_config
+from components.shared.documents.config import NAMING_KEYS, RunConfig, parse_config
 from components.shared.errors import ConfigError, UserError
-from components.shared.steps import STEPS
+from components.shared.steps import MATCHING_KEYS
 from components.shared.storage.run_buckets import part_uri
 from pipeline.configuration import absolute, parse_settings, with_absolute_locations
-
-MATCHING_KEYS = {"source", "image", "minz", "maxz", "crop", "invert", "output"} | STEPS["align"].hashed_keys
-"""Keys that say which slices are matched, and how. With other values the stored matching is of no use."""
 
 
 @click.command()
@@ -80,7 +77,8 @@ def resolved_config(output: str, overrides: str | None, settings: Sequence[str])
             raise ConfigError("the overrides must be given once; got --overrides and --set. Remove one.")
         changes["overrides"] = overrides
     location = absolute(output)
-    config = parse_config({**_config_of(location), **changes})
+    decided = sorted(changes.keys() - NAMING_KEYS)
+    config = parse_config({**_config_of(location), **changes, "decided": decided})
     if _uri(config.output) != _uri(location):
         raise UserError(
             f"a run must be resolved where it was written, since its records name the place; got {output}, "

@@ -9,13 +9,13 @@ from commands.design.concerns import concerns
 from components.plan import inventory
 from components.plan.estimate import Estimate, estimate
 from components.plan.main import make_plan
-from components.plan.output import check_same_stack
+from components.plan.output import check_earlier_run
 from components.plan.work import expected_volume
 from components.shared.documents.config import RunConfig
 from components.shared.documents.cost import Pod
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.prices import Prices
-from components.shared.errors import UserError
+from components.shared.errors import ConfigError, UserError
 from components.shared.storage.registry import open_store
 from components.shared.volume.volume import Volume
 from components.shared.work import units
@@ -64,8 +64,8 @@ def design(config: RunConfig, fan: int, pods: Mapping[str, Pod], prices: Prices)
     process = open_store(plan.locations.process_uri)
     if process.stat(PLAN_KEY) is not None:
         try:
-            check_same_stack(process, plan)
-        except UserError as error:
+            check_earlier_run(process, plan, config.decided)
+        except (UserError, ConfigError) as error:
             refusal = refusal or str(error)
         else:
             n_done = len(units.chunks(plan)) - len(chunks_to_do(plan, process))

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Collection
 
 import click
 
 from components.plan import fitness, inventory, work
 from components.plan.estimate import cost_estimate
-from components.plan.output import check_no_export, check_same_stack, check_source_apart, written_uris
+from components.plan.output import (
+    check_earlier_run,
+    check_no_export,
+    check_source_apart,
+    earlier_plan,
+    resolved_from,
+    written_uris,
+)
 from components.plan.overrides import check_overrides, read_overrides
 from components.plan.rates import RATES
 from components.plan.source import find_channels, known_stack, read_stack
 from components.shared.command import StepCommand, write_parameter
-from components.shared.documents.config import RunConfig, parameters, parse_config
+from components.shared.documents.config import RunConfig
+from components.shared.documents.config_flags import config_flags, parse_flags
 from components.shared.documents.cost import COST_KEY, CostEstimate, parse_pods
 from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.prices import read_prices
-from components.shared.errors import ConfigError, UserError
-from components.shared.given_file import shown
+from components.shared.errors import UserError
+from components.shared.grid import ceil_div
 from components.shared.storage.folder import remove_abandoned
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store
@@ -30,20 +36,10 @@ from components.shared.volume.volume import jpeg_channels
 from components.shared.work.left import chunks_to_do
 
 log = logging.getLogger(__name__)
-_Function = TypeVar("_Function", bound=Callable[..., None])
-
-
-def _config_options(function: _Function) -> _Function:
-    """One flag for each field of `RunConfig`; its text is read by `parse_config` alone."""
-    for name, field in reversed(RunConfig.model_fields.items()):
-        flag = f"--{name.replace('_', '-')}"
-        option = click.option(flag, name, required=field.is_required(), help=field.description)
-        function = option(function)
-    return function
 
 
 @click.command(cls=StepCommand)
-@_config_options
+@config_flags(required=True)
 @click.option("--fan", type=click.IntRange(1), default=200, show_default=True, help="Most items in a loop.")
 @click.option("--pods", default="", help="JSON of each step's image and machine, to estimate the cost from.")
 @click.option("--process-uri-out", required=True, help="File that receives the URI of the run's records.")
@@ -52,39 +48,18 @@ def _config_options(function: _Function) -> _Function:
 )
 def main(fan: int, pods: str, process_uri_out: str, chunks_out: str, **fields: str | None) -> None:
     """Look at the input, refuse what cannot work, and cut the work into units."""
-    config = _parse_flags(fields)
+    config = parse_flags(fields)
     plan = make_plan(config, fan)
     process = open_store(plan.locations.process_uri)
     for uri in written_uris(plan.locations):
         remove_abandoned(uri)
-    _write_plan(plan, process)
+    write_plan(plan, process, config.decided)
     if pods:
-        _write_cost(cost_estimate(plan, parse_pods(pods), read_prices()), process)
+        write_cost(cost_estimate(plan, parse_pods(pods), read_prices()), process)
     chunks = chunks_to_do(plan, process)
     _log_inventory(plan, len(chunks))
     write_parameter(process_uri_out, plan.locations.process_uri)
     write_parameter(chunks_out, [str(chunk) for chunk in chunks])
-
-
-_LISTS = {
-    "resolution": ("a number or a list [x, y, z] of nm", "8 or [8,8,8]"),
-    "more_channels": ("a list of name patterns", '["esb.%05d.png"]'),
-    "crop": ("a list [x, y, width, height] of px", "[0,0,4096,3800]"),
-}
-"""Rule and example of each key that takes a list."""
-
-
-def _parse_flags(fields: dict[str, str | None]) -> RunConfig:
-    """The configuration that the flags hold; a list is written as JSON."""
-    values: dict[str, Any] = {name: text for name, text in fields.items() if text is not None}
-    for name in [key.name for key in parameters() if key.annotation is list and key.name in values]:
-        try:
-            values[name] = json.loads(values[name])
-        except (ValueError, RecursionError):
-            rule, example = _LISTS.get(name, ("a list", "[]"))
-            got = f"'{shown(values[name])}'"
-            raise ConfigError(f"'{name}' must be {rule}; got {got}. Write {example}.") from None
-    return parse_config(values)
 
 
 def make_plan(config: RunConfig, fan: int) -> Plan:
@@ -95,6 +70,7 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
         ConfigError: the configuration does not fit.
     """
     locations = locations_of(config)
+    earlier = earlier_plan(locations)
     check_source_apart(config, locations)
     check_no_export(config, locations)
     overrides = read_overrides(config)
@@ -106,7 +82,7 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
     missing = inventory.missing_slices(
         present, config.minz, config.maxz, allow_gaps=config.allow_gaps, uri=source.uri
     )
-    stack = known_stack(config, locations, present) or read_stack(config, source, present)
+    stack = known_stack(config, earlier, present) or read_stack(config, source, present)
     slices = stack.slices
     fitness.check_channels(slices, config, source.uri)
     longest_side_px = max(max(entry.width_px, entry.height_px) for entry in slices)
@@ -114,7 +90,7 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
     thumbnail_scale = work.thumbnail_scale(longest_side_px)
     fitness.check_sides(slices, min(match_scale, thumbnail_scale), source.uri)
     return Plan(
-        config=config,
+        config=config.model_copy(update={"decided": ()}),
         locations=locations,
         pixel_type=stack.pixel_type,
         reading=stack.reading,
@@ -122,24 +98,39 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
         missing_z=missing,
         match_scale=match_scale,
         thumbnail_scale=thumbnail_scale,
-        chunk_length=work.chunk_length(config.maxz - config.minz + 1, fan),
+        chunk_length=_chunk_length(config, fan, earlier),
         fan=fan,
         overrides=overrides,
         more_intensity_ranges=stack.more_intensity_ranges,
+        resolved_from=resolved_from(config, earlier),
     )
 
 
-def _write_plan(plan: Plan, process: Store) -> None:
-    """Write the plan where it differs from the one that is there."""
+def _chunk_length(config: RunConfig, fan: int, earlier: Plan | None) -> int:
+    """Slices per chunk; as long as in an earlier plan where these fit, so that its records still hold."""
+    n_slices = config.maxz - config.minz + 1
+    if earlier is not None and ceil_div(n_slices, earlier.chunk_length) <= fan:
+        return earlier.chunk_length
+    return work.chunk_length(n_slices, fan)
+
+
+def write_plan(plan: Plan, process: Store, decided: Collection[str] = ()) -> None:
+    """Write the plan where it differs from the one that is there, unless it would undo what that one says.
+
+    Args:
+        plan: The plan of this run.
+        process: Where it is written.
+        decided: Keys that are set on purpose.
+    """
     data = plan.to_json()
     if process.stat(PLAN_KEY) is not None:
         if process.read(PLAN_KEY) == data:
             return
-        check_same_stack(process, plan)
+        check_earlier_run(process, plan, decided)
     process.write(PLAN_KEY, data)
 
 
-def _write_cost(cost: CostEstimate, process: Store) -> None:
+def write_cost(cost: CostEstimate, process: Store) -> None:
     """Write the estimate where it differs; other machines or prices are no reason to refuse a run."""
     data = cost.to_json()
     if process.stat(COST_KEY) is None:

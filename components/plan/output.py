@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from components.shared.documents.config import RunConfig
+import json
+import shlex
+from collections.abc import Collection, Iterable, Sequence
+
+from pydantic import JsonValue
+
+from components.shared.documents.config import NAMING_KEYS, RunConfig
+from components.shared.documents.config_flags import command_of, setting_of
 from components.shared.documents.locations import Locations
-from components.shared.documents.plan import PLAN_KEY, Plan
+from components.shared.documents.plan import PLAN_KEY, Override, Plan
 from components.shared.documents.read_document import read_document
-from components.shared.errors import UserError
+from components.shared.errors import ConfigError, UserError
+from components.shared.steps import MATCHING_KEYS
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store, join_uri
-from components.shared.volume.volume import tile_arrays
+from components.shared.text import listed
 from components.shared.work.export import EXPORT_KEY
+
+_SHOWN = 3
+"""Overrides that a sentence names."""
 
 
 def written_uris(locations: Locations) -> tuple[str, ...]:
@@ -54,28 +65,119 @@ def check_no_export(config: RunConfig, locations: Locations) -> None:
         )
 
 
-def check_same_stack(process: Store, plan: Plan) -> None:
-    """Refuse to mix the results of two stacks in one output.
+def earlier_plan(locations: Locations) -> Plan | None:
+    """The plan that an earlier run has left in the output; None where there is none that can be read."""
+    try:
+        return read_document(open_store(locations.process_uri), PLAN_KEY, Plan)
+    except UserError:  # there is none, or it is of another version
+        return None
+
+
+def check_earlier_run(process: Store, plan: Plan, decided: Collection[str]) -> None:
+    """Refuse to mix two stacks in one output, and to undo what was decided about the one that is there.
 
     Args:
         process: Where the plan of an earlier run lies.
         plan: The plan of this run.
+        decided: Keys that are set on purpose.
 
     Raises:
-        UserError: the earlier plan is of another stack.
+        UserError: the earlier plan is of another stack, or cannot be read.
+        ConfigError: decisions of the earlier plan are missing.
     """
-    old = read_document(process, PLAN_KEY, Plan)
-    if _stack_of(old) != _stack_of(plan):
+    earlier = read_document(process, PLAN_KEY, Plan)
+    lost = undone_keys(earlier, plan, decided)
+    if lost:
+        raise ConfigError(_undone(earlier, plan, lost))
+    fewer = set(earlier.config.more_channels) - set(plan.config.more_channels)
+    if _place_of(earlier) != _place_of(plan) or (fewer and "more_channels" not in decided):
         raise UserError(
-            f"an output must hold one stack; got {_stack_of(plan)} where there is {_stack_of(old)} "
+            f"an output must hold one stack; got {_stack_of(plan)} where there is {_stack_of(earlier)} "
             f"in {process.uri}. Choose another output."
         )
 
 
+def _place_of(plan: Plan) -> tuple[str, str, int]:
+    """Source, name pattern and first slice of a stack; its last slice and its channels may change."""
+    return open_store(plan.config.source).uri, plan.config.image, plan.config.minz
+
+
 def _stack_of(plan: Plan) -> str:
-    """A stack in words: source, name patterns, range and, of more than 8 bit, kind of voxels."""
+    """A stack in words: source, name patterns and range."""
     config = plan.config
     patterns = " with ".join((config.image, *config.more_channels))
-    exact = tile_arrays(plan)[-1]
-    kind = f" of {exact.n_channels} x {exact.data_type}" if exact.bytes_per_voxel > 1 else ""
-    return f"{join_uri(open_store(config.source).uri, patterns)} {config.minz} to {config.maxz}{kind}"
+    return f"{join_uri(open_store(config.source).uri, patterns)} {config.minz} to {config.maxz}"
+
+
+def resolved_from(config: RunConfig, earlier: Plan | None) -> dict[str, JsonValue]:
+    """The value of each resolved key before `fibstack resolve` first set it; none of a key that has it again.
+
+    Args:
+        config: The configuration of this run; its `decided` names what a resolve sets.
+        earlier: The plan that is there.
+    """
+    if earlier is None:
+        return {}
+    before, now = earlier.config.model_dump(mode="json"), config.model_dump(mode="json")
+    values = {key: before[key] for key in config.decided} | earlier.resolved_from
+    return {key: values[key] for key in sorted(values) if values[key] != now.get(key)}
+
+
+def undone_keys(earlier: Plan, plan: Plan, decided: Collection[str]) -> list[str]:
+    """Keys by which a plan would undo decisions of an earlier one, which nobody asks it to.
+
+    Args:
+        earlier: The plan that is there.
+        plan: The plan that is to take its place.
+        decided: Keys that are set on purpose.
+    """
+    before, now = earlier.config.model_dump(mode="json"), plan.config.model_dump(mode="json")
+    lost = [key for key in earlier.resolved_from if key != "overrides" and before.get(key) != now.get(key)]
+    same_file = before["overrides"] == now["overrides"] != ""  # its new content is the person's wish
+    taken_away = "overrides" in earlier.resolved_from and earlier.overrides != plan.overrides
+    if not same_file and (taken_away or _lost_overrides(earlier, plan)):
+        lost.append("overrides")
+    return [key for key in lost if key not in decided]
+
+
+def _lost_overrides(earlier: Plan, plan: Plan) -> list[Override]:
+    return [override for override in earlier.overrides if override not in plan.overrides]
+
+
+def _undone(earlier: Plan, plan: Plan, lost: Sequence[str]) -> str:
+    """The sentence on what a run would undo, with the commands that keep it and take it back."""
+    before, now = earlier.config.model_dump(mode="json"), plan.config.model_dump(mode="json")
+    settings = [key for key in lost if key != "overrides"]
+    found = [f"{key} {json.dumps(now[key])} for {json.dumps(before[key])}" for key in settings]
+    if "overrides" in lost:
+        gone = [_as_written(override) for override in _lost_overrides(earlier, plan)]
+        found.append(f"no override {listed(gone, _SHOWN)}" if gone else "overrides that were taken away")
+    differing = [key for key in now if before[key] != now[key] and key not in NAMING_KEYS]
+    if MATCHING_KEYS.isdisjoint(differing):
+        others = [key for key in differing if key not in lost]
+        keep = _resolve_command(plan.config, others)
+        take_back = _resolve_command(plan.config, [*others, *lost])
+    else:
+        kept = plan.config.model_copy(update={key: getattr(earlier.config, key) for key in lost})
+        keep = command_of(kept)
+        take_back = command_of(plan.config.model_copy(update={"decided": tuple(lost)}))
+    return (
+        f"a run must keep what was decided on the volume in {plan.config.output}; got {'; '.join(found)}. "
+        f'Keep it with "{keep}", or take it back with "{take_back}".'
+    )
+
+
+def _as_written(override: Override) -> str:
+    """An override as the line of its file has it."""
+    given = override.model_dump(mode="json", exclude_defaults=True)
+    return f"{{{', '.join(f'{key}: {json.dumps(value)}' for key, value in given.items())}}}"
+
+
+def _resolve_command(config: RunConfig, keys: Iterable[str]) -> str:
+    """The command that sets keys of the run in an output to the values of a configuration."""
+    words = ["fibstack", "resolve", config.output]
+    for key in keys:
+        words += (
+            ["--overrides", config.overrides] if key == "overrides" else ["--set", setting_of(config, key)]
+        )
+    return shlex.join(words)

@@ -11,9 +11,7 @@ import numpy as np
 
 from components.plan import fitness, inventory
 from components.shared.documents.config import RunConfig
-from components.shared.documents.locations import Locations
-from components.shared.documents.plan import PLAN_KEY, PixelType, Plan, Reading, SourceSlice
-from components.shared.documents.read_document import read_document
+from components.shared.documents.plan import PixelType, Plan, Reading, SourceSlice
 from components.shared.errors import UserError
 from components.shared.limits import limit
 from components.shared.pictures.grey_levels import (
@@ -30,7 +28,6 @@ from components.shared.pictures.slice_files import (
     read_numbers,
 )
 from components.shared.storage.parallel import in_parallel
-from components.shared.storage.registry import open_store
 from components.shared.storage.store import Stat, Store, with_checksums
 
 _URI_SHOWN = 200
@@ -116,12 +113,10 @@ def _find_slices(config: RunConfig, pattern: str, source: Store) -> dict[int, St
 
 
 def known_stack(
-    config: RunConfig, locations: Locations, present: dict[int, tuple[Stat, ...]]
+    config: RunConfig, earlier: Plan | None, present: dict[int, tuple[Stat, ...]]
 ) -> InputStack | None:
-    """The stack as an earlier run has read it, if its files are still the same: no header is read again."""
-    try:
-        earlier = read_document(open_store(locations.process_uri), PLAN_KEY, Plan)
-    except UserError:  # there is none, or it is of another version
+    """The stack as an earlier plan has it, if its files are still the same: no header is read again."""
+    if earlier is None:
         return None
     read_alike = (earlier.config.source, earlier.config.crop) == (config.source, config.crop)
     if not read_alike or not inventory.are_of_files(earlier.slices, present):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import platform
-import shlex
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
@@ -25,7 +23,6 @@ _PACKAGES = {
     "opencv": "opencv-contrib-python-headless",
     "tensorstore": "tensorstore",
 }
-_ALWAYS_GIVEN = ("source", "image", "minz", "maxz", "output")
 
 
 class RunDocument(SealedDocument):
@@ -89,27 +86,3 @@ def images_used(pods: Mapping[str, Pod], *, as_processes: bool) -> tuple[dict[st
     if not by_tag:
         return images, "Pinned: each step ran the image with this digest."
     return images, f"Not pinned: {', '.join(by_tag)} by a tag alone, which may come to mean another image."
-
-
-def command_of(config: RunConfig) -> str:
-    """The command that repeats a run.
-
-    Example:
-        >>> config = RunConfig(source="my stack", image="%d.png", minz=0, maxz=1, output="out", neighbours=2)
-        >>> command_of(config)
-        "fibstack run --source 'my stack' --image %d.png --minz 0 --maxz 1 --output out --set neighbours=2"
-    """
-    values = config.model_dump()
-    words = ["fibstack", "run"]
-    for key in _ALWAYS_GIVEN:
-        words += [f"--{key}", str(values.pop(key))]
-    defaults = {name: field.default for name, field in RunConfig.model_fields.items()}
-    for key, value in values.items():
-        if value != defaults[key]:
-            words += ["--set", f"{key}={_plain(value)}"]
-    return shlex.join(words)
-
-
-def _plain(value: object) -> str:
-    """A value as YAML on one line."""
-    return value if isinstance(value, str) else json.dumps(value)

@@ -116,6 +116,9 @@ RESULT_VERSIONS: Mapping[str, int] = {
 }
 """The result version of each step whose units have a hash."""
 
+MATCHING_KEYS = STEPS["align"].hashed_keys | {"source", "image", "minz", "maxz", "crop", "invert", "output"}
+"""Keys that say which slices are matched, and how. With other values, stored matching is of no use."""
+
 
 def steps_until(name: str) -> tuple[str, ...]:
     """Names of the steps up to and including one.

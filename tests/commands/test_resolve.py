@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from commands.resolve import MATCHING_KEYS, resolved_config
+from commands.resolve import resolved_config
 from components.shared.errors import ConfigError, UserError
-from components.shared.steps import STEPS
+from components.shared.steps import MATCHING_KEYS, STEPS
 from pipeline.configuration import read_config
 
 
@@ -35,6 +35,12 @@ def test_other_settings_and_overrides(output: Path, tmp_path: Path, monkeypatch:
     assert (config.trend, config.force, config.output) == ("keep", True, str(output))
     assert resolved_config("out", "", []).overrides == ""
     assert resolved_config("out", None, ["overrides=gs://em/mine.yaml"]).overrides == "gs://em/mine.yaml"
+
+
+def test_the_keys_that_are_set_are_told_to_the_plan(output: Path) -> None:
+    config = resolved_config(str(output), "mine.yaml", ["trend=keep", "email=a@b.org"])
+    assert config.decided == ("overrides", "trend")
+    assert resolved_config(str(output), None, []).decided == ()
 
 
 @pytest.mark.parametrize("key", sorted(MATCHING_KEYS))

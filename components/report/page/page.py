@@ -17,10 +17,11 @@ from components.report.page.facts import cost_facts, stack_facts, volume_facts
 from components.report.page.figures import picture_uri
 from components.report.page.sections import Section, SectionPair
 from components.report.page.strips import Strip
-from components.report.run_document import RunDocument, command_of
+from components.report.run_document import RunDocument
 from components.report.slice_table import worst_first
 from components.report.words.bad_slices import bad_slices, decision_line, way_on
 from components.report.words.run_verdict import STOPPED, run_verdict
+from components.shared.documents.config_flags import command_of
 from components.shared.documents.slices import SliceRow
 from components.shared.text import count, duration, size
 

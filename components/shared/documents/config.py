@@ -47,6 +47,9 @@ MAX_SLICES = 1_000_000
 _SHOWN_LENGTH = 100
 """Characters of a refused value that are shown."""
 
+NAMING_KEYS = frozenset({"id", "project", "email", "webhook", "decided"})
+"""Keys on which nothing depends that a run computes: whose it is, who is told, and what is set on purpose."""
+
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -125,6 +128,11 @@ class RunConfig(GivenModel):
     ome_zarr: bool = Field(False, description="Write every level lossless as OME-Zarr too, under ome-zarr.")
     output_level: int = Field(
         0, ge=0, le=4, description="Finest level that is written; 0 is full resolution."
+    )
+    decided: tuple[str, ...] = Field(
+        (),
+        description="Keys that are set here on purpose although 'fibstack resolve' has set them otherwise in "
+        "the output; resolve fills it in.",
     )
     keep_tiles: bool = Field(False, description="Keep the aligned tiles in tmp/ when the run has ended.")
 
@@ -211,6 +219,21 @@ class RunConfig(GivenModel):
     def _patterns_name_one_number(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for pattern in value:
             check_image_pattern(pattern)
+        return value
+
+    @field_validator("decided", mode="before")
+    @classmethod
+    def _decided_is_a_list(cls, value: object) -> object:
+        if not isinstance(value, list | tuple):
+            raise ValueError("must be a list of keys of the configuration")
+        return value
+
+    @field_validator("decided")
+    @classmethod
+    def _decided_keys_are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for key in value:
+            if key not in cls.model_fields:
+                raise ValueError("must be a list of keys of the configuration")
         return value
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from components.shared.documents.config import RunConfig
 from components.shared.documents.locations import Locations
@@ -119,6 +119,8 @@ class Plan(SealedDocument):
     """Decisions of the overrides file, as it was when the run was planned."""
     more_intensity_ranges: tuple[tuple[float, float], ...] = ()
     """Raw grey levels shown as 0 and 255, for each of `more_channels`; of `image`, transforms.json tells."""
+    resolved_from: dict[str, JsonValue] = Field(default_factory=dict)
+    """Values that keys had before `fibstack resolve` set them otherwise, by key."""
 
     @property
     def file_channels(self) -> tuple[int, ...]:

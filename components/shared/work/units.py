@@ -53,7 +53,9 @@ def chunk_hash(plan: Plan, chunk: Span, versions: Mapping[str, int] = RESULT_VER
     """
     own, halo = chunk_slices(plan, chunk)
     sources = [s.model_dump_json(exclude={"more_channels"}) for s in own + halo]
-    scales = json.dumps([plan.match_scale, plan.thumbnail_scale, plan.pixel_type, plan.reading.model_dump()])
+    # Of the numbers in the files, those of `image` alone: the others' channels are not looked at.
+    reading = {**plan.reading.model_dump(), "values": plan.reading.values[:1]}
+    scales = json.dumps([plan.match_scale, plan.thumbnail_scale, plan.pixel_type, reading])
     return input_hash(plan.config.source, _settings("align", plan, versions), scales, *sources)
 
 

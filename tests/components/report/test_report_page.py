@@ -19,7 +19,6 @@ from components.report.page.figures import MOST_POINTS, Curve, Panel, curves_svg
 from components.report.page.page import COLUMNS, ROWS_AT_FIRST, Column, render
 from components.report.page.timings import step_times
 from components.report.pair_tally import PairTally
-from components.report.run_document import command_of
 from components.report.run_status import parse_status
 from components.report.slice_table import worst_first
 from components.report.words.bad_slices import bad_slices_sentence, decision_line
@@ -27,6 +26,7 @@ from components.report.words.run_verdict import RunVerdict, run_verdict
 from components.report.words.summary import summarise
 from components.shared.documents.align import AlignRecord
 from components.shared.documents.config import RunConfig, parse_config
+from components.shared.documents.config_flags import command_of
 from components.shared.documents.plan import Plan
 from components.shared.documents.slices import SliceRow, known_row
 from components.shared.work.completeness import OutputSummary

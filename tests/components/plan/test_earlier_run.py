@@ -1,0 +1,152 @@
+"""A run in an output that holds an earlier one: nothing that was decided there is undone in silence."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from components.shared.documents.plan import Override
+from components.shared.work import units
+from tests.components.plan.plan_step import FIRST, LAST, files_below, plan_of, refusal, run, write_slice
+
+
+def resolve(source: Path, *keys: str, **changes: Any) -> Result:
+    """The plan step as `fibstack resolve` starts it: with the keys that it sets on purpose."""
+    return run(source, decided=json.dumps(sorted(keys)), **changes)
+
+
+def commands(sentence: str) -> tuple[list[str], list[str]]:
+    """The words of the two commands of a refusal: the one that keeps and the one that takes back."""
+    keep, take_back = re.findall(r'"(fibstack .*?)"(?=,|\.$)', sentence)
+    return shlex.split(keep), shlex.split(take_back)
+
+
+def test_a_resolved_setting_is_not_undone_by_the_first_configuration(source: Path, tmp_path: Path) -> None:
+    assert run(source).exit_code == 0
+    assert resolve(source, "clip_limit", clip_limit=0).exit_code == 0
+    before = files_below(tmp_path / "out")
+    said = refusal(run(source), 78)
+    assert "got clip_limit 0.02 for 0.0" in said
+    assert files_below(tmp_path / "out") == before
+    keep, take_back = commands(said)
+    assert keep == ["fibstack", "resolve", str(tmp_path / "out")]
+    assert take_back == [*keep, "--set", "clip_limit=0.02"]
+
+
+def test_resolved_overrides_are_not_undone_by_the_first_configuration(source: Path, tmp_path: Path) -> None:
+    decisions = tmp_path / "decisions.yaml"
+    decisions.write_text(f"- {{z: {FIRST + 1}, skip: true}}\n")
+    assert run(source).exit_code == 0
+    assert resolve(source, "overrides", overrides=decisions).exit_code == 0
+    said = refusal(run(source), 78)
+    assert f"got no override {{z: {FIRST + 1}, skip: true}}" in said
+    assert commands(said)[1][-2:] == ["--overrides", ""]
+    assert plan_of(tmp_path).overrides == (Override(z=FIRST + 1, skip=True),)
+
+
+def test_overrides_that_were_taken_away_do_not_come_back(source: Path, tmp_path: Path) -> None:
+    decisions = tmp_path / "decisions.yaml"
+    decisions.write_text(f"- {{z: {FIRST + 1}, skip: true}}\n")
+    assert run(source, overrides=decisions).exit_code == 0
+    assert resolve(source, "overrides").exit_code == 0
+    said = refusal(run(source, overrides=decisions), 78)
+    assert "overrides that were taken away" in said
+
+
+def test_what_is_taken_back_on_purpose_leaves_the_first_plan(source: Path, tmp_path: Path) -> None:
+    assert run(source).exit_code == 0
+    first = files_below(tmp_path / "out")
+    assert resolve(source, "clip_limit", clip_limit=0).exit_code == 0
+    assert resolve(source, "clip_limit", clip_limit=0.02).exit_code == 0
+    assert files_below(tmp_path / "out") == first
+    assert run(source).exit_code == 0
+
+
+def test_two_resolves_are_both_kept(source: Path, tmp_path: Path) -> None:
+    assert run(source).exit_code == 0
+    assert resolve(source, "clip_limit", clip_limit=0).exit_code == 0
+    assert resolve(source, "trend", clip_limit=0, trend="keep").exit_code == 0
+    said = refusal(run(source), 78)
+    assert "clip_limit 0.02 for 0.0" in said
+    assert 'trend "hybrid" for "keep"' in said
+    assert "clip_limit 0.02" in refusal(run(source, trend="keep"), 78)
+    assert run(source, trend="keep", clip_limit=0).exit_code == 0
+
+
+def test_a_resolve_that_read_another_plan_undoes_no_other_resolve(source: Path) -> None:
+    assert run(source).exit_code == 0
+    assert resolve(source, "clip_limit", clip_limit=0).exit_code == 0
+    assert "clip_limit" in refusal(resolve(source, "trend", trend="keep"), 78)
+
+
+def test_the_same_step_tried_again_says_the_same(source: Path, tmp_path: Path) -> None:
+    assert run(source).exit_code == 0
+    for _ in range(2):
+        assert resolve(source, "clip_limit", clip_limit=0).exit_code == 0
+    assert plan_of(tmp_path).resolved_from == {"clip_limit": 0.02}
+    for _ in range(2):
+        assert resolve(source, "clip_limit", clip_limit=0.02).exit_code == 0
+    assert plan_of(tmp_path).resolved_from == {}
+
+
+def test_another_setting_of_a_run_keeps_its_way_and_the_commands_carry_it(source: Path) -> None:
+    assert run(source).exit_code == 0
+    assert run(source, jpeg_quality=60).exit_code == 0
+    assert resolve(source, "clip_limit", jpeg_quality=60, clip_limit=0).exit_code == 0
+    keep, take_back = commands(refusal(run(source, jpeg_quality=70), 78))
+    assert keep[3:] == ["--set", "jpeg_quality=70"]
+    assert take_back[3:] == ["--set", "jpeg_quality=70", "--set", "clip_limit=0.02"]
+
+
+def test_more_slices_with_and_without_the_decisions_are_commands_of_run(source: Path, tmp_path: Path) -> None:
+    assert run(source, maxz=LAST - 1).exit_code == 0
+    assert resolve(source, "clip_limit", maxz=LAST - 1, clip_limit=0).exit_code == 0
+    keep, take_back = commands(refusal(run(source), 78))
+    for words, clip_limit in ((keep, "0.0"), (take_back, "0.02")):
+        assert words[:2] == ["fibstack", "run"]
+        flags = dict(zip(words[2::2], words[3::2], strict=True))
+        assert flags["--maxz"] == str(LAST)
+        if "--set" in flags and clip_limit == "0.0":
+            assert flags["--set"] == "clip_limit=0.0"
+    assert take_back[-1] == 'decided=["clip_limit"]'
+    assert run(source, decided='["clip_limit"]').exit_code == 0
+    assert plan_of(tmp_path).config.clip_limit == 0.02
+
+
+@pytest.mark.parametrize("name", ["id", "email", "project"])
+def test_another_name_undoes_nothing(source: Path, name: str) -> None:
+    value = {"id": "other", "email": "a@b.org", "project": "my-project"}[name]
+    assert run(source).exit_code == 0
+    assert resolve(source, "clip_limit", clip_limit=0).exit_code == 0
+    assert run(source, clip_limit=0, **{name: value}).exit_code == 0
+
+
+def test_channels_are_added_by_a_resolve_and_taken_back_by_one_alone(source: Path, tmp_path: Path) -> None:
+    for z in range(FIRST, LAST + 1):
+        write_slice(source / f"esb.{z:05d}.png")
+    assert run(source).exit_code == 0
+    first = plan_of(tmp_path)
+    more = '["esb.%05d.png"]'
+    assert resolve(source, "more_channels", more_channels=more).exit_code == 0
+    plan = plan_of(tmp_path)
+    assert plan.file_channels == (1, 1)
+    assert [units.chunk_hash(plan, c) for c in units.chunks(plan)] == [
+        units.chunk_hash(first, c) for c in units.chunks(first)
+    ]
+    assert "--set 'more_channels=[]'" in refusal(run(source), 78)
+    assert resolve(source, "more_channels").exit_code == 0
+    assert plan_of(tmp_path).to_json() == first.to_json()
+
+
+def test_slices_may_be_appended_or_left_out_at_the_end(source: Path, tmp_path: Path) -> None:
+    assert run(source, maxz=LAST - 2).exit_code == 0
+    assert run(source).exit_code == 0
+    assert json.loads((tmp_path / "parameters/chunks").read_text()) == ["8-15", "16-23", "24-25"]
+    assert run(source, maxz=LAST - 4).exit_code == 0
+    assert plan_of(tmp_path).config.maxz == LAST - 4
