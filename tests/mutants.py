@@ -1,7 +1,8 @@
 """Plants one error at a time in the code, and counts how many of them the tests find: `make mutants`.
 
 A fixed sample of 40 lines of each package gets one standard change: another comparison, sign, operator or
-number. The tests and docstrings of that package alone run in a copy of the tree, until the first failure.
+number. The tests and docstrings of that package alone run in a copy of the tree, until the first failure, and
+the test that holds the page of limits to the code: nobody changes a number that decides without its row there.
 
 Neither library fits. mutmut 3 changes nothing outside of functions, where the limits of the stages stand, and
 cosmic-ray has one command of tests for all modules of a session and no fixed sample of lines.
@@ -28,6 +29,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("align", "compose", "tile", "pyramid", "shared")
 LINES_EACH = 40
 SEED = 13
+PAGES = "tests/structure/test_reference.py"
+"""The test of the pages of the guide that are made of the code, the page of limits among them."""
 TWO_WAYS: dict[type, type] = {
     ast.Lt: ast.LtE,
     ast.Gt: ast.GtE,
@@ -161,7 +164,7 @@ def tests_of(mutant: Mutant) -> list[str]:
 
     files = sorted((ROOT / "tests" / "components" / mutant.package).rglob("test_*.py"), key=distance)
     paths = [file.relative_to(ROOT).as_posix() for file in files]
-    return [mutant.path, *paths, f"components/{mutant.package}"]
+    return [mutant.path, *paths, f"components/{mutant.package}", PAGES]
 
 
 def passes(copy: Path, tests: list[str], timeout_s: float) -> bool:

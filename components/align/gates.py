@@ -32,6 +32,8 @@ Reason = Literal[
     "ncc_not_above_chance",
 ]
 """Code of the reason for which a pair is refused."""
+REFUSALS_OF_MATRIX: tuple[Reason, ...] = ("determinant", "rotation")
+"""Refusals of a motion that many matches agree on, and that two neighbours do not have."""
 
 _MARGINS = "benchmarks/alignment/margins.py"
 
@@ -216,10 +218,12 @@ def coverage(
     moved = np.rint(transform_points(neighbour_from_slice, np.column_stack([x.ravel(), y.ravel()])))
     neighbour_height, neighbour_width = neighbour.picture.shape
     shown = np.all((moved >= 0) & (moved < [neighbour_width, neighbour_height]), axis=1)
+    cells = normalise.LIMITS.content_cells
     has_content = shown & (slice_.content.ravel() >= LIMITS.min_content_of_cell)
+    met = cell_of(moved[has_content], (neighbour_height, neighbour_width), cells)
+    has_content[has_content] = neighbour.content.ravel()[met] >= LIMITS.min_content_of_cell
     if not has_content.any():
         return 0.0
-    cells = normalise.LIMITS.content_cells
     holds_inlier = np.zeros(cells**2, bool)
     holds_inlier[cell_of(inliers_px, (height, width), cells)] = True
     return float(np.count_nonzero(holds_inlier & has_content) / np.count_nonzero(has_content))
@@ -256,6 +260,24 @@ def refusal_of_matrix(matrix: Matrix) -> Reason | None:
     if abs(rotation_deg(matrix)) > LIMITS.max_rotation_deg:
         return "rotation"
     return None
+
+
+def motion_in_words(matrix: Matrix) -> str:
+    """Value and limit of a motion that no two neighbours have; empty where `refusal_of_matrix` accepts it.
+
+    Example:
+        >>> motion_in_words(np.diag([1.1, 1.1, 1.0]))
+        'has 1.21 times the area, 0.97 to 1.03 are accepted'
+    """
+    match refusal_of_matrix(matrix):
+        case "rotation":
+            most = LIMITS.max_rotation_deg
+            return f"is turned by {rotation_deg(matrix):.1f} degrees, at most {most:g} are accepted"
+        case "determinant":
+            least, greatest = LIMITS.least_determinant, LIMITS.greatest_determinant
+            area = float(np.linalg.det(matrix[:2, :2]))
+            return f"has {area:.2f} times the area, {least:g} to {greatest:g} are accepted"
+    return ""
 
 
 def refusal_of_agreement(found: Agreement, motion_px: float) -> Reason | None:

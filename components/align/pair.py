@@ -350,6 +350,7 @@ def _n_independent(slice_: PreparedSlice, inliers: PointPairs) -> float:
 
 def _record(pair: PreparedPair, attempt: Attempt, as_they_lie: float, *, fallback: str) -> PairRecord:
     accepted = attempt.fit if attempt.refused is None else None
+    too_far = attempt.fit if attempt.refused in gates.REFUSALS_OF_MATRIX else None
     return PairRecord(
         z=pair.slice_.z,
         neighbour_z=pair.neighbour.z,
@@ -366,6 +367,8 @@ def _record(pair: PreparedPair, attempt: Attempt, as_they_lie: float, *, fallbac
         ncc_before=as_they_lie,
         ncc_after=attempt.ncc if accepted else as_they_lie,
         fallback=fallback,
+        refused_matrix=_rows(too_far.matrix) if too_far else None,
+        refused_motion=gates.motion_in_words(too_far.matrix) if too_far else "",
         difference=difference(pair.slice_.band, pair.neighbour.band),
     )
 

@@ -68,11 +68,19 @@ class SearchLimits:
     )
     min_overlap: float = limit(
         0.5,
-        unit="of the slice's pixels",
-        why="slices share at least half; small overlaps correlate by chance",
+        unit="of the pixels that the slice with the fewer of them shows",
+        why="slices share at least half; small overlaps correlate by chance. The other slice may be larger",
         measured_on="not measured; scikit-image's default is 0.3",
         too_small="corners that resemble each other win",
         too_large="a large jump of the stage is not found",
+    )
+    min_overlap_of_larger: float = limit(
+        0.1,
+        unit="of the pixels that the slice with the more of them shows",
+        why="half of a speck of tissue resembles some place of any slice",
+        measured_on="not measured; 1,600 of 128 x 128 small pixels hold some twenty independent grains",
+        too_small="a speck is found anywhere",
+        too_large="a quarter of a section is not found in a whole one",
     )
     min_shown: float = limit(
         0.99,
@@ -161,7 +169,9 @@ def _best_motion(slice_: tuple[Signal, Signal], neighbour: tuple[Signal, Signal]
         turn = rotation_about(((width - 1) / 2, (height - 1) / 2), np.radians(angle_deg))
         turned, mask = (warped(part, turn, (height, width)) for part in neighbour)
         shown = (mask > LIMITS.min_shown).astype(np.float32)
-        scores = _scores(fixed, _spectra(turned * shown, shown, shape), shape, float(slice_[1].sum()))
+        smaller, larger = sorted((float(slice_[1].sum()), float(shown.sum())))
+        least = max(LIMITS.min_overlap * smaller, LIMITS.min_overlap_of_larger * larger)
+        scores = _scores(fixed, _spectra(turned * shown, shown, shape), shape, least)
         y, x = (int(v) for v in np.unravel_index(int(scores.argmax()), shape))
         if scores[y, x] > best_ncc:
             best_ncc = float(scores[y, x])
@@ -185,9 +195,11 @@ def _scores(
     slice_: tuple[Spectrum, Spectrum, Spectrum],
     neighbour: tuple[Spectrum, Spectrum, Spectrum],
     shape: tuple[int, ...],
-    slice_area: float,
+    least_overlap: float,
 ) -> Signal:
     """[shape] NCC at every shift of the slice into the neighbour, -1 where too little is in common.
+
+    `least_overlap` is the number of pixels in common that suffice.
 
     Masked NCC of Padfield 2012 without the terms that subtract the mean of the common part, in the numerator
     and in both sums of squares. A matching picture has its local mean subtracted already, over far less than
@@ -199,7 +211,7 @@ def _scores(
         return result
 
     overlap = correlated(slice_[2], neighbour[2])
-    enough = overlap >= LIMITS.min_overlap * slice_area
+    enough = overlap >= least_overlap
     energy = correlated(slice_[1], neighbour[2]) * correlated(slice_[2], neighbour[1])
     scores = correlated(slice_[0], neighbour[0]) / np.sqrt(np.maximum(energy, 1))
     return np.where(enough, scores, np.float32(-1))

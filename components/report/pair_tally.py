@@ -18,6 +18,8 @@ class RefusedPair:
     reason: str
     n_matches: int
     n_inliers: int
+    motion: str
+    """Motion that the pictures show and that is refused, with its limit; empty for other reasons."""
 
 
 @dataclass(slots=True)
@@ -54,7 +56,14 @@ class PairTally:
             self.models[pair.model or "unknown"] += 1
         else:
             self.refused.append(
-                RefusedPair(pair.z, pair.neighbour_z, pair.reason, pair.n_matches, pair.n_inliers)
+                RefusedPair(
+                    z=pair.z,
+                    neighbour_z=pair.neighbour_z,
+                    reason=pair.reason,
+                    n_matches=pair.n_matches,
+                    n_inliers=pair.n_inliers,
+                    motion=pair.refused_motion,
+                )
             )
         if pair.neighbour_z <= self._next_z.get(pair.z, pair.neighbour_z):
             self._next_z[pair.z] = pair.neighbour_z

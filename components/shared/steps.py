@@ -62,7 +62,7 @@ STEPS: Mapping[str, Step] = {
             memory="4G",
             result=("process", "align"),
             records=("align",),
-            result_version=1,
+            result_version=2,
             hashed_keys=frozenset({"downsample_factor", "match_size", "neighbours", "skip_align"}),
         ),
         Step(
@@ -70,7 +70,7 @@ STEPS: Mapping[str, Step] = {
             memory="4G",
             result=("process", "transforms.json"),
             records=("compose",),
-            result_version=1,
+            result_version=2,
             hashed_keys=frozenset(
                 {
                     *("minz", "maxz", "neighbours", "solver", "skip_align", "allow_gaps", "trend"),

@@ -12,6 +12,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from components.compose.solve.pairs import Flags, Integers, Pairs
+from components.shared.documents.align import PairRecord
 from components.shared.text import listed, ranges
 
 _SHOWN = 4
@@ -98,6 +99,14 @@ def break_sentence(found: Connectivity, z: Integers, refusals: Mapping[tuple[int
     between = [f"between {a} and {b} ({_reasons(refusals, a, b)})" for a, b in breaks(found, z)]
     places = listed(between, _SHOWN)
     return f"matched pairs must connect the slices; got {got}. The stack breaks {places}"
+
+
+def refused_motions(
+    found: Connectivity, z: Integers, records: Mapping[tuple[int, int], PairRecord]
+) -> list[PairRecord]:
+    """The pairs right across the breaks whose matches agree on a motion, but on one that neighbours lack."""
+    across = [records[place] for place in breaks(found, z) if place in records]
+    return [record for record in across if record.refused_matrix is not None]
 
 
 def _reasons(refusals: Mapping[tuple[int, int], str], previous: int, following: int) -> str:

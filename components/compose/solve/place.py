@@ -14,6 +14,7 @@ from components.compose.solve.connectivity import (
     break_sentence,
     connectivity,
     in_one_part,
+    refused_motions,
 )
 from components.compose.solve.drift import trends_of
 from components.compose.solve.pairs import Flags, Solution
@@ -24,7 +25,7 @@ from components.compose.solve.uncertainty import Uncertainty, observed_spread, u
 from components.shared.documents.align import PairRecord
 from components.shared.documents.config import RunConfig
 from components.shared.documents.plan import Plan
-from components.shared.documents.transforms import Trends
+from components.shared.documents.transforms import Matrix3, Trends
 from components.shared.errors import UserError
 
 
@@ -90,11 +91,31 @@ def _connected(
     found = connectivity(problem.pairs.chosen(solution.kept), len(problem.stack), problem.cuts)
     if not found.is_whole(_bridge(plan.config)) and not plan.config.allow_gaps:
         sentence = break_sentence(found, problem.stack.z, _refusals(records, problem, solution))
+        moved = refused_motions(found, problem.stack.z, records)
+        remedy = _overrides_of(moved) if moved else "Look at the slices there"
         raise UserError(
-            f"{sentence} in {plan.locations.source_uri}. Look at the slices there, or set allow_gaps: true: "
+            f"{sentence} in {plan.locations.source_uri}. {remedy}, or set allow_gaps: true: "
             "each part then goes on where the one before ends, and isolated slices are replaced."
         )
     return found
+
+
+def _overrides_of(moved: list[PairRecord]) -> str:
+    """A sentence on the motions that the pictures of refused pairs show, with the overrides that accept them."""
+    said = "; ".join(f"{record.neighbour_z} {record.refused_motion}" for record in moved)
+    lines = ", ".join(
+        f"{{z: {record.neighbour_z}, matrix: {_rounded(record.refused_matrix)}}}" for record in moved
+    )
+    return (
+        f"Compared with the slice before it, slice {said}. Where that is true, say so "
+        f"(echo '[{lines}]' > overrides.yaml) and run again with --set overrides=overrides.yaml, turn or "
+        "scale these slices in copies of their files"
+    )
+
+
+def _rounded(matrix: Matrix3 | None) -> list[list[float]]:
+    """A matrix as it is written in overrides: its digits are good to a hundredth of a pixel."""
+    return [[round(x, 6) for x in row[:2]] + [round(row[2], 2)] for row in matrix or ()]
 
 
 def _bridge(config: RunConfig) -> int:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from components.compose.solve.chain import chained, neighbours_of
-from components.compose.solve.limits import RobustLimits
+from components.compose.solve.limits import ROUND_OFF, RobustLimits
 from components.compose.solve.pairs import Floats, Solution
 from components.compose.solve.problem import SolveProblem
 from components.compose.solve.system import NormalEquations
@@ -125,10 +125,16 @@ def _supported(ties: Ties, n_slices: int, weights: Floats, trust: Floats, limits
 def upright(poses: Floats, frame: PoseFrame) -> Floats:
     """The poses rotated and scaled as one about the first centre, to mean rotation 0 and mean scale 1.
 
-    No pair notices. The prior on bends has a small pull to shrink, which this takes back.
+    No pair notices. The prior on bends has a small pull to shrink, which this takes back. Rotations and
+    scales have means of their own (the circular and the geometric one): the mean of matrices that turn by
+    different angles is smaller than each of them.
     """
-    (a, b), (c, d) = poses[:, :, :2].mean(axis=0) / frame.half_px
-    mean = np.array([[a + d, b - c], [c - b, a + d]]) / 2
+    linear = poses[:, :, :2] / frame.half_px
+    similar = (linear[:, 0, 0] + linear[:, 1, 1] + 1j * (linear[:, 1, 0] - linear[:, 0, 1])) / 2
+    # A slice that shrank to a point would count without end.
+    scales = np.maximum(np.abs(similar), ROUND_OFF.least_scale)
+    mean = np.exp(np.log(scales).mean() + 1j * np.angle((similar / scales).sum()))
+    mean = np.array([[mean.real, -mean.imag], [mean.imag, mean.real]])
     first = poses[0, :, 2:]
     turned = poses.copy()
     turned[:, :, 2:] -= first

@@ -75,6 +75,12 @@ class PairRecord(Document):
     something stays in place while the tissue moves. `wide` is a neighbour further than usual.
     `whole_frame_alone` is good to some px, since no window confirms it.
     """
+    refused_matrix: Matrix3 | None = None
+    """`neighbour_from_slice` that the matches of a pair agree on which is refused for its rotation or its
+    determinant, to about a pixel; None for other pairs. A person who knows that the sample was turned may
+    give it as an override."""
+    refused_motion: str = ""
+    """Words for the value of that motion and its limit, such as "turned by 12.0 degrees, at most 5"."""
     difference: float | None = None
     """Mean absolute difference of the two slices as they lie, in standard deviations of the band-passed
     pictures; 0 is a copy, None where nothing can be compared."""

@@ -26,6 +26,8 @@ def test_coverage_counts_cells_with_content_in_both() -> None:
     column = np.array([[5.0, 10 * row + 5.0] for row in range(8)])
     assert gates.coverage(column, full, full, np.eye(3)) == 8 / 64
     assert gates.coverage(column, half, full, np.eye(3)) == 8 / 32
+    assert gates.coverage(column, full, half, np.eye(3)) == 8 / 32
+    assert gates.coverage(column + np.array([40, 0]), full, half, translation(-40, 0)) == 8 / 32
     assert gates.coverage(column, full, full, translation(40, 0)) == 8 / 32
     assert gates.coverage(column, full, full, translation(500, 0)) == 0
     assert gates.coverage(column, picture_with(np.zeros((8, 8))), full, np.eye(3)) == 0

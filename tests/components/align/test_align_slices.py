@@ -249,3 +249,4 @@ def test_streaks_are_told_by_their_direction() -> None:
     assert streaked > 3 * plain
     assert streaks_along_y(tissue + curtains[:, None]) < 0.2
     assert streaks_along_y(np.zeros((40, 40), np.float32)) == 0
+    assert streaks_along_y(1e-4 * (tissue + curtains)) == pytest.approx(streaked)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -219,15 +220,50 @@ def test_whole_frame_search_steps_in_where_features_drown_in_noise() -> None:
     assert error_px(pair.matrix, truth) < 0.5
 
 
-def test_whole_frame_search_finds_nothing_in_less_than_half_of_a_slice() -> None:
+@pytest.mark.parametrize("sides", [(160, 48), (48, 160)])
+def test_whole_frame_search_finds_nothing_in_less_than_a_tenth_of_a_slice(sides: tuple[int, int]) -> None:
     content = np.zeros((8, 8), np.float32)
     slice_, small = (
         MatchingPicture(np.full((side, side), 128, np.uint8), np.ones((side, side), bool), content)
-        for side in (160, 80)
+        for side in sides
     )
     found = whole_frame_search(slice_, small)
     assert (found.ncc, found.chance) == (-1, -1)
     assert np.array_equal(found.matrix, np.eye(3))
+
+
+@pytest.mark.parametrize("blank", [slice(None, SIZE_PX // 2), slice(SIZE_PX // 2 - 20, None)])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_half_a_picture_is_found_in_a_whole_one(blank: slice, is_first: bool) -> None:
+    """What they share is all of the half one, and less than half of the whole one."""
+    truth = translation(11.0, -6.0)
+    a, b = (render(texture(1), m, noise=90, seed=s) for s, m in ((1, np.eye(3)), (2, truth)))
+    (a if is_first else b)[blank] = 0
+    pair = pair_of(a, b)
+    assert pair.accepted
+    assert error_px(pair.matrix, truth) < 1.5
+
+
+@pytest.mark.parametrize(
+    ("truth", "words"),
+    [
+        (rotation_about(CENTER, math.radians(12)), "is turned by 12.0 degrees, at most 5 are accepted"),
+        (rotation_about(CENTER, math.radians(-90)), "is turned by -90.0 degrees, at most 5 are accepted"),
+        (about_center([[1.1, 0], [0, 1.1]]), "has 1.21 times the area, 0.97 to 1.03 are accepted"),
+    ],
+)
+def test_a_sample_that_was_turned_or_magnified_is_refused_with_its_motion(
+    still: PreparedSlice, truth: Matrix, words: str
+) -> None:
+    pair = match_pair(still, moved(truth))
+    assert (pair.accepted, pair.matrix) == (False, None)
+    assert pair.refused_motion == words
+    assert error_px(pair.refused_matrix, truth) < 1
+
+
+def test_a_pair_without_matches_has_no_motion(still: PreparedSlice) -> None:
+    pair = match_pair(still, prepare(5, render(texture(2), seed=2), 1.0))
+    assert (pair.refused_motion, pair.refused_matrix) == ("", None)
 
 
 def test_whole_frame_search_turns_the_picture() -> None:
@@ -254,6 +290,26 @@ def test_the_whole_frame_is_searched_once_for_each_pair_of_pictures(
     assert len(searched) == 2
     assert searched[0] == (still.matching, other.matching)
     np.testing.assert_array_equal(searched[1][1].picture, 256 - other.matching.picture.astype(int))
+
+
+def test_the_whole_frame_is_settled_in_small_pictures_and_in_a_bounded_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The time of a pair must not depend on how large its pictures are, nor on whether they converge."""
+    asked = []
+    settle = cv2.findTransformECC
+
+    def counting(fixed: np.ndarray, moving: np.ndarray, start: np.ndarray, *rest: Any) -> Any:
+        asked.append((fixed.shape, moving.shape, rest[1]))
+        return settle(fixed, moving, start, *rest)
+
+    monkeypatch.setattr(cv2, "findTransformECC", counting)
+    big = render(texture(1), shape_yx=(600, 1100), seed=1)
+    slice_ = prepare(4, big, 1.0).matching
+    whole_frame_search(slice_, slice_)
+    ((fixed_yx, moving_yx, (ends, n_steps, _)),) = asked
+    assert max(*fixed_yx, *moving_yx) == 512
+    assert (ends, n_steps) == (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 100)
 
 
 def test_inverted_slice_is_matched_and_marked(still: PreparedSlice) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from click.testing import Result
 from numpy.typing import NDArray
 
@@ -17,6 +19,7 @@ from components.compose.main import main
 from components.shared.documents.align import AlignRecord, PairRecord, SliceStatistics
 from components.shared.documents.plan import Override, PixelType, Plan
 from components.shared.documents.transforms import Transforms
+from components.shared.geometry import rotation_about
 from components.shared.grid import Span
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store
@@ -65,7 +68,10 @@ def pair_of(z: int, neighbour_z: int, matrix: Any, sigma: float) -> PairRecord:
 
 
 def write_process(
-    plan: Plan, planted: Planted, refused: Callable[[int, int], bool] = lambda z, neighbour_z: False
+    plan: Plan,
+    planted: Planted,
+    refused: Callable[[int, int], bool] = lambda z, neighbour_z: False,
+    **of_refused: object,
 ) -> Store:
     """Write what `plan` and `align` leave, for the slices of a planted stack that are present."""
     process = open_store(plan.locations.process_uri)
@@ -82,7 +88,8 @@ def write_process(
     ):
         if {slot, neighbour} <= present:
             no = refused(int(slot), int(neighbour))
-            entries.append(pair_of(int(slot), int(neighbour), None if no else matrix, 0 if no else sigma))
+            pair = pair_of(int(slot), int(neighbour), None if no else matrix, 0 if no else sigma)
+            entries.append(pair.model_copy(update=of_refused if no else {}))
     for chunk in units.chunks(plan):
         document = AlignRecord(
             slices=tuple(statistics_of(s.z) for s in plan.slices if s.z in chunk),
@@ -406,3 +413,29 @@ def test_thumbnails_that_are_gone_are_made_again(tmp_path: Path) -> None:
     result, _ = run(plan, tmp_path)
     assert result.exit_code == 75
     assert "the thumbnail of slice 18 must lie in" in result.output
+
+
+def test_a_turned_sample_is_told_with_the_override_that_accepts_it(tmp_path: Path) -> None:
+    plan = plan_in(tmp_path, 20)
+    planted = plant(20, 4, width=float(WIDTH))
+    turn = rotation_about((249.5, 249.5), np.radians(12))
+    rows = tuple(tuple(row) for row in turn.tolist())
+    words = "is turned by 12.0 degrees, at most 5"
+
+    def crosses(z: int, neighbour_z: int) -> bool:
+        return z < 18 <= neighbour_z
+
+    write_process(plan, planted, refused=crosses, refused_matrix=rows, refused_motion=words)
+    result, _ = run(plan, tmp_path)
+    assert result.exit_code == 65
+    assert "slice 18 is turned by 12.0 degrees, at most 5" in result.output
+    given = re.search(r"echo '(.*)' > overrides.yaml\) and run again with --set overrides=", result.output)
+    assert given is not None
+    (override,) = yaml.safe_load(given[1])
+    assert override["z"] == 18
+    np.testing.assert_allclose(override["matrix"], turn, atol=0.005)
+
+    accepted = plan.model_copy(update={"overrides": (Override.model_validate(override),)})
+    write_process(accepted, planted, refused=crosses, refused_matrix=rows, refused_motion=words)
+    result, _ = run(accepted, tmp_path)
+    assert result.exit_code == 0, result.output

@@ -106,6 +106,13 @@ def test_first_slice_stays_and_the_stack_stands_upright() -> None:
     assert np.allclose(first, 2499.5, atol=1e-6)
 
 
+def test_slices_that_turn_far_leave_all_at_their_own_size() -> None:
+    truth = np.array([rotation_about((2500, 2500), np.radians(20 * (z == 7))) for z in range(16)])
+    found = plant(16, 4, truth=truth, noise=False).solve().volume_from_slice
+    assert np.allclose(np.linalg.det(found[:, :2, :2]), 1, atol=1e-9)
+    assert abs(np.mean([rotation_deg(m) for m in found])) < 0.03
+
+
 def test_a_true_jump_and_turn_is_not_smeared() -> None:
     truth = wandering(np.random.default_rng(1), 100, WIDTH)
     truth[50:] = about_center(1, WIDTH, [500.0, -80.0])[0] @ rotation_about((2500, 2500), 0.01) @ truth[50:]
