@@ -101,7 +101,7 @@ def _connected(
 
 
 def _overrides_of(moved: list[PairRecord]) -> str:
-    """A sentence on the motions that the pictures of refused pairs show, with the overrides that accept them."""
+    """A sentence on the motions that refused pairs show, with the overrides that accept them."""
     said = "; ".join(f"{record.neighbour_z} {record.refused_motion}" for record in moved)
     lines = ", ".join(
         f"{{z: {record.neighbour_z}, matrix: {_rounded(record.refused_matrix)}}}" for record in moved

@@ -36,6 +36,13 @@ def test_the_clip_limit_means_what_it_means_in_scikit_image(
     assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.997
 
 
+def test_the_clip_limit_is_a_share_of_the_pixels_of_an_eighth_of_the_side() -> None:
+    """Of 64 x 64 px of a region, 0.01 is 40 a grey level; OpenCV wants it in units of a 256th."""
+    picture = cv2.resize(texture(), (512, 512))
+    theirs = cv2.createCLAHE(clipLimit=0.01 * 256, tileGridSize=(8, 8)).apply(picture)
+    np.testing.assert_array_equal(equalized(picture, 0.01), theirs)
+
+
 def test_contrast_grows_with_the_clip_limit() -> None:
     contrast = [equalized(texture(), clip_limit).std() for clip_limit in (0, 0.004, 0.008, 0.016, 0.03)]
     assert contrast == sorted(contrast)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -347,6 +348,29 @@ def test_each_slice_of_a_slab_is_read_once(stack: Run) -> None:
     first_slab(stack, read)
     shown = [z for z in range(16) if z not in (7, 8, 10)]
     assert sorted(read) == [f"{FIRST + z:03d}.png" for z in shown]
+
+
+@pytest.mark.parametrize(("n_cores", "most"), [(1, 1), (2, 2), (64, 4)])
+def test_memory_does_not_grow_with_the_cores(
+    stack: Run, n_cores: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slice in work holds memory, so that no more are than the cores, and than four."""
+    asked = []
+
+    class Executor(ThreadPoolExecutor):
+        def __init__(self, max_workers: int) -> None:
+            asked.append(max_workers)
+            super().__init__(max_workers)
+
+    monkeypatch.setattr("components.tile.slab.available_cores", lambda: n_cores)
+    monkeypatch.setattr("components.tile.slab.ThreadPoolExecutor", Executor)
+    first_slab(stack)
+    assert asked == [most]
+
+
+def test_the_slices_of_a_slab_are_the_only_threads(stack: Run) -> None:
+    assert stack.tile().exit_code == 0
+    assert cv2.getNumThreads() == 1
 
 
 def with_channels(stack: Run, pictures: dict[int, NDArray[Any]], more: dict[int, NDArray[Any]]) -> Run:
