@@ -35,6 +35,7 @@ def concerns(
         *_repeated_files(plan),
         *_small_files(plan.slices),
         *_differing_sizes(plan.slices),
+        *plan.findings,
         *_files_left_out(plan, listings),
         *_settings_without_effect(plan),
         *_too_little_memory(steps, pods),

@@ -47,6 +47,8 @@ def as_json(design: Design) -> str:
         "missing_z": design.plan.missing_z,
         "largest_xy_px": design.plan.largest_xy,
         "pixel_type": design.plan.pixel_type,
+        "voxel": dataclasses.asdict(design.plan.voxel)
+        | {"told": told.model_dump() if (told := design.plan.voxel.told) else None},
         "match_scale": design.plan.match_scale,
         "volume_size_xyz": design.volume.size_xyz,
         "levels": len(design.volume.outputs[0].levels),
@@ -88,7 +90,7 @@ def _facts_table(design: Design) -> Table:
         (
             "volume",
             f"{product(volume.size_xyz, thousands=True)} voxels of "
-            f"{product(volume.resolution_nm, thousands=True)} nm, "
+            f"{product(volume.resolution_nm, thousands=True)} nm ({plan.voxel.source}), "
             f"levels {levels[0]} to {levels[-1]}; larger by what the stack drifts",
         ),
         ("matching", f"at {plan.match_scale:.3g} of full resolution, {plan.config.neighbours} neighbours"),

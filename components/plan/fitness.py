@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median_low
 
 from components.shared.documents.config import RunConfig
-from components.shared.documents.plan import SourceSlice
+from components.shared.documents.plan import FilesOfPixelSize, PixelSize, SourceSlice, VoxelSize
 from components.shared.errors import ConfigError, UserError
 from components.shared.limits import limit
 from components.shared.pictures.grey_levels import SampleType
@@ -35,6 +35,31 @@ class FitnessLimits:
 FITNESS = FitnessLimits()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolutionLimits:
+    """Limits that decide when the configured resolution and that of the files contradict each other."""
+
+    same_pixel_percent: float = limit(
+        1.0,
+        unit="percent of the size of a pixel",
+        why="sizes that differ by less are one size, rounded; pictures that were binned differ by 100",
+        measured_on="not measured",
+        too_small="8 nm in the configuration is said to contradict the 8.03 nm of the files",
+        too_large="a magnification that was changed by some percent in the middle of the stack is not told",
+    )
+    most_times_wider: int = limit(
+        100,
+        unit="times the size of a pixel, either way",
+        why="nobody bins 100 pixels into one: a resolution that differs more is of another unit",
+        measured_on="not measured; the units that are mixed up, pm, nm and um, differ by 1,000",
+        too_small="pictures that were made much smaller after the recording are refused",
+        too_large="a resolution in another unit is taken",
+    )
+
+
+RESOLUTION = ResolutionLimits()
+
+
 def check_areas(headers: dict[str, ImageHeader], uri: str) -> None:
     """Refuse a picture that is far larger than the others.
 
@@ -53,6 +78,62 @@ def check_areas(headers: dict[str, ImageHeader], uri: str) -> None:
             f"got {largest.width_px:,} x {largest.height_px:,} px in {uri}/{key}. "
             f"Cut it or leave it out: move it away and set allow_gaps."
         )
+
+
+def check_resolution(voxel: VoxelSize, uri: str) -> None:
+    """Refuse a `resolution` that is in another unit than nm, by what the files tell.
+
+    Raises:
+        ConfigError: it is more than `most_times_wider` times the size of the files' pixels, or less than that
+            part of it.
+    """
+    if voxel.told is None:
+        return
+    told_xy = (voxel.told.x_nm, voxel.told.y_nm)
+    ratios = [given / told for given, told in zip(voxel.xyz_nm[:2], told_xy, strict=True)]
+    if max(ratios) > RESOLUTION.most_times_wider or min(ratios) * RESOLUTION.most_times_wider < 1:
+        raise ConfigError(
+            f"'resolution' must be in nm, within {RESOLUTION.most_times_wider} times what the files tell, "
+            f"{_told(voxel.told)}; got {list(voxel.xyz_nm)} for {uri}. Set resolution to "
+            f"[{told_xy[0]:g}, {told_xy[1]:g}, THICKNESS OF A SLICE], or leave it out."
+        )
+
+
+def resolution_findings(
+    voxel: VoxelSize, pixel_sizes: Sequence[FilesOfPixelSize], n_slices: int
+) -> Iterator[str]:
+    """Sentences on sizes of a pixel that differ between configuration and files, or between files.
+
+    Args:
+        voxel: The size of a voxel that is used.
+        pixel_sizes: What the files tell, that of most files first.
+        n_slices: Number of files.
+    """
+    if voxel.told is None:
+        return
+    if voxel.origin == "configuration" and not _are_one(voxel.xyz_nm[:2], voxel.told):
+        x, y, z = voxel.xyz_nm
+        yield (
+            f"resolution contradicts the files: configured are {x:g} x {y:g} nm a pixel, and the files tell "
+            f"{_told(voxel.told)}; the configured one is used. Were the pictures not binned or resized, set "
+            f"resolution to [{voxel.told.x_nm:g}, {voxel.told.y_nm:g}, {z:g}]"
+        )
+    for files in pixel_sizes:
+        if files.size is not None and not _are_one((files.size.x_nm, files.size.y_nm), voxel.told):
+            yield (
+                f"the size of a pixel changes: {files.n_files} of {n_slices} files tell {_told(files.size)}, "
+                f"the first of them {files.first_key}, most tell {_told(voxel.told)}"
+            )
+
+
+def _are_one(xy_nm: Sequence[float], told: PixelSize) -> bool:
+    least = 1 - RESOLUTION.same_pixel_percent / 100
+    told_xy = (told.x_nm, told.y_nm)
+    return all(min(a, b) >= least * max(a, b) for a, b in zip(xy_nm, told_xy, strict=True))
+
+
+def _told(size: PixelSize) -> str:
+    return f"{size.x_nm:g} x {size.y_nm:g} nm ({size.told_by})"
 
 
 def check_sides(slices: Sequence[SourceSlice], smallest_scale: float, uri: str) -> None:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from components.shared.documents.config import RunConfig
-from components.shared.documents.plan import ChannelFile, Reading, SourceSlice
+from components.shared.documents.plan import (
+    ChannelFile,
+    FilesOfPixelSize,
+    PixelSize,
+    Reading,
+    SourceSlice,
+)
 from components.shared.errors import ConfigError, UserError
 from components.shared.pictures.header import ImageHeader
 from components.shared.pictures.slice_files import used_size
@@ -227,6 +233,22 @@ def _used_size(key: str, headers: dict[str, ImageHeader], reading: Reading, uri:
             f"{header.width_px:,} x {header.height_px:,} px in {uri}/{key}. Make 'crop' smaller."
         )
     return size
+
+
+def pixel_sizes(
+    slices: Sequence[SourceSlice], headers: Mapping[str, ImageHeader]
+) -> tuple[FilesOfPixelSize, ...]:
+    """The sizes of a pixel that the files of `image` tell, that of most files first.
+
+    Args:
+        slices: The slices, z ascending.
+        headers: Header of each file, by its key.
+    """
+    keys_of: dict[PixelSize | None, list[str]] = {}
+    for entry in slices:
+        keys_of.setdefault(headers[entry.key].pixel_size, []).append(entry.key)
+    most_first = sorted(keys_of.items(), key=lambda item: -len(item[1]))
+    return tuple(FilesOfPixelSize(size=s, n_files=len(k), first_key=k[0]) for s, k in most_first)
 
 
 def are_of_files(slices: Sequence[SourceSlice], present: dict[int, tuple[Stat, ...]]) -> bool:

@@ -25,13 +25,14 @@ from components.shared.documents.config import RunConfig
 from components.shared.documents.config_flags import config_flags, parse_flags
 from components.shared.documents.cost import COST_KEY, CostEstimate, parse_pods
 from components.shared.documents.locations import locations_of
-from components.shared.documents.plan import PLAN_KEY, Plan
+from components.shared.documents.plan import PLAN_KEY, Plan, voxel_size
 from components.shared.documents.prices import read_prices
 from components.shared.errors import UserError
 from components.shared.grid import ceil_div
 from components.shared.storage.folder import remove_abandoned
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store
+from components.shared.text import product
 from components.shared.volume.volume import jpeg_channels
 from components.shared.work.left import chunks_to_do
 
@@ -85,6 +86,8 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
     stack = known_stack(config, earlier, present) or read_stack(config, source, present)
     slices = stack.slices
     fitness.check_channels(slices, config, source.uri)
+    voxel = voxel_size(config.resolution, stack.pixel_sizes)
+    fitness.check_resolution(voxel, source.uri)
     longest_side_px = max(max(entry.width_px, entry.height_px) for entry in slices)
     match_scale = work.match_scale(longest_side_px, config.match_size, config.downsample_factor)
     thumbnail_scale = work.thumbnail_scale(longest_side_px)
@@ -94,6 +97,7 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
         locations=locations,
         pixel_type=stack.pixel_type,
         reading=stack.reading,
+        pixel_sizes=stack.pixel_sizes,
         slices=slices,
         missing_z=missing,
         match_scale=match_scale,
@@ -103,6 +107,7 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
         overrides=overrides,
         more_intensity_ranges=stack.more_intensity_ranges,
         resolved_from=resolved_from(config, earlier),
+        findings=tuple(fitness.resolution_findings(voxel, stack.pixel_sizes, len(slices))),
     )
 
 
@@ -159,11 +164,15 @@ def _log_inventory(plan: Plan, n_chunks_to_do: int) -> None:
     if plan.config.keep_bits and plan.pixel_type == "uint8":
         log.warning("keep_bits changes nothing: the slices have 8 bit")
     log.info("largest %d x %d px, %d different sizes", width_px, height_px, n_sizes)
+    voxel = plan.voxel
+    log.info("voxels of %s nm, %s", product(voxel.xyz_nm), voxel.source)
     log.info("%.2f GB stored, %.2f GB of pixels", stored_gb, raw_gb)
     log.info("matched at %.3f of full resolution, %.2f GB for features", plan.match_scale, match_gb)
     log.info("chunks of %d slices, %d to do", plan.chunk_length, n_chunks_to_do)
     for first, second in inventory.repeated_slices(slices):
         log.warning("slices %d and %d are the same file twice", first, second)
+    for sentence in plan.findings:
+        log.warning("%s", sentence)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import numpy as np
 
 from components.plan import fitness, inventory
 from components.shared.documents.config import RunConfig
-from components.shared.documents.plan import PixelType, Plan, Reading, SourceSlice
+from components.shared.documents.plan import FilesOfPixelSize, PixelType, Plan, Reading, SourceSlice
 from components.shared.errors import UserError
 from components.shared.limits import limit
 from components.shared.pictures.grey_levels import (
@@ -75,6 +75,7 @@ class InputStack:
     pixel_type: PixelType
     reading: Reading
     more_intensity_ranges: tuple[tuple[float, float], ...]
+    pixel_sizes: tuple[FilesOfPixelSize, ...]
 
 
 def find_channels(config: RunConfig, source: Store) -> tuple[RunConfig, list[dict[int, Stat]]]:
@@ -118,11 +119,15 @@ def known_stack(
     """The stack as an earlier plan has it, if its files are still the same: no header is read again."""
     if earlier is None:
         return None
+    if earlier.pixel_sizes is None:  # its version did not look
+        return None
     read_alike = (earlier.config.source, earlier.config.crop) == (config.source, config.crop)
     if not read_alike or not inventory.are_of_files(earlier.slices, present):
         return None
     reading = earlier.reading.model_copy(update={"invert": config.invert})
-    return InputStack(earlier.slices, earlier.pixel_type, reading, earlier.more_intensity_ranges)
+    return InputStack(
+        earlier.slices, earlier.pixel_type, reading, earlier.more_intensity_ranges, earlier.pixel_sizes
+    )
 
 
 def read_stack(config: RunConfig, source: Store, present: dict[int, tuple[Stat, ...]]) -> InputStack:
@@ -147,7 +152,11 @@ def read_stack(config: RunConfig, source: Store, present: dict[int, tuple[Stat, 
         )
         reading = reading.model_copy(update={"values": values})
     return InputStack(
-        slices, pixel_type, reading, _more_intensity_ranges(source, slices, pixel_type, reading)
+        slices,
+        pixel_type,
+        reading,
+        _more_intensity_ranges(source, slices, pixel_type, reading),
+        inventory.pixel_sizes(slices, headers),
     )
 
 

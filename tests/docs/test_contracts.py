@@ -15,7 +15,7 @@ from components.shared.work.units import block_hash, chunk_hash, chunks, compose
 from docs.contracts import COMPONENTS, contract_of, table
 from tests.builders import plan_of, transforms_of
 
-PLAN = plan_of(0, 39)
+PLAN = plan_of(0, 39, resolution=8)
 TRANSFORMS = transforms_of(PLAN)
 VOLUME = volume_of(PLAN, TRANSFORMS)
 HASHES: dict[str, Callable[[Plan], str]] = {
@@ -24,6 +24,9 @@ HASHES: dict[str, Callable[[Plan], str]] = {
     "tile": lambda plan: slab_hash(plan, TRANSFORMS, VOLUME, 0),
     "pyramid": lambda plan: block_hash(plan, VOLUME, 0, 0, ["slab"]),
 }
+
+LISTS = {"more_channels": ("more.%d.png",), "crop": (0, 0, 9, 9), "decided": ("trend",)}
+"""A value of each list that is empty of itself."""
 
 
 def another(key: str, value: Any) -> Any:
@@ -34,7 +37,9 @@ def another(key: str, value: Any) -> Any:
     if isinstance(value, bool):
         return not value
     if isinstance(value, tuple):
-        return (value[0] + 1, *value[1:]) if value else ("x",)
+        return (value[0] + 1, *value[1:]) if value else LISTS[key]
+    if isinstance(value, float):
+        return value / 2 or 1.5
     return value + ("x" if isinstance(value, str) else 1)
 
 

@@ -39,7 +39,7 @@ def _stack_facts(evidence: RunEvidence) -> Iterator[tuple[str, str]]:
     yield "size", smallest if len(sizes) == 1 else f"{smallest} to {largest}"
     yield "data type", plan.pixel_type
     yield "channels", _channels(plan.file_channels)
-    yield "voxel", " x ".join(f"{side:g}" for side in plan.config.resolution) + " nm"
+    yield "voxel", " x ".join(f"{side:g}" for side in plan.resolution_nm) + f" nm, {plan.voxel.source}"
     yield "raw voxels", size(raw_bytes(plan), smallest="MB")
     if evidence.transforms is not None:
         black, white = evidence.transforms.intensity_range

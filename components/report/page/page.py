@@ -82,7 +82,7 @@ def render(
     )
     environment.filters["picture"] = lambda section: picture_uri(section.values, section.known)
     environment.filters["aspect"] = _aspect
-    environment.filters["extent"] = partial(_extent, evidence.plan.config.resolution)
+    environment.filters["extent"] = partial(_extent, evidence.plan.resolution_nm)
     environment.filters["setting"] = _setting
     files = {entry.z: entry.key for entry in evidence.plan.slices}
     rows = [_cells(row, files.get(row.z, "")) for row in worst_first(evidence.rows)]

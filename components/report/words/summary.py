@@ -10,6 +10,7 @@ from components.report.run_status import RunStatus
 from components.report.slice_table import column, largest, median
 from components.report.words.bad_slices import bad_slices_sentence
 from components.report.words.run_verdict import STOPPED, ending, is_stopped_by_check
+from components.shared.documents.plan import VoxelSize
 from components.shared.documents.transforms import Transforms
 from components.shared.text import count, product, size
 from components.shared.volume.volume import Volume
@@ -63,9 +64,9 @@ def summarise(
 
 
 def sentences(run: RunDocument, evidence: RunEvidence) -> Iterator[str]:
-    """Two to six sentences on what happened; the first says how the run ended."""
+    """Sentences on what happened; the first says how the run ended."""
     yield ending(run)
-    yield _input_and_volume(run)
+    yield _input_and_volume(run, evidence.plan.voxel)
     if run.median_ncc_before is not None and run.median_ncc_after is not None:
         step = "" if run.largest_step_px is None else f"; the largest step is {run.largest_step_px:.1f} px"
         yield (
@@ -80,6 +81,7 @@ def sentences(run: RunDocument, evidence: RunEvidence) -> Iterator[str]:
     stand_out = bad_slices_sentence(evidence.rows)
     if stand_out:
         yield stand_out
+    yield from (_as_sentence(finding) for finding in evidence.plan.findings)
     if run.complete:
         written = ", ".join(f"{o.uri} ({size(o.size_bytes, smallest='MB')})" for o in run.outputs)
         yield f"Written: {written}."
@@ -96,11 +98,12 @@ def _as_sentence(clause: str) -> str:
     return f"{clause[0].upper()}{clause[1:]}."
 
 
-def _input_and_volume(run: RunDocument) -> str:
+def _input_and_volume(run: RunDocument, voxel: VoxelSize) -> str:
     slices = f"{count(run.n_slices, 'slice')} from z {run.config.minz} to {run.config.maxz}"
     missing = f", {run.n_missing:,} missing" if run.n_missing else ""
     if run.volume_size_xyz is None:
         return f"{slices}{missing}."
     verb = "has" if run.complete else "is to have"
     size_xyz, levels = product(run.volume_size_xyz), count(len(run.levels), "level")
-    return f"{slices}{missing}; the volume {verb} {size_xyz} voxels in {levels}."
+    nm = f"{product(voxel.xyz_nm)} nm ({voxel.source})"
+    return f"{slices}{missing}; the volume {verb} {size_xyz} voxels of {nm} in {levels}."

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import math
 import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -44,6 +43,13 @@ ALIASES = {
 
 MAX_SLICES = 1_000_000
 """A hundred times the longest stacks; what is kept for each slice still fits."""
+SMALLEST_VOXEL_NM, LARGEST_VOXEL_NM = 0.1, 1000.0
+"""Sides of a voxel that are taken to be in nm: from the distance of atoms to pixels too wide for any
+ultrastructure. A number beyond is in another unit, such as 0.008 for 8 nm in um, or 8000 for 8 nm in pm."""
+ASSUMED_VOXEL_NM = 8.0
+"""Side of a voxel where neither the configuration nor a file tells it."""
+_UNITS_OF_A_MISTAKE: Mapping[str, float] = MappingProxyType({"um": 1e3, "mm": 1e6, "m": 1e9, "pm": 1e-3})
+"""Units in which a side is written by mistake, in nm."""
 _SHOWN_LENGTH = 100
 """Characters of a refused value that are shown."""
 
@@ -58,8 +64,8 @@ class RunConfig(GivenModel):
 
     Example:
         >>> config = RunConfig(source="stack", image="img.%05d.png", minz=0, maxz=59, output="out")
-        >>> config.resolution
-        (8.0, 8.0, 8.0)
+        >>> config.resolution, config.jpeg_quality
+        ((), 80)
     """
 
     id: str = Field("", pattern=r"^[A-Za-z0-9._-]*$", max_length=100, description="Name of the run.")
@@ -86,8 +92,9 @@ class RunConfig(GivenModel):
         (), description="Part of each picture that is used: [x, y, width, height] in px; empty: all of it."
     )
     invert: bool = Field(False, description="Turn the grey levels of image round: tissue dark on bright.")
-    resolution: tuple[_Finite, _Finite, _Finite] = Field(
-        (8.0, 8.0, 8.0), description="Size of a voxel in nm: one number, or [x, y, z]."
+    resolution: tuple[_Finite, ...] = Field(
+        (),
+        description="Size of a voxel in nm: one number, or [x, y, z]; empty: as the files tell, else 8.",
     )
     downsample_factor: _Finite = Field(
         0.0, ge=0, le=64, description="Slices are matched at 1 / this scale; 0 chooses it from match_size."
@@ -151,15 +158,21 @@ class RunConfig(GivenModel):
                 value = float(value)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return (value, value, value)
-        if not isinstance(value, list | tuple) or len(value) != 3:
+        if not isinstance(value, list | tuple) or len(value) not in (0, 3):
             raise ValueError("must be one number or [x, y, z]")
         return value
 
     @field_validator("resolution")
     @classmethod
-    def _voxel_is_positive(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
-        if not all(math.isfinite(side) and 0 < side <= 1e6 for side in value):
-            raise ValueError("must be between 0 and 1,000,000 nm")
+    def _voxel_is_in_nm(cls, value: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        if info.context == STORED and all(side > 0 for side in value):
+            return value
+        for side in value:
+            if not SMALLEST_VOXEL_NM <= side <= LARGEST_VOXEL_NM:
+                raise ValueError(
+                    f"must be {SMALLEST_VOXEL_NM:g} to {LARGEST_VOXEL_NM:,.0f} nm along each axis"
+                    f"{_meant_nm(side)}"
+                )
         return value
 
     @field_validator("crop", mode="before")
@@ -251,6 +264,19 @@ class RunConfig(GivenModel):
             got = f"got minz {self.minz} and maxz {self.maxz}"
             raise ValueError(f"minz to maxz must be at most {MAX_SLICES:,} slices; {got}")
         return self
+
+
+def _meant_nm(side: float) -> str:
+    """What a number in another unit is in nm, as a clause; empty where no unit makes sense.
+
+    Example:
+        >>> _meant_nm(0.008), _meant_nm(8e-9), _meant_nm(4000), _meant_nm(0)
+        (' (0.008 um are 8)', ' (8e-09 m are 8)', ' (4000 pm are 4)', '')
+    """
+    for unit, nm in _UNITS_OF_A_MISTAKE.items():
+        if SMALLEST_VOXEL_NM <= side * nm <= LARGEST_VOXEL_NM:
+            return f" ({side:g} {unit} are {side * nm:g})"
+    return ""
 
 
 _NO_TEXTS: Mapping[str, str] = MappingProxyType({})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field, JsonValue, model_validator
 
-from components.shared.documents.config import RunConfig
+from components.shared.documents.config import ASSUMED_VOXEL_NM, RunConfig
 from components.shared.documents.locations import Locations
 from components.shared.documents.sealed import Document, SealedDocument
 from components.shared.documents.transforms import Matrix3
@@ -96,6 +98,68 @@ class Reading(Document):
     """Numbers that become 0 and 65535, for each file of a slice; empty for integers of 8 and 16 bit."""
 
 
+class PixelSize(Document):
+    """The size of a pixel, as an image file tells it."""
+
+    x_nm: float = Field(gt=0)
+    y_nm: float = Field(gt=0)
+    told_by: str
+    """Name of the entry in the file, such as "Zeiss tag 34118, Image Pixel Size"."""
+
+
+class FilesOfPixelSize(Document):
+    """The slices whose files tell one and the same size of a pixel, or none."""
+
+    size: PixelSize | None
+    """None for files that tell none."""
+    n_files: int
+    first_key: str
+    """Name of the first of these files below the source."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoxelSize:
+    """The size of a voxel, and where it comes from."""
+
+    xyz_nm: tuple[float, float, float]
+    origin: Literal["configuration", "files", "assumed"]
+    told: PixelSize | None
+    """What the files of most slices that tell a size tell; None where none does."""
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, as a sentence says it in brackets."""
+        if self.origin == "configuration":
+            return "as configured"
+        if self.told is None:
+            return "assumed, since no file tells it: set resolution"
+        return f"x and y from the files ({self.told.told_by}), z assumed to be x"
+
+
+def voxel_size(resolution: tuple[float, ...], pixel_sizes: Sequence[FilesOfPixelSize]) -> VoxelSize:
+    """The size of a voxel: as the configuration says, else as most files tell, else `ASSUMED_VOXEL_NM`.
+
+    A picture does not tell how thick its slice is: voxels are assumed to be as deep as they are wide, as
+    FIB-SEM aims at.
+
+    Args:
+        resolution: Key of the configuration; empty where it is not given.
+        pixel_sizes: What the files tell, that of most files first.
+
+    Example:
+        >>> told = FilesOfPixelSize(size=PixelSize(x_nm=4, y_nm=4, told_by="a tag"), n_files=9, first_key="0")
+        >>> voxel_size((), [told]).xyz_nm, voxel_size((8, 8, 20), [told]).xyz_nm, voxel_size((), []).xyz_nm
+        ((4.0, 4.0, 4.0), (8, 8, 20), (8.0, 8.0, 8.0))
+    """
+    told = next((files.size for files in pixel_sizes if files.size), None)
+    if resolution:
+        x, y, z = resolution
+        return VoxelSize((x, y, z), "configuration", told)
+    if told is not None:
+        return VoxelSize((told.x_nm, told.y_nm, told.x_nm), "files", told)
+    return VoxelSize((ASSUMED_VOXEL_NM,) * 3, "assumed", None)
+
+
 class Plan(SealedDocument):
     """`process/plan.json`: the input, and how it is worked on."""
 
@@ -104,6 +168,9 @@ class Plan(SealedDocument):
     locations: Locations
     pixel_type: PixelType
     reading: Reading = Reading()
+    pixel_sizes: tuple[FilesOfPixelSize, ...] | None = None
+    """Sizes of a pixel that the files of `image` tell, that of most files first; None in plans of versions
+    that did not look."""
     slices: tuple[SourceSlice, ...]
     """Present slices, z ascending."""
     missing_z: tuple[int, ...]
@@ -121,11 +188,24 @@ class Plan(SealedDocument):
     """Raw grey levels shown as 0 and 255, for each of `more_channels`; of `image`, transforms.json tells."""
     resolved_from: dict[str, JsonValue] = Field(default_factory=dict)
     """Values that keys had before `fibstack resolve` set them otherwise, by key."""
+    findings: tuple[str, ...] = ()
+    """Sentences on what a person must know of the input, without a full stop, as `design`, the report and
+    the summary of the run tell them."""
 
     @property
     def file_channels(self) -> tuple[int, ...]:
         """Number of channels of each of a slice's files, the same for all slices."""
         return self.slices[0].file_channels
+
+    @property
+    def voxel(self) -> VoxelSize:
+        """The size of a voxel, and where it comes from."""
+        return voxel_size(self.config.resolution, self.pixel_sizes or ())
+
+    @property
+    def resolution_nm(self) -> tuple[float, float, float]:
+        """The size of a voxel in nm, x, y and z."""
+        return self.voxel.xyz_nm
 
     @property
     def largest_xy(self) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.documents.plan import PixelType
+from components.shared.documents.plan import PixelSize, PixelType
 from components.shared.pictures.grey_levels import SampleType, pixel_type_of
 
 Numbers = NDArray[Any]
@@ -30,6 +30,8 @@ class ImageHeader:
     sample_type: SampleType
     image_format: ImageFormat
     n_channels: int = 1
+    pixel_size: PixelSize | None = None
+    """Size of a pixel; None where the file tells none."""
 
     @property
     def pixel_type(self) -> PixelType:

@@ -9,12 +9,14 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import BinaryIO
 
 import imagecodecs
 import numpy as np
 import simplejpeg
 
+from components.shared.documents.plan import PixelSize
 from components.shared.pictures import janelia_dat, tiff
 from components.shared.pictures.header import (
     CONVERT,
@@ -25,6 +27,7 @@ from components.shared.pictures.header import (
     RefusedImageError,
     truncated,
 )
+from components.shared.pictures.pixel_size import per_pixel
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
@@ -32,6 +35,10 @@ _MRC_STAMP, _MRC_STAMP_BYTE = b"MAP ", 208
 _START_BYTES = 212
 _PNG_CHANNELS = {0: 1, 2: 3, 6: 4}
 _PNG_REFUSED_TYPES = {3: "palette colours", 4: "grey with alpha"}
+_MOST_CHUNKS = 32
+"""Chunks before the picture that are looked at."""
+_PER_METRE = 1
+"""Unit of a pHYs chunk that is one: the other is none, an aspect ratio alone."""
 _JPEG_FRAME_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 
@@ -103,7 +110,25 @@ def _png_header(file: BinaryIO) -> ImageHeader:
     if colour_type not in _PNG_CHANNELS:
         got = _PNG_REFUSED_TYPES.get(colour_type, f"colour type {colour_type}")
         raise RefusedImageError("must be grey or RGB", got, CONVERT)
-    return _header(width, height, depth, "png", _PNG_CHANNELS[colour_type])
+    found = _header(width, height, depth, "png", _PNG_CHANNELS[colour_type])
+    return replace(found, pixel_size=_png_pixel_size(file))
+
+
+def _png_pixel_size(file: BinaryIO) -> PixelSize | None:
+    """The size of a pixel of the pHYs chunk, which stands before the picture; the file is behind IHDR."""
+    for _ in range(_MOST_CHUNKS):
+        start = file.read(8)
+        if len(start) < 8 or start[4:] in (b"IDAT", b"IEND"):
+            return None
+        length = int.from_bytes(start[:4], "big")
+        if start[4:] == b"pHYs":
+            data = file.read(9)
+            if length != 9 or len(data) != 9 or data[8] != _PER_METRE:
+                return None
+            per_metre_xy = int.from_bytes(data[:4], "big"), int.from_bytes(data[4:8], "big")
+            return per_pixel(1e9, per_metre_xy, "PNG's pHYs")
+        file.seek(length + 4, io.SEEK_CUR)
+    return None
 
 
 def _decode_png(data: bytes) -> Numbers:

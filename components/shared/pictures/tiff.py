@@ -15,6 +15,7 @@ import imagecodecs
 import numpy as np
 import tifffile
 
+from components.shared.documents.plan import PixelSize
 from components.shared.errors import FibstackError
 from components.shared.pictures.grey_levels import SampleType
 from components.shared.pictures.header import (
@@ -26,6 +27,8 @@ from components.shared.pictures.header import (
     RefusedImageError,
     truncated,
 )
+from components.shared.pictures.pixel_size import told_in_tiff
+from components.shared.pictures.tiff_tags import full_pages
 
 _Unpacked = bytes | bytearray
 
@@ -78,7 +81,15 @@ def tiff_header(file: BinaryIO) -> ImageHeader:
         sample_type=cast("SampleType", sample_type),
         image_format="tiff",
         n_channels=n_channels,
+        pixel_size=_pixel_size(file),
     )
+
+
+def _pixel_size(file: BinaryIO) -> PixelSize | None:
+    try:
+        return told_in_tiff(next(full_pages(file)))
+    except (RefusedImageError, StopIteration):
+        return None
 
 
 def _has_grey_palette(page: tifffile.TiffPage) -> bool:

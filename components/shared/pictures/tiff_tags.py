@@ -54,7 +54,8 @@ FILL_ORDER = Tag(266, "FillOrder", "1; 2: the bits of each stored byte are rever
 DESCRIPTION = Tag(
     270,
     "ImageDescription",
-    "axes of ImageJ, OME-XML and tifffile: slices and channels applied; time and all other axes refused",
+    "axes of ImageJ, OME-XML and tifffile: slices and channels applied; time and all other axes refused; "
+    "ImageJ's unit and OME-XML's PhysicalSizeX: the size of a pixel",
 )
 STRIP_OFFSETS = Tag(273, "StripOffsets", "applied")
 ORIENTATION = Tag(
@@ -63,12 +64,16 @@ ORIENTATION = Tag(
 CHANNELS = Tag(277, "SamplesPerPixel", "1 to 16 applied")
 ROWS_PER_STRIP = Tag(278, "RowsPerStrip", "applied; missing means all rows")
 STRIP_BYTES = Tag(279, "StripByteCounts", "applied; may be missing in files without compression")
-X_RESOLUTION = Tag(282, "XResolution", "not looked at")
-Y_RESOLUTION = Tag(283, "YResolution", "not looked at")
+X_RESOLUTION = Tag(
+    282,
+    "XResolution",
+    "told as the size of a pixel where it is one of 0.1 to 1,000 nm, in inch, cm or ImageJ's unit",
+)
+Y_RESOLUTION = Tag(283, "YResolution", "as XResolution")
 PLANAR = Tag(
     284, "PlanarConfiguration", "channels of a pixel together (1) or in planes (2) applied; others refused"
 )
-RESOLUTION_UNIT = Tag(296, "ResolutionUnit", "not looked at")
+RESOLUTION_UNIT = Tag(296, "ResolutionUnit", "inch (2) and cm (3) applied to the size of a pixel")
 SOFTWARE = Tag(305, "Software", "not looked at")
 PREDICTOR = Tag(
     317,
@@ -99,10 +104,12 @@ IMAGE_DEPTH = Tag(32997, "ImageDepth", "1; a volume in one page is refused")
 METAMORPH = Tag(33629, "UIC2 of MetaMorph", "one plane; more planes in one page are refused")
 ZEISS_LSM = Tag(34412, "LSM info of Zeiss", "slices and channels applied; time and other axes refused")
 
-ZEISS_SEM = Tag(34118, "SEM metadata of Zeiss", "not looked at")
-FEI_SFEG = Tag(34680, "metadata of FEI", "not looked at")
-FEI_HELIOS = Tag(34682, "metadata of FEI and Thermo Fisher", "not looked at")
-TESCAN = Tag(50431, "metadata of TESCAN", "not looked at")
+ZEISS_SEM = Tag(34118, "SEM metadata of Zeiss", "the size of a pixel: Image Pixel Size, else Pixel Size")
+FEI_SFEG = Tag(34680, "metadata of FEI", "the size of a pixel: PixelWidth and PixelHeight")
+FEI_HELIOS = Tag(
+    34682, "metadata of FEI and Thermo Fisher", "the size of a pixel: PixelWidth and PixelHeight"
+)
+TESCAN = Tag(50431, "metadata of TESCAN", "the size of a pixel: PixelSizeX and PixelSizeY")
 
 
 def all_tags() -> list[Tag]:

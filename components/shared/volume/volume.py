@@ -157,7 +157,7 @@ def volume_of(plan: Plan, transforms: Transforms) -> Volume:
     """
     config = plan.config
     size = transforms.volume_size_xyz
-    passes = _passes(size, config.resolution)
+    passes = _passes(size, plan.resolution_nm)
     n_levels = passes[-1].levels.stop
     first = min(config.output_level, n_levels - 1)
     z_origin = transforms.volume_origin_xyz_px[2]
@@ -212,7 +212,7 @@ def volume_of(plan: Plan, transforms: Transforms) -> Volume:
     return Volume(
         size_xyz=size,
         voxel_offset_xyz=(0, 0, z_origin if keeps_numbers else 0),
-        resolution_nm=config.resolution,
+        resolution_nm=plan.resolution_nm,
         slab_depth=grid.slab_depth(size[0], size[1], sum(array.bytes_per_voxel for array in arrays)),
         passes=passes,
         outputs=tuple(outputs),

@@ -23,7 +23,11 @@ _Slice = TypeVar("_Slice", SourceSlice, SliceTransform)
 
 def _settings(step: str, plan: Plan, versions: Mapping[str, int]) -> str:
     """Version and configuration of a step, as its hashes hold them."""
-    return f"{versions[step]} {plan.config.model_dump_json(include=set(STEPS[step].hashed_keys))}"
+    keys = STEPS[step].hashed_keys
+    config = plan.config
+    if "resolution" in keys:  # the one that the volume has, wherever it comes from
+        config = config.model_copy(update={"resolution": plan.resolution_nm})
+    return f"{versions[step]} {config.model_dump_json(include=set(keys))}"
 
 
 def chunks(plan: Plan) -> list[Span]:

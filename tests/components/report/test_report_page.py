@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.plan.overrides import parse_overrides
+from components.plan.work import expected_volume
 from components.report.gather import RunEvidence
 from components.report.page import page
 from components.report.page.curves import shown_sigma, tracks_svg
+from components.report.page.facts import stack_facts
 from components.report.page.figures import MOST_POINTS, Curve, Panel, curves_svg, envelope, picture_uri
 from components.report.page.page import COLUMNS, ROWS_AT_FIRST, Column, render
 from components.report.page.timings import step_times
@@ -221,6 +223,17 @@ def test_the_sentences_say_what_was_done() -> None:
     assert run.summary[0] == "The run ended before the slices were aligned; there is no volume."
     assert run.summary[1] == "1 slice from z 0 to 1, 1 missing."
     assert "0.875 after alignment, 0.500 before (medians); the largest step is 2.0 px" in run.summary[2]
+
+
+def test_the_voxel_and_what_was_found_of_the_input_are_said() -> None:
+    plan = make_plan("out", 2).model_copy(update={"findings": ("the size of a pixel changes: twice",)})
+    evidence = RunEvidence(plan, rows=[])
+    run = summarise(evidence, parse_status("Succeeded"), None, Verification((), ()))
+    assert "The size of a pixel changes: twice." in run.summary
+    volume = expected_volume(plan)
+    run = summarise(evidence, parse_status("Succeeded"), volume, Verification((), ()))
+    assert "voxels of 8 x 8 x 8 nm (assumed, since no file tells it: set resolution) in" in run.summary[1]
+    assert stack_facts(evidence)["voxel"] == "8 x 8 x 8 nm, assumed, since no file tells it: set resolution"
 
 
 BAD_ROWS = [

@@ -118,7 +118,7 @@ def test_a_run_of_the_installed_template(cluster: Any) -> None:
     parameters = parameters_of(created)
     assert parameters.keys() == RunConfig.model_fields.keys()
     assert (parameters["id"], parameters["minz"], parameters["raw_pyramid"]) == ("007", "3", "true")
-    assert (parameters["resolution"], parameters["clip_limit"]) == ("[8,8,8]", "0.02")
+    assert (parameters["resolution"], parameters["clip_limit"]) == ("[]", "0.02")
     assert not cluster.asked("POST", "/api/v1/.*")
 
 

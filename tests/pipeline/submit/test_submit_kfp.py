@@ -139,7 +139,7 @@ def test_a_run_arrives_with_its_configuration_and_the_compiled_pipeline(kfp: Any
     parameters = run.body["runtime_config"]["parameters"]
     assert parameters.keys() == RunConfig.model_fields.keys()
     assert parameters["id"] == "007"
-    assert (parameters["minz"], parameters["raw_pyramid"], parameters["resolution"]) == (3, True, [8, 8, 8])
+    assert (parameters["minz"], parameters["raw_pyramid"], parameters["resolution"]) == (3, True, [])
     ir, platform = yaml.safe_load_all(compile_kfp(Settings()))
     assert run.body["pipeline_spec"] == {"pipeline_spec": ir, "platform_spec": platform}
     assert platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-tile"]["podMetadata"]

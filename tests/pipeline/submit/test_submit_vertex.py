@@ -80,7 +80,7 @@ def test_a_run_arrives_with_its_configuration_and_the_compiled_pipeline(vertex: 
     parameters = runtime["parameterValues"]
     assert parameters.keys() == RunConfig.model_fields.keys()
     assert (parameters["id"], parameters["minz"], parameters["raw_pyramid"]) == ("007", 3, True)
-    assert parameters["resolution"] == [8, 8, 8]
+    assert parameters["resolution"] == []
     ir = job["pipelineSpec"]
     assert ir == yaml.safe_load(compile_vertex(Settings(registry="gcr.io/em", tile={"memory": "7G"})))
     dags = [ir["root"]["dag"], *(c["dag"] for c in ir["components"].values() if "dag" in c)]

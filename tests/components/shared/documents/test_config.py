@@ -25,7 +25,7 @@ def refusal(**values: Any) -> str:
 
 def test_few_keys_are_enough() -> None:
     config = parse_config(GIVEN)
-    assert (config.minz, config.maxz, config.resolution) == (3, 59, (8.0, 8.0, 8.0))
+    assert (config.minz, config.maxz, config.resolution) == (3, 59, ())
 
 
 def test_a_configuration_of_the_older_workflow_is_read() -> None:
@@ -80,6 +80,7 @@ NAN, INF = float("nan"), float("inf")
     [
         *[(key, v) for key in ("clip_limit", "downsample_factor") for v in (NAN, INF, -INF, -1, "x", None)],
         *[("resolution", v) for v in (NAN, INF, 0, -1, 1e7, True, "x", None, [8, 8], [8, 0, 8], [8, NAN, 8])],
+        *[("resolution", v) for v in (0.008, 8e-9, 8e-6, 8000, [8, 8, 0.008], "0.008")],
         *[("minz", v) for v in (-1, 1.5, NAN, "", "three", 10**9)],
         *[
             ("maxz", -5),
@@ -219,3 +220,17 @@ def test_what_is_no_id_of_a_project_is_refused(project: str) -> None:
 def test_a_document_of_an_earlier_release_is_still_read() -> None:
     stored = {**GIVEN, "email": "ada", "project": "p", "webhook": "https://ci.lab.org/hooks/em"}
     assert RunConfig.model_validate(stored, context=STORED).webhook == stored["webhook"]
+
+
+@pytest.mark.parametrize(
+    ("resolution", "meant"),
+    [(0.008, "0.008 um are 8"), (8e-9, "8e-09 m are 8"), (8e-6, "8e-06 mm are 8"), (8000, "8000 pm are 8")],
+)
+def test_a_resolution_in_another_unit_is_told_in_nm(resolution: float, meant: str) -> None:
+    said = refusal(resolution=resolution)
+    assert said.startswith(f"'resolution': must be 0.1 to 1,000 nm along each axis ({meant}); got ")
+
+
+def test_a_stored_resolution_is_read_as_an_earlier_release_took_it() -> None:
+    stored = RunConfig.model_validate({**GIVEN, "resolution": [5000, 5000, 5000]}, context=STORED)
+    assert stored.resolution == (5000, 5000, 5000)
