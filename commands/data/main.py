@@ -84,18 +84,24 @@ def split(file: str, target: str, image: str, first: int) -> None:
     """Write each slice of FILE, a TIFF of several pages or MRC, as a TIFF of its own to TARGET.
 
     Both are on this machine or gs:// URIs. The numbers stay as they are, of whatever type. The rows of MRC,
-    which run from the bottom up, are turned over. No file is ever replaced; give the same command again to go
-    on after a stop.
+    which run from the bottom up, are turned over. Pages of a TIFF are read as slices are: its tags are
+    applied, channels in pages of their own become channels of a slice, reduced pages are left out, and what a
+    run refuses is refused before a file is written. No file is ever replaced; give the same command again to
+    go on after a stop.
     """
     from commands.data.progress import counted
-    from commands.data.split import open_stack, write_slices
+    from commands.data.split import check_slices, open_stack, write_slices
 
     try:
         check_image_pattern(image)
     except ValueError as error:
         raise ConfigError(f"--image: {error}; got '{image}'. Change it.") from None
     store = open_store(target)
-    with open_stack(file) as stack, counted("slices", stack.n_slices) as done:
+    stack = open_stack(file)
+    if stack.is_compressed:
+        with counted("slices read", stack.n_slices) as done:
+            check_slices(stack, done)
+    with counted("slices", stack.n_slices) as done:
         write_slices(stack, store, image, first, done)
     click.echo(f"Run it with: --source {shlex.quote(store.uri)} --image {shlex.quote(image)} ", nl=False)
     click.echo(f"--minz {first} --maxz {first + stack.n_slices - 1}")

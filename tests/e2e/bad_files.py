@@ -83,11 +83,20 @@ def tiff(image: NDArray[Any], **options: Any) -> bytes:
     return file.getvalue()
 
 
-def tiff_by_pillow(image: NDArray[Any], compression: str) -> bytes:
+def tiff_by_pillow(image: NDArray[Any], compression: str, **options: Any) -> bytes:
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(image).save(file, "TIFF", compression=compression)
+    Image.fromarray(image).save(file, "TIFF", compression=compression, **options)
+    return file.getvalue()
+
+
+def with_reduced_picture(image: NDArray[Any]) -> bytes:
+    """A TIFF of a picture and a copy of a quarter of its size."""
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        writer.write(image, photometric="minisblack")
+        writer.write(image[::4, ::4], photometric="minisblack", subfiletype=1)
     return file.getvalue()
 
 

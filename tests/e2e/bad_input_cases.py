@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
 from tests.dat_file import dat
 from tests.e2e import bad_files as bad
 from tests.e2e.bad_files import png, tiff
+from tests.tiff_file import short, tiff_file
 
 WIDTH, HEIGHT, FIRST, LAST, BAD = 120, 96, 1, 5, 3
 NAME = "img.%05d.png"
@@ -154,6 +156,7 @@ def _by_hand(width: int = WIDTH, height: int = HEIGHT, **facts: Any) -> bytes:
 
 
 DEFLATED = tiff(IMAGE, compression="zlib")
+TAGS = {256: short(WIDTH), 257: short(HEIGHT), 258: short(8)}
 FILES: dict[str, Content] = {
     "empty": b"",
     "a web page instead of a picture": b"<!DOCTYPE html><html>Sign in</html>",
@@ -184,8 +187,12 @@ FILES: dict[str, Content] = {
     "TIFF with strips of no rows": bad.with_tag(tiff(IMAGE), bad.ROWS_PER_STRIP, 0),
     "TIFF that follows itself": bad.tiff_in_a_circle(IMAGE),
     "TIFF in LZW, cut in the middle": bad.tiff_by_pillow(IMAGE, "tiff_lzw")[:5000],
-    "TIFF in PackBits": bad.tiff_by_pillow(IMAGE, "packbits"),
-    "TIFF in JPEG": bad.tiff_by_pillow(IMAGE, "jpeg"),
+    "TIFF in the JPEG of old": tiff_file(({**TAGS, 259: short(6)}, [IMAGE.tobytes()])),
+    "TIFF of 1 bit": tiff(IMAGE > 99),
+    "TIFF of orientation 9": tiff_file(({**TAGS, 274: short(9)}, [IMAGE.tobytes()])),
+    "TIFF of grey with alpha": tiff(
+        np.dstack([IMAGE] * 2), photometric="minisblack", planarconfig="contig", extrasamples=["unassalpha"]
+    ),
     "TIFF of several pages": tiff(np.stack([IMAGE] * 3), photometric="minisblack"),
     "TIFF of complex numbers": tiff(IMAGE.astype(np.complex64)),
     "TIFF of floating point among 8 bit": tiff(IMAGE.astype(np.float32)),
@@ -193,6 +200,7 @@ FILES: dict[str, Content] = {
     "TIFF of 32 bit among 8 bit": tiff(IMAGE.astype(np.uint32)),
     "TIFF of 64 bit": tiff(IMAGE.astype(np.uint64)),
     "TIFF with a palette": tiff(IMAGE, photometric="palette", colormap=np.zeros((3, 256), np.uint16)),
+    "TIFF with a palette and no colour map": tiff_file(({**TAGS, 262: short(3)}, [IMAGE.tobytes()])),
     "TIFF of CMYK": tiff(np.dstack([IMAGE] * 4), photometric="separated"),
     "TIFF of 17 channels": tiff(
         np.zeros((4, 4, 17), np.uint8), photometric="minisblack", planarconfig="contig"
@@ -204,6 +212,8 @@ FILES: dict[str, Content] = {
     "JPEG cut in the middle": bad.jpeg(IMAGE)[:3000],
     "JPEG without a picture": b"\xff\xd8\xff\xe0\x00\x10",
     "JPEG of 12 bit": bad.jpeg_with_frame(bad.jpeg(IMAGE), depth=12),
+    "JPEG of arithmetic coding": bad.jpeg(IMAGE).replace(b"\xff\xc0", b"\xff\xc9", 1),
+    "JPEG of lossless coding": bad.jpeg(IMAGE).replace(b"\xff\xc0", b"\xff\xc3", 1),
     "JPEG of CMYK": bad.cmyk_jpeg(IMAGE),
 }
 BOMBS: dict[str, Content] = {
@@ -235,8 +245,17 @@ READ_AS_THEY_ARE: dict[str, Content] = {
     "TIFF in compressed tiles": tiff(IMAGE, tile=(32, 32), compression="zlib"),
     "TIFF with white as 0": tiff(255 - IMAGE, photometric="miniswhite"),
     "TIFF with a predictor": tiff(IMAGE, compression="zlib", predictor=2),
+    "TIFF in PackBits": bad.tiff_by_pillow(IMAGE, "packbits"),
+    "TIFF in JPEG": bad.tiff_by_pillow(IMAGE, "jpeg", quality=100),
+    "TIFF without a tag that says which end is black": tiff_file((TAGS, [IMAGE.tobytes()])),
+    "TIFF that is stored upside down": tiff_file(({**TAGS, 274: short(3)}, [IMAGE[::-1, ::-1].tobytes()])),
+    "TIFF whose bits are reversed": tiff_file(
+        ({**TAGS, 266: short(2)}, [bytes(imagecodecs.bitorder_decode(IMAGE.tobytes()))])
+    ),
+    "TIFF with a reduced picture behind it": bad.with_reduced_picture(IMAGE),
     "TIFF with a palette of greys": tiff(IMAGE, photometric="palette", colormap=GREYS),
     "Janelia .dat of 8 bit": dat(IMAGE[:, :, None]),
+    "JPEG with fill bytes": bad.jpeg(IMAGE, QUALITY=100).replace(b"\xff\xc0", b"\xff\xff\xff\xc0", 1),
     "JPEG, progressive": bad.jpeg(IMAGE, PROGRESSIVE=1, QUALITY=100),
 }
 SOURCES: dict[str, Spoil] = {

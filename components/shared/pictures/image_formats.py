@@ -1,6 +1,7 @@
 """The image formats of slices: their headers, and decoders that refuse damaged files.
 
-Decoders that go on after an error are not used: libtiff's, and JPEG without `strict`.
+Decoders that go on after an error are not used: libtiff's, and JPEG without `strict`. What a file says of how
+its picture is to be shown (orientation, palette, several pictures) is applied, or the file is refused.
 """
 
 from __future__ import annotations
@@ -9,15 +10,13 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import imagecodecs
-import numpy as np
-import simplejpeg
 
 from components.shared.documents.plan import PixelSize
-from components.shared.pictures import janelia_dat, tiff
+from components.shared.pictures import janelia_dat, jpeg, tiff
 from components.shared.pictures.header import (
     CONVERT,
     COPY,
@@ -27,19 +26,29 @@ from components.shared.pictures.header import (
     RefusedImageError,
     truncated,
 )
+from components.shared.pictures.orientation import (
+    UPRIGHT,
+    exif_orientation,
+    swaps_sides,
+    turned_size,
+    upright,
+)
 from components.shared.pictures.pixel_size import per_pixel
+from components.shared.pictures.tiff_tags import TIFF_SIGNATURES
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_JPEG_SIGNATURE = b"\xff\xd8\xff"
 _MRC_STAMP, _MRC_STAMP_BYTE = b"MAP ", 208
 _START_BYTES = 212
 _PNG_CHANNELS = {0: 1, 2: 3, 6: 4}
-_PNG_REFUSED_TYPES = {3: "palette colours", 4: "grey with alpha"}
-_MOST_CHUNKS = 32
-"""Chunks before the picture that are looked at."""
+_PNG_PALETTE = 3
+_PNG_REFUSED_TYPES = {_PNG_PALETTE: "palette colours", 4: "grey with alpha"}
+_PNG_GREY_PALETTE = bytes(level for level in range(256) for _ in range(3))
 _PER_METRE = 1
 """Unit of a pHYs chunk that is one: the other is none, an aspect ratio alone."""
-_JPEG_FRAME_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_PNG_MAX_CHUNKS = 4096
+"""Most chunks in front of the picture: texts and a colour profile are some tens."""
+_PNG_MAX_CHUNK_BYTES = 2**20
+"""Longest palette or EXIF chunk that is read: EXIF of a preview picture has up to 64 KiB."""
 
 
 def header(file: BinaryIO) -> ImageHeader:
@@ -52,10 +61,10 @@ def header(file: BinaryIO) -> ImageHeader:
     file.seek(0)
     if start.startswith(_PNG_SIGNATURE):
         return _png_header(file)
-    if start.startswith(tiff.TIFF_SIGNATURES):
+    if start.startswith(TIFF_SIGNATURES):
         return tiff.tiff_header(file)
-    if start.startswith(_JPEG_SIGNATURE):
-        return _jpeg_header(file)
+    if start.startswith(jpeg.JPEG_SIGNATURE):
+        return jpeg.jpeg_header(file)
     if start.startswith(janelia_dat.DAT_SIGNATURE):
         return janelia_dat.dat_header(file)
     rule = "must be a PNG, TIFF, JPEG or Janelia .dat file"
@@ -76,73 +85,99 @@ def decode(data: bytes, image_format: ImageFormat) -> Numbers:
     decoders: dict[ImageFormat, Callable[[bytes], Numbers]] = {
         "png": _decode_png,
         "tiff": tiff.decode_tiff,
-        "jpeg": _decode_jpeg,
+        "jpeg": jpeg.decode_jpeg,
         "dat": janelia_dat.decode_dat,
     }
     return decoders[image_format](data)
 
 
-def _header(
-    width_px: int, height_px: int, depth_bits: int, image_format: ImageFormat, n_channels: int
-) -> ImageHeader:
-    """The header of a file that holds unsigned integers."""
-    if depth_bits not in (8, 16):
-        raise RefusedImageError("must have 8 or 16 bit", f"{depth_bits} bit", CONVERT)
-    return ImageHeader(
-        width_px=width_px,
-        height_px=height_px,
-        sample_type="uint8" if depth_bits == 8 else "uint16",
-        image_format=image_format,
-        n_channels=n_channels,
-    )
+# PNG: https://www.w3.org/TR/png-3/ sections 5 and 11
 
 
-# PNG: https://www.w3.org/TR/png-3/ sections 5 and 11.2.1
+@dataclass(frozen=True, slots=True)
+class _PngStart:
+    """Header and orientation of a PNG, from the chunks in front of its picture."""
+
+    header: ImageHeader
+    orientation: int
 
 
 def _png_header(file: BinaryIO) -> ImageHeader:
+    return _png_start(file).header
+
+
+def _png_start(file: BinaryIO) -> _PngStart:
     start = file.read(33)
     if len(start) < 33 or start[8:16] != b"\0\0\0\rIHDR":
         raise RefusedImageError("must begin with a PNG header", "a damaged one", COPY)
     if zlib.crc32(start[12:29]) != int.from_bytes(start[29:33], "big"):
         raise RefusedImageError("must have a sound PNG header", "a wrong checksum", COPY)
     width, height, depth, colour_type = struct.unpack(">IIBB", start[16:26])
-    if colour_type not in _PNG_CHANNELS:
+    chunks = _png_chunks_before_picture(file)
+    palette = chunks.get(b"PLTE", b"") if colour_type == _PNG_PALETTE else b""
+    has_grey_palette = bool(palette) and _PNG_GREY_PALETTE.startswith(palette)
+    if colour_type not in _PNG_CHANNELS and not has_grey_palette:
         got = _PNG_REFUSED_TYPES.get(colour_type, f"colour type {colour_type}")
         raise RefusedImageError("must be grey or RGB", got, CONVERT)
-    found = _header(width, height, depth, "png", _PNG_CHANNELS[colour_type])
-    return replace(found, pixel_size=_png_pixel_size(file))
+    if depth not in (8, 16):
+        raise RefusedImageError("must have 8 or 16 bit", f"{depth} bit", CONVERT)
+    n_pictures = int.from_bytes(chunks.get(b"acTL", b"")[:4], "big")
+    if n_pictures > 1:
+        remedy = "Save each picture as a file"
+        raise RefusedImageError("must hold one picture", f"an animated PNG of {n_pictures:,}", remedy)
+    orientation = exif_orientation(chunks[b"eXIf"]) if b"eXIf" in chunks else UPRIGHT
+    pixel_size = _png_pixel_size(chunks.get(b"pHYs", b""))
+    header = ImageHeader(
+        width_px=height if swaps_sides(orientation) else width,
+        height_px=width if swaps_sides(orientation) else height,
+        sample_type="uint8" if depth == 8 else "uint16",
+        image_format="png",
+        n_channels=_PNG_CHANNELS.get(colour_type, 1),
+        pixel_size=turned_size(pixel_size, orientation) if pixel_size else None,
+    )
+    return _PngStart(header, orientation)
 
 
-def _png_pixel_size(file: BinaryIO) -> PixelSize | None:
-    """The size of a pixel of the pHYs chunk, which stands before the picture; the file is behind IHDR."""
-    for _ in range(_MOST_CHUNKS):
+def _png_pixel_size(physical: bytes) -> PixelSize | None:
+    """The size of a pixel that a pHYs chunk tells; None without one, or one of another unit."""
+    if len(physical) != 9 or physical[8] != _PER_METRE:
+        return None
+    per_metre_xy = int.from_bytes(physical[:4], "big"), int.from_bytes(physical[4:8], "big")
+    return per_pixel(1e9, per_metre_xy, "PNG's pHYs")
+
+
+def _png_chunks_before_picture(file: BinaryIO) -> dict[bytes, bytes]:
+    """Those chunks between header and picture that say how it is to be shown; none that is damaged."""
+    found: dict[bytes, bytes] = {}
+    for _ in range(_PNG_MAX_CHUNKS):
         start = file.read(8)
-        if len(start) < 8 or start[4:] in (b"IDAT", b"IEND"):
-            return None
-        length = int.from_bytes(start[:4], "big")
-        if start[4:] == b"pHYs":
-            data = file.read(9)
-            if length != 9 or len(data) != 9 or data[8] != _PER_METRE:
-                return None
-            per_metre_xy = int.from_bytes(data[:4], "big"), int.from_bytes(data[4:8], "big")
-            return per_pixel(1e9, per_metre_xy, "PNG's pHYs")
-        file.seek(length + 4, io.SEEK_CUR)
-    return None
+        length, name = int.from_bytes(start[:4], "big"), start[4:]
+        if len(start) < 8 or name in (b"IDAT", b"IEND"):
+            return found
+        if name in (b"PLTE", b"eXIf", b"acTL", b"pHYs"):
+            data, crc = file.read(length) if length <= _PNG_MAX_CHUNK_BYTES else b"", file.read(4)
+            if len(data) != length or zlib.crc32(name + data) != int.from_bytes(crc, "big"):
+                part = name.decode()
+                raise RefusedImageError("must be undamaged", f"a wrong checksum of its {part} part", COPY)
+            found.setdefault(name, data)
+        else:
+            file.seek(length + 4, io.SEEK_CUR)
+    got = f"more than {_PNG_MAX_CHUNKS:,} chunks in front of it"
+    raise RefusedImageError("must hold a picture", got, "Save the slice alone")
 
 
 def _decode_png(data: bytes) -> Numbers:
     _check_png_chunks(data)
+    start = _png_start(io.BytesIO(data))
     try:
         picture: Numbers = imagecodecs.png_decode(data)
     except Exception:  # its own error, or that of a message that it has freed before it is read
         raise RefusedImageError("must hold a whole picture", "PNG data that do not decode", COPY) from None
-    if picture.ndim == 2:
-        return picture
-    n_channels = header(io.BytesIO(data)).n_channels
-    # A transparent colour (tRNS) comes as one channel more than the header tells.
-    used = picture[:, :, 0] if n_channels == 1 else picture[:, :, :n_channels]
-    return np.ascontiguousarray(used)
+    if picture.ndim == 3:
+        # A transparent colour (tRNS) comes as one channel more than the header tells, a palette as colours.
+        n_channels = start.header.n_channels
+        picture = picture[:, :, 0] if n_channels == 1 else picture[:, :, :n_channels]
+    return upright(picture, start.orientation)
 
 
 def _check_png_chunks(data: bytes) -> None:
@@ -155,7 +190,7 @@ def _check_png_chunks(data: bytes) -> None:
         RefusedImageError: the file is truncated or damaged.
     """
     view = memoryview(data)
-    position, name = len(_PNG_SIGNATURE), b""
+    position, name, is_behind = len(_PNG_SIGNATURE), b"", False
     while name != b"IEND":
         start = position + 8
         length, name = int.from_bytes(view[position : position + 4], "big"), bytes(view[position + 4 : start])
@@ -166,37 +201,8 @@ def _check_png_chunks(data: bytes) -> None:
         if zlib.crc32(view[start - 4 : position - 4]) != stored_crc:
             part = name.decode("latin-1")
             raise RefusedImageError("must be undamaged", f"a wrong checksum of its {part} part", COPY)
-
-
-# JPEG: ITU-T T.81 annex B
-
-
-def _jpeg_header(file: BinaryIO) -> ImageHeader:
-    """Walk the segments up to the frame header."""
-    file.seek(2)
-    while True:
-        start = file.read(4)
-        length = int.from_bytes(start[2:], "big")
-        if len(start) < 4 or start[0] != 0xFF or length < 2:
-            raise RefusedImageError("must be a sound JPEG file", "one without a frame header", COPY)
-        if start[1] in _JPEG_FRAME_MARKERS:
-            break
-        file.seek(length - 2, io.SEEK_CUR)
-    frame = file.read(6)
-    if len(frame) < 6:
-        raise RefusedImageError("must be a sound JPEG file", "one without a frame header", COPY)
-    depth, height, width, channels = struct.unpack(">BHHB", frame)
-    if channels not in (1, 3):
-        raise RefusedImageError("must be grey or RGB", f"a JPEG of {channels} channels", CONVERT)
-    return _header(width, height, depth, "jpeg", channels)
-
-
-def _decode_jpeg(data: bytes) -> Numbers:
-    # The file's own colour space: asked for GRAY, the decoder would drop the colours of an RGB file.
-    space = "GRAY" if header(io.BytesIO(data)).n_channels == 1 else "RGB"
-    try:
-        picture: Numbers = simplejpeg.decode_jpeg(data, space, strict=True)
-    except ValueError as error:
-        got = f"JPEG data that do not decode ({error})"
-        raise RefusedImageError("must hold a whole picture", got, COPY) from None
-    return picture[:, :, 0] if space == "GRAY" else picture
+        is_behind = is_behind or name == b"IDAT"
+        if is_behind and name == b"eXIf" and exif_orientation(bytes(view[start : position - 4])) != UPRIGHT:
+            got = "an orientation behind the picture (eXIf)"
+            remedy = "Save the slices upright, with orientation 1"
+            raise RefusedImageError("must have its orientation in front of the picture", got, remedy)

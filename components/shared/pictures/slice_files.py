@@ -207,6 +207,19 @@ def _user_error(store: Store, key: str, refusal: RefusedImageError) -> UserError
 def _checked_header(file: BinaryIO, size_bytes: int) -> ImageHeader:
     """The header of a file, of a picture that fits into memory and into the file."""
     header = image_formats.header(file)
+    check_size(header, size_bytes)
+    if size_bytes > 2 * header.picture_bytes + MAX_REST_BYTES:
+        got = f"{size_bytes:,} bytes for {header.width_px:,} x {header.height_px:,} px"
+        raise RefusedImageError("must not hold far more than its picture", got, "Save the slice alone")
+    return header
+
+
+def check_size(header: ImageHeader, stored_bytes: int) -> None:
+    """Refuse a picture that does not fit into memory, or not into the bytes that it is stored in.
+
+    Raises:
+        RefusedImageError: it does not.
+    """
     width, height = header.width_px, header.height_px
     if not (0 < width <= MAX_SIDE_PX and 0 < height <= MAX_SIDE_PX and width * height <= MAX_AREA_PX):
         rule = f"must have sides of 1 to {MAX_SIDE_PX:,} px and at most {MAX_AREA_PX:,} px in all"
@@ -215,12 +228,9 @@ def _checked_header(file: BinaryIO, size_bytes: int) -> ImageHeader:
     if raw_bytes > MAX_PICTURE_BYTES:
         rule = f"must have at most {MAX_PICTURE_BYTES:,} bytes when it is decoded"
         raise RefusedImageError(rule, f"{raw_bytes:,}", "Cut the slices or save fewer channels")
-    got = f"{size_bytes:,} bytes for {width:,} x {height:,} px"
-    if raw_bytes > MAX_RATIO * size_bytes:
+    if raw_bytes > MAX_RATIO * stored_bytes:
+        got = f"{stored_bytes:,} bytes for {width:,} x {height:,} px"
         raise RefusedImageError(f"must hold at least 1/{MAX_RATIO:,} of its picture's bytes", got, _COPY_ANEW)
-    if size_bytes > 2 * raw_bytes + MAX_REST_BYTES:
-        raise RefusedImageError("must not hold far more than its picture", got, "Save the slice alone")
-    return header
 
 
 def _read_unchanged(source: Store, planned: _PlannedFile) -> bytes:

@@ -20,6 +20,8 @@ from components.shared.pictures.header import COPY, RefusedImageError
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MAX_VALUE_BYTES = 64 * 2**20
 """Longest value of a tag: the places of four million tiles of 16 x 16 px have 32 MiB."""
+MAX_REDUCED = 64
+"""Most reduced pictures and masks in a row: a pyramid has twenty levels at most."""
 MAX_ENTRIES = 4096
 """Most tags of a directory."""
 
@@ -31,7 +33,7 @@ class Tag:
     code: int
     name: str
     treatment: str
-    """What is done with its values, as a cell of the table in docs/your-data.md."""
+    """Use that is made of its values, as a cell of the table in docs/your-data.md."""
 
 
 NEW_SUBFILE_TYPE = Tag(
@@ -145,15 +147,63 @@ class _Entry:
     """Place in the file of its value."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Format:
+    """How the numbers of a directory lie, as `struct` writes it."""
+
+    byte_order: Literal["<", ">"]
+    is_big: bool
+
+    @property
+    def offset(self) -> str:
+        """The place of a directory or a value."""
+        return self.byte_order + ("Q" if self.is_big else "I")
+
+    @property
+    def n_entries(self) -> str:
+        return self.byte_order + ("Q" if self.is_big else "H")
+
+    @property
+    def entry(self) -> str:
+        """Code, type, count, and the value or its place."""
+        return self.byte_order + ("HHQ8s" if self.is_big else "HHI4s")
+
+
 class Directory:
     """The tags of one page of a TIFF."""
 
-    def __init__(
-        self, file: BinaryIO, byte_order: Literal["<", ">"], entries: dict[int, _Entry], twice: set[int]
-    ) -> None:
-        self.byte_order = byte_order
-        """`<` or `>`, of the tags and of the pixels."""
-        self._file, self._entries, self._twice = file, entries, twice
+    def __init__(self, file: BinaryIO, form: _Format, offset: int) -> None:
+        self.offset = offset
+        """Place of the directory in the file."""
+        self._file, self._format = file, form
+        self._entries: dict[int, _Entry] = {}
+        self._twice: set[int] = set()
+        n_bytes = struct.calcsize(form.n_entries)
+        (n_entries,) = struct.unpack(form.n_entries, _read(file, offset, n_bytes, "a page"))
+        if not 1 <= n_entries <= MAX_ENTRIES:
+            raise damaged(f"a page of {n_entries:,} tags")
+        entry_bytes, inline = struct.calcsize(form.entry), struct.calcsize(form.offset)
+        table = _read(file, offset + n_bytes, n_entries * entry_bytes + inline, "a page")
+        for index in range(n_entries):
+            code, kind, count, value = struct.unpack_from(form.entry, table, index * entry_bytes)
+            if kind not in _TYPES:
+                continue  # TIFF 6.0, section 2: readers should skip fields of an unexpected type
+            start = offset + n_bytes + (index + 1) * entry_bytes - inline
+            if count * _value_bytes(kind) > inline:
+                (start,) = struct.unpack(form.offset, value)
+            if code in self._entries:
+                self._twice.add(code)
+            self._entries[code] = _Entry(kind, count, start)
+        (self.next_offset,) = struct.unpack(form.offset, table[-inline:])
+
+    @property
+    def byte_order(self) -> Literal["<", ">"]:
+        """Byte order of the tags and of the pixels."""
+        return self._format.byte_order
+
+    def at(self, offset: int) -> Directory:
+        """The directory at another place of the same file."""
+        return Directory(self._file, self._format, offset)
 
     def __contains__(self, tag: Tag) -> bool:
         return tag.code in self._entries
@@ -239,52 +289,43 @@ def directories(file: BinaryIO) -> Iterator[Directory]:
         RefusedImageError: the file is cut, or a directory leads back to an earlier one.
     """
     start = _read(file, 0, 8, "the header")
-    byte_order: Literal["<", ">"] = "<" if start[:2] == b"II" else ">"
-    is_big = start[2:4] in (b"+\0", b"\0+")
-    if is_big and start[4:8] != struct.pack(f"{byte_order}HH", 8, 0):
+    form = _Format("<" if start[:2] == b"II" else ">", start[2:4] in (b"+\0", b"\0+"))
+    if form.is_big and start[4:8] != struct.pack(f"{form.byte_order}HH", 8, 0):
         raise damaged("BigTIFF with offsets of another size")
-    number, count, entry = ("Q", "Q", "HHQ8s") if is_big else ("I", "H", "HHI4s")
-    position, inline = (8, 8) if is_big else (4, 4)
-    seen: set[int] = set()
-    (offset,) = struct.unpack(byte_order + number, _read(file, position, inline, "the header"))
+    position = 8 if form.is_big else 4
+    (offset,) = struct.unpack(form.offset, _read(file, position, position, "the header"))
     if offset == 0:
         raise damaged("no page")
+    seen: set[int] = set()
     while offset:
         if offset in seen:
             raise damaged("a page leads back to an earlier one")
         seen.add(offset)
-        n_bytes = struct.calcsize(count)
-        (n_entries,) = struct.unpack(byte_order + count, _read(file, offset, n_bytes, "a page"))
-        if not 1 <= n_entries <= MAX_ENTRIES:
-            raise damaged(f"a page of {n_entries:,} tags")
-        entry_bytes = struct.calcsize(byte_order + entry)
-        table = _read(file, offset + n_bytes, n_entries * entry_bytes + inline, "a page")
-        entries: dict[int, _Entry] = {}
-        twice: set[int] = set()
-        for index in range(n_entries):
-            code, kind, n_values, value = struct.unpack_from(byte_order + entry, table, index * entry_bytes)
-            if kind not in _TYPES:
-                continue  # TIFF 6.0, section 2: readers should skip fields of an unexpected type
-            at = offset + n_bytes + (index + 1) * entry_bytes - inline
-            if n_values * _value_bytes(kind) > inline:
-                (at,) = struct.unpack(byte_order + number, value)
-            found = _Entry(kind, n_values, at)
-            if entries.setdefault(code, found) != found:
-                twice.add(code)
-        yield Directory(file, byte_order, entries, twice)
-        (offset,) = struct.unpack(byte_order + number, table[-inline:])
+        page = Directory(file, form, offset)
+        yield page
+        offset = page.next_offset
 
 
 def full_pages(file: BinaryIO) -> Iterator[Directory]:
     """The pages of a TIFF that hold its pictures: not their reduced copies, and not their masks.
 
     Raises:
-        RefusedImageError: the file is cut, or a directory leads back to an earlier one.
+        RefusedImageError: the file is cut, a directory leads back to an earlier one, or none holds a picture.
     """
+    n_full = n_in_a_row = 0
     for page in directories(file):
         kind = page.integer(NEW_SUBFILE_TYPE, 0)
         if not kind & _REDUCED_OR_MASK and page.integer(SUBFILE_TYPE, 1) != _OLD_REDUCED:
+            n_full, n_in_a_row = n_full + 1, 0
             yield page
+            continue
+        n_in_a_row += 1
+        if n_in_a_row > MAX_REDUCED:
+            break
+    if not n_full or n_in_a_row > MAX_REDUCED:
+        rule = f"must hold a picture in full size, and at most {MAX_REDUCED} reduced ones behind it"
+        got = f"a TIFF with {n_full:,} pictures in full size, {n_in_a_row:,} reduced ones or masks"
+        raise RefusedImageError(rule, got, "Save the slices without reduced pictures")
 
 
 def _value_bytes(kind: int) -> int:

@@ -75,6 +75,16 @@ def test_reduced_pages_and_masks_are_no_pictures() -> None:
     assert [page.integer(tiff_tags.HEIGHT) for page in full_pages(file)] == [10, 12]
 
 
+@pytest.mark.parametrize("n_reduced", [1, 70])
+def test_a_file_of_reduced_pages_alone_is_refused(n_reduced: int) -> None:
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        for _ in range(n_reduced):
+            writer.write(PICTURE, subfiletype=1, photometric="minisblack")
+    with pytest.raises(RefusedImageError, match="must hold a picture in full size"):
+        list(full_pages(file))
+
+
 def test_the_tags_of_a_slice_are_read_from_its_store(tmp_path: Path) -> None:
     data = written(description="a slice", metadata=None)
     (tmp_path / "slice.tif").write_bytes(data)
