@@ -6,15 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from commands.data.contents import STANDARD, Entry, entries_of
 from components.shared.documents.prices import Prices
 from components.shared.errors import UserError
-from components.shared.storage import gcs
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri, run_buckets_of
 from components.shared.storage.schemes import scheme_of
 from components.shared.text import GIB
-
-STANDARD = "STANDARD"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +37,8 @@ class Cost:
     """Price of a month; None where the table has no price for the class."""
 
 
-def stored_objects(uri: str) -> Iterator[StoredObject]:
-    """All objects below a URI or in the buckets of a run.
+def stored_entries(uri: str) -> Iterator[tuple[str, Entry]]:
+    """All that lies below a URI or in the buckets of a run, each with the place that it is counted with.
 
     Raises:
         UserError: the place is not there, or a right is missing.
@@ -49,18 +47,11 @@ def stored_objects(uri: str) -> Iterator[StoredObject]:
         parts = (part_uri(uri, part) for part in ("neuroglancer", "chunk", "process", "tmp"))
         for part in parts:
             if open_store(part).exists():
-                yield from (
-                    StoredObject(place=part, storage_class=o.storage_class, size_bytes=o.size_bytes)
-                    for o in stored_objects(part)
-                )
-    elif scheme_of(uri).cloud == "google":
-        yield from _in_bucket(uri)
-    else:
-        folder = open_store(uri)
-        if not folder.exists():
-            raise UserError(f"a place must be a folder or gs:// URI that exists; got {uri}. Check the path.")
-        for stat in folder.list():
-            yield StoredObject(place=_top(stat.key), storage_class=STANDARD, size_bytes=stat.size_bytes)
+                yield from ((part, entry) for entry in entries_of(part))
+        return
+    if scheme_of(uri).cloud != "google" and not open_store(uri).exists():
+        raise UserError(f"a place must be a folder or gs:// URI that exists; got {uri}. Check the path.")
+    yield from ((_top(entry.key), entry) for entry in entries_of(uri))
 
 
 def costs_of(objects: Iterable[StoredObject], prices: Prices) -> list[Cost]:
@@ -88,24 +79,6 @@ def _dollars(storage_class: str, n_bytes: int, prices: Prices) -> float | None:
     }
     price = by_class.get(storage_class)
     return None if price is None else n_bytes / GIB * price
-
-
-def _in_bucket(uri: str) -> Iterator[StoredObject]:
-    bucket, prefix = gcs.bucket_and_prefix(uri)
-    with gcs.failures(f"cannot list {uri}", bucket, f"storage.objects.list on the bucket '{bucket}'"):
-        blobs = gcs.client_of().list_blobs(
-            bucket,
-            prefix=prefix or None,
-            fields="items(name,size,storageClass),nextPageToken",
-            timeout=gcs.TIMEOUT_S,
-            retry=gcs.RETRY,
-        )
-        for blob in blobs:
-            yield StoredObject(
-                place=_top(blob.name.removeprefix(prefix)),
-                storage_class=blob.storage_class or STANDARD,
-                size_bytes=blob.size,
-            )
 
 
 def _top(key: str) -> str:

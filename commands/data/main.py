@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from commands.dry_run import Changes, dry_run_option, list_changes
 from components.shared.command import StepCommand
 from components.shared.documents.config import check_image_pattern
 from components.shared.errors import ConfigError, UserError
 from components.shared.storage.folder import FolderStore
 from components.shared.storage.registry import open_store
 from components.shared.storage.schemes import scheme_of
+from components.shared.storage.store import join_uri
+
+if TYPE_CHECKING:
+    from commands.data.contents import Entry
 
 _SHOWN = 3
+_STAYING_SHOWN = 20
+"""Files of others in an output that are named."""
+_NEW_LINE = "\n  "
 _YES = click.option("--yes", is_flag=True, help="Do not ask.")
 _JOBS = click.option(
     "--jobs", type=click.IntRange(1, 64), default=8, show_default=True, help="Files at a time."
@@ -223,24 +233,34 @@ def archive(uri: str, storage_class: str, days: int) -> None:
 
 @main.command(cls=StepCommand, short_help="Remove what a run has left.")
 @click.argument("output")
+@dry_run_option
 @_YES
-def delete(output: str, yes: bool) -> None:
+def delete(output: str, dry_run: bool, yes: bool) -> None:
     """Remove the volumes, tiles and records of the run in OUTPUT, and the run's own buckets.
 
-    It lists what goes, and asks. A place without the record of a run, a bucket without its label, and slices
-    are never removed. Start it again after a stop.
+    It lists what goes and what stays, and asks. Only what the run's plan and records name is removed. A place
+    without the record of a run, a bucket without its label, and slices are never removed. Start it again
+    after a stop.
     """
     from commands.data.progress import counted
-    from commands.data.removal import holdings_of, remove
+    from commands.data.removal import holdings_of, remove, remove_output_folder
     from components.shared.text import size
 
     holdings = holdings_of(output)
+    staying = [entry for h in holdings for entry in h.others]
+    if dry_run:
+        removed = [join_uri(entry.uri, entry.key) for h in holdings for entry in h.files]
+        removed += [h.uri for h in holdings if h.whole_bucket]
+        _say_what_stays(staying)
+        list_changes(Changes(removed=tuple(removed)))
+        return
     for h in holdings:
         bucket = " and the bucket itself" if h.whole_bucket else ""
-        click.echo(f"{h.n_objects:>10,} objects {size(h.n_bytes):>9}  {h.uri}{bucket}")
-    n_objects, n_bytes = sum(h.n_objects for h in holdings), sum(h.n_bytes for h in holdings)
+        click.echo(f"{len(h.files):>10,} objects {size(h.n_bytes):>9}  {h.uri}{bucket}")
+    n_objects, n_bytes = sum(len(h.files) for h in holdings), sum(h.n_bytes for h in holdings)
     click.echo(f"{n_objects:>10,} objects {size(n_bytes):>9}  in all")
-    if not holdings:
+    _say_what_stays(staying)
+    if not any(h.own or h.whole_bucket or not h.others for h in holdings):
         click.echo("There is nothing to remove.")
         return
     if not yes and not click.confirm("Remove all this for ever?"):
@@ -249,9 +269,22 @@ def delete(output: str, yes: bool) -> None:
     with counted("objects", n_objects) as done:
         for h in holdings:
             remove(h, done)
+    remove_output_folder(output)
     click.echo(f"Removed {n_objects:,} objects, {size(n_bytes)}.")
+    _say_what_stays(staying)
     if scheme_of(output).cloud == "google":
         click.echo("Where a bucket has soft delete, Google keeps and bills them for some days more.")
+
+
+def _say_what_stays(entries: Sequence[Entry]) -> None:
+    """Name what lies in an output and is not the run's."""
+    if not entries:
+        return
+    from components.shared.text import listed, size
+
+    n_bytes = size(sum(entry.size_bytes for entry in entries))
+    click.echo(f"Stays, since no run has written it ({len(entries):,}, {n_bytes}):")
+    click.echo(f"  {listed(entries, _STAYING_SHOWN, between=_NEW_LINE, rest=_NEW_LINE + 'and {more} more')}")
 
 
 @main.command(cls=StepCommand, short_help="Say what stored data cost a month.")
@@ -268,14 +301,23 @@ def costs(uris: tuple[str, ...], prices_path: Path | None) -> None:
     A URI is a bucket, a folder in one, or the output of a run; of a folder on this machine, it says what that
     would cost in a bucket.
     """
-    from commands.data.costs import costs_of, stored_objects
+    from commands.data.contents import EMPTY_FOLDER
+    from commands.data.costs import StoredObject, costs_of, stored_entries
     from components.shared.documents.prices import read_prices
-    from components.shared.text import size
+    from components.shared.text import listed, size
 
     prices = read_prices(prices_path) if prices_path else read_prices()
     total = 0.0
     for uri in uris:
-        found = costs_of(stored_objects(uri), prices)
+        entries = list(stored_entries(uri))
+        found = costs_of(
+            (
+                StoredObject(place=place, storage_class=entry.storage_class, size_bytes=entry.size_bytes)
+                for place, entry in entries
+                if entry.is_object
+            ),
+            prices,
+        )
         click.echo(uri if found else f"{uri}: no objects")
         for cost in found:
             total += cost.dollars_a_month or 0
@@ -284,6 +326,10 @@ def costs(uris: tuple[str, ...], prices_path: Path | None) -> None:
                 f"{cost.n_objects:>10,} objects {size(cost.n_bytes):>9} {dollars:>12}  "
                 f"{cost.storage_class.lower():9} {cost.place}"
             )
+        others = [entry for _, entry in entries if not entry.is_object and entry.kind != EMPTY_FOLDER]
+        if others:
+            named = listed(others, _SHOWN)
+            click.echo(f"Not counted, since a bucket holds no such thing: {named}.")
     click.echo(f"A month of all: ${total:,.2f}, at prices of {prices.region}, {prices.date}.")
 
 

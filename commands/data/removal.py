@@ -4,84 +4,229 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 
 from google.api_core.exceptions import NotFound
 
 from commands.bucket_admin import RUN_LABEL
-from components.shared.documents.plan import PLAN_KEY
-from components.shared.errors import UserError
+from commands.data.contents import EMPTY_FOLDER, UNFINISHED, Entry, entries_of
+from components.report.run_document import PAGE_KEY, RUN_KEY
+from components.shared.documents.cost import COST_KEY
+from components.shared.documents.locations import Locations
+from components.shared.documents.plan import PLAN_KEY, Plan
+from components.shared.documents.preview import PREVIEW_KEY
+from components.shared.documents.read_document import read_document
+from components.shared.documents.slices import SLICES_KEY
+from components.shared.documents.transforms import TRANSFORMS_KEY, TRENDS_KEY, Transforms
+from components.shared.errors import FibstackError, UserError
 from components.shared.storage import gcs
+from components.shared.storage.folder import remove_empty_folders
 from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import Part, part_uri, run_buckets_of
-from components.shared.storage.schemes import bucket_of, scheme_of, without_scheme
+from components.shared.storage.schemes import bucket_of, folder_of, without_scheme
+from components.shared.storage.store import Store, join_uri
+from components.shared.volume.layout import is_metadata
+from components.shared.volume.volume import volume_of
+from components.shared.work.export import EXPORT_KEY, Export, exported_volume
+from components.shared.work.records import is_record_key, record_at
+from components.shared.work.superseded import (
+    SUPERSEDED_KEY,
+    Place,
+    Superseded,
+    files_of_record,
+    files_of_volume,
+)
 
 PARTS: tuple[Part, ...] = ("neuroglancer", "ome-zarr", "chunk", "tmp", "process")
 """Parts of an output in the order of their removal: volumes first, the record of the run last."""
-_METADATA = ("info", "zarr.json")
-"""Files by which viewers find a volume; they are removed first, so that nobody sees half of one."""
+DOCUMENTS = frozenset(
+    {
+        *(PLAN_KEY, COST_KEY, TRANSFORMS_KEY, TRENDS_KEY, SLICES_KEY, PREVIEW_KEY, RUN_KEY, PAGE_KEY),
+        *(EXPORT_KEY, SUPERSEDED_KEY),
+    }
+)
+"""Keys of the documents of a run or an export below the process URI."""
+_OF_UNITS = re.compile(r"align/\d+-\d+\.(json|npz)|pyramid/level-\d+(-uint16)?/\d+(\.\d+)?\.raw")
+"""Keys below the process URI of what `align` and `pyramid` leave there for later steps."""
+_NAMES = (PLAN_KEY, TRANSFORMS_KEY, EXPORT_KEY, SUPERSEDED_KEY)
+"""Documents that say which files are a run's; with the records, they go when those have gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
-    """The objects at one part of a run's output, counted."""
+    """Content of one part of a run's output: the run's own files, and what somebody else has put there."""
 
     uri: str
-    n_objects: int
-    n_bytes: int
+    own: tuple[Entry, ...]
+    """Files that plan, records or the kind of document name: they are removed."""
+    others: tuple[Entry, ...]
+    """Everything else: it stays."""
     whole_bucket: bool
-    """The bucket is the run's own, and is removed too."""
+    """The bucket is the run's own, and is removed too; not where something stays in it."""
+
+    @property
+    def files(self) -> tuple[Entry, ...]:
+        """The run's own files, without its empty folders."""
+        return tuple(entry for entry in self.own if entry.kind != EMPTY_FOLDER)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the files that are removed."""
+        return sum(entry.size_bytes for entry in self.own)
 
 
 def holdings_of(output: str) -> list[Holding]:
-    """The objects that a run has left, part by part. Changes nothing.
+    """Content of an output, part by part. Changes nothing.
 
     Raises:
         UserError: what is there does not say that it is of this run, or the slices lie in it.
     """
-    own = run_buckets_of(output)
+    own_buckets = run_buckets_of(output)
     # With buckets of its own, a run's OME-Zarr lies in that of the other volumes.
-    uris = [part_uri(output, part) for part in PARTS if not (own and part == "ome-zarr")]
-    if own:
-        there = [uri for uri in uris if _check_label(uri, own[1])]
+    parts = [part for part in PARTS if not (own_buckets and part == "ome-zarr")]
+    uris = {part: part_uri(output, part) for part in parts}
+    if own_buckets:
+        uris = {part: uri for part, uri in uris.items() if _check_label(uri, own_buckets[1])}
     else:
-        _check_record(output, uris)
-        there = uris
+        _check_record(output, list(uris.values()))
+    entries = {part: list(entries_of(uri)) for part, uri in uris.items()}
+    names = _names_by_part(uris, entries.get("process", []))
     found = []
-    for uri in there:
-        store = open_store(uri)
-        sizes = [stat.size_bytes for stat in store.list()]
-        whole = own is not None and without_scheme(uri) == bucket_of(uri)
-        if sizes or whole or (scheme_of(uri).is_folder and store.exists()):
-            found.append(Holding(uri=uri, n_objects=len(sizes), n_bytes=sum(sizes), whole_bucket=whole))
+    for part, uri in uris.items():
+        is_own = [_is_own(entry, part, names[part]) for entry in entries[part]]
+        others = tuple(e for e, own in zip(entries[part], is_own, strict=True) if not own)
+        whole = own_buckets is not None and without_scheme(uri) == bucket_of(uri) and not others
+        path = folder_of(uri)
+        if path is not None and path.is_symlink():
+            others = (Entry(uri=uri.rpartition("/")[0], key=path.name, kind="a link"), *others)
+        if entries[part] or whole or (path is not None and path.exists()):
+            own = tuple(e for e, own in zip(entries[part], is_own, strict=True) if own)
+            found.append(Holding(uri=uri, own=own, others=others, whole_bucket=whole))
     return found
 
 
+def _is_own(entry: Entry, part: Part, names: _Names) -> bool:
+    """Whether a run has written a file, or made a folder that is empty by now."""
+    if entry.kind == EMPTY_FOLDER:
+        return entry.key in names.folders
+    if entry.kind == UNFINISHED:
+        return str(PurePosixPath(entry.key).parent) in names.folders
+    return entry.is_object and (entry.key in names.keys or (part == "process" and is_document(entry.key)))
+
+
+def is_document(key: str) -> bool:
+    """Whether a key below the process URI is of a document, a record or a file of a run.
+
+    Example:
+        >>> [is_document(key) for key in ("plan.json", "align/0-15.npz", "records/tile/3.json", "thesis.tex")]
+        [True, True, True, False]
+    """
+    return key in DOCUMENTS or is_record_key(key) or _OF_UNITS.fullmatch(key) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """Keys that a run has given to files of one part, and the folders that it has made for them."""
+
+    keys: frozenset[str]
+    folders: frozenset[str]
+
+    @classmethod
+    def of(cls, keys: Iterable[str]) -> _Names:
+        named = frozenset(keys)
+        return cls(named, frozenset(str(folder) for key in named for folder in PurePosixPath(key).parents))
+
+
+def _names_by_part(uris: dict[Part, str], in_process: list[Entry]) -> dict[Part, _Names]:
+    """The names of files in each part that the plan, the records and what they have superseded give.
+
+    An output that was moved is known by the places where it was written.
+    """
+    if "process" not in uris:
+        return {part: _Names.of(()) for part in uris}
+    process = open_store(uris["process"])
+    keys = [entry.key for entry in in_process if entry.is_object]
+    places: set[Place] = set()
+    for record in in_parallel(lambda key: record_at(process, key), filter(is_record_key, keys)):
+        places |= files_of_record(record) if record is not None else set()
+    with contextlib.suppress(FibstackError):
+        noted = read_document(process, SUPERSEDED_KEY, Superseded).files
+        places |= {Place(uri, key) for uri, named in noted.items() for key in named}
+    locations = _locations(process)
+    with contextlib.suppress(FibstackError):
+        places |= _planned(process)
+    roots = {open_store(uri).uri: part for part, uri in uris.items()}
+    for part in uris if locations is not None else ():
+        written = getattr(locations, f"{part.replace('-', '_')}_uri")
+        with contextlib.suppress(FibstackError):
+            roots |= {written: part, open_store(written).uri: part}
+    named: dict[Part, set[str]] = {part: set() for part in uris}
+    for uri, key in places:
+        for root, part in roots.items():
+            if uri == root or uri.startswith(f"{root}/"):
+                named[part].add("/".join(filter(None, (uri[len(root) + 1 :], key))))
+    named["process"] |= {key for key in keys if is_document(key)}
+    return {part: _Names.of(some) for part, some in named.items()}
+
+
+def _locations(process: Store) -> Locations | None:
+    """The places that the plan says the run writes to; None where it does not say so."""
+    try:
+        return Locations.model_validate(json.loads(process.read(PLAN_KEY))["locations"])
+    except (FibstackError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _planned(process: Store) -> set[Place]:
+    """The files of the volume that the documents of a run or an export describe.
+
+    Raises:
+        FibstackError: a document is missing, or not of this version.
+    """
+    plan = read_document(process, PLAN_KEY, Plan)
+    transforms = read_document(process, TRANSFORMS_KEY, Transforms)
+    if process.stat(EXPORT_KEY) is None:
+        return files_of_volume(volume_of(plan, transforms), plan.locations)
+    export = read_document(process, EXPORT_KEY, Export)
+    return files_of_volume(exported_volume(export, plan, transforms), plan.locations)
+
+
 def remove(holding: Holding, done: Callable[[], None]) -> None:
-    """Remove a part with all that is in it; calls `done` after each object.
+    """Remove a part as far as it is the run's; calls `done` after each object.
 
     Raises:
         UserError: a right is missing.
         TransientError: storage fails in a way that may pass; what is left goes when it is removed again.
     """
     store = open_store(holding.uri)
-    keys = [stat.key for stat in store.list()]
-    first, last = (
-        [key for key in keys if key.rpartition("/")[2] in names] for names in (_METADATA, (PLAN_KEY,))
+    keys = [entry.key for entry in holding.files]
+    in_process = PLAN_KEY in keys
+    metadata = [key for key in keys if is_metadata(key)]
+    names = [key for key in keys if in_process and (key in _NAMES or is_record_key(key))]
+    first = {*metadata, *names}
+    groups = (
+        metadata,
+        [key for key in keys if key not in first],
+        [key for key in names if key != PLAN_KEY],
+        [PLAN_KEY] if in_process else [],
     )
-    others = [key for key in keys if key not in (*first, *last)]
 
     def one(key: str) -> None:
         store.delete(key)
         done()
 
-    for group in (first, others, last):
+    for group in groups:
         in_parallel(one, group)
-    if scheme_of(store.uri).is_folder:
-        _remove_empty_folders(Path(store.uri))
+    in_empty = [join_uri(entry.key, "any") for entry in holding.own if entry.kind == EMPTY_FOLDER]
+    path = folder_of(holding.uri)
+    if path is not None:
+        remove_empty_folders(store.uri, (*keys, *in_empty), keep_root=path.is_symlink())
+        with contextlib.suppress(OSError):  # something else lies there
+            path.rmdir()
     if holding.whole_bucket:
         bucket = bucket_of(holding.uri)
         grant = f"storage.buckets.delete on the bucket '{bucket}'"
@@ -89,14 +234,12 @@ def remove(holding: Holding, done: Callable[[], None]) -> None:
             gcs.client_of().bucket(bucket).delete(timeout=gcs.TIMEOUT_S, retry=gcs.RETRY)
 
 
-def _remove_empty_folders(root: Path) -> None:
-    """Remove what is left of a part's folder, and the output's folder when its last part has gone."""
-    folders = sorted(
-        (path for path in root.rglob("*") if path.is_dir() and not path.is_symlink()), reverse=True
-    )
-    for folder in (*folders, root, root.parent):
-        with contextlib.suppress(OSError):  # it is not empty: something lies there that is no object
-            folder.rmdir()
+def remove_output_folder(output: str) -> None:
+    """Remove the folder of an output whose parts have gone, unless something else lies there."""
+    path = folder_of(output)
+    if path is not None:
+        with contextlib.suppress(OSError):
+            path.rmdir()
 
 
 def _check_label(uri: str, run_id: str) -> bool:

@@ -12,7 +12,7 @@ from components.report.gather import Pictures, RunEvidence, gather, read_plan
 from components.report.page.page import render
 from components.report.page.sections import SectionPair, make_sections
 from components.report.page.strips import Strip, make_strips, slices_in_strips
-from components.report.run_document import RUN_KEY, RunDocument
+from components.report.run_document import PAGE_KEY, RUN_KEY, RunDocument
 from components.report.run_status import RunStatus, parse_status
 from components.report.telling import tell
 from components.report.tiles_removal import remove_tiles
@@ -36,9 +36,6 @@ from components.shared.work.superseded import remove_superseded
 from components.shared.work.verification import Verification, hash_of, is_untouched, read_blocks, verify
 
 logger = logging.getLogger(__name__)
-
-PAGE_KEY = "report/index.html"
-"""Key below the process URI."""
 
 
 @click.command(cls=StepCommand)

@@ -16,6 +16,8 @@ from components.shared.work.completeness import OutputSummary
 
 RUN_KEY = "run.json"
 """Key below the process URI."""
+PAGE_KEY = "report/index.html"
+"""Key of the report's page, below the process URI."""
 
 _PACKAGES = {
     "fibstack": "fibstack",

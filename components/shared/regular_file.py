@@ -32,6 +32,16 @@ class FileInFluxError(OSError):
     """A file has grown or shrunk while it was read."""
 
 
+def kind_of(mode: int) -> str:
+    """The kind of what is no regular file and no folder, by its `st_mode`: a link, a pipe, a socket or so.
+
+    Example:
+        >>> kind_of(stat.S_IFIFO | 0o644)
+        'a pipe'
+    """
+    return "a link" if stat.S_ISLNK(mode) else _KINDS.get(stat.S_IFMT(mode), "no file")
+
+
 def check_regular(path: Path | str, mode: int) -> None:
     """Refuse what cannot be read like a file; a folder too.
 
@@ -47,8 +57,7 @@ def check_regular(path: Path | str, mode: int) -> None:
         return
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    kind = _KINDS.get(stat.S_IFMT(mode), "no file")
-    raise IrregularFileError(errno.EINVAL, f"it must be a regular file; got {kind}", str(path))
+    raise IrregularFileError(errno.EINVAL, f"it must be a regular file; got {kind_of(mode)}", str(path))
 
 
 def open_regular(path: Path) -> BinaryIO:

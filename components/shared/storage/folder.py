@@ -248,18 +248,20 @@ def remove_abandoned(uri: str) -> int:
     return n_removed
 
 
-def remove_empty_folders(uri: str, keys: Iterable[str]) -> None:
+def remove_empty_folders(uri: str, keys: Iterable[str], *, keep_root: bool = False) -> None:
     """Remove the folders of objects that are gone, and the root, as far as nothing else lies in them.
 
     Args:
         uri: The root; a location that is no folder has none.
         keys: The objects.
+        keep_root: Leave the root itself, although it is empty.
     """
     root = folder_of(uri)
     if root is None:
         return
     top = Path(FolderStore(root).uri)
     folders = {parent for key in keys for parent in PurePosixPath(key).parents}
+    folders -= {PurePosixPath()} if keep_root else set()
     for folder in sorted(folders, key=lambda folder: len(folder.parts), reverse=True):
         path = top / folder
         with contextlib.suppress(OSError):  # something else lies there, or it is gone

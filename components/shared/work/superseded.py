@@ -28,7 +28,7 @@ from components.shared.volume.layout import (
     predicted_shards,
 )
 from components.shared.volume.volume import RAW_TILES_KEY, TILES_KEY, Volume
-from components.shared.work.records import is_record_key, record_at, record_key, record_keys
+from components.shared.work.records import Record, is_record_key, record_at, record_key, record_keys
 from components.shared.work.run import Run
 
 SUPERSEDED_KEY = "superseded.json"
@@ -79,10 +79,17 @@ def recorded_files(
     keys = [key for step in steps for key in record_keys(process, step)]
     places = {Place(process.uri, key) for key in keys}
     for record in in_parallel(lambda key: record_at(process, key), keys):
-        for output in record.outputs if record is not None else ():
-            places.add(Place(output.uri, output.key))
-            places |= {Place(output.uri, key) for key in metadata_beside(output.key)}
+        places |= files_of_record(record) if record is not None else set()
     return _written_by_runs(places, locations)
+
+
+def files_of_record(record: Record) -> set[Place]:
+    """The files that a record names, and the metadata beside them."""
+    return {
+        Place(output.uri, key)
+        for output in record.outputs
+        for key in (output.key, *metadata_beside(output.key))
+    }
 
 
 def noted_files(process: Store, locations: Locations) -> set[Place]:

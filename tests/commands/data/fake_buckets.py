@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.server
 import json
 import threading
@@ -9,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from components.shared.storage.store import checksum
 
 
 class FakeBuckets(http.server.BaseHTTPRequestHandler):
@@ -70,7 +73,8 @@ class FakeBuckets(http.server.BaseHTTPRequestHandler):
             return 204, {}
         if query.get("alt") == ["media"]:
             return 200, objects[key]
-        return 200, {"name": key, "size": len(objects[key])}
+        crc32c = base64.b64encode(bytes.fromhex(checksum(objects[key]))).decode()
+        return 200, {"name": key, "size": len(objects[key]), "crc32c": crc32c}
 
     do_GET = do_POST = do_DELETE = do_PATCH = answer  # noqa: N815 - names of the base class
 

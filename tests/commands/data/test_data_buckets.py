@@ -14,9 +14,17 @@ from commands.data.main import main
 from components.shared.documents.prices import read_prices
 from components.shared.storage import gcs
 from components.shared.storage.registry import open_store
-from components.shared.storage.store import Store
+from components.shared.storage.store import Store, checksum
+from components.shared.work.records import Output, Record
 from tests.builders import invoke
 from tests.commands.data.fake_buckets import FakeBuckets, serve_buckets
+
+
+def sealed(step: str, *outputs: tuple[str, str]) -> bytes:
+    """The record of unit 0 of a step, which has written objects at these roots under these keys."""
+    written = (Output(uri=uri, key=key, size_bytes=5, crc32c="00000000") for uri, key in outputs)
+    body = Record(step=step, unit="0", input_hash="", outputs=tuple(written)).model_dump_json().encode()
+    return body + b"\n" + checksum(body).encode() + b"\n"
 
 
 @pytest.fixture
@@ -30,7 +38,16 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakeBuckets]]:
         FakeBuckets.buckets = {"em-raw": {}, "em-raw_process": {"labels": {RUN_LABEL: "any"}}}
         FakeBuckets.objects = {
             "em-raw": {"img.1.png": b"1"},
-            "em-raw_process": {"run1/plan.json": b"{}", "run1/run.json": b"{}", "run2/plan.json": b"{}"},
+            "em-raw_process": {
+                "run1/plan.json": b"{}",
+                "run1/run.json": b"{}",
+                "run1/records/pyramid/0/0.json": sealed(
+                    "pyramid/0",
+                    *(("gs://em-raw_ng_run1/jpeg", "0.shard"), ("gs://em-raw_chunk_run1/jpeg", "0.shard")),
+                    ("gs://em-raw_tmp_run1/jpeg", "0.shard"),
+                ),
+                "run2/plan.json": b"{}",
+            },
         }
         for run in ("run1", "run2"):
             for kind in ("ng", "chunk", "tmp"):
@@ -47,6 +64,11 @@ def output(store_uri: str) -> str:
     source = open_store(store_uri).uri + "/raw"
     store.write("out/process/plan.json", json.dumps({"locations": {"source_uri": source}}).encode())
     store.write("out/process/run.json", b"{}")
+    pyramid = sealed("pyramid/0", (f"{store.uri}/out/neuroglancer/jpeg", "0.shard"))
+    store.write("out/process/records/pyramid/0/0.json", pyramid)
+    store.write(
+        "out/process/records/tile/0.json", sealed("tile", (f"{store.uri}/out/tmp/aligned", "c/0/0/0"))
+    )
     store.write("out/neuroglancer/jpeg/info", b"{}")
     store.write("out/neuroglancer/jpeg/0.shard", b"12345")
     store.write("out/thesis.tex", b"precious")
@@ -61,12 +83,12 @@ def keys(uri: str) -> list[str]:
 def test_delete_lists_asks_and_removes_what_the_run_has_left(output: str) -> None:
     said_no = invoke(main, "delete", output, answer="n\n")
     assert "2 objects       7 B" in said_no.output
-    assert "4 objects" in said_no.output
+    assert "6 objects" in said_no.output
     assert "Nothing was removed." in said_no.output
-    assert len(keys(output)) == 5
+    assert len(keys(output)) == 7
     result = invoke(main, "delete", output, answer="y\n")
     assert result.exit_code == 0, result.output
-    assert "Removed 4 objects" in result.output
+    assert "Removed 6 objects" in result.output
     assert keys(output.removesuffix("/out")) == ["out/thesis.tex", "raw/img.1.png"]
     if "://" not in output:
         assert [path.name for path in Path(output).iterdir()] == ["thesis.tex"]
@@ -86,7 +108,7 @@ def test_delete_refuses_what_holds_no_record(output: str) -> None:
         result = invoke(main, "delete", place, "--yes")
         assert result.exit_code == 65
         assert "must hold the record of its run; got no plan.json" in result.output
-    assert len(keys(output)) == 5
+    assert len(keys(output)) == 7
 
 
 def test_delete_never_takes_the_slices(output: str) -> None:
@@ -95,7 +117,7 @@ def test_delete_never_takes_the_slices(output: str) -> None:
     result = invoke(main, "delete", output, "--yes")
     assert result.exit_code == 65
     assert "the slices must not lie in what is removed" in result.output
-    assert len(keys(output)) == 5
+    assert len(keys(output)) == 7
 
 
 def test_delete_goes_on_after_a_stop(output: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,6 +157,21 @@ def test_delete_removes_the_buckets_of_the_run_alone(cloud: type[FakeBuckets]) -
     assert list(cloud.objects["em-raw_process"]) == ["run2/plan.json"]
     assert cloud.objects["em-raw"]
     assert "nothing to remove" in invoke(main, "delete", "gs://em-raw_*_run1", "--yes").output
+
+
+def test_a_bucket_with_objects_of_others_stays_with_them(cloud: type[FakeBuckets]) -> None:
+    cloud.objects["em-raw_ng_run1"] |= {"thesis.tex": b"precious", "folder/": b""}
+    cloud.objects["em-raw_process"]["run1/notes.txt"] = b"mine"
+    listed = invoke(main, "delete", "gs://em-raw_*_run1", "--dry-run").output
+    assert "remove  gs://em-raw_chunk_run1\n" in listed
+    assert "remove  gs://em-raw_ng_run1\n" not in listed
+    result = invoke(main, "delete", "gs://em-raw_*_run1", "--yes")
+    assert result.exit_code == 0, result.output
+    summary = result.output.partition("Removed ")[2]
+    for name in ("ng_run1/folder/", "ng_run1/thesis.tex", "process/run1/notes.txt"):
+        assert f"  gs://em-raw_{name}\n" in summary
+    assert cloud.objects["em-raw_ng_run1"] == {"thesis.tex": b"precious", "folder/": b""}
+    assert {name for name in cloud.buckets if "run1" in name} == {"em-raw_ng_run1"}
 
 
 @pytest.mark.parametrize("labels", [{}, {RUN_LABEL: "run2"}], ids=str)
