@@ -36,7 +36,7 @@ OUTPUT ?= run/$(if $(SOURCE),$(notdir $(abspath $(subst $(BLANK),_,$(SOURCE)))),
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run view test reliability live check format benchmark-alignment benchmark-pyramid \
-        benchmark-end-to-end benchmark-scale mutants manifests overlays changelog sbom bad-input images push pictures lock clean
+        benchmark-end-to-end benchmark-scale mutants fuzz manifests overlays changelog sbom bad-input images push pictures lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,6 +95,9 @@ benchmark-scale: $(VENV)/dev.stamp ## Plan the largest stacks and say what runni
 
 mutants: $(VENV)/dev.stamp ## Count how many of 200 planted errors the tests find, in about an hour: ARGS='align --lines 10'
 	@nice $(BIN)/python -m tests.mutants --jobs $(JOBS) $(ARGS)
+
+fuzz: $(VENV)/dev.stamp ## Read damaged files and answers at the four borders for an hour: ARGS='pictures --seconds 600'
+	@nice $(BIN)/python -m tests.fuzz $(ARGS)
 
 manifests: $(VENV)/dev.stamp ## Write anew what is generated: compiled pipelines, schemas, reference pages
 	$(BIN)/fibstack compile --target kfp
