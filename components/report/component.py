@@ -1,46 +1,50 @@
-"""The `report` step as KFP sees it."""
+"""The `report` step as KFP sees it: the keys of the configuration tell it whose run it is."""
 
+import inspect
 from typing import Any
 
 from kfp import dsl
 
 from components.shared.container_images import image_name
-from components.shared.documents.config import described
+from components.shared.documents.config import RunConfig, described, parameters
+
+_OTHERS: dict[str, tuple[Any, str]] = {
+    "pods": (str, "JSON of each step's image and machine."),
+    "status": (dsl.PipelineTaskFinalStatus, "How the other steps ended, filled in by the pipeline."),
+    "page": (dsl.Output[dsl.HTML], "The report."),
+    "summary": (dsl.Output[dsl.Markdown], "The verdict, and where to find the rest."),
+    "metrics": (dsl.Output[dsl.Metrics], "Figures to compare runs by."),
+}
+"""Type and description of the inputs and outputs that are no keys of the configuration."""
 
 
-def _container(
-    output: str,
-    email: str,
-    webhook: str,
-    pods: str,
-    status: dsl.PipelineTaskFinalStatus,
-    page: dsl.Output[dsl.HTML],
-    summary: dsl.Output[dsl.Markdown],
-    metrics: dsl.Output[dsl.Metrics],  # noqa: ARG001 - it has no file, its figures go another way
-) -> dsl.ContainerSpec:
+def _signature() -> inspect.Signature:
+    """Every input and output as a parameter without a default: no argument of a container may be absent."""
+    types: dict[str, Any] = {parameter.name: parameter.annotation for parameter in parameters()}
+    types |= {name: kind for name, (kind, _) in _OTHERS.items()}
+    way = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return inspect.Signature([inspect.Parameter(name, way, annotation=kind) for name, kind in types.items()])
+
+
+def _container(*placeholders: Any) -> dsl.ContainerSpec:  # noqa: ANN401 - text, and artifacts of kfp
+    value_of = dict(zip(_signature().parameters, placeholders, strict=True))
+    flags = {key: value_of[key] for key in (*RunConfig.model_fields, "pods", "status")}
+    flags |= {"page-out": value_of["page"].path, "markdown-out": value_of["summary"].path}
+    # The metrics have no file: their figures go another way.
+    flags |= {"executor-input": dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER}
     return dsl.ContainerSpec(
         image=image_name("report"),
         command=["python", "-m", "components.report.main"],
-        args=[
-            *("--output", output, "--email", email, "--webhook", webhook, "--pods", pods),
-            *("--status", status),
-            *("--page-out", page.path, "--markdown-out", summary.path),
-            *("--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER),
-        ],
+        args=[word for flag, value in flags.items() for word in (f"--{flag.replace('_', '-')}", value)],
     )
 
 
-# kfp takes the name of a component from the function, and what it says of its inputs from the docstring.
+# kfp takes the name of a component from the function, its inputs and outputs from the signature, and what it
+# says of them from the docstring.
 _container.__name__ = "report"
+_container.__signature__ = _signature()  # type: ignore[attr-defined]
 _container.__doc__ = described(
     "Prove that the volume is complete, publish it, and say how the run went; also after a failure.",
-    {
-        "pods": "JSON of each step's image and machine.",
-        "status": "How the other steps ended, filled in by the pipeline.",
-        "page": "The report.",
-        "summary": "The verdict, and where to find the rest.",
-        "metrics": "Figures to compare runs by.",
-    },
-    keys=("output", "email", "webhook"),
+    {name: text for name, (_, text) in _OTHERS.items()},
 )
 report: Any = dsl.container_component(_container)

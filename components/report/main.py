@@ -13,7 +13,7 @@ from components.report.page.page import render
 from components.report.page.sections import SectionPair, make_sections
 from components.report.page.strips import Strip, make_strips, slices_in_strips
 from components.report.run_document import PAGE_KEY, RUN_KEY, RunDocument
-from components.report.run_status import RunStatus, parse_status
+from components.report.run_status import RunStatus, beside_another, other_settings, parse_status
 from components.report.telling import tell
 from components.report.tiles_removal import remove_tiles
 from components.report.words.notice import notice_of, notice_without_work
@@ -21,8 +21,9 @@ from components.report.words.summary import summarise
 from components.shared.command import StepCommand
 from components.shared.container_images import PROCESSES
 from components.shared.documents.config import RunConfig
+from components.shared.documents.config_flags import config_flags
 from components.shared.documents.cost import parse_pods
-from components.shared.documents.plan import Plan
+from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
 from components.shared.errors import TransientError, UserError
 from components.shared.storage.registry import open_store
@@ -42,6 +43,7 @@ logger = logging.getLogger(__name__)
 @click.option("--output", required=True, help="gs:// URI or folder that receives the results.")
 @click.option("--email", default="", help=RunConfig.model_fields["email"].description)
 @click.option("--webhook", default="", help=RunConfig.model_fields["webhook"].description)
+@config_flags(required=False, without=("output", "email", "webhook"))
 @click.option("--pods", default="", help="JSON of each step's image and machine.")
 @click.option(
     "--status", required=True, help="How the steps before ended: KFP's final status, or Argo's word."
@@ -58,6 +60,7 @@ def main(
     page_out: str,
     markdown_out: str,
     executor_input: str,
+    **fields: str | None,
 ) -> None:
     """Prove that the volume is complete, publish it, and say how the run went; also after a failure."""
     process = open_store(part_uri(output, "process"))
@@ -67,6 +70,11 @@ def main(
         logger.info("no plan in %s: the input was refused, so there is nothing to report", process.uri)
         tell(notice_without_work(output, run_status), email, webhook, os.environ)
         return
+    other = other_settings({"output": output, "email": email, "webhook": webhook, **fields}, plan.config)
+    planned = process.stat(PLAN_KEY)
+    if other:
+        _end_beside(other, output, run_status, email, webhook)
+        return
     evidence = gather(process, plan)
     evidence.pods, evidence.as_processes = parse_pods(pods) if pods else {}, PROCESSES in os.environ
     volume = volume_of(plan, evidence.transforms) if evidence.transforms else None
@@ -75,16 +83,14 @@ def main(
         tell(notice_without_work(output, run_status), email, webhook, os.environ)
         return
     verification = look_at(evidence, volume, run_status, process)
+    if process.stat(PLAN_KEY) != planned and read_plan(process) != plan:
+        _end_beside("one that was written in the meantime", output, run_status, email, webhook)
+        return
     run = write_page(evidence, run_status, volume, verification, process)
     if run.complete and volume is not None:
         _publish(volume, plan)
     process.write(RUN_KEY, run.to_json())
-    if page_out:
-        write_artifact(page_out, process.read(PAGE_KEY).decode())
-    if markdown_out:
-        write_artifact(markdown_out, markdown_of(run, evidence, join_uri(process.uri, PAGE_KEY)))
-    if executor_input:
-        write_metrics(executor_input, metrics_of(run, evidence))
+    _write_artifacts(run, evidence, process, page_out, markdown_out, executor_input)
     for sentence in run.summary:
         logger.info("%s", sentence)
     if run.complete and volume is not None and not plan.config.keep_tiles:
@@ -92,6 +98,38 @@ def main(
     tell(notice_of(run), email, webhook, os.environ)
     if not run.complete and run.state != "failed":
         raise incomplete(verification.problems, output)
+
+
+def _write_artifacts(
+    run: RunDocument,
+    evidence: RunEvidence,
+    process: Store,
+    page_out: str,
+    markdown_out: str,
+    executor_input: str,
+) -> None:
+    """Write what KFP's console shows of a run, to the files that it has asked for."""
+    if page_out:
+        write_artifact(page_out, process.read(PAGE_KEY).decode())
+    if markdown_out:
+        write_artifact(markdown_out, markdown_of(run, evidence, join_uri(process.uri, PAGE_KEY)))
+    if executor_input:
+        write_metrics(executor_input, metrics_of(run, evidence))
+
+
+def _end_beside(other: str, output: str, status: RunStatus, email: str, webhook: str) -> None:
+    """End the report of a run in whose output another run's plan lies: what is there is not for it to judge.
+
+    Raises:
+        UserError: the run has not failed before; it must not seem to have made what is there.
+    """
+    logger.warning("nothing was changed in %s: the plan there is of another run", output)
+    if status.state == "failed":
+        tell(notice_without_work(output, status), email, webhook, os.environ)
+        return
+    error = UserError(beside_another(other, output))
+    tell(notice_without_work(output, RunStatus("failed", str(error))), email, webhook, os.environ)
+    raise error
 
 
 def _publish(volume: Volume, plan: Plan) -> None:

@@ -1,10 +1,16 @@
-"""State of the steps before the report, as KFP or Argo tell it."""
+"""State of the steps before the report, as KFP or Argo tell it, and what they were started with."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+from components.shared.documents.config import NAMING_KEYS, RunConfig
+from components.shared.documents.config_flags import parse_flags
+from components.shared.errors import ConfigError
+from components.shared.storage.run_buckets import part_uri
 
 State = Literal["succeeded", "failed", "unknown"]
 
@@ -46,3 +52,38 @@ def parse_status(text: str) -> RunStatus:
     message = error.get("message", "") if isinstance(error, dict) else error
     word = str(value.get("state", "")).rpartition("_")[2]
     return RunStatus(_WORDS.get(word.lower(), "unknown"), str(message))
+
+
+def other_settings(fields: Mapping[str, str | None], planned: RunConfig) -> str:
+    """The settings by which a plan is not that of the run that was started, in words; empty where it is.
+
+    Args:
+        fields: Configuration of the run as flags; without a source, nobody has told it.
+        planned: Configuration in the plan that lies in the output.
+    """
+    if fields.get("source") is None:
+        return ""
+    try:
+        given = parse_flags(fields)
+    except ConfigError as error:  # `plan` has refused it
+        return str(error)
+    started, found = given.model_dump(mode="json"), planned.model_dump(mode="json")
+    if found["image"] == f"raw/{started['image']}":  # where the older workflow has the slices
+        started["image"] = found["image"]
+        started["more_channels"] = [f"raw/{pattern}" for pattern in started["more_channels"]]
+    differing = [key for key in started if key not in NAMING_KEYS and started[key] != found[key]]
+    return ", ".join(f"{key} {json.dumps(found[key])} for {json.dumps(started[key])}" for key in differing)
+
+
+def beside_another(other: str, output: str) -> str:
+    """The sentence on a run in whose output another run's plan lies.
+
+    Args:
+        other: What the other plan has otherwise.
+        output: The output of both.
+    """
+    return (
+        f"the plan in {part_uri(output, 'process')} must be the one that this run was started with; got "
+        f"{other}. Another run writes to this output, and what is there is of that one: wait until it has "
+        "ended, then start this one again, or choose another output."
+    )
