@@ -10,6 +10,7 @@ from multiprocessing import get_context
 
 import click
 
+from commands.dry_run import Changes, dry_run_option, list_changes
 from commands.export.exported import left_out, plan_of_export, shown_z_indices, transforms_of_export
 from commands.export.lossless import LosslessSource
 from commands.export.options import parse_contrast, parse_crop, parse_slices
@@ -17,19 +18,22 @@ from components.pyramid.sources import Source
 from components.pyramid.writing import reuse_freed_memory, write_block
 from components.shared.command import StepCommand
 from components.shared.cores import available_cores
-from components.shared.documents.plan import PLAN_KEY
+from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
-from components.shared.documents.transforms import TRANSFORMS_KEY
+from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.errors import ConfigError, TransientError, UserError
+from components.shared.grid import PyramidPass
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri, run_buckets_of
 from components.shared.storage.store import Store, join_uri
+from components.shared.volume.layout import exact_keys, metadata_files, shards_of_block
 from components.shared.volume.precomputed import INFO_KEY
 from components.shared.volume.volume import TileArray, Volume, VolumeOutput
 from components.shared.work.completeness import check_blocks, check_overwritten
-from components.shared.work.export import EXPORT_KEY, Export, export_hash
+from components.shared.work.export import EXPORT_KEY, Export, export_hash, exported_volume
+from components.shared.work.left import not_done
 from components.shared.work.publication import publish
-from components.shared.work.records import input_hash, is_done
+from components.shared.work.records import input_hash, record_key
 from components.shared.work.verification import Written, check_listing, read_written, verify
 
 
@@ -58,6 +62,7 @@ from components.shared.work.verification import Written, check_listing, read_wri
 @click.option(
     "--jobs", type=click.IntRange(min=1), help="Most processes at a time.  [default: number of cores]"
 )
+@dry_run_option
 def main(
     output: str,
     new_output: str,
@@ -67,6 +72,7 @@ def main(
     without_slices: str | None,
     lossless: bool,
     jobs: int | None,
+    dry_run: bool,
 ) -> None:
     """Write the volume in OUTPUT anew to NEW_OUTPUT, without aligning again.
 
@@ -90,12 +96,46 @@ def main(
     plan = plan_of_export(written.plan, _whole_uri(new_output), export.jpeg_quality)
     process = open_store(plan.locations.process_uri)
     _claim(process, export, new_output)
+    transforms = transforms_of_export(written.transforms, export)
+    if dry_run:
+        list_changes(changes_of(process, export, plan, transforms))
+        click.echo("A shard that is black all over is not written.")
+        return
     process.write(EXPORT_KEY, export.to_json())
     process.write(PLAN_KEY, plan.to_json())
-    process.write(TRANSFORMS_KEY, transforms_of_export(written.transforms, export).to_json())
+    process.write(TRANSFORMS_KEY, transforms.to_json())
     write_blocks(process, jobs or available_cores())
     _publish(process, new_output)
     click.echo(f"Volume: {join_uri(plan.locations.neuroglancer_uri, 'jpeg')}")
+
+
+def changes_of(process: Store, export: Export, plan: Plan, transforms: Transforms) -> Changes:
+    """The objects that an export writes: documents, what blocks that are not done write, and metadata."""
+    volume = exported_volume(export, plan, transforms)
+    in_process = [EXPORT_KEY, PLAN_KEY, TRANSFORMS_KEY]
+    written = []
+    for pyramid_pass in volume.passes:
+        level = pyramid_pass.base_level
+        for block in _blocks_to_do(process, export, pyramid_pass):
+            in_process += [
+                record_key(f"pyramid/{level}", str(block)),
+                *exact_keys(volume, pyramid_pass, block),
+            ]
+            for output in volume.outputs:
+                keys = shards_of_block(volume, output, level, block)
+                written += [join_uri(output.uri, key) for key in keys]
+    for output in volume.outputs:
+        written += [join_uri(output.uri, key) for key in metadata_files(volume, output)]
+    written += [join_uri(process.uri, key) for key in in_process]
+    roots = (process.uri, *(output.uri for output in volume.outputs))
+    there = {join_uri(uri, found.key) for uri in roots for found in open_store(uri).list()}
+    return Changes.of(written, (), there)
+
+
+def _blocks_to_do(process: Store, export: Export, pyramid_pass: PyramidPass) -> list[int]:
+    """The blocks of a pass that are not done."""
+    level, every = pyramid_pass.base_level, range(pyramid_pass.n_blocks)
+    return not_done(process, f"pyramid/{level}", every, lambda block: export_hash(export, level, block))
 
 
 def _whole_uri(output: str) -> str:
@@ -211,11 +251,7 @@ def write_blocks(process: Store, jobs: int) -> None:
     job = ExportJob.of(process)
     for pyramid_pass in job.volume.passes:
         level = pyramid_pass.base_level
-        to_do = [
-            block
-            for block in range(pyramid_pass.n_blocks)
-            if not is_done(process, f"pyramid/{level}", str(block), job.block_hash(level, block))
-        ]
+        to_do = _blocks_to_do(process, job.export, pyramid_pass)
         n_processes = min(jobs, len(to_do))
         if n_processes <= 1:
             for block in to_do:

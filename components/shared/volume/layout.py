@@ -104,9 +104,11 @@ def exact_key(pyramid_pass: PyramidPass, tiles: TileArray, block: int, layer: in
     return f"pyramid/level-{pyramid_pass.levels[-1]}{bits}/{name}"
 
 
-def exact_keys(volume: Volume) -> Iterator[str]:
-    """Keys below the process URI of all that passes leave for the next one, at most."""
-    for pyramid_pass in volume.passes[:-1]:
-        n_layers = pyramid_pass.block_sides(pyramid_pass.levels[-1])[2] // pyramid_pass.chunk
-        for tiles, block, layer in product(volume.arrays, range(pyramid_pass.n_blocks), range(n_layers)):
-            yield exact_key(pyramid_pass, tiles, block, layer)
+def exact_keys(volume: Volume, pyramid_pass: PyramidPass, block: int) -> Iterator[str]:
+    """Keys below the process URI of what a block of a pass leaves for the next one."""
+    last = pyramid_pass.levels[-1]
+    (_, _, start), (_, _, stop) = pyramid_pass.block_bounds(block, last)
+    for tiles in volume.arrays:
+        if any(output.levels[-1] > last for output in volume.outputs if output.array == tiles):
+            for layer in range(ceil_div(stop - start, pyramid_pass.chunk)):
+                yield exact_key(pyramid_pass, tiles, block, layer)

@@ -63,10 +63,12 @@ def files_of_volume(volume: Volume, locations: Locations) -> set[Place]:
         places |= {Place(uri, tiles.shard_key(slab, array)) for slab in range(volume.n_slabs)}
         places.add(Place(uri, tiles.METADATA_KEY))
     process = open_store(locations.process_uri).uri
-    units = [("tile", slab) for slab in range(volume.n_slabs)]
-    units += [(f"pyramid/{p.base_level}", block) for p in volume.passes for block in range(p.n_blocks)]
-    places |= {Place(process, record_key(step, str(unit))) for step, unit in units}
-    return places | {Place(process, key) for key in exact_keys(volume)}
+    places |= {Place(process, record_key("tile", str(slab))) for slab in range(volume.n_slabs)}
+    for pyramid_pass in volume.passes:
+        for block in range(pyramid_pass.n_blocks):
+            places.add(Place(process, record_key(f"pyramid/{pyramid_pass.base_level}", str(block))))
+            places |= {Place(process, key) for key in exact_keys(volume, pyramid_pass, block)}
+    return places
 
 
 def recorded_files(

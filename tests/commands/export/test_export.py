@@ -299,3 +299,37 @@ def test_what_the_pyramid_writes_is_verified(tmp_path: Path, settings: dict[str,
     without = cli("verify", root(stack))
     assert without.exit_code == 0, without.output
     assert without.stdout.count("nothing") == 1
+
+
+@pytest.mark.parametrize("flags", [(), ("--lossless", "--crop", "3:,:,:")], ids=str)
+def test_a_dry_run_changes_nothing_and_lists_what_is_then_written(
+    wide: AlignedStack, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    listed = export(root(wide), tmp_path / "new", "--dry-run", *flags)
+    assert listed.exit_code == 0, listed.output
+    assert not (tmp_path / "new").exists()
+    assert export(root(wide), tmp_path / "new", *flags).exit_code == 0
+    written = {line.removeprefix("write   ") for line in listed.output.splitlines() if line[:6] == "write "}
+    assert written == {str(tmp_path / "new" / key) for key in digests(tmp_path / "new")}
+
+
+def test_a_dry_run_of_an_export_that_was_stopped_lists_what_is_left(
+    wide: AlignedStack, tmp_path: Path
+) -> None:
+    assert export(root(wide), tmp_path / "new").exit_code == 0
+    (tmp_path / "new/process/records/pyramid/0/1.json").unlink()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "new").rglob("*") if path.is_file()}
+    lines = export(root(wide), tmp_path / "new", "--dry-run").output.splitlines()
+    assert {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "new").rglob("*") if path.is_file()
+    } == before
+    assert export(root(wide), tmp_path / "new").exit_code == 0
+    changed = {str(path) for path in before if path.stat().st_mtime_ns != before[path]}
+    assert {line.removeprefix("replace ") for line in lines if line.startswith("replace")} == changed
+    assert "write   " + str(tmp_path / "new/process/records/pyramid/0/1.json") in lines
+
+
+def test_a_dry_run_refuses_what_the_export_refuses(wide: AlignedStack, tmp_path: Path) -> None:
+    assert export(root(wide), root(wide), "--dry-run").exit_code == 65
+    assert export(tmp_path / "nothing", tmp_path / "new", "--dry-run").exit_code == 65
+    assert not (tmp_path / "new").exists()
