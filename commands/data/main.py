@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from commands.data.name_order import READINGS, Reading
 from commands.dry_run import Changes, dry_run_option, list_changes
 from components.shared.command import StepCommand
 from components.shared.documents.config import check_image_pattern
@@ -44,9 +45,31 @@ def main() -> None:
 @click.option(
     "--first", type=click.IntRange(0), default=0, show_default=True, help="Number of the first image."
 )
+@click.option(
+    "--order",
+    type=click.Choice(READINGS),
+    help="How the numbers in the names are read: as integers, as decimals with signs and units, or as dates "
+    "with the day or the month first.  [default: as all of them say; it asks where two give two orders]",
+)
+@click.option("--only", metavar="PATTERN", help="Names of the images that are taken, such as 'slice_*'.")
+@click.option(
+    "--follow-links", is_flag=True, help="Take links to files elsewhere on the same file system too."
+)
 @click.option("--yes", is_flag=True, help="Do it; else only say what would be done.")
-def renumber(source: str, target: str, image: str, first: int, yes: bool) -> None:
+def renumber(
+    source: str,
+    target: str,
+    image: str,
+    first: int,
+    order: Reading | None,
+    only: str | None,
+    follow_links: bool,
+    yes: bool,
+) -> None:
     """Give the images in SOURCE consecutive numbers in TARGET, in the order of the numbers in their names.
+
+    Where the names can be read in two orders, or a few are named otherwise than most, nothing is done: it
+    says so, with the options that decide.
 
     Both are folders, or both gs:// URIs. SOURCE stays as it is: the new names are links to the same data (on
     another file system, and in buckets, copies). No file is ever replaced. TARGET/renumbered.csv tells which
@@ -55,8 +78,8 @@ def renumber(source: str, target: str, image: str, first: int, yes: bool) -> Non
     from commands.data import renumber as renumbering
     from commands.data.progress import counted
 
-    stores = open_store(source), open_store(target)
-    numbering, left = renumbering.plan_renumbering(*stores, image, first)
+    stores = renumbering.open_source(source, follow_links=follow_links), open_store(target)
+    numbering, left = renumbering.plan_renumbering(*stores, image, first, order, only)
     new_names = numbering.new_names
     shown = list(new_names.items())
     for old, new in shown if len(shown) <= 2 * _SHOWN else [*shown[:_SHOWN], ("...", ""), *shown[-_SHOWN:]]:
@@ -66,6 +89,10 @@ def renumber(source: str, target: str, image: str, first: int, yes: bool) -> Non
     if numbering.left_alone:
         examples = ", ".join(numbering.left_alone[:_SHOWN])
         click.echo(f"Left alone: {len(numbering.left_alone):,} other files, such as {examples}.")
+    for sentence in numbering.said:
+        click.echo(f"Look at this: {sentence}.")
+    for sentence in renumbering.unlike_most(stores[0], numbering):
+        click.echo(f"WARNING: {sentence}.")
     for before, after in numbering.jumps[:_SHOWN]:
         click.echo(f"WARNING: the numbers jump between {before} and {after}. Is an image missing?")
     if len(numbering.jumps) > _SHOWN:
@@ -76,7 +103,7 @@ def renumber(source: str, target: str, image: str, first: int, yes: bool) -> Non
     with counted("images", len(left)) as done:
         renumbering.renumber(*stores, numbering, left, done)
     names = list(new_names.values())
-    pattern = image if image.endswith(Path(names[0]).suffix) else image + Path(names[0]).suffix
+    pattern = image + Path(names[0]).suffix if image.endswith("d") else image
     click.echo(
         f"Run it with: --source {shlex.quote(stores[1].uri)} --image {shlex.quote(pattern)} ", nl=False
     )

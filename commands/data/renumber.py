@@ -9,33 +9,52 @@ from __future__ import annotations
 
 import csv
 import errno
+import glob
 import io
 import os
 import re
+import shlex
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 from google.api_core.exceptions import PreconditionFailed
 
+from commands.data.name_order import Parts, Reading, integer_parts, natural_order, ordered, template
 from components.shared.documents.config import check_image_pattern
 from components.shared.errors import ConfigError, FibstackError, TransientError, UserError
+from components.shared.pictures.slice_files import read_header
 from components.shared.regular_file import open_regular
 from components.shared.storage import gcs
-from components.shared.storage.folder import temporary_beside
+from components.shared.storage.folder import FolderStore, temporary_beside
 from components.shared.storage.parallel import in_parallel
-from components.shared.storage.schemes import scheme_of
+from components.shared.storage.registry import open_store
+from components.shared.storage.schemes import folder_of, scheme_of
 from components.shared.storage.store import Stat, Store, check_key, checksum, join_uri
+from components.shared.text import count, listed, product
 
-SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".dat")
+KINDS: Mapping[str, str] = MappingProxyType(
+    {".png": ".png", ".tif": ".tif", ".tiff": ".tif", ".jpg": ".jpg", ".jpeg": ".jpg", ".dat": ".dat"}
+)
+"""Kind of the files with each suffix of images, by the suffix that stands for all of the kind."""
+SUFFIXES = tuple(KINDS)
 """Suffixes of images; a name that starts with a dot is none, as macOS leaves beside others."""
 RECORD = "renumbered.csv"
 """Name of the table in the target that tells which slice was which image."""
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
 """Errors by which a file system says that it cannot link two files."""
+
+
+SHOWN = 3
+"""Names that a sentence shows."""
+_FEW_OF = 10
+"""Images of other names in folders of their own are few where they are less than one in so many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,19 +67,27 @@ class Numbering:
     """Names of files that are no images."""
     jumps: tuple[tuple[str, str], ...]
     """Pairs of consecutive images between whose old names numbers are left out."""
+    parts_of: Callable[[str], Parts] = integer_parts
+    """Takes an old name apart into texts and numbers."""
+    said: tuple[str, ...] = ()
+    """Sentences on what was decided about order and kinds, for a person to check."""
 
 
-def number_images(names: Iterable[str], pattern: str, first: int, uri: str) -> Numbering:
-    """Give images consecutive numbers, in the natural order of their names.
+def number_images(
+    names: Iterable[str], pattern: str, first: int, uri: str, reading: Reading | None = None
+) -> Numbering:
+    """Give images consecutive numbers, in the order of the numbers in their names.
 
     Args:
         names: All files of the folder.
         pattern: Name pattern of the new names, such as img.%05d; without a suffix it gets that of the images.
         first: Number of the first image.
         uri: The folder, for messages.
+        reading: How the numbers in the names are read; None to find it out.
 
     Raises:
-        UserError: there are no images, or images of several kinds.
+        UserError: there are no images, images of several kinds, two that differ in their suffix alone, or
+            names that can be read in several orders.
         ConfigError: the pattern has another suffix than the images, or too few digits.
 
     Example:
@@ -68,45 +95,59 @@ def number_images(names: Iterable[str], pattern: str, first: int, uri: str) -> N
         >>> numbering.new_names, numbering.left_alone
         ({'b9.png': 'img.000.png', 'b10.png': 'img.001.png'}, ('notes.txt',))
     """
-    ordered = sorted(names, key=natural_order)
-    images = [name for name in ordered if _is_image(name)]
-    suffixes = Counter(_suffix(name) for name in images)
+    everything = list(names)
+    images = [name for name in everything if _is_image(name)]
     if not images:
         raise UserError(f"the folder must hold images ({', '.join(SUFFIXES)}); got none in {uri}. Change it.")
-    if len(suffixes) > 1:
-        got = " and ".join(f"{n:,} {suffix}" for suffix, n in suffixes.items())
+    suffixes = Counter(PurePosixPath(name).suffix for name in sorted(images))
+    got = " and ".join(f"{n:,} {suffix}" for suffix, n in suffixes.items())
+    kinds = {KINDS[suffix.lower()] for suffix in suffixes}
+    if len(kinds) > 1:
         raise UserError(f"all images must be of one kind; got {got} in {uri}. Move those of the other away.")
-    (suffix,) = suffixes
-    if not pattern.endswith("d") and _suffix(pattern) != suffix:
-        raise ConfigError(f"--image must end in {suffix} as the images do; got '{pattern}'. Change it.")
-    full = pattern + suffix if pattern.endswith("d") else pattern
+    _check_no_twins(images, uri)
+    (kind,) = kinds
+    if not pattern.endswith("d") and KINDS.get(_suffix(pattern)) != kind:
+        raise ConfigError(f"--image must end in {kind} as the images do; got '{pattern}'. Change it.")
+    only = {suffix.lower() for suffix in suffixes}
+    full = pattern + (only.pop() if len(only) == 1 else kind) if pattern.endswith("d") else pattern
+    in_order = ordered(images, uri, reading)
     new = [full % z for z in range(first, first + len(images))]
     if len(new[-1]) > len(new[0]) and "%0" in full:
         raise ConfigError(
             f"--image must have digits for {len(images):,} images from {first}; got '{pattern}'. Add some."
         )
+    together = f"images of several suffixes are taken together: {got}" if len(suffixes) > 1 else ""
     return Numbering(
-        new_names=dict(zip(images, new, strict=True)),
-        left_alone=tuple(name for name in ordered if not _is_image(name)),
-        jumps=tuple(find_jumps(images)),
+        new_names=dict(zip(in_order.names, new, strict=True)),
+        left_alone=tuple(sorted((name for name in everything if not _is_image(name)), key=natural_order)),
+        parts_of=in_order.parts,
+        jumps=tuple(find_jumps(in_order.names, in_order.parts)),
+        said=tuple(filter(None, (in_order.said, together))),
     )
 
 
-def natural_order(name: str) -> tuple[list[str | int], str]:
-    """A key that sorts names as people do: by the numbers in them.
+def _check_no_twins(images: Iterable[str], uri: str) -> None:
+    """Refuse images that differ in their suffix alone: a picture was saved twice, or there are two series."""
+    first_of: dict[str, str] = {}
+    for name in sorted(images):
+        other = first_of.setdefault(_stem(name).casefold(), name)
+        if other != name and other.casefold() != name.casefold():
+            raise UserError(
+                f"every image must be there once; got {other} and {name} in {uri}. Add "
+                f"--only '*{PurePosixPath(other).suffix}' or --only '*{PurePosixPath(name).suffix}'."
+            )
 
-    Example:
-        >>> sorted(["z10", "z9", "a"], key=natural_order)
-        ['a', 'z9', 'z10']
-    """
-    parts = re.split(r"([0-9]+)", name)
-    return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
 
-
-def find_jumps(names: Sequence[str]) -> list[tuple[str, str]]:
+def find_jumps(
+    names: Sequence[str], parts_of: Callable[[str], Parts] = integer_parts
+) -> list[tuple[str, str]]:
     """Names that follow each other, between which a number grows by more than it does elsewhere.
 
     A number counts where it mostly grows by the same step; a date or a time of day says nothing.
+
+    Args:
+        names: Names in their order.
+        parts_of: Takes a name apart into texts and numbers.
 
     Example:
         >>> find_jumps(["s1.png", "s2.png", "s5.png", "s6.png"])
@@ -114,7 +155,7 @@ def find_jumps(names: Sequence[str]) -> list[tuple[str, str]]:
         >>> find_jumps(["11 0.91um.tif", "12 0.92um.tif", "14 0.94um.tif", "15 0.95um.tif"])
         [('12 0.92um.tif', '14 0.94um.tif')]
     """
-    steps = {pair: _steps(*pair) for pair in pairwise(names)}
+    steps = {(name, other): _steps(parts_of(name), parts_of(other)) for name, other in pairwise(names)}
     jumps = set()
     for place in range(max(map(len, steps.values()), default=0)):
         there = {pair: found[place] for pair, found in steps.items() if place < len(found)}
@@ -124,12 +165,12 @@ def find_jumps(names: Sequence[str]) -> list[tuple[str, str]]:
     return [pair for pair in steps if pair in jumps]
 
 
-def _steps(name: str, other: str) -> list[int]:
-    """Differences of the numbers in `other` to those in `name`; empty where more than numbers differs."""
-    parts, others = (re.split(r"([0-9]+)", text) for text in (name, other))
+def _steps(parts: Parts, others: Parts) -> list[Fraction]:
+    """Differences of the numbers in `others` to those in `parts`; empty where more than numbers differs."""
     if parts[::2] != others[::2]:
         return []
-    return [int(b) - int(a) for a, b in zip(parts[1::2], others[1::2], strict=True)]
+    numbers = zip(parts[1::2], others[1::2], strict=True)
+    return [b - a for a, b in numbers if isinstance(a, Fraction) and isinstance(b, Fraction)]
 
 
 def _is_image(name: str) -> bool:
@@ -140,8 +181,52 @@ def _suffix(name: str) -> str:
     return PurePosixPath(name).suffix.lower()
 
 
-def plan_renumbering(source: Store, target: Store, pattern: str, first: int) -> tuple[Numbering, list[str]]:
+def _stem(name: str) -> str:
+    return name.removesuffix(PurePosixPath(name).suffix)
+
+
+def open_source(uri: str, *, follow_links: bool) -> Store:
+    """The store of images, with links to files elsewhere on its file system where they are to be followed.
+
+    Raises:
+        UserError: a link leads nowhere: the numbers behind its image would all be wrong.
+    """
+    folder = folder_of(uri)
+    if folder is None:
+        return open_store(uri)
+    for path in sorted(linked(folder)):
+        if not path.exists():
+            raise UserError(
+                f"a link must lead to a file; got {path}, which leads to {path.readlink()} where nothing is. "
+                "Mend or remove it."
+            )
+    return FolderStore(folder, follows_links=follow_links)
+
+
+def linked(folder: Path) -> Iterator[Path]:
+    """The symbolic links below a folder."""
+    for parent, folders, names in os.walk(folder):
+        yield from (path for path in map(Path(parent).joinpath, [*folders, *names]) if path.is_symlink())
+
+
+def plan_renumbering(
+    source: Store,
+    target: Store,
+    pattern: str,
+    first: int,
+    reading: Reading | None = None,
+    only: str | None = None,
+) -> tuple[Numbering, list[str]]:
     """The new names, and those old ones whose new ones are not there yet. Changes nothing.
+
+    Args:
+        source: Where the images lie.
+        target: Where the new names are made.
+        pattern: Name pattern of the new names.
+        first: Number of the first image.
+        reading: How the numbers in the old names are read; None to find it out.
+        only: Pattern, as of a shell, of the names without their folder that are taken; None for all, where
+            they are alike.
 
     Raises:
         ConfigError: the pattern is refused, or source and target lie in each other or are of two kinds.
@@ -157,7 +242,17 @@ def plan_renumbering(source: Store, target: Store, pattern: str, first: int) -> 
             f"the source must be a folder or bucket that exists; got {source.uri}. Check the path."
         )
     old = {stat.key: stat for stat in source.list()}
-    numbering = number_images(old, pattern, first, source.uri)
+    taken = [name for name in old if only is None or fnmatchcase(PurePosixPath(name).name, only)]
+    if only is not None and not taken:
+        raise UserError(f"--only must name images of the source; got '{only}' in {source.uri}. Change it.")
+    numbering = number_images(taken, pattern, first, source.uri, reading)
+    if only is None:
+        check_named_alike(list(numbering.new_names), numbering.parts_of, source.uri)
+    folder = folder_of(source.uri)
+    folders = [path for path in linked(folder) if path.is_dir()] if folder else []
+    links = [f"{path.relative_to(folder)} (a link to a folder)" for path in sorted(folders)] if folder else []
+    others = [name for name in old if name not in numbering.new_names]
+    numbering = replace(numbering, left_alone=(*links, *sorted(others, key=natural_order)))
     there = {stat.key: stat for stat in target.list()}
     left = []
     foreign = there.keys() - set(numbering.new_names.values()) - {RECORD}
@@ -173,6 +268,66 @@ def plan_renumbering(source: Store, target: Store, pattern: str, first: int) -> 
             f"in {target.uri}. Choose another target."
         )
     return numbering, left
+
+
+def check_named_alike(images: Sequence[str], parts_of: Callable[[str], Parts], uri: str) -> None:
+    """Refuse a few images of other names among many, such as an overview: they would become slices.
+
+    Series in several folders may have names of their own.
+
+    Args:
+        images: Names of images.
+        parts_of: Takes a name apart into texts and numbers.
+        uri: Their folder, for messages.
+
+    Raises:
+        UserError: a few are named otherwise than most.
+    """
+    series: dict[str, list[str]] = {}
+    for image in images:
+        name = PurePosixPath(image).name
+        series.setdefault(template(parts_of(f"{_stem(name)}.")), []).append(image)
+    most = max(series.values(), key=len)
+    folders = {PurePosixPath(image).parent for image in most}
+    for others in series.values():
+        are_beside = any(PurePosixPath(image).parent in folders for image in others)
+        if len(others) * (1 if are_beside else _FEW_OF) < len(most):
+            words = re.split(r"[0-9]+(?:[.,][0-9]+)*", _stem(PurePosixPath(most[0]).name))
+            only = shlex.quote("*".join(map(glob.escape, words)).rstrip("*") + "*")
+            raise UserError(
+                f"images must be named alike; got {listed(others, SHOWN, rest=', ...')} beside {len(most):,} "
+                f"such as {most[0]} in {uri}. Add --only {only} for these alone, or --only '*' for all."
+            )
+
+
+def unlike_most(source: Store, numbering: Numbering) -> list[str]:
+    """Sentences on images of another size in px than most, such as an overview, with the names that they get.
+
+    An image that cannot be read is left to the run, which says why.
+    """
+
+    def size_px(name: str) -> tuple[int, int] | None:
+        stat = source.stat(name)
+        try:
+            header = read_header(source, name, stat.size_bytes) if stat else None
+        except UserError:
+            return None
+        return (header.width_px, header.height_px) if header else None
+
+    names = list(numbering.new_names)
+    sizes = dict(zip(names, in_parallel(size_px, names), strict=True))
+    counts = Counter(size for size in sizes.values() if size)
+    if len(counts) < 2:
+        return []
+    usual, n_usual = counts.most_common(1)[0]
+    odd = [name for name, size in sizes.items() if size and size != usual]
+    shown = [
+        f"{name} of {product(sizes[name] or ())} px, taken as {numbering.new_names[name]}" for name in odd
+    ]
+    return [
+        f"{count(len(odd), 'image')} of another size than the {n_usual:,} of {product(usual)} px: "
+        f"{listed(shown, SHOWN, between='; ')}. Move away what is no slice"
+    ]
 
 
 def renumber(

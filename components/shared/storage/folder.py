@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shlex
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -42,11 +43,13 @@ _ABANDONED_AFTER_S = 24 * 3600
 class FolderStore:
     """A folder. Writes go to a temporary name in the same folder, are flushed to disk and renamed.
 
-    Links to files inside the folder are followed; links that leave it are refused. Links to folders
-    are not listed. A pipe, a socket or a device in the place of an object is refused by name: nothing waits.
+    Links to files inside the folder are followed; links that leave it are refused, unless the store is told
+    to follow those that stay on the file system. Links to folders are not listed. A pipe, a socket or a
+    device in the place of an object is refused by name: nothing waits.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, follows_links: bool = False) -> None:
+        self._follows_links = follows_links
         try:
             self._root = root.expanduser().resolve()
         except (RuntimeError, ValueError) as error:  # no such home, a loop of links, a null character
@@ -184,13 +187,23 @@ class FolderStore:
     def _path(self, key: str) -> Path:
         check_key(key)
         path = self._root / key
+        target = path
         try:
-            inside = path.resolve().is_relative_to(self._root)
-        except RuntimeError:  # a loop of links
-            inside = False
-        if not inside:
+            target = path.resolve()
+            inside = target.is_relative_to(self._root)
+            on_file_system = inside or target.stat().st_dev == self._root.stat().st_dev
+        except (OSError, RuntimeError):  # it leads nowhere, or in a loop
+            inside = on_file_system = False
+        if not inside and not self._follows_links:
             raise UserError(
-                f"'{key}' must lie inside {self.uri}; it is a link that leaves it. Copy the file instead."
+                f"'{key}' must lie inside {self.uri}; it is a link that leaves it. Copy the file instead, or "
+                f"make files of links to slices: fibstack data renumber {shlex.quote(self.uri)} NEW_FOLDER "
+                "--follow-links."
+            )
+        if not on_file_system:
+            raise UserError(
+                f"'{key}' must be a link to a file on the file system of {self.uri}; it leads to {target}. "
+                "Copy the file instead."
             )
         return path
 
