@@ -245,6 +245,8 @@ class _Server:
     """A server on loopback that says the same bytes to everybody, and hangs up."""
 
     says = b""
+    greets = False
+    """It speaks first, as mail servers do."""
 
     def __enter__(self) -> _Server:
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -259,13 +261,17 @@ class _Server:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self._listening.accept()
-                with contextlib.suppress(OSError), connection:
-                    connection.settimeout(1)
-                    connection.recv(65536)
-                    connection.sendall(self.says)
-                    connection.shutdown(socket.SHUT_WR)
-                    while connection.recv(65536):
-                        pass
+                threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
+
+    def _talk(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            connection.settimeout(1)
+            if not self.greets:
+                connection.recv(65536)
+            connection.sendall(self.says)
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65536):
+                pass
 
 
 def _answer(
@@ -388,10 +394,13 @@ def _web_reader() -> Iterator[Reader]:
 
         def read(data: bytes, rng: random.Random) -> None:
             server.says = data
+            server.greets = rng.random() < 0.2
+            if server.greets:
+                telling.tell(notice, "a@lab.org", "", environment)
+                return
             calls: tuple[Callable[[], object], ...] = (
                 lambda: clio.post({"x": {}}, base, "token"),
                 partial(telling.tell, notice, "", base, environment),
-                partial(telling.tell, notice, "a@lab.org", "", environment),
                 lambda: list(check_kfp(base)),
                 read_log,
             )
