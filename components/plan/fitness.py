@@ -13,7 +13,10 @@ from components.shared.errors import ConfigError, UserError
 from components.shared.limits import limit
 from components.shared.pictures.grey_levels import SampleType
 from components.shared.pictures.header import MAX_CHANNELS, ImageHeader
+from components.shared.text import listed
 
+_SHOWN = 3
+"""Slices that a sentence names."""
 _PNG_CHANNELS = 4
 """Channels of an RGBA picture, the most that PNG holds (PNG specification, ISO/IEC 15948, section 6.1)."""
 
@@ -29,6 +32,14 @@ class FitnessLimits:
         measured_on="not measured",
         too_small="stacks whose field of view was widened during the recording are refused",
         too_large="one wrong picture fills a pod's memory and makes the whole volume as wide as itself",
+    )
+    told_times: float = limit(
+        2.0,
+        unit="times the median width or height, either way",
+        why="a picture half or twice as wide or as high is named: it may be an overview, or of another scan",
+        measured_on="not measured",
+        too_small="every change of the field of view is a finding",
+        too_large="an overview among the slices is not named",
     )
 
 
@@ -77,6 +88,22 @@ def check_areas(headers: dict[str, ImageHeader], uri: str) -> None:
             f"a slice must have at most {FITNESS.most_times_larger} times the {usual_px:,} px of the others; "
             f"got {largest.width_px:,} x {largest.height_px:,} px in {uri}/{key}. "
             f"Cut it or leave it out: move it away and set allow_gaps."
+        )
+
+
+def size_findings(slices: Sequence[SourceSlice]) -> Iterator[str]:
+    """The sentence on slices of which a side is half or twice the usual one, such as an overview."""
+    usual_px = median_low(s.width_px for s in slices), median_low(s.height_px for s in slices)
+
+    def is_odd(entry: SourceSlice) -> bool:
+        sides = zip((entry.width_px, entry.height_px), usual_px, strict=True)
+        return any(max(a, b) >= FITNESS.told_times * min(a, b) for a, b in sides)
+
+    odd = [f"{s.key} of {s.width_px:,} x {s.height_px:,} px as slice {s.z}" for s in slices if is_odd(s)]
+    if odd:
+        yield (
+            f"pictures of another size than most, of {usual_px[0]:,} x {usual_px[1]:,} px, are taken: "
+            f"{listed(odd, _SHOWN, between='; ')}. Move away what is no slice and set allow_gaps"
         )
 
 

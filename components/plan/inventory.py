@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from components.shared.documents.config import RunConfig
 from components.shared.documents.plan import (
@@ -21,6 +23,9 @@ from components.shared.pictures.slice_files import used_size
 from components.shared.storage.store import Stat
 from components.shared.text import listed
 
+_NONE: Mapping[int, str] = MappingProxyType({})
+_SUFFIXES_ALIKE = (("tif", "tiff"), ("jpg", "jpeg"))
+"""Suffixes that programs write for one format."""
 SHOWN = 5
 """Examples that a sentence names."""
 
@@ -35,6 +40,8 @@ class Listing:
     """Names that fit but for the padding of their number, such as img.7.png for img.%05d.png."""
     twice: dict[int, str]
     """Names with other padding whose number a slice has as well, by that number: two files claim it."""
+    otherwise_ended: dict[int, str] = field(default_factory=dict)
+    """Names that fit but for their suffix, such as img.00007.TIF for img.%05d.tif, by number."""
 
     def between(self, minz: int, maxz: int) -> dict[int, Stat]:
         """The slices minz..maxz that are there, z ascending."""
@@ -62,11 +69,17 @@ def number_slices(pattern: str, listed: Iterable[Stat]) -> Listing:
     """
     before, after = re.split(r"%\d*d", pattern)
     like = re.compile(f"{re.escape(before)}([0-9]+){re.escape(after)}")
+    stem, others = _other_suffixes(after)
+    like_but_for_suffix = re.compile(f"{re.escape(before)}([0-9]+){re.escape(stem)}({others})", re.IGNORECASE)
     slices: dict[int, Stat] = {}
     otherwise_padded = {}
+    otherwise_ended: dict[int, str] = {}
     for stat in listed:
         match = like.fullmatch(stat.key)
         if match is None:
+            near = like_but_for_suffix.fullmatch(stat.key)
+            if near is not None and stat.key.startswith(before):
+                otherwise_ended.setdefault(int(near[1]), stat.key)
             continue
         number = int(match[1])
         if pattern % number == stat.key:
@@ -74,7 +87,19 @@ def number_slices(pattern: str, listed: Iterable[Stat]) -> Listing:
         else:
             otherwise_padded[stat.key] = number
     twice = {number: name for name, number in otherwise_padded.items() if number in slices}
-    return Listing(slices=slices, otherwise_padded=tuple(otherwise_padded), twice=twice)
+    return Listing(
+        slices=slices,
+        otherwise_padded=tuple(otherwise_padded),
+        twice=twice,
+        otherwise_ended=otherwise_ended,
+    )
+
+
+def _other_suffixes(after: str) -> tuple[str, str]:
+    """What stands before the suffix of a pattern, and the suffixes of its format as a regular expression."""
+    stem, dot, suffix = after.rpartition(".")
+    alike = next((kind for kind in _SUFFIXES_ALIKE if suffix.lower() in kind), (suffix,))
+    return stem + dot, "|".join(map(re.escape, alike))
 
 
 def check_numbered_once(listing: Listing, minz: int, maxz: int, uri: str) -> None:
@@ -116,10 +141,44 @@ def no_match_sentence(
     return f"{wanted} no file in {uri}. Change 'source' to the folder or bucket of the slices."
 
 
+def suffix_findings(
+    patterns: Sequence[str], listings: Sequence[Listing], minz: int, maxz: int
+) -> Iterator[str]:
+    """Sentences on files that are left out for their suffix alone.
+
+    Args:
+        patterns: Name pattern of each channel.
+        listings: Listing of each channel.
+        minz: Number of the first slice.
+        maxz: Number of the last slice.
+    """
+    for pattern, listing in zip(patterns, listings, strict=True):
+        left_out = [name for z, name in sorted(listing.otherwise_ended.items()) if minz <= z <= maxz]
+        if left_out:
+            yield (
+                f"left out, since their suffix is not that of '{pattern}': {listed(left_out, SHOWN)}; taken "
+                f"are the {len(listing.between(minz, maxz)):,} that have it"
+            )
+
+
 def missing_slices(
-    present: Iterable[int], minz: int, maxz: int, *, allow_gaps: bool, uri: str
+    present: Iterable[int],
+    minz: int,
+    maxz: int,
+    *,
+    allow_gaps: bool,
+    uri: str,
+    otherwise_ended: Mapping[int, str] = _NONE,
 ) -> tuple[int, ...]:
     """The numbers between minz and maxz without a slice.
+
+    Args:
+        present: The numbers of the slices that are there.
+        minz: Number of the first slice.
+        maxz: Number of the last slice.
+        allow_gaps: Whether slices may be missing.
+        uri: The source.
+        otherwise_ended: Names that fit but for their suffix, by number.
 
     Raises:
         UserError: slices are missing and gaps are not allowed, or the first or the last slice is missing: a
@@ -127,6 +186,14 @@ def missing_slices(
     """
     there = set(present)
     missing = tuple(z for z in range(minz, maxz + 1) if z not in there)
+    ends_are_there = not missing or (missing[0] != minz and missing[-1] != maxz)
+    ended = [otherwise_ended[z] for z in missing if z in otherwise_ended]
+    if ended and not (allow_gaps and ends_are_there):
+        raise UserError(
+            f"every slice from {minz} to {maxz} must have the suffix of 'image'; got {len(ended)} of "
+            f"{len(missing)} missing ones with another, {listed(ended, SHOWN)}, in {uri}. Give all one "
+            f"suffix: fibstack data renumber {shlex.quote(uri)} NEW_FOLDER."
+        )
     if missing and not allow_gaps:
         shown = listed(missing, SHOWN, rest=", ...")
         # Most numbers are missing: they are no slice numbers, but times, or heights in nm.
@@ -139,7 +206,7 @@ def missing_slices(
             f"every slice from {minz} to {maxz} must be there; got {len(missing)} missing ({shown}) in "
             f"{uri}. {remedy}, change minz and maxz, or set allow_gaps."
         )
-    if missing and (missing[0] == minz or missing[-1] == maxz):
+    if not ends_are_there:
         raise UserError(
             f"the first and the last slice must be there, also with allow_gaps; got {minz} to {maxz} "
             f"in {uri}. Set minz to {min(there)} and maxz to {max(there)}."

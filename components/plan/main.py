@@ -79,9 +79,16 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
     source = open_store(locations.source_uri)
     config, found = find_channels(config, source)
     patterns = (config.image, *config.more_channels)
-    present = inventory.with_every_channel(found, patterns, allow_gaps=config.allow_gaps, uri=source.uri)
+    present = inventory.with_every_channel(
+        [channel.slices for channel in found], patterns, allow_gaps=config.allow_gaps, uri=source.uri
+    )
     missing = inventory.missing_slices(
-        present, config.minz, config.maxz, allow_gaps=config.allow_gaps, uri=source.uri
+        present,
+        config.minz,
+        config.maxz,
+        allow_gaps=config.allow_gaps,
+        uri=source.uri,
+        otherwise_ended=found[0].listing.otherwise_ended,
     )
     stack = known_stack(config, earlier, present) or read_stack(config, source, present)
     slices = stack.slices
@@ -107,7 +114,11 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
         overrides=overrides,
         more_intensity_ranges=stack.more_intensity_ranges,
         resolved_from=resolved_from(config, earlier),
-        findings=tuple(fitness.resolution_findings(voxel, stack.pixel_sizes, len(slices))),
+        findings=(
+            *inventory.suffix_findings(patterns, [c.listing for c in found], config.minz, config.maxz),
+            *fitness.size_findings(slices),
+            *fitness.resolution_findings(voxel, stack.pixel_sizes, len(slices)),
+        ),
     )
 
 

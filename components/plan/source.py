@@ -10,6 +10,7 @@ from itertools import islice
 import numpy as np
 
 from components.plan import fitness, inventory
+from components.plan.inventory import Listing
 from components.shared.documents.config import RunConfig
 from components.shared.documents.plan import FilesOfPixelSize, PixelType, Plan, Reading, SourceSlice
 from components.shared.errors import UserError
@@ -78,7 +79,17 @@ class InputStack:
     pixel_sizes: tuple[FilesOfPixelSize, ...]
 
 
-def find_channels(config: RunConfig, source: Store) -> tuple[RunConfig, list[dict[int, Stat]]]:
+@dataclass(frozen=True, slots=True)
+class FoundChannel:
+    """The files of one channel."""
+
+    slices: dict[int, Stat]
+    """Files between minz and maxz, z ascending."""
+    listing: Listing
+    """All files whose names are like the pattern."""
+
+
+def find_channels(config: RunConfig, source: Store) -> tuple[RunConfig, list[FoundChannel]]:
     """The files of each channel by z, and the configuration whose patterns name them.
 
     In the older workflow, `source` names the bucket also where the slices lie in its folder `raw`: where no
@@ -98,8 +109,8 @@ def find_channels(config: RunConfig, source: Store) -> tuple[RunConfig, list[dic
         raise
 
 
-def _find_slices(config: RunConfig, pattern: str, source: Store) -> dict[int, Stat]:
-    """The files of one channel between minz and maxz, z ascending."""
+def _find_slices(config: RunConfig, pattern: str, source: Store) -> FoundChannel:
+    """The files of one channel."""
     if not source.exists():
         got = source.uri if len(source.uri) < _URI_SHOWN else f"{source.uri[:_URI_SHOWN]}..."
         raise UserError(f"the source must be a folder or bucket that exists; got {got}. Change 'source'.")
@@ -110,7 +121,8 @@ def _find_slices(config: RunConfig, pattern: str, source: Store) -> dict[int, St
         folder = "".join(f"{part}/" for part in pattern.split("/")[:-1])
         others = [stat.key for stat in islice(source.list(folder), inventory.SHOWN)]
         raise UserError(inventory.no_match_sentence(config, pattern, listing, others, source.uri))
-    return dict(zip(present, with_checksums(source, list(present.values())), strict=True))
+    files = with_checksums(source, list(present.values()))
+    return FoundChannel(dict(zip(present, files, strict=True)), listing)
 
 
 def known_stack(

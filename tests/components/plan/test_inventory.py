@@ -9,6 +9,7 @@ from components.plan.inventory import (
     missing_slices,
     number_slices,
     repeated_slices,
+    suffix_findings,
 )
 from components.plan.work import chunk_length
 from components.shared.documents.plan import SourceSlice
@@ -82,3 +83,45 @@ def test_a_number_may_be_twice_outside_of_the_range_alone() -> None:
     check_numbered_once(listing, 8, 20, "raw")
     with pytest.raises(UserError, match=r"got 007\.png and 7\.png of number 7 in raw\. Move the one away"):
         check_numbered_once(listing, 0, 7, "raw")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "others"),
+    [
+        ("i.%03d.tif", ["i.007.TIF", "i.007.tiff", "i.007.Tif", "i.7.TIFF"]),
+        ("a/%d.jpeg", ["a/7.jpg", "a/7.JPG"]),
+        ("%d.png", ["7.PNG"]),
+    ],
+)
+def test_a_file_that_has_another_suffix_alone_is_known(pattern: str, others: list[str]) -> None:
+    for other in others:
+        listing = number_slices(pattern, [Stat(key=other, size_bytes=1)])
+        assert (listing.slices, listing.otherwise_ended) == ({}, {7: other})
+
+
+@pytest.mark.parametrize(
+    "name", ["i.007.png", "j.007.TIF", "i.007.tif.TIF", "i.x.TIF", "I.007.tif", "i.007_tif"]
+)
+def test_a_file_of_another_name_or_format_is_not_taken_for_one_of_another_suffix(name: str) -> None:
+    assert number_slices("i.%03d.tif", [Stat(key=name, size_bytes=1)]).otherwise_ended == {}
+
+
+def test_a_missing_slice_that_has_another_suffix_is_named_with_the_command_that_helps() -> None:
+    other = {3: "i.3.TIF", 4: "i.4.tiff"}
+    with pytest.raises(
+        UserError, match=r"got 2 of 3 missing ones with another, i\.3\.TIF, i\.4\.tiff, in my raw"
+    ) as e:
+        missing_slices({0, 2, 5}, 0, 5, allow_gaps=False, uri="my raw", otherwise_ended=other)
+    assert str(e.value).endswith("fibstack data renumber 'my raw' NEW_FOLDER.")
+    assert missing_slices({0, 2, 5}, 0, 5, allow_gaps=True, uri="raw", otherwise_ended=other) == (1, 3, 4)
+    with pytest.raises(UserError, match=r"i\.4\.tiff"):
+        missing_slices({0, 1, 2, 3}, 0, 4, allow_gaps=True, uri="raw", otherwise_ended=other)
+
+
+def test_what_is_left_out_for_its_suffix_is_named_with_what_is_taken() -> None:
+    names = ("0.tif", "1.tif", "1.TIF", "9.tiff")
+    listing = number_slices("%d.tif", [Stat(key=name, size_bytes=1) for name in names])
+    (finding,) = suffix_findings(["%d.tif"], [listing], 0, 5)
+    assert (
+        finding == "left out, since their suffix is not that of '%d.tif': 1.TIF; taken are the 2 that have it"
+    )
