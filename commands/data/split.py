@@ -16,8 +16,10 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from components.shared.documents.plan import PixelSize
 from components.shared.errors import UserError
 from components.shared.pictures.header import MAX_CHANNELS, ImageHeader, RefusedImageError
+from components.shared.pictures.pixel_size import sized
 from components.shared.pictures.slice_files import MAX_AREA_PX, MAX_SIDE_PX, RangedFile, check_size
 from components.shared.pictures.tiff import TiffPicture, tiff_picture
 from components.shared.pictures.tiff_axes import StackAxes, n_behind_each_other, stack_axes
@@ -35,10 +37,13 @@ _MRC_HEADER_BYTES = 1024
 _MRC_NAMES = (".mrc", ".mrcs", ".rec", ".st")
 _MRC_TYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2"}
 _MRC_IMOD_STAMP = 1146047817
+_MRC_CELL_PX, _MRC_CELL_ANGSTROM = 28, 40
+"""Bytes at which the size of the unit cell stands, in pixels and in angstrom."""
 _MRC_AXES = slice(16, 19)
 """Numbers of the header that say which axes columns, rows and sections are."""
 _INT8_MAX = 127
 _N_COLOURS = 3
+_CM_NM = 1e7
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,8 @@ class Stack:
     n_slices: int
     read: Callable[[int], Slice]
     """The pixels of a slice, given its number from 0."""
+    pixel_size: PixelSize | None
+    """Size of a pixel; None where the file tells none."""
     is_compressed: bool = False
     """True where only reading a slice tells that it is whole."""
 
@@ -95,7 +102,7 @@ def write_slices(stack: Stack, target: Store, pattern: str, first: int, done: Ca
     """
     for index in range(stack.n_slices):
         key = pattern % (first + index)
-        data = _tiff_of(stack.read(index))
+        data = _tiff_of(stack.read(index), stack.pixel_size)
         if target.stat(key) is None:
             target.write(key, data)
         elif target.read(key) != data:
@@ -105,17 +112,21 @@ def write_slices(stack: Stack, target: Store, pattern: str, first: int, done: Ca
         done()
 
 
-def _tiff_of(picture: Slice) -> bytes:
+def _tiff_of(picture: Slice, pixel_size: PixelSize | None) -> bytes:
     """A TIFF of one page; three or four channels are red, green, blue and alpha, as a run takes them."""
     file = io.BytesIO()
+    options: dict[str, Any] = {"metadata": None}
+    if pixel_size is not None:
+        per_cm_xy = _CM_NM / pixel_size.x_nm, _CM_NM / pixel_size.y_nm
+        options |= {"resolution": per_cm_xy, "resolutionunit": "CENTIMETER"}
     if picture.ndim == 2:
-        tifffile.imwrite(file, picture, metadata=None, photometric="minisblack")
+        tifffile.imwrite(file, picture, **options, photometric="minisblack")
     else:
         is_colour = picture.shape[2] in (_N_COLOURS, _N_COLOURS + 1)
         tifffile.imwrite(
             file,
             picture,
-            metadata=None,
+            **options,
             photometric="rgb" if is_colour else "minisblack",
             planarconfig="contig",
             extrasamples=["unassalpha"] if picture.shape[2] == _N_COLOURS + 1 else None,
@@ -161,7 +172,7 @@ class _TiffPages:
                     channels.append(self._decoded(page, number))
             return channels[0] if len(channels) == 1 else np.stack(channels, axis=2)
 
-        return Stack(axes.n_slices, read, is_compressed=first.is_compressed)
+        return Stack(axes.n_slices, read, first.pixel_size(), first.is_compressed)
 
     def _judged_pages(self) -> tuple[list[int], TiffPicture]:
         """The places of all pages, and the first of them."""
@@ -254,7 +265,18 @@ def _mrc_stack(store: Store, found: Stat, header: bytes) -> Stack:
     dtype = np.dtype(f"{order}{'u1' if unsigned else _MRC_TYPES[mode]}")
     start = _MRC_HEADER_BYTES + int(numbers[23])
     bottom_up = _voxels_in_order(store, found, start, (n_slices, height, width), dtype)
-    return Stack(bottom_up.n_slices, lambda index: bottom_up.read(index)[::-1])
+    return Stack(
+        bottom_up.n_slices, lambda index: bottom_up.read(index)[::-1], _mrc_pixel_size(header, order)
+    )
+
+
+def _mrc_pixel_size(header: bytes, order: str) -> PixelSize | None:
+    """The size of a pixel: that of the unit cell, in angstrom, over its number of pixels."""
+    n_x, n_y = (int(number) for number in np.frombuffer(header, f"{order}i4", 2, _MRC_CELL_PX))
+    cell_xy = np.frombuffer(header, f"{order}f4", 2, _MRC_CELL_ANGSTROM).astype(np.float64) / 10
+    if n_x < 1 or n_y < 1:
+        return None
+    return sized(float(cell_xy[0]) / n_x, float(cell_xy[1]) / n_y, "MRC, cell dimensions")
 
 
 def _mrc_bytes_are_unsigned(header: bytes, numbers: NDArray[Any], order: str) -> bool:
@@ -295,4 +317,4 @@ def _voxels_in_order(
         data = store.read_range(found.key, first, first + slice_bytes)
         return np.frombuffer(data, dtype).reshape(height, width).astype(dtype.newbyteorder("="))
 
-    return Stack(n_slices, read)
+    return Stack(n_slices, read, None)

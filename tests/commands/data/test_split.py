@@ -284,6 +284,30 @@ def test_a_large_hyperstack_of_imagej_has_one_page_alone(tmp_path: Path) -> None
     np.testing.assert_array_equal(found, np.moveaxis(~PAGES[..., 0].reshape(6, 2, height, width), 1, 3))
 
 
+SIZED: dict[str, dict[str, Any]] = {
+    "resolution.tif": {"resolution": (2e6, 1e6), "resolutionunit": "CENTIMETER"},
+    "imagej.tif": {"imagej": True, "resolution": (200, 100), "metadata": {"unit": "um", "axes": "ZYX"}},
+    "ome.tif": {"ome": True, "metadata": {"axes": "ZYX", "PhysicalSizeX": 0.005, "PhysicalSizeY": 0.01}},
+}
+
+
+@pytest.mark.parametrize("name", [*SIZED, "stack.mrc"])
+def test_slices_have_the_size_of_a_pixel_of_their_stack(tmp_path: Path, name: str) -> None:
+    volume = stack_of("uint16")
+    if name in SIZED:
+        tifffile.imwrite(tmp_path / name, volume, photometric="minisblack", **SIZED[name])
+    else:
+        data = bytearray(mrc(volume, 6))
+        struct.pack_into("<3i3f", data, 28, 30, 20, 3, 30 * 50, 20 * 100, 3)
+        (tmp_path / name).write_bytes(data)
+    assert split(tmp_path / name, tmp_path / "slices").exit_code == 0
+    check(tmp_path / "slices", volume)
+    store, key = FolderStore(tmp_path / "slices"), "slice.00001.tif"
+    size = read_header(store, key, (tmp_path / "slices" / key).stat().st_size).pixel_size
+    assert size is not None
+    assert (size.x_nm, size.y_nm) == pytest.approx((5, 10), rel=1e-5)
+
+
 def test_reduced_pages_are_no_slices(tmp_path: Path) -> None:
     volume = stack_of("uint8", 4)
     with tifffile.TiffWriter(tmp_path / "stack.tif") as writer:
