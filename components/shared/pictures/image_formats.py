@@ -199,7 +199,7 @@ def _check_png_chunks(data: bytes) -> None:
             raise truncated(f"a PNG that breaks off after {len(data):,} bytes")
         stored_crc = int.from_bytes(view[position - 4 : position], "big")
         if zlib.crc32(view[start - 4 : position - 4]) != stored_crc:
-            part = name.decode("latin-1")
+            part = name.decode() if name.isalpha() else repr(name)
             raise RefusedImageError("must be undamaged", f"a wrong checksum of its {part} part", COPY)
         is_behind = is_behind or name == b"IDAT"
         if is_behind and name == b"eXIf" and exif_orientation(bytes(view[start : position - 4])) != UPRIGHT:

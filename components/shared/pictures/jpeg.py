@@ -120,7 +120,8 @@ def _decoded(data: bytes, n_channels: int) -> Numbers:
     try:
         picture: Numbers = simplejpeg.decode_jpeg(data, space, strict=True)
     except ValueError as error:
-        got = f"JPEG data that do not decode ({error})"
+        reason = str(error).partition("\n")[0]
+        got = f"JPEG data that do not decode ({reason})"
         raise RefusedImageError("must hold a whole picture", got, COPY) from None
     return picture[:, :, 0] if space == "GRAY" else picture
 

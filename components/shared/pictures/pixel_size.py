@@ -125,8 +125,8 @@ def sized(x_nm: float, y_nm: float, told_by: str) -> PixelSize | None:
 
 def _in_metres(text: str, width_key: str, height_key: str, told_by: str) -> PixelSize | None:
     """The size in lines of two keys, such as PixelWidth=4e-09, in m."""
-    width = _number_after(rf"(?m)^\s*{width_key}\s*=\s*", text)
-    height = _number_after(rf"(?m)^\s*{height_key}\s*=\s*", text)
+    width = _number_after(rf"(?m)^[ \t]*{width_key}[ \t]*=[ \t]*", text)
+    height = _number_after(rf"(?m)^[ \t]*{height_key}[ \t]*=[ \t]*", text)
     if width is None:
         return None
     return sized(width * 1e9, (width if height is None else height) * 1e9, f"{told_by}, {width_key}")
@@ -135,7 +135,7 @@ def _in_metres(text: str, width_key: str, height_key: str, told_by: str) -> Pixe
 def _zeiss(text: str) -> PixelSize | None:
     """The size of a pixel of the picture as it was saved, or else of the scan, with its unit."""
     for key in ("Image Pixel Size", "Pixel Size"):
-        match = re.search(rf"(?m)^\s*{key}\s*=\s*{_NUMBER}\s*([^\s\d]+)", text)
+        match = re.search(rf"(?m)^[ \t]*{key}[ \t]*=[ \t]*{_NUMBER}[ \t]*([^\s\d]+)", text)
         nm = _UNITS_NM.get(match[2].lower()) if match else None
         if match and nm is not None:
             side_nm = _number(match[1]) * nm
@@ -166,7 +166,7 @@ def _ome(text: str) -> PixelSize | None:
 
 def _imagej(text: str, per_unit_xy: tuple[float, float] | None) -> PixelSize | None:
     """Pixels in a unit are those of the resolution tags; the unit stands in ImageJ's description."""
-    unit = re.search(r"(?m)^unit=(.+?)\s*$", text)
+    unit = re.search(r"(?m)^unit=(.+)$", text)
     if not text.startswith("ImageJ=") or unit is None or per_unit_xy is None:
         return None
     nm = _UNITS_NM.get(unit[1].strip().lower())

@@ -41,6 +41,8 @@ ReadBytes = Callable[[int, int], bytes]
 
 MAX_TILE_PX = 2**22
 """Largest tile accepted in a file whose picture is smaller than one tile."""
+MAX_PARTS = 2**18
+"""Most strips or tiles of a picture: the largest picture in tiles of 64 x 64 px has as many."""
 MIN_TILE_SIDE_PX = 16
 """Least side of a tile: TIFF 6.0, section 15, asks for multiples of it."""
 
@@ -124,6 +126,9 @@ class TiffPicture:
         )
         n_down, n_across = -(-self.rows // self.part_rows), -(-self.columns // self.part_columns)
         n_parts = n_down * n_across * self.n_planes
+        if n_parts > MAX_PARTS:
+            got = f"{n_parts:,}"
+            raise RefusedImageError(f"must have at most {MAX_PARTS:,} strips or tiles", got, CONVERT)
         offsets = self.page.array(offset_tag)
         if count_tag in self.page or self.is_compressed:
             counts = self.page.array(count_tag)

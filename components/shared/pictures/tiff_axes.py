@@ -19,14 +19,16 @@ from components.shared.pictures import tiff_tags as tags
 from components.shared.pictures.header import RefusedImageError
 from components.shared.pictures.tiff_tags import Directory
 
+_MAX_TEXT_BYTES, _MAX_XML_BYTES = 2**20, 2**24
+"""Longest description that is looked at: ImageJ's has some lines, OME-XML some hundred bytes for each page."""
 _IMAGEJ = "ImageJ="
 _LSM_SIZES = struct.Struct("3i")
 _LSM_Z = 16
 """Byte of Zeiss' LSM info at which the numbers of slices, channels and times stand."""
-_OME_PIXELS = re.compile(r"<(?:\w+:)?Pixels\b([^>]*)>")
+_OME_PIXELS = re.compile(r"<(?:\w+:)?Pixels\b([^<>]*)>")
 _OME_IMAGE = re.compile(r"<(?:\w+:)?Image[\s>]")
-_OME_SAMPLES = re.compile(r"<(?:\w+:)?Channel\b[^>]*\bSamplesPerPixel\s*=\s*[\"'](\d+)[\"']")
-_OME_DATA = re.compile(r"<(?:\w+:)?TiffData\b([^>]*)>")
+_OME_SAMPLES = re.compile(r"<(?:\w+:)?Channel\b[^<>]*\bSamplesPerPixel\s*=\s*[\"'](\d+)[\"']")
+_OME_DATA = re.compile(r"<(?:\w+:)?TiffData\b([^<>]*)>")
 _ATTRIBUTE = re.compile(r"\b(\w+)\s*=\s*[\"']([^\"']*)[\"']")
 _REORDER = "Save the stack with slices and channels alone, such as with 'Re-order Hyperstack' of ImageJ"
 
@@ -91,9 +93,26 @@ def n_behind_each_other(first: Directory, file: BinaryIO) -> int:
     return n_said if file.seek(0, io.SEEK_END) >= two_pictures else 1
 
 
+def _description(first: Directory) -> str:
+    """The description of a page; empty where it is longer than any that tells axes.
+
+    Raises:
+        RefusedImageError: it is OME-XML of such a length.
+    """
+    n_bytes = first.count(tags.DESCRIPTION)
+    if n_bytes <= _MAX_TEXT_BYTES:
+        return first.text(tags.DESCRIPTION)
+    text = first.text(tags.DESCRIPTION)
+    if not text.startswith("<"):
+        return ""
+    if n_bytes > _MAX_XML_BYTES:
+        raise tags.damaged(f"{tags.DESCRIPTION.name} has {n_bytes:,} bytes")
+    return text
+
+
 def _n_of_imagej_or_tifffile(first: Directory) -> int:
     """Number of pictures that a description of ImageJ's or tifffile's names; 1 without one."""
-    text = first.text(tags.DESCRIPTION)
+    text = _description(first)
     if text.startswith(_IMAGEJ):
         return _imagej_number(text, "images")
     shape = _shape_before_page(first, text)
@@ -102,7 +121,7 @@ def _n_of_imagej_or_tifffile(first: Directory) -> int:
 
 def _said_axes(first: Directory) -> StackAxes | None:
     """The axes that the first page tells; None where it tells nothing."""
-    text = first.text(tags.DESCRIPTION)
+    text = _description(first)
     if _OME_PIXELS.search(text):
         return _ome_axes(text)
     if text.startswith(_IMAGEJ):
@@ -127,7 +146,7 @@ def _imagej_axes(text: str) -> StackAxes:
 
 def _imagej_number(text: str, key: str) -> int:
     """A number of ImageJ's description, which has lines such as `slices=6`; 1 where it is missing."""
-    found = re.search(rf"^{key}=(\d{{1,9}})\s*$", text, re.MULTILINE)
+    found = re.search(rf"^{key}=(\d{{1,9}})[ \t\r]*$", text, re.MULTILINE)
     return max(int(found[1]), 1) if found else 1
 
 

@@ -160,3 +160,10 @@ def test_damaged_files_end_in_a_refusal() -> None:
                 decoded(bytes(data))
         except RefusedImageError:
             continue
+
+
+def test_the_name_of_a_damaged_chunk_stays_in_the_line() -> None:
+    data = behind_header(png(), bytes(4) + b"a\n\x1ab" + bytes(4))
+    with pytest.raises(RefusedImageError) as caught:
+        decoded(data)
+    assert caught.value.got == r"a wrong checksum of its b'a\n\x1ab' part"

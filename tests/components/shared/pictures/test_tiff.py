@@ -379,3 +379,32 @@ def test_damaged_files_end_in_a_refusal() -> None:
         except RefusedImageError:
             n_refused += 1
     assert n_refused > 500
+
+
+MANY = 2**19
+LONG_TEXTS: dict[str, dict[int, Values]] = {
+    "lines of FEI": {34682: text("\n" * MANY + "x")},
+    "lines of Zeiss": {34118: text("\n" * MANY + "x")},
+    "blanks of ImageJ": {
+        270: text("ImageJ=1\nunit=" + " " * MANY + "x"),
+        282: rational(1, 1),
+        283: rational(1, 1),
+    },
+    "elements of OME that do not end": {270: text("<OME><Pixels >" + "<Channel <TiffData " * (MANY // 20))},
+    "brackets of tifffile": {270: text('{"shape": ' + "[" * MANY)},
+    "numbers of tifffile": {270: text('{"shape": [' + "1," * 10 * MANY + "1]}")},
+    "lines of ImageJ": {270: text("ImageJ=1\n" + "images=\n" * MANY)},
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", LONG_TEXTS)
+def test_a_long_text_is_looked_through_once(name: str) -> None:
+    np.testing.assert_array_equal(decoded(tiff_of(ONE, LONG_TEXTS[name])), GREY)
+
+
+def test_a_picture_of_more_strips_than_any_has_is_refused() -> None:
+    tags = {256: short(1), 257: short(65535), 258: short(*[8] * 5), 277: short(5), 278: short(1)}
+    data = tiff_file(({**tags, 284: short(2)}, [b"\0"]))
+    with pytest.raises(RefusedImageError, match="at most 262,144 strips or tiles"):
+        decode_tiff(data)
