@@ -20,7 +20,7 @@ from components.shared.pictures.header import RefusedImageError
 from components.shared.pictures.tiff_tags import Directory
 
 _MAX_TEXT_BYTES, _MAX_XML_BYTES = 2**20, 2**24
-"""Longest description that is looked at: ImageJ's has some lines, OME-XML some hundred bytes for each page."""
+"""Longest description that is looked at: ImageJ's has some lines, OME-XML some hundred bytes a page."""
 _IMAGEJ = "ImageJ="
 _LSM_SIZES = struct.Struct("3i")
 _LSM_Z = 16
