@@ -27,6 +27,7 @@ from queue import Queue
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("align", "compose", "tile", "pyramid", "shared")
+ROOMS = ("components", "commands", "pipeline")
 LINES_EACH = 40
 SEED = 13
 CHANGES_NOTHING = ("strict", "copy")
@@ -157,19 +158,28 @@ def tests_of(mutant: Mutant) -> list[str]:
     """Where a package's tests are, those first that are likely to notice the change.
 
     These are the docstrings of the changed module, and then the files of tests that have its name, that
-    import it, and that lie where its own would.
+    import it, and that lie where its own would. What all steps share is tested by those who use it too: by
+    the files of tests of other packages that import the module.
     """
     module = Path(mutant.path).with_suffix("")
-    package, dotted = ".".join(module.parts[:-1]), ".".join(module.parts)
-    imported = re.compile(rf"\b{dotted}\b|\bfrom {package} import [^\n]*\b{module.name}\b")
+    imports_it = _import_of(module)
 
     def distance(file: Path) -> tuple[bool, bool, bool, Path]:
-        has_its_name, imports_it = module.name in file.stem, imported.search(file.read_text()) is not None
-        return not has_its_name, not imports_it, file.parent != ROOT / "tests" / module.parent, file
+        has_its_name, knows_it = module.name in file.stem, imports_it.search(file.read_text()) is not None
+        return not has_its_name, not knows_it, file.parent != ROOT / "tests" / module.parent, file
 
     files = sorted((ROOT / "tests" / "components" / mutant.package).rglob("test_*.py"), key=distance)
+    if mutant.package == "shared":
+        others = {file for room in ROOMS for file in (ROOT / "tests" / room).rglob("test_*.py")} - set(files)
+        files += sorted(file for file in others if imports_it.search(file.read_text()))
     paths = [file.relative_to(ROOT).as_posix() for file in files]
     return [mutant.path, *paths, f"components/{mutant.package}", PAGES]
+
+
+def _import_of(module: Path) -> re.Pattern[str]:
+    """What a file says that imports a module."""
+    package, dotted = ".".join(module.parts[:-1]), ".".join(module.parts)
+    return re.compile(rf"\b{dotted}\b|\bfrom {package} import [^\n]*\b{module.name}\b")
 
 
 def passes(copy: Path, tests: list[str], timeout_s: float) -> bool:

@@ -290,3 +290,10 @@ def test_any_text_is_a_value_or_one_sentence(tmp_path: Path, text: str) -> None:
         except FibstackError as error:
             codes.add(error.exit_code)
     assert codes <= {78}
+
+
+def test_a_text_may_have_as_many_bytes_as_the_limit_says() -> None:
+    longest = "#" * (2**20 - 1) + "\n"
+    assert parse_yaml(longest, "the text") is None
+    with pytest.raises(ConfigError, match="longer than 1,048,576 bytes"):
+        parse_yaml(longest + "\n", "the text")

@@ -234,3 +234,12 @@ def test_a_resolution_in_another_unit_is_told_in_nm(resolution: float, meant: st
 def test_a_stored_resolution_is_read_as_an_earlier_release_took_it() -> None:
     stored = RunConfig.model_validate({**GIVEN, "resolution": [5000, 5000, 5000]}, context=STORED)
     assert stored.resolution == (5000, 5000, 5000)
+
+
+def test_a_refused_value_is_shown_up_to_a_length() -> None:
+    whole, long = "x" * 98, "x" * 99  # with two quotes
+    given = {"source": "a", "image": "%d.png", "maxz": 3, "output": "b"}
+    with pytest.raises(ConfigError, match=f"got '{whole}'. Change"):
+        parse_config({**given, "minz": whole})
+    with pytest.raises(ConfigError, match=f"got '{long}[.][.][.]. Change"):
+        parse_config({**given, "minz": long})

@@ -57,6 +57,13 @@ def png_of_header(width: int, height: int, depth: int = 8, colour_type: int = 0)
     return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + body + png_chunk(b"IEND", b"")
 
 
+def test_a_file_may_be_twice_its_picture_and_64_mib(tmp_path: Path) -> None:
+    store, most = store_of(tmp_path, png(picture())), 2 * HEIGHT * WIDTH + 64 * 2**20
+    assert read_header(store, "slice", most).width_px == WIDTH
+    with pytest.raises(UserError, match="must not hold far more than its picture"):
+        read_header(store, "slice", most + 1)
+
+
 def store_of(folder: Path, data: bytes) -> FolderStore:
     (folder / "slice").write_bytes(data)
     return FolderStore(folder)

@@ -28,6 +28,7 @@ def test_the_type_is_kept_and_the_outside_is_as_asked() -> None:
     found = warped(picture, translation(-3, 0), (4, 8), outside=128)
     assert found.dtype == np.uint8
     assert found[0].tolist() == [128, 128, 128, 9, 9, 9, 9, 128]
+    assert warped(picture, translation(-3, 0), (4, 8))[0].tolist() == [0, 0, 0, 9, 9, 9, 9, 0]
     lost = warped(picture.astype(np.float32), translation(-1, 0), (1, 2), outside=np.nan)
     assert np.isnan(lost[0]).tolist() == [True, False]
 
