@@ -33,6 +33,11 @@ _JOBS = click.option(
 )
 
 
+_FOLLOW_LINKS = click.option(
+    "--follow-links", is_flag=True, help="Take links to files elsewhere on the same file system too."
+)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Bring slices to where a run finds them, and look after what it leaves."""
@@ -52,9 +57,7 @@ def main() -> None:
     "with the day or the month first.  [default: as all of them say; it asks where two give two orders]",
 )
 @click.option("--only", metavar="PATTERN", help="Names of the images that are taken, such as 'slice_*'.")
-@click.option(
-    "--follow-links", is_flag=True, help="Take links to files elsewhere on the same file system too."
-)
+@_FOLLOW_LINKS
 @click.option("--yes", is_flag=True, help="Do it; else only say what would be done.")
 def renumber(
     source: str,
@@ -148,7 +151,8 @@ def split(file: str, target: str, image: str, first: int) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("target", metavar="gs://BUCKET[/PREFIX]")
 @_JOBS
-def upload(folder: Path, target: str, jobs: int) -> None:
+@_FOLLOW_LINKS
+def upload(folder: Path, target: str, jobs: int, follow_links: bool) -> None:
     """Copy all files of FOLDER to a bucket, each with a checksum that the server verifies.
 
     What is there already with the same size and checksum is left out, so that an upload that was stopped goes
@@ -162,7 +166,10 @@ def upload(folder: Path, target: str, jobs: int) -> None:
     if not FolderStore(folder).exists():
         raise UserError(f"FOLDER must be a folder; got {folder}. Check the path.")
     target = open_store(target).uri
-    plan = uploading.plan_uploads(folder, target, jobs)
+    plan = uploading.plan_uploads(folder, target, jobs, follow_links=follow_links)
+    if plan.left_out:
+        examples = ", ".join(plan.left_out[:_SHOWN])
+        click.echo(f"Left out: {len(plan.left_out):,} links to folders, such as {examples}.", err=True)
     if plan.n_there:
         click.echo(f"There already: {plan.n_there:,} files, {size(plan.bytes_there)}.", err=True)
     with measured(plan.n_bytes) as arrived:

@@ -14,7 +14,7 @@ from google.api_core.exceptions import PreconditionFailed
 from components.shared.errors import TransientError, UserError
 from components.shared.regular_file import check_regular, open_regular
 from components.shared.storage import gcs
-from components.shared.storage.folder import TEMPORARY_PREFIX
+from components.shared.storage.folder import TEMPORARY_PREFIX, Place, where_it_leads
 from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
 from components.shared.storage.schemes import bucket_of
@@ -39,6 +39,8 @@ class Uploads:
     """The files that are to be uploaded, and those that are there already."""
 
     items: tuple[Item, ...]
+    left_out: tuple[str, ...]
+    """Names of links to folders: what these hold is not uploaded."""
     n_there: int
     """Number of files that are in the bucket already, with the same content."""
     bytes_there: int
@@ -48,14 +50,20 @@ class Uploads:
         return sum(item.size_bytes for item in self.items)
 
 
-def plan_uploads(folder: Path, target: str, jobs: int) -> Uploads:
+def plan_uploads(folder: Path, target: str, jobs: int, *, follow_links: bool = False) -> Uploads:
     """Compare a folder with what is in the bucket, by size and crc32c. Writes nothing.
+
+    Args:
+        folder: The folder.
+        target: A bucket, or a folder in one.
+        jobs: Files at a time.
+        follow_links: Whether links that leave the folder are followed on its file system.
 
     Raises:
         UserError: the folder is not there or holds no files, or an object is there with another content.
     """
     there = {stat.key: stat for stat in open_store(target).list()}
-    items = list(list_files(folder))
+    items = list(list_files(folder, follow_links=follow_links))
     if not items:
         raise UserError(f"the folder must hold files; got none in {folder}. Check the path.")
     states = in_parallel(lambda item: _state(item, there.get(item.key)), items, jobs)
@@ -68,7 +76,9 @@ def plan_uploads(folder: Path, target: str, jobs: int) -> Uploads:
         )
     done = [item for item, state in zip(items, states, strict=True) if state == "same"]
     missing = (item for item, state in zip(items, states, strict=True) if state == "missing")
-    return Uploads(tuple(missing), len(done), sum(item.size_bytes for item in done))
+    links = (path for path in folder.rglob("*") if path.is_symlink() and path.is_dir())
+    left_out = tuple(sorted(path.relative_to(folder).as_posix() for path in links))
+    return Uploads(tuple(missing), left_out, len(done), sum(item.size_bytes for item in done))
 
 
 def upload(items: Sequence[Item], target: str, jobs: int, done: Callable[[Item], None]) -> None:
@@ -90,12 +100,17 @@ def upload(items: Sequence[Item], target: str, jobs: int, done: Callable[[Item],
     in_parallel(one, items, jobs)
 
 
-def list_files(folder: Path) -> Iterator[Item]:
-    """The files below a folder, in an order that stays; links to files are followed.
+def list_files(folder: Path, *, follow_links: bool = False) -> Iterator[Item]:
+    """The files below a folder, in an order that stays; links to files inside of it are followed.
+
+    Args:
+        folder: The folder.
+        follow_links: Whether links that leave the folder are followed on its file system.
 
     Raises:
-        UserError: the folder cannot be read, a link leads nowhere, or a name cannot be a key.
+        UserError: the folder cannot be read, a link leads nowhere or out of it, or a name cannot be a key.
     """
+    root = folder.resolve()
 
     def refuse(error: OSError) -> None:
         raise UserError(f"cannot list {error.filename}: {error.strerror}. Check the path.") from error
@@ -113,6 +128,13 @@ def list_files(folder: Path) -> Iterator[Item]:
                 continue
             except OSError as error:
                 raise UserError(f"cannot read {path}: {error.strerror}. Remove or mend it.") from None
+            where = where_it_leads(path, root)
+            if where is Place.ELSEWHERE or (where is Place.FILE_SYSTEM and not follow_links):
+                rule = "lie on the file system of" if follow_links else "lie inside"
+                raise UserError(
+                    f"'{key}' must {rule} {folder}; it is a link that leaves it. Copy the file instead, or "
+                    "add --follow-links, which follows links on one file system."
+                )
             if not name.startswith(TEMPORARY_PREFIX):
                 yield Item(key, path, found.st_size)
 

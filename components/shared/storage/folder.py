@@ -9,6 +9,7 @@ import secrets
 import shlex
 import time
 from collections.abc import Iterable, Iterator
+from enum import Enum, auto
 from pathlib import Path, PurePosixPath
 from stat import S_ISDIR
 from typing import Any
@@ -38,6 +39,33 @@ TEMPORARY_PREFIX = ".fibstack-tmp-"
 """Beginning of the name of a file that is being written; a file of such a name is no object."""
 _ABANDONED_AFTER_S = 24 * 3600
 """Age at which a temporary file belongs to a writer that was killed: no write takes so long."""
+
+
+class Place(Enum):
+    """Where a name in a folder leads, whatever links it goes through."""
+
+    INSIDE = auto()
+    FILE_SYSTEM = auto()
+    """Outside of the folder, on the same file system."""
+    ELSEWHERE = auto()
+    """On another file system, in a loop of links, or nowhere."""
+
+
+def where_it_leads(path: Path, folder: Path) -> Place:
+    """Where a name below a folder leads.
+
+    Args:
+        path: The name; a file may be missing there.
+        folder: The folder, without links in its own path.
+    """
+    try:
+        target = path.resolve()
+        if target.is_relative_to(folder):
+            return Place.INSIDE
+        is_beside = target.stat().st_dev == folder.stat().st_dev
+    except (OSError, RuntimeError):  # it leads nowhere, or in a loop
+        return Place.ELSEWHERE
+    return Place.FILE_SYSTEM if is_beside else Place.ELSEWHERE
 
 
 class FolderStore:
@@ -187,23 +215,17 @@ class FolderStore:
     def _path(self, key: str) -> Path:
         check_key(key)
         path = self._root / key
-        target = path
-        try:
-            target = path.resolve()
-            inside = target.is_relative_to(self._root)
-            on_file_system = inside or target.stat().st_dev == self._root.stat().st_dev
-        except (OSError, RuntimeError):  # it leads nowhere, or in a loop
-            inside = on_file_system = False
-        if not inside and not self._follows_links:
+        where = where_it_leads(path, self._root)
+        if where is Place.FILE_SYSTEM and not self._follows_links:
             raise UserError(
                 f"'{key}' must lie inside {self.uri}; it is a link that leaves it. Copy the file instead, or "
                 f"make files of links to slices: fibstack data renumber {shlex.quote(self.uri)} NEW_FOLDER "
                 "--follow-links."
             )
-        if not on_file_system:
+        if where is Place.ELSEWHERE:
             raise UserError(
-                f"'{key}' must be a link to a file on the file system of {self.uri}; it leads to {target}. "
-                "Copy the file instead."
+                f"'{key}' must lie inside {self.uri}, or be a link to a file of its file system; it is a "
+                "link that leaves it. Copy the file instead."
             )
         return path
 

@@ -379,7 +379,8 @@ def test_a_link_to_another_file_system_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "links/s0.png").symlink_to(elsewhere)
     result = call(tmp_path / "links", tmp_path / "new", "--follow-links", "--yes")
     assert result.exit_code == 65
-    assert f"it leads to {elsewhere}" in result.output
+    assert "'s0.png' must lie inside" in result.output
+    assert "a link to a file of its file system" in result.output
 
 
 def test_a_link_that_leads_nowhere_is_named(raw: Path, tmp_path: Path) -> None:

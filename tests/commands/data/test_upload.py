@@ -46,6 +46,27 @@ def test_all_files_arrive_as_they_are(folder: Path, bucket: str) -> None:
     assert (blob.content_type, blob.cache_control) == ("application/json", "no-cache")
 
 
+def test_links_that_leave_the_folder_are_followed_when_it_is_asked(
+    folder: Path, tmp_path: Path, bucket: str
+) -> None:
+    links, target = tmp_path / "links", f"gs://{bucket}/links"
+    links.mkdir()
+    (links / "s0.png").symlink_to(folder / "a/img.1.png")
+    (links / "more").symlink_to(folder)
+    result = call(links, target)
+    assert result.exit_code == 65
+    assert f"'s0.png' must lie inside {links}; it is a link that leaves it." in result.output
+    assert "--follow-links" in result.output
+    result = call(links, target, "--follow-links")
+    assert result.exit_code == 0, result.output
+    assert "Left out: 1 links to folders, such as more." in result.output
+    assert [stat.key for stat in open_store(target).list()] == ["s0.png"]
+    (links / "s1.png").symlink_to("/proc/version")
+    result = call(links, target, "--follow-links")
+    assert result.exit_code == 65
+    assert f"'s1.png' must lie on the file system of {links}" in result.output
+
+
 def test_what_is_there_is_left_out(folder: Path, bucket: str) -> None:
     call(folder, f"gs://{bucket}")
     store = open_store(f"gs://{bucket}")
