@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import click
-import google_crc32c
 from rich.console import Console
 from rich.table import Table
 
+from commands.verify.files import Damage, LookedAt, OutputFiles
+from commands.verify.mending import mending_command
 from commands.verify.rereading import LevelCheck, Rereading
 from commands.verify.wrong_results import concerning
 from components.shared.command import StepCommand
 from components.shared.cores import available_cores
-from components.shared.documents.plan import PLAN_KEY
-from components.shared.documents.transforms import TRANSFORMS_KEY
+from components.shared.documents.plan import PLAN_KEY, Plan
+from components.shared.documents.read_document import read_document
+from components.shared.documents.sealed import SealedDocument
+from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.errors import UserError
-from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import Store, join_uri
-from components.shared.text import PIPED_WIDTH, product
-from components.shared.volume.layout import metadata_files, scale_at
-from components.shared.volume.volume import VolumeOutput
+from components.shared.text import PIPED_WIDTH, count, product
+from components.shared.volume.layout import scale_at
 from components.shared.work.completeness import shards_of
+from components.shared.work.export import EXPORT_KEY, Export
 from components.shared.work.left import slabs_to_do
-from components.shared.work.records import Output
 from components.shared.work.run import Run
-from components.shared.work.verification import Written, read_written, verify
-
-PIECE_BYTES = 8 * 2**20
-"""Bytes of a file that are read at a time."""
+from components.shared.work.verification import Written, open_shards, read_written
 
 
 @click.command(cls=StepCommand)
@@ -45,34 +42,42 @@ PIECE_BYTES = 8 * 2**20
     show_default=True,
     help="Chunks of each level that are decoded and compared.",
 )
-@click.option("--full", is_flag=True, help="Decode and compare every chunk.")
+@click.option("--full", is_flag=True, help="Decode and compare every voxel of every level.")
 def main(output: str, n_sampled: int, full: bool) -> None:
     """Read the finished volume in OUTPUT again, through tensorstore.
 
-    Every file must be there with the size and the checksum of its record. Then chunks are decoded and
-    compared: lossless ones with the level below or the tiles, which they must equal, and JPEG with the
-    lossless volume. Of a coarse JPEG chunk a part is compared, so that little has to be read.
+    First each file is read and compared with what vouches for it: documents, records and the report with
+    their own checksums; evidence, thumbnails, shards, exact levels and tiles with the size and checksum in
+    the record of their unit; metadata with the volume. A table says how many files and bytes of each kind.
 
-    Exit code: 0 nothing is wrong, 65 something is; one sentence for each fault.
+    Where all are whole, chunks are decoded and compared: lossless ones with the level below or the tiles,
+    which they must equal, and JPEG with the lossless volume. Of a coarse JPEG chunk a part is compared, so
+    that little has to be read; with --full the whole, with the level below where no lossless one is near.
+
+    An export is an output of its own, with an OUTPUT to verify; a notebook holds no data.
+
+    Exit code: 0 nothing is wrong, 65 something is; one sentence for each fault, and what mends it.
     """
     written = _read_finished(output)
-    problems = list(damaged_files(written))
-    n_threads = available_cores()
-    if not problems:
-        rereading = Rereading(written.volume, _tmp_uri(written))
-        with ThreadPoolExecutor(n_threads) as pool:
-            checks = list(rereading.check(None if full else n_sampled, pool))
-        _print_table(checks, written)
-        problems = [problem for check in checks for problem in check.problems]
-    for sentence in concerning(written):
+    files = OutputFiles(written)
+    looked = files.look()
+    _print_files(looked)
+    damages = [damage for kind in looked for damage in kind.damages]
+    if not damages:
+        checks = _reread(written, None if full else n_sampled)
+        _print_levels(checks, written)
+        damages = [damage for check in checks for damage in check.damages] or _unopened(written)
+    for sentence in (*concerning(written), *files.notes):
         click.echo(f"note: {sentence}", err=True)
-    for problem in problems:
-        click.echo(f"error: {problem}", err=True)
-    if problems:
+    for damage in damages:
+        click.echo(f"error: {damage.sentence}", err=True)
+    if damages:
+        process = open_store(written.plan.locations.process_uri)
+        remove = sorted({uri for damage in damages for uri in damage.remove})
         raise UserError(
-            f"the volume must be as its records say; got {len(problems)} faults in {output}. "
+            f"the volume must be as its records say; got {count(len(damages), 'fault')} in {output}. "
             f"Remove the files that are named and give the command that wrote them again: only they are "
-            f"made anew."
+            f"made anew. To mend it: {mending_command(process, output, remove)}"
         )
     click.echo("Every file is there and whole.")
 
@@ -90,6 +95,9 @@ def _read_finished(output: str) -> Written:
             f"verify must be given the output of a finished run; got no process/{missing} in {output}. "
             f"Check the path, or let the run end."
         )
+    for key, kind in ((EXPORT_KEY, Export), (PLAN_KEY, Plan), (TRANSFORMS_KEY, Transforms)):
+        if process.stat(key) is not None:
+            _check_readable(process, key, kind, output)
     written = read_written(process)
     if open_store(written.plan.locations.process_uri).uri != process.uri:
         raise UserError(
@@ -97,6 +105,25 @@ def _read_finished(output: str) -> Written:
             f"{output}, written as {written.plan.config.output}. Move it back."
         )
     return written
+
+
+def _check_readable(process: Store, key: str, kind: type[SealedDocument], output: str) -> None:
+    """Refuse a document, without which nothing can be verified, with the command that mends it.
+
+    Raises:
+        UserError: it is damaged, or of another version.
+    """
+    try:
+        read_document(process, key, kind)
+    except UserError as error:
+        mending = mending_command(process, output, [join_uri(process.uri, key)])
+        raise UserError(f"the documents of a volume must be whole; {error} To mend it: {mending}") from None
+
+
+def _reread(written: Written, n_sampled: int | None) -> list[LevelCheck]:
+    """Decode and compare chunks of every level; all of them where `n_sampled` is None."""
+    with ThreadPoolExecutor(available_cores()) as pool:
+        return list(Rereading(written.volume, _tmp_uri(written)).check(n_sampled, pool))
 
 
 def _tmp_uri(written: Written) -> str | None:
@@ -108,61 +135,30 @@ def _tmp_uri(written: Written) -> str | None:
     return written.plan.locations.tmp_uri
 
 
-def damaged_files(written: Written) -> Iterator[str]:
-    """A sentence for each fault of the records, the files and the metadata."""
-    problems = verify(written.volume, written.blocks).problems
-    if problems:
-        yield from (f"{problem.sentence}." for problem in problems)
-    else:
-        recorded = {
-            (output.uri, output.key): output
-            for block in written.blocks
-            if block.record
-            for output in block.record.outputs
-        }
-        yield from _changed_files(recorded.values())
+def _unopened(written: Written) -> list[Damage]:
+    """Shards of which the chunk in the middle cannot be read."""
+    faults = []
     for output in written.volume.outputs:
-        yield from _other_metadata(written, output)
+        shards = shards_of(written.blocks, open_store(output.uri).uri)
+        faults += open_shards(written.volume, output, shards)
+    return [Damage(f"{fault.sentence}.") for fault in faults]
 
 
-def _changed_files(outputs: Iterable[Output]) -> Iterator[str]:
-    """A sentence for each file whose content is not what was written. Buckets keep checksums themselves."""
-    stores = {output.uri: open_store(output.uri) for output in outputs}
-
-    def found(output: Output) -> str:
-        store = stores[output.uri]
-        stat = store.stat(output.key)
-        return stat.crc32c if stat and stat.crc32c else checksum_of(store, output.key, output.size_bytes)
-
-    checksums = in_parallel(found, outputs, available_cores())
-    for output, crc32c in zip(outputs, checksums, strict=True):
-        if crc32c != output.crc32c:
-            yield (
-                f"a file must have the checksum of its record, {output.crc32c}; got {crc32c} in "
-                f"{join_uri(output.uri, output.key)}."
-            )
+def _print_files(looked: list[LookedAt]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for name in ("looked at", "files", "bytes", "compared with", ""):
+        table.add_column(name, justify="right" if name in ("files", "bytes") else "left")
+    for kind in looked:
+        result = f"{len(kind.damages)} bad" if kind.damages else "whole"
+        table.add_row(kind.kind, f"{kind.n_files:,}", f"{kind.n_bytes:,}", kind.compared_with, result)
+    _console().print(table)
 
 
-def checksum_of(store: Store, key: str, size_bytes: int) -> str:
-    """The crc32c of an object, read piece by piece, as eight hex digits."""
-    crc = 0
-    for start in range(0, size_bytes, PIECE_BYTES):
-        crc = google_crc32c.extend(crc, store.read_range(key, start, min(start + PIECE_BYTES, size_bytes)))
-    return f"{crc:08x}"
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
 
 
-def _other_metadata(written: Written, output: VolumeOutput) -> Iterator[str]:
-    """A sentence for each published file of metadata that is missing, or of another volume."""
-    store = open_store(output.uri)
-    for key, content in metadata_files(written.volume, output).items():
-        if store.stat(key) is None:
-            yield f"the volume must be published; there is no {join_uri(output.uri, key)}."
-        elif store.read(key) != content:
-            yield f"the metadata must be those of the volume; got others in {join_uri(output.uri, key)}."
-
-
-def _print_table(checks: list[LevelCheck], written: Written) -> None:
-    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
+def _print_levels(checks: list[LevelCheck], written: Written) -> None:
     table = Table(box=None, pad_edge=False)
     for name in (
         "volume",
@@ -197,7 +193,7 @@ def _print_table(checks: list[LevelCheck], written: Written) -> None:
             check.compared_with or "nothing",
             check.result,
         )
-    console.print(table)
+    _console().print(table)
 
 
 if __name__ == "__main__":

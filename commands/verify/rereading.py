@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import tensorstore as ts
 from numpy.typing import NDArray
 
 from commands.verify.comparison import psnr_db, sampled, squared_error, worst_jpeg_error
+from commands.verify.files import Damage
 from components.shared.grid import SizeXyz, ceil_div
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import READS, join_uri
@@ -36,6 +37,8 @@ class Reference:
     """tensorstore [z, y, x] or [channel, z, y, x], a view: halved when it is read."""
     halvings_xyz: SizeXyz
     """Number of times that each axis of the reference is halved when it is read."""
+    is_jpeg: bool = False
+    """The reference has errors of its own, which may be as large as those of the level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class LevelCheck:
     compared_with: str
     """Name of the reference; empty where there is none."""
     result: str
-    problems: tuple[str, ...]
+    damages: tuple[Damage, ...]
 
 
 class Rereading:
@@ -82,14 +85,18 @@ class Rereading:
         scale = scale_at(self._volume, output, level)
         x, y, z = (ceil_div(n, scale.chunk) for n in scale.size_xyz)
         positions = sampled((x, y, z), n_sampled, seed=level)
-        reference = self._reference(output, level)
+        is_full = n_sampled is None
+        reference = self._reference(output, level, is_full)
         array = self._open(output, level)
-        chunks = [_Chunk(output, scale, position) for position in positions]
+        chunks = [_Chunk(output, scale, position, is_full) for position in positions]
         compared = list(pool.map(lambda chunk: chunk.compare_again_if_bad(array, reference), chunks))
-        problems = tuple(one.problem for one in compared if one.problem)
+        bad = [(chunk, one.problem) for chunk, one in zip(chunks, compared, strict=True) if one.problem]
+        damages = tuple(
+            Damage(problem, (chunk.file,) if chunk.file in problem else ()) for chunk, problem in bad
+        )
         n_voxels = sum(one.n_voxels for one in compared)
-        if problems:
-            result = f"{len(problems)} bad"
+        if bad:
+            result = f"{len(bad)} bad"
         elif reference is None or n_voxels == 0:
             result = "decoded"
         elif output.encoding == "jpeg":
@@ -97,10 +104,23 @@ class Rereading:
         else:
             result = "equal"
         name = reference.name if reference else ""
-        return LevelCheck(output, level, x * y * z, len(chunks), name, result, problems)
+        return LevelCheck(output, level, x * y * z, len(chunks), name, result, damages)
 
-    def _reference(self, output: VolumeOutput, level: int) -> Reference | None:
-        """The reference of a level: the level below, the tiles, or another lossless volume."""
+    def _reference(self, output: VolumeOutput, level: int, is_full: bool) -> Reference | None:
+        """The reference of a level: the level below, the tiles, or another lossless volume.
+
+        A whole level of JPEG is compared with the level below, also of JPEG, where a lossless one would have
+        to be read at more than twice its resolution along an axis.
+        """
+        exact = self._exact_reference(output, level)
+        is_near = exact is not None and max(exact.halvings_xyz) <= 1
+        if is_full and output.encoding == "jpeg" and not is_near and level - 1 in output.levels:
+            below = self._halved(self._open(output, level - 1), f"level {level - 1}", level - 1, level)
+            return replace(below, is_jpeg=True)
+        return exact
+
+    def _exact_reference(self, output: VolumeOutput, level: int) -> Reference | None:
+        """The lossless reference of a level, the coarsest that there is."""
         is_lossless = output.encoding != "jpeg"
         if is_lossless and level - 1 in output.levels:
             return self._halved(self._open(output, level - 1), f"level {level - 1}", level - 1, level)
@@ -156,6 +176,8 @@ class _Chunk:
     output: VolumeOutput
     scale: Scale
     position_xyz: SizeXyz
+    is_whole: bool
+    """All of the chunk is compared, also of JPEG."""
 
     @property
     def _start(self) -> SizeXyz:
@@ -163,7 +185,8 @@ class _Chunk:
         return x, y, z
 
     @property
-    def _file(self) -> str:
+    def file(self) -> str:
+        """URI of the shard that holds the chunk."""
         x, y, z = (n // side for n, side in zip(self._start, self.scale.shard_sides, strict=True))
         return join_uri(self.output.uri, self.scale.shard_key((x, y, z)))
 
@@ -179,7 +202,7 @@ class _Chunk:
     def compare(self, array: Any, reference: Reference | None) -> _Compared:  # noqa: ANN401 - untyped
         """Read the chunk and compare it with its reference, if there is one."""
         sides = [self.scale.chunk] * 3
-        if reference is not None and self.output.encoding == "jpeg":
+        if reference is not None and self.output.encoding == "jpeg" and not self.is_whole:
             sides = [min(n, READ_SIDE >> k) for n, k in zip(sides, reference.halvings_xyz, strict=True)]
         if 0 in sides:
             reference, sides = None, [self.scale.chunk] * 3
@@ -195,7 +218,7 @@ class _Chunk:
             wanted = self._channels(reference.array)[box].read().result()
         except (ValueError, OSError) as error:
             return _Compared(problem=f"{reference.name} must be readable; got {reason(error).rstrip('.')}.")
-        return self._judged(voxels, wanted, reference.name)
+        return self._judged(voxels, wanted, reference)
 
     def _channels(self, array: Any) -> Any:  # noqa: ANN401 - untyped
         """The channels of an array that the output has: the first ones."""
@@ -203,7 +226,8 @@ class _Chunk:
             return array
         return array[0] if self.output.n_channels == 1 else array[: self.output.n_channels]
 
-    def _judged(self, voxels: NDArray[Any], wanted: NDArray[Any], name: str) -> _Compared:
+    def _judged(self, voxels: NDArray[Any], wanted: NDArray[Any], reference: Reference) -> _Compared:
+        name = reference.name
         error = squared_error(voxels, wanted)
         if self.output.encoding != "jpeg":
             n_different = int(np.count_nonzero(voxels != wanted))
@@ -212,7 +236,8 @@ class _Chunk:
                 return _Compared(voxels.size, error, problem)
         elif self.output.n_channels == 1 and voxels.size >= MIN_JUDGED_VOXELS:
             mean = error / voxels.size
-            if mean > worst_jpeg_error(self.output.jpeg_quality):
+            # Two amplitudes that add up have four times the mean square of one.
+            if mean > worst_jpeg_error(self.output.jpeg_quality) * (4 if reference.is_jpeg else 1):
                 return _Compared(
                     voxels.size, error, self._sentence(f"must look like {name}; got {psnr_db(mean):.1f} dB")
                 )
@@ -221,7 +246,7 @@ class _Chunk:
     def _sentence(self, rule_and_value: str) -> str:
         x, y, z = self._start
         return (
-            f"the chunk at x {x}, y {y}, z {z} of level {self.scale.level} {rule_and_value} in {self._file}."
+            f"the chunk at x {x}, y {y}, z {z} of level {self.scale.level} {rule_and_value} in {self.file}."
         )
 
 

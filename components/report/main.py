@@ -25,6 +25,7 @@ from components.shared.documents.config_flags import config_flags
 from components.shared.documents.cost import parse_pods
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
+from components.shared.documents.sealed import sealed_page
 from components.shared.errors import TransientError, UserError
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
@@ -201,7 +202,7 @@ def write_page(
         scale = evidence.plan.thumbnail_scale
         strips = make_strips(worst, evidence.transforms, scale, pictures.kept.get)
     run = summarise(evidence, status, volume, verification)
-    process.write(PAGE_KEY, render(run, evidence, sections, strips).encode())
+    process.write(PAGE_KEY, sealed_page(render(run, evidence, sections, strips)))
     logger.info("the report lies in %s/%s", process.uri, PAGE_KEY)
     return run
 

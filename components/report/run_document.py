@@ -53,6 +53,8 @@ class RunDocument(SealedDocument):
     """Hash of all that the volume depends on; empty where there is no volume."""
     plan_crc32c: str = ""
     """Checksum of the plan that was carried out."""
+    page_is_sealed: bool = False
+    """The page of the report carries the checksum of its own bytes; pages of older versions do not."""
     versions: dict[str, str]
     images: dict[str, str] = Field(default_factory=dict)
     """Container image of each step; empty where the steps ran in none, or nobody told."""

@@ -54,6 +54,7 @@ def summarise(
         outputs=verification.outputs,
         volume_hash=verification.volume_hash,
         plan_crc32c=evidence.plan.crc32c,
+        page_is_sealed=True,
         versions=versions(),
         images=images,
         images_known=images_known,

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from components.shared.documents.sealed import SealedDocument
+from components.shared.documents.sealed import SealedDocument, is_damaged
 from components.shared.errors import UserError
 from components.shared.given_file import STORED
 from components.shared.storage.store import Store, Vouches, join_uri, read_bounded
@@ -27,6 +27,8 @@ def read_document(store: Store, key: str, kind: type[AnyDocument]) -> AnyDocumen
     try:
         document = kind.model_validate_json(data, context=STORED)
     except ValidationError as error:
+        if is_damaged(data):
+            raise _damaged(store, key, kind) from None
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the document"
         raise UserError(
@@ -34,9 +36,13 @@ def read_document(store: Store, key: str, kind: type[AnyDocument]) -> AnyDocumen
             f"got a fault at {where}: {first['msg'].lower()}. Choose another output, or the right file."
         ) from None
     if not document.vouches_for(data):
-        raise UserError(
-            f"a {kind.__name__} document must hold what was written; got other bytes than its crc32c says in "
-            f"{join_uri(store.uri, key)}. It was damaged, or changed by hand: remove it and run again, or "
-            "remove its key 'crc32c' if the change is yours."
-        )
+        raise _damaged(store, key, kind)
     return document
+
+
+def _damaged(store: Store, key: str, kind: type[SealedDocument]) -> UserError:
+    return UserError(
+        f"a {kind.__name__} document must hold what was written; got other bytes than its crc32c says in "
+        f"{join_uri(store.uri, key)}. It was damaged, or changed by hand: remove it and run again, or "
+        "remove its key 'crc32c' if the change is yours."
+    )

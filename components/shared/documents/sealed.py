@@ -9,6 +9,9 @@ from components.shared.storage.store import checksum
 
 _HEAD = b'{\n "crc32c": "'
 """Beginning of a sealed document; the eight hex digits of its checksum follow."""
+_PAGE_HEAD, _PAGE_REST = b"<!DOCTYPE html>\n<!-- crc32c ", b" of what follows -->\n"
+"""Beginning of a sealed page, before and after the eight hex digits."""
+_DIGITS = 8
 
 
 class Document(CheckedModel):
@@ -39,4 +42,36 @@ class SealedDocument(Document):
 
     def vouches_for(self, data: bytes) -> bool:
         """True where the document names no checksum, or that of the bytes `data`, from which it was read."""
-        return self.crc32c in ("", checksum(data[len(_HEAD) + len(self.crc32c) :]))
+        if self.crc32c == "":
+            return True
+        return data.startswith(_HEAD) and self.crc32c == checksum(data[len(_HEAD) + len(self.crc32c) :])
+
+
+def is_damaged(data: bytes) -> bool:
+    """True of the bytes of a sealed document whose checksum is of others."""
+    digits = data[len(_HEAD) : len(_HEAD) + _DIGITS]
+    if not data.startswith(_HEAD) or digits.startswith(b'"'):  # another document, or one without its checksum
+        return False
+    return digits.decode(errors="replace") != checksum(data[len(_HEAD) + _DIGITS :])
+
+
+def sealed_page(html: str) -> bytes:
+    """A page that carries the checksum of its own bytes, in a comment behind its first line.
+
+    Args:
+        html: The page; it begins with `<!DOCTYPE html>` on a line of its own.
+    """
+    rest = html.partition("\n")[2].encode()
+    return _PAGE_HEAD + checksum(_PAGE_REST + rest).encode() + _PAGE_REST + rest
+
+
+def is_sealed_page(data: bytes) -> bool:
+    r"""True of a page that holds what was written, by the checksum that it carries.
+
+    Example:
+        >>> page = sealed_page("<!DOCTYPE html>\n<p>Fine.</p>")
+        >>> is_sealed_page(page), is_sealed_page(page.replace(b"Fine", b"Bad"))
+        (True, False)
+    """
+    start, end = len(_PAGE_HEAD), len(_PAGE_HEAD) + _DIGITS
+    return data.startswith(_PAGE_HEAD) and data[start:end] == checksum(data[end:]).encode()

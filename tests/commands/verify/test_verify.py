@@ -20,13 +20,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from commands.verify.comparison import psnr_db, sampled, worst_jpeg_error
-from commands.verify.main import checksum_of
+from commands.verify.files import checksum_of
+from commands.verify.mending import export_command
+from components.report.run_document import RunDocument
 from components.shared.grid import SizeXyz
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store, checksum, join_uri
 from components.shared.volume import tiles
 from components.shared.volume.volume import volume_of
 from components.shared.work import units
+from components.shared.work.export import Export, LeftOut
 from components.shared.work.publication import publish
 from components.shared.work.records import Record, commit, write_output
 from tests.builders import cli
@@ -38,6 +41,8 @@ from tests.components.report.finished_run import (
     write_plan,
     write_volume,
 )
+from tests.components.report.report_step import report
+from tests.components.shared.work.rot import change_with_time_put_back
 
 
 def textured(size_xyz: SizeXyz = SIZE_XYZ) -> NDArray[np.uint8]:
@@ -113,8 +118,9 @@ def run(pristine: tuple[WholeRun, Path]) -> WholeRun:
 
 
 def rows(result: Result) -> dict[tuple[str, str], Any]:
-    """The table's rows by volume and level."""
-    lines = [line.split() for line in result.stdout.splitlines()[1:-1]]
+    """The rows of the table of levels by volume and level."""
+    table = result.stdout[result.stdout.index("\nvolume ") + 1 :]
+    lines = [line.split() for line in table.splitlines()[1:-1]]
     return {(line[0], int(line[1])): line for line in lines}
 
 
@@ -310,7 +316,7 @@ def test_sampling_is_bounded_and_repeats_itself() -> None:
 
 
 def test_a_file_is_summed_piece_by_piece(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("commands.verify.main.PIECE_BYTES", 3)
+    monkeypatch.setattr("commands.verify.files.PIECE_BYTES", 3)
     data = bytes(range(10))
     store.write("x", data)
     assert checksum_of(store, "x", 10) == checksum(data)
@@ -341,3 +347,125 @@ def test_psnr_of_equal_pictures_is_infinite() -> None:
 
 def test_the_volume_of_the_records_is_the_one_that_is_verified(run: WholeRun) -> None:
     assert volume_of(run.plan, run.transforms) == run.volume
+
+
+def test_a_seal_of_any_kind_is_looked_at(run: WholeRun) -> None:
+    """A flip in a record, a document or evidence is named with its unit and the command that mends it."""
+    (chunk, *_) = units.chunks(run.plan)
+    evidence = write_output(run.process, f"align/{chunk}.json", b"evidence")
+    for each in units.chunks(run.plan):
+        wanted = units.chunk_hash(run.plan, each)
+        outputs = (evidence,) if each == chunk else ()
+        commit(run.process, Record(step="align", unit=str(each), input_hash=wanted, outputs=outputs))
+    assert run.verify("--sample", "0").exit_code == 0
+    for key, named in (
+        (f"align/{chunk}.json", f"a file of slices {chunk} of align must have the checksum of its record"),
+        (f"records/align/{chunk}.json", f"the record of slices {chunk} of align"),
+        ("records/pyramid/5/0.json", "the record of block 0 of level 5"),
+    ):
+        path = Path(run.process.uri, key)
+        data = path.read_bytes()
+        change_with_time_put_back(path, flipped(data, 5))
+        result = run.verify("--sample", "0")
+        assert result.exit_code == 65, key
+        assert named in result.stderr
+        assert f"To mend it: rm {path} && fibstack resolve {run.output}" in result.stderr
+        path.write_bytes(data)
+
+
+def test_evidence_that_is_missing_is_named(run: WholeRun) -> None:
+    for each in units.chunks(run.plan):
+        outputs = (write_output(run.process, f"align/{each}.json", b"evidence"),)
+        wanted = units.chunk_hash(run.plan, each)
+        commit(run.process, Record(step="align", unit=str(each), input_hash=wanted, outputs=outputs))
+    (chunk, *_) = units.chunks(run.plan)
+    for key in (f"align/{chunk}.json", f"records/align/{chunk}.json"):
+        data = run.process.read(key)
+        run.process.delete(key)
+        result = run.verify("--sample", "0")
+        assert result.exit_code == 65
+        assert f"slices {chunk} of align must" in result.stderr
+        assert f"To mend it: fibstack resolve {run.output}" in result.stderr
+        run.process.write(key, data)
+
+
+def test_a_foreign_file_is_a_note_and_no_fault(run: WholeRun) -> None:
+    run.process.write("my notes.txt", b"?")
+    result = run.verify("--sample", "0")
+    assert result.exit_code == 0
+    assert result.stderr == (
+        f"note: 1 file belongs to nothing of this volume and was not looked at; no command reads it: "
+        f"{run.process.uri}/my notes.txt.\n"
+    )
+
+
+def test_full_compares_the_whole_of_a_coarse_chunk_of_jpeg(run: WholeRun) -> None:
+    """Its last corner, too, which a sample leaves out; it is compared with the level below."""
+
+    def change(voxels: NDArray[Any]) -> None:
+        voxels[-100:] = 255 - voxels[-100:]
+
+    run.rewrite("neuroglancer/jpeg", 3, change)
+    # Without a lossless pyramid, so that no lossless level is near.
+    shutil.rmtree(Path(run.output, "neuroglancer/raw"))
+    config = run.plan.config.model_copy(update={"raw_pyramid": False})
+    run.plan = run.plan.model_copy(update={"config": config})
+    write_plan(run.process, run.plan)
+    seal_blocks(run.plan, run.transforms, run.process)
+    result = run.verify("--full")
+    assert result.exit_code == 65
+    assert "of level 3 must look like level 2; got " in result.stderr
+
+
+def test_the_command_that_mends_can_be_pasted(tmp_path: Path) -> None:
+    export = Export(
+        source=str(tmp_path / "a run"),
+        source_hash="",
+        contrast=(30.0, 220.0),
+        crop_xyz=((8, 1100), (0, 70), (2, 20)),
+        left_out=(LeftOut(z=4, shown_z=3), LeftOut(z=9, shown_z=8)),
+        jpeg_quality=70,
+        lossless=True,
+    )
+    WholeRun(tmp_path / "a run")
+    assert export_command(export, "new") == (
+        f"fibstack export '{tmp_path}/a run' new --contrast 30-220 --jpeg-quality 70 "
+        f"--crop 8:1100,0:70,2:20 --without-slices 4,9 --lossless"
+    )
+
+
+@pytest.mark.parametrize("has_report", [True, False])
+def test_a_damaged_plan_is_mended_by_the_command_of_the_run(run: WholeRun, has_report: bool) -> None:
+    if has_report:
+        assert report(run.output).exit_code == 0
+    path = Path(run.process.uri, "plan.json")
+    change_with_time_put_back(path, flipped(path.read_bytes(), 300))
+    result = run.verify()
+    assert result.exit_code == 65
+    mending = result.stderr.rstrip().partition("To mend it: ")[2]
+    again = " && fibstack run --source " if has_report else ", and give the command of the run again"
+    assert mending.startswith(f"rm {path}{again}")
+
+
+def test_a_damaged_page_of_the_report_is_named(run: WholeRun) -> None:
+    assert report(run.output).exit_code == 0
+    assert run.verify("--sample", "0").exit_code == 0
+    page = Path(run.process.uri, "report/index.html")
+    whole = page.read_bytes()
+    for data in (flipped(whole, 3), flipped(whole, 30), flipped(whole, len(whole) // 2), whole[:-1], b""):
+        page.write_bytes(data)
+        result = run.verify("--sample", "0")
+        assert result.exit_code == 65
+        assert "report/index.html" in result.stderr
+    page.unlink()
+    assert run.verify("--sample", "0").exit_code == 65
+
+
+def test_the_page_of_an_older_version_is_a_note(run: WholeRun) -> None:
+    assert report(run.output).exit_code == 0
+    document = RunDocument.model_validate_json(run.process.read("run.json"))
+    run.process.write("run.json", document.model_copy(update={"page_is_sealed": False}).to_json())
+    run.process.write("report/index.html", b"<!DOCTYPE html>")
+    result = run.verify("--sample", "0")
+    assert result.exit_code == 0
+    assert "nothing vouches for" in result.stderr

@@ -1,0 +1,97 @@
+"""The command that mends what `fibstack verify` has found."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from components.report.run_document import RUN_KEY, RunDocument
+from components.shared.documents.config_flags import command_of
+from components.shared.documents.plan import PLAN_KEY
+from components.shared.documents.read_document import read_document
+from components.shared.errors import UserError
+from components.shared.storage.registry import open_store
+from components.shared.storage.run_buckets import part_uri
+from components.shared.storage.schemes import folder_of
+from components.shared.storage.store import Store, join_uri
+from components.shared.work.export import EXPORT_KEY, Export
+from components.shared.work.verification import read_written
+
+_NAMED = 100
+"""Most files that a command line names."""
+
+
+def mending_command(process: Store, output: str, remove: Sequence[str]) -> str:
+    """The shell's command that removes damaged files and makes them anew, and nothing else.
+
+    Args:
+        process: Store of the documents of the volume.
+        output: The output, as it was given.
+        remove: URIs of the files to remove.
+    """
+    uris = {key: join_uri(process.uri, key) for key in (EXPORT_KEY, PLAN_KEY)}
+    if process.stat(EXPORT_KEY) is not None:
+        if uris[EXPORT_KEY] in remove:  # without it, whatever else is there counts as another volume
+            return f"{joined([process.uri], folder=True)}, and give the command of the export again"
+        again = _command_of_export(process, output)
+        return (
+            joined(remove, again) if again else f"{joined(remove)}, and give the command of the export again"
+        )
+    if uris[PLAN_KEY] in remove:
+        again = _command_of_run(process)
+        return joined(remove, again) if again else f"{joined(remove)}, and give the command of the run again"
+    return joined(remove, shlex.join(["fibstack", "resolve", output]))
+
+
+def _command_of_run(process: Store) -> str:
+    """The command that repeats a run whose plan is damaged; empty where its report does not tell."""
+    try:
+        return command_of(read_document(process, RUN_KEY, RunDocument).config)
+    except UserError:
+        return ""
+
+
+def _command_of_export(process: Store, output: str) -> str:
+    """The command that made an export; empty where its source does not tell."""
+    try:
+        return export_command(read_document(process, EXPORT_KEY, Export), output)
+    except UserError:
+        return ""
+
+
+def joined(remove: Sequence[str], again: str = "", *, folder: bool = False) -> str:
+    """A command line that removes files and then gives a command.
+
+    Example:
+        >>> joined(["/a b", "/c"], "fibstack resolve /out"), joined([], "fibstack resolve /out")
+        ("rm '/a b' /c && fibstack resolve /out", 'fibstack resolve /out')
+        >>> joined(["gs://em/a"])
+        'gcloud storage rm gs://em/a'
+    """
+    commands = []
+    if 0 < len(remove) <= _NAMED:
+        program = ["rm"] if folder_of(remove[0]) is not None else ["gcloud", "storage", "rm"]
+        commands.append(shlex.join([*program, *(["-r"] if folder else []), *remove]))
+    return " && ".join([*commands, *([again] if again else [])])
+
+
+def export_command(export: Export, output: str) -> str:
+    """The command that made an export.
+
+    Args:
+        export: Its document.
+        output: Where it lies.
+
+    Raises:
+        UserError: the documents of its source cannot be read.
+    """
+    words = ["fibstack", "export", export.source, output]
+    if export.contrast is not None and all(level.is_integer() for level in export.contrast):
+        words += ["--contrast", "{:.0f}-{:.0f}".format(*export.contrast)]
+    source = read_written(open_store(part_uri(export.source, "process"))).volume
+    sides = zip(source.voxel_offset_xyz, export.crop_xyz, strict=True)
+    crop = ",".join(f"{first + start}:{first + stop}" for first, (start, stop) in sides)
+    words += ["--jpeg-quality", str(export.jpeg_quality), "--crop", crop]
+    if export.left_out:
+        words += ["--without-slices", ",".join(str(slice_.z) for slice_ in export.left_out)]
+    return shlex.join([*words, *(["--lossless"] if export.lossless else [])])
