@@ -42,6 +42,7 @@ def resolve(
     jobs: int | None,
     settings_path: Path | None,
     log_dir: Path | None,
+    dry_run: bool,
 ) -> None:
     """Solve a run anew without matching again.
 
@@ -50,7 +51,7 @@ def resolve(
     out differently are written again; with --until compose, none of them yet.
     """
     config = resolved_config(output, overrides, changes)
-    run_as_asked(config, Extent(until), runner, jobs, settings_path, log_dir)
+    run_as_asked(config, Extent(until), runner, jobs, settings_path, log_dir, dry_run)
 
 
 def resolved_config(output: str, overrides: str | None, settings: Sequence[str]) -> RunConfig:
@@ -94,7 +95,10 @@ def _config_of(output: str) -> dict[str, Any]:
     plan_uri = f"{part_uri(output, 'process')}/plan.json"
     store = open_store(part_uri(output, "process"))
     if store.stat("export.json") is not None:
-        source = json.loads(store.read("export.json")).get("source")
+        try:
+            source = json.loads(store.read("export.json"))["source"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            source = "another output"
         raise UserError(
             f"a run must be resolved, not an export of its volume; got {output}, made from {source}. "
             f"Resolve {source} and export it again."
@@ -102,7 +106,7 @@ def _config_of(output: str) -> dict[str, Any]:
     text = store.read("plan.json")
     try:
         config = json.loads(text)["config"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         config = None
     if not isinstance(config, dict):
         raise UserError(f"{plan_uri} must be the plan of a run; got something else. Name a run's output.")

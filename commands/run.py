@@ -20,9 +20,10 @@ import click
 from rich.console import Console
 
 from commands.buckets import clear_away, make_buckets
+from commands.dry_run import dry_run_option, list_changes
 from commands.options import SETTINGS, called_as, config_options, given_config, same_command, settings_of
 from components.shared.cores import available_cores
-from components.shared.documents.config import RunConfig
+from components.shared.documents.config import RunConfig, differing_keys
 from components.shared.errors import ConfigError, FibstackError
 from components.shared.steps import STEPS, steps_from, steps_until
 from components.shared.storage.run_buckets import part_uri
@@ -71,6 +72,7 @@ def run_options(function: _Function) -> _Function:
                 type=click.Path(path_type=Path),
                 help="Folder that gets a folder of logs.  [default: ~/.local/state/fibstack/runs]",
             ),
+            dry_run_option,
         )
     ):
         function = decorate(function)
@@ -95,6 +97,7 @@ def run(
     jobs: int | None,
     settings_path: Path | None,
     log_dir: Path | None,
+    dry_run: bool,
     **flags: str | None,
 ) -> None:
     """Run the whole pipeline on this machine, or a part of it.
@@ -111,7 +114,7 @@ def run(
             f"Change one of them."
         )
     config = given_config(config_path, flags, changes)
-    run_as_asked(config, Extent(until, again_from), runner, jobs, settings_path, log_dir)
+    run_as_asked(config, Extent(until, again_from), runner, jobs, settings_path, log_dir, dry_run)
 
 
 def run_as_asked(
@@ -121,9 +124,13 @@ def run_as_asked(
     jobs: int | None,
     settings_path: Path | None,
     log_dir: Path | None,
+    dry_run: bool,
 ) -> None:
-    """Run with the values of `run_options`, or with their defaults."""
+    """Run with the values of `run_options`, or with their defaults; a dry run lists its changes."""
     settings = settings_of(settings_path)
+    if dry_run:
+        _list_changes(config, settings, extent)
+        return
     processes = _containers(config, settings) if runner == "docker" else _processes()
     run_here(config, settings, extent, processes, jobs or available_cores(), log_dir or _default_log_dir())
 
@@ -154,6 +161,7 @@ def run_here(
     """Compile, run, and say how it went; leaves with the exit code of a failure."""
     from pipeline.here.local import RunInterruptedError
 
+    _announce_changes(config)
     try:
         failure = _run_steps(config, settings, extent, processes, jobs, log_dir)
     except (RunInterruptedError, KeyboardInterrupt) as interrupted:
@@ -228,6 +236,44 @@ def _new_folder(log_dir: Path, run_id: str) -> Path:
 
 # The functions below read storage. They import it inside: a laptop that runs in containers has no such
 # libraries, and does without what they would say.
+
+
+def _announce_changes(config: RunConfig) -> None:
+    """Say by which settings a run changes the volume that is published in its output, if there is one."""
+    try:
+        from components.plan.overrides import read_overrides
+        from components.report.run_document import RUN_KEY, RunDocument
+        from components.shared.documents.plan import PLAN_KEY, Plan
+        from components.shared.documents.read_document import read_document
+        from components.shared.storage.registry import open_store
+
+        process = open_store(part_uri(config.output, "process"))
+        if not read_document(process, RUN_KEY, RunDocument).complete:
+            return
+        plan = read_document(process, PLAN_KEY, Plan)
+        overrides = read_overrides(config)
+    except (FibstackError, ModuleNotFoundError):  # nothing is published, or the run itself says what is wrong
+        return
+    before, now = plan.config.model_dump(mode="json"), config.model_dump(mode="json")
+    said = [
+        f"{key} from {json.dumps(before[key])} to {json.dumps(now[key])}"
+        for key in differing_keys(plan.config, config)
+    ]
+    if plan.config.overrides == config.overrides and plan.overrides != overrides:
+        said.append(f"other decisions in {config.overrides}")
+    if said:
+        click.echo(f"This changes what is published in {config.output}: {', '.join(said)}.", err=True)
+
+
+def _list_changes(config: RunConfig, settings: Settings, extent: Extent) -> None:
+    """List what a run would write and remove; ends as the run would where that is known to be refused."""
+    from commands.run_changes import rehearse
+
+    _announce_changes(config)
+    found = rehearse(config, settings, extent.until, extent.again_from)
+    list_changes(found.changes())
+    if found.refusal is not None:
+        raise found.refusal
 
 
 def predict(config: RunConfig, settings: Settings) -> dict[str, Prediction]:

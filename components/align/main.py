@@ -56,10 +56,15 @@ def main(process_uri: str, chunk: Span) -> None:
     process = open_store(process_uri)
     plan = read_document(process, PLAN_KEY, Plan)
     _check_chunk(plan, chunk)
-    input_hash = units.chunk_hash(plan, chunk)
-    if records.is_done(process, STEP, str(chunk), input_hash):
+    if records.is_done(process, STEP, str(chunk), units.chunk_hash(plan, chunk)):
         log.info("chunk %s is already done", chunk)
         return
+    match_chunk(plan, chunk, process)
+
+
+def match_chunk(plan: Plan, chunk: Span, process: Store) -> None:
+    """Match the slices of a chunk, and write the evidence and its record."""
+    input_hash = units.chunk_hash(plan, chunk)
     evidence = examine_chunk(plan, chunk, open_store(plan.locations.source_uri))
     document = AlignRecord(slices=tuple(evidence.slices), pairs=tuple(evidence.pairs))
     outputs = (

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from pydantic import JsonValue
 
-from components.shared.documents.config import NAMING_KEYS, RunConfig
+from components.shared.documents.config import RunConfig, differing_keys
 from components.shared.documents.config_flags import command_of, setting_of
 from components.shared.documents.locations import Locations
 from components.shared.documents.plan import PLAN_KEY, Override, Plan
@@ -152,7 +152,7 @@ def _undone(earlier: Plan, plan: Plan, lost: Sequence[str]) -> str:
     if "overrides" in lost:
         gone = [_as_written(override) for override in _lost_overrides(earlier, plan)]
         found.append(f"no override {listed(gone, _SHOWN)}" if gone else "overrides that were taken away")
-    differing = [key for key in now if before[key] != now[key] and key not in NAMING_KEYS]
+    differing = differing_keys(earlier.config, plan.config)
     if MATCHING_KEYS.isdisjoint(differing):
         others = [key for key in differing if key not in lost]
         keep = _resolve_command(plan.config, others)

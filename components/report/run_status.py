@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from components.shared.documents.config import NAMING_KEYS, RunConfig
+from components.shared.documents.config import RunConfig, differing_keys
 from components.shared.documents.config_flags import parse_flags
 from components.shared.errors import ConfigError
 from components.shared.storage.run_buckets import part_uri
@@ -67,12 +67,14 @@ def other_settings(fields: Mapping[str, str | None], planned: RunConfig) -> str:
         given = parse_flags(fields)
     except ConfigError as error:  # `plan` has refused it
         return str(error)
+    if planned.image == f"raw/{given.image}":  # where the older workflow has the slices
+        more = tuple(f"raw/{pattern}" for pattern in given.more_channels)
+        given = given.model_copy(update={"image": planned.image, "more_channels": more})
     started, found = given.model_dump(mode="json"), planned.model_dump(mode="json")
-    if found["image"] == f"raw/{started['image']}":  # where the older workflow has the slices
-        started["image"] = found["image"]
-        started["more_channels"] = [f"raw/{pattern}" for pattern in started["more_channels"]]
-    differing = [key for key in started if key not in NAMING_KEYS and started[key] != found[key]]
-    return ", ".join(f"{key} {json.dumps(found[key])} for {json.dumps(started[key])}" for key in differing)
+    return ", ".join(
+        f"{key} {json.dumps(found[key])} for {json.dumps(started[key])}"
+        for key in differing_keys(given, planned)
+    )
 
 
 def beside_another(other: str, output: str) -> str:

@@ -13,6 +13,7 @@ from components.shared.errors import ConfigError
 from components.shared.grid import Span
 from components.shared.pictures.grey_levels import Picture
 from components.shared.pictures.slice_files import read_channels
+from components.shared.storage.folder import remove_empty_folders
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store, checksum, join_uri
 from components.shared.volume import tiles
@@ -62,6 +63,10 @@ def _write_metadata(store: Store, volume: Volume, array: TileArray) -> records.O
     """Write `zarr.json`, the same in every call; not again, since a bucket limits writes of one object."""
     key, data = tiles.METADATA_KEY, tiles.metadata_bytes(volume, array)
     if store.stat(key) is None or store.read(key) != data:
+        in_the_way = tiles.tiles_in_the_way(store, volume, array)
+        for other in in_the_way:
+            store.delete(other)
+        remove_empty_folders(store.uri, in_the_way, keep_root=True)
         return records.write_output(store, key, data)
     return records.Output(uri=store.uri, key=key, size_bytes=len(data), crc32c=checksum(data))
 

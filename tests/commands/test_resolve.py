@@ -71,6 +71,13 @@ def test_what_is_no_plan_is_refused(output: Path, text: str) -> None:
         resolved_config(str(output), None, [])
 
 
+@pytest.mark.parametrize("text", ["", "[]", "{}", "\0", "[" * 100_000])
+def test_a_damaged_export_is_told_as_one(output: Path, text: str) -> None:
+    (output / "process/export.json").write_text(text)
+    with pytest.raises(UserError, match="made from another output"):
+        resolved_config(str(output), None, [])
+
+
 def test_a_run_in_a_bucket(bucket: str, output: Path) -> None:
     from components.shared.storage.registry import open_store
 

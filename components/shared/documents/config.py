@@ -279,6 +279,15 @@ def _meant_nm(side: float) -> str:
     return ""
 
 
+def differing_keys(one: RunConfig, other: RunConfig) -> list[str]:
+    """Keys by which two configurations lead to different results."""
+    return [
+        key
+        for key in RunConfig.model_fields
+        if key not in NAMING_KEYS and getattr(one, key) != getattr(other, key)
+    ]
+
+
 _NO_TEXTS: Mapping[str, str] = MappingProxyType({})
 
 

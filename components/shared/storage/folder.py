@@ -186,7 +186,7 @@ class FolderStore:
     def delete(self, key: str) -> None:
         try:
             self._path(key).unlink(missing_ok=True)
-        except NotADirectoryError:
+        except (NotADirectoryError, IsADirectoryError):  # there is no object of this name
             return
         except OSError as error:
             raise self._failure("delete", key, error) from error
@@ -265,21 +265,28 @@ def temporary_beside(path: Path) -> Path:
     return path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}")
 
 
-def remove_abandoned(uri: str) -> int:
-    """Remove the temporary files that killed writers left in a folder long ago; returns their number.
+def abandoned_files(uri: str) -> Iterator[Path]:
+    """The temporary files that killed writers left in a folder long ago.
 
     A location that is no folder has none: an upload that does not end leaves no object.
     """
     root = folder_of(uri)
     if root is None:
-        return 0
+        return
     before_s = time.time() - _ABANDONED_AFTER_S
-    n_removed = 0
     for file in Path(FolderStore(root).uri).rglob(f"{TEMPORARY_PREFIX}*"):
         with contextlib.suppress(OSError):  # its writer, or another sweeper, was faster
             if file.lstat().st_mtime < before_s:
-                file.unlink()
-                n_removed += 1
+                yield file
+
+
+def remove_abandoned(uri: str) -> int:
+    """Remove the temporary files that killed writers left in a folder long ago; returns their number."""
+    n_removed = 0
+    for file in abandoned_files(uri):
+        with contextlib.suppress(OSError):
+            file.unlink()
+            n_removed += 1
     return n_removed
 
 

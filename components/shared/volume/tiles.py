@@ -13,6 +13,7 @@ import json
 from typing import Any
 
 from components.shared.grid import TILE, ceil_div
+from components.shared.storage.store import ObjectMissingError, Store
 from components.shared.volume.volume import TileArray, Volume
 
 METADATA_KEY = "zarr.json"
@@ -66,6 +67,23 @@ def array_metadata(volume: Volume, array: TileArray) -> dict[str, Any]:
 def metadata_bytes(volume: Volume, array: TileArray) -> bytes:
     """`zarr.json` as every writer writes it, the same bytes for the same volume."""
     return json.dumps(array_metadata(volume, array), indent=1).encode() + b"\n"
+
+
+def tiles_in_the_way(store: Store, volume: Volume, array: TileArray) -> list[str]:
+    """Keys of tiles of an earlier array with another number of axes: a file lies where a folder is to be.
+
+    Args:
+        store: Store of the array.
+        volume: The volume of the run.
+        array: The array as it is to be.
+    """
+    try:
+        shape = json.loads(store.read(METADATA_KEY))["shape"]
+    except (ObjectMissingError, ValueError, KeyError, TypeError):
+        return []
+    if not isinstance(shape, list) or len(shape) == len(array_metadata(volume, array)["shape"]):
+        return []
+    return [stat.key for stat in store.list("c/")]
 
 
 def tile_array_spec(volume: Volume, array: TileArray, kvstore: dict[str, Any]) -> dict[str, Any]:

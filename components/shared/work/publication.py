@@ -34,14 +34,20 @@ def withdraw_unwritten(volume: Volume, locations: Locations) -> list[str]:
 
     Beside a volume of this run, they would show the slices where they lay before. Their shards stay.
     """
+    withdrawn = []
+    for uri, key in volumes_left_alone(volume, locations):
+        store = open_store(uri)
+        if store.stat(key) is not None:
+            store.delete(key)
+            withdrawn.append(uri)
+    return withdrawn
+
+
+def volumes_left_alone(volume: Volume, locations: Locations) -> list[tuple[str, str]]:
+    """Root and last metadata file of each volume that an earlier run could have written beside this one."""
     published_by = {
         join_uri(locations.neuroglancer_uri, "raw"): precomputed.INFO_KEY,
         locations.ome_zarr_uri: ome_zarr.METADATA_KEY,
     }
-    withdrawn = []
-    for uri in published_by.keys() - {output.uri for output in volume.outputs}:
-        store = open_store(uri)
-        if store.stat(published_by[uri]) is not None:
-            store.delete(published_by[uri])
-            withdrawn.append(uri)
-    return sorted(withdrawn)
+    others = published_by.keys() - {output.uri for output in volume.outputs}
+    return [(uri, published_by[uri]) for uri in sorted(others)]
