@@ -203,12 +203,8 @@ def _blocks(run: Run, left: WorkLeft) -> Iterator[str]:
             for output in run.volume.outputs:
                 uri = open_store(output.uri).uri
                 yield from (join_uri(uri, key) for key in shards_of_block(run.volume, output, level, block))
-        coarser = f"pyramid/level-{pyramid_pass.levels[-1]}"
-        numbers = {str(block) for block in blocks}
-        for key in exact_keys(run.volume):
-            folder, _, name = key.rpartition("/")
-            if folder.startswith(coarser) and name.partition(".")[0] in numbers:
-                yield join_uri(run.process.uri, key)
+            keys = exact_keys(run.volume, pyramid_pass, block)
+            yield from (join_uri(run.process.uri, key) for key in keys)
 
 
 def _pages(process: Store) -> set[str]:
