@@ -66,6 +66,9 @@ ORIENTATION = Tag(
 CHANNELS = Tag(277, "SamplesPerPixel", "1 to 16 applied")
 ROWS_PER_STRIP = Tag(278, "RowsPerStrip", "applied; missing means all rows")
 STRIP_BYTES = Tag(279, "StripByteCounts", "applied; may be missing in files without compression")
+_BY_ITSELF = "not looked at: the range of grey levels is taken from the slices"
+LEAST_NUMBER = Tag(280, "MinSampleValue", _BY_ITSELF)
+GREATEST_NUMBER = Tag(281, "MaxSampleValue", _BY_ITSELF)
 X_RESOLUTION = Tag(
     282,
     "XResolution",
@@ -75,7 +78,9 @@ Y_RESOLUTION = Tag(283, "YResolution", "as XResolution")
 PLANAR = Tag(
     284, "PlanarConfiguration", "channels of a pixel together (1) or in planes (2) applied; others refused"
 )
+GREY_CURVE = Tag(291, "GrayResponseCurve", _BY_ITSELF)
 RESOLUTION_UNIT = Tag(296, "ResolutionUnit", "inch (2) and cm (3) applied to the size of a pixel")
+TRANSFER_FUNCTION = Tag(301, "TransferFunction", _BY_ITSELF)
 SOFTWARE = Tag(305, "Software", "not looked at")
 PREDICTOR = Tag(
     317,
@@ -99,6 +104,8 @@ EXTRA_CHANNELS = Tag(
 SAMPLE_FORMAT = Tag(
     339, "SampleFormat", "unsigned, signed, floating point; 4 (undefined) is unsigned; others refused"
 )
+LEAST_FLOAT = Tag(340, "SMinSampleValue", _BY_ITSELF)
+GREATEST_FLOAT = Tag(341, "SMaxSampleValue", _BY_ITSELF)
 JPEG_TABLES = Tag(347, "JPEGTables", "applied")
 YCBCR_COEFFICIENTS = Tag(529, "YCbCrCoefficients", "those of ITU-R BT.601; others refused")
 REFERENCE_BLACK_WHITE = Tag(532, "ReferenceBlackWhite", "of YCbCr: the full range; others refused")
@@ -106,6 +113,8 @@ IMAGE_DEPTH = Tag(32997, "ImageDepth", "1; a volume in one page is refused")
 METAMORPH = Tag(33629, "UIC2 of MetaMorph", "one plane; more planes in one page are refused")
 ZEISS_LSM = Tag(34412, "LSM info of Zeiss", "slices and channels applied; time and other axes refused")
 
+COLOUR_PROFILE = Tag(34675, "ICC profile", "not looked at")
+NO_DATA = Tag(42113, "GDAL_NODATA", "not looked at")
 ZEISS_SEM = Tag(34118, "SEM metadata of Zeiss", "the size of a pixel: Image Pixel Size, else Pixel Size")
 FEI_SFEG = Tag(34680, "metadata of FEI", "the size of a pixel: PixelWidth and PixelHeight")
 FEI_HELIOS = Tag(

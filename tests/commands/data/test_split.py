@@ -19,7 +19,7 @@ from components.shared.pictures.slice_files import read_channels, read_header
 from components.shared.storage.folder import FolderStore
 from components.shared.storage.registry import open_store
 from tests.builders import invoke
-from tests.tiff_file import Values, short, text, tiff_file
+from tests.tiff_file import Values, rational, short, text, tiff_file
 
 
 def stack_of(dtype: str, n_slices: int = 3) -> NDArray[Any]:
@@ -282,6 +282,43 @@ def test_a_large_hyperstack_of_imagej_has_one_page_alone(tmp_path: Path) -> None
     (tmp_path / "stack.tif").write_bytes(data)
     found = slices_of(tmp_path, tmp_path / "stack.tif")
     np.testing.assert_array_equal(found, np.moveaxis(~PAGES[..., 0].reshape(6, 2, height, width), 1, 3))
+
+
+def lsm(n_slices: int, n_times: int) -> bytes:
+    """A stack of Zeiss' LSM of two channels in planes, a preview picture behind each slice."""
+    info = struct.pack("<2I6i", 0x400494C, 32, 30, 20, n_slices, 2, n_times, 1)
+    tags = {256: short(30), 257: short(20), 258: short(8, 8), 277: short(2), 284: short(2), 278: short(20)}
+    pages: list[tuple[dict[int, Values], list[bytes]]] = []
+    for index in range(n_slices * n_times):
+        planes = [PAGES[(2 * index + channel) % 12].tobytes() for channel in range(2)]
+        pages.append(({**tags, 254: short(0), **({34412: (1, info)} if index == 0 else {})}, planes))
+        pages.append(({256: short(2), 257: short(2), 258: short(8), 254: short(1)}, [bytes(4)]))
+    return tiff_file(*pages)
+
+
+def test_a_stack_of_zeiss_lsm_has_slices_and_channels_and_no_times(tmp_path: Path) -> None:
+    (tmp_path / "stack.lsm").write_bytes(lsm(6, 1))
+    found = slices_of(tmp_path, tmp_path / "stack.lsm")
+    np.testing.assert_array_equal(found, np.moveaxis(PAGES[..., 0].reshape(6, 2, 20, 30), 1, 3))
+    (tmp_path / "times.lsm").write_bytes(lsm(3, 2))
+    result = split(tmp_path / "times.lsm", tmp_path / "others")
+    assert (result.exit_code, "got 2 along the axis 'time'" in result.output) == (65, True)
+
+
+def test_a_stack_of_metamorph_has_one_page_alone(tmp_path: Path) -> None:
+    tags = {256: short(30), 257: short(20), 258: short(8), 278: short(20), 279: short(600)}
+    planes = {33629: rational(*[0] * 24)}
+    (tmp_path / "stack.stk").write_bytes(tiff_file(({**tags, **planes}, [PAGES.tobytes()])))
+    np.testing.assert_array_equal(slices_of(tmp_path, tmp_path / "stack.stk"), PAGES[..., 0])
+
+
+def test_a_stack_that_tifffile_wrote_in_one_page(tmp_path: Path) -> None:
+    volume = stack_of("float32", 6)
+    tifffile.imwrite(tmp_path / "stack.tif", volume, truncate=True, photometric="minisblack")
+    with tifffile.TiffFile(tmp_path / "stack.tif") as file:
+        assert len(file.pages) == 1
+    assert split(tmp_path / "stack.tif", tmp_path / "slices").exit_code == 0
+    check(tmp_path / "slices", volume)
 
 
 SIZED: dict[str, dict[str, Any]] = {
