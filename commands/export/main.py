@@ -51,7 +51,8 @@ from components.shared.work.verification import Written, check_listing, read_wri
     "--crop",
     default=":,:,:",
     metavar="X0:X1,Y0:Y1,Z0:Z1",
-    help="Part of the volume, in voxels as neuroglancer counts them, ends excluded; ':' is a whole side.",
+    help="Part of the volume, x and y in voxels, z in slice numbers, as 'fibstack view' shows them; ends "
+    "excluded; ':' is a whole side.",
 )
 @click.option(
     "--without-slices",
@@ -88,7 +89,7 @@ def main(
         source=_whole_uri(output),
         source_hash=input_hash(*(block.expected_hash for block in written.blocks)),
         contrast=_contrast(contrast, written, found),
-        crop_xyz=parse_crop(crop, written.volume.voxel_offset_xyz, written.volume.size_xyz),
+        crop_xyz=parse_crop(crop, written.transforms.slices[0].z, written.volume.size_xyz),
         left_out=left_out(written.transforms, parse_slices(without_slices) if without_slices else ()),
         jpeg_quality=jpeg_quality or written.plan.config.jpeg_quality,
         lossless=lossless,

@@ -31,21 +31,22 @@ def parse_contrast(text: str, data_type: PixelType) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def parse_crop(text: str, first: SizeXyz, size_xyz: SizeXyz) -> tuple[Range, Range, Range]:
+def parse_crop(text: str, first_z: int, size_xyz: SizeXyz) -> tuple[Range, Range, Range]:
     """The box of `X0:X1,Y0:Y1,Z0:Z1`, counted from the volume's first voxel.
 
     Args:
-        text: counts as neuroglancer does; what is left out is the side's end.
-        first: the volume's first voxel, `info`'s voxel_offset.
+        text: x and y in voxels, z in slice numbers; what is left out is the side's end.
+        first_z: number of the volume's first slice.
         size_xyz: its size.
 
     Raises:
         ConfigError: the box is not so, is empty or leaves the volume.
 
     Example:
-        >>> parse_crop("10:20,:,105:", first=(0, 0, 100), size_xyz=(50, 60, 70))
+        >>> parse_crop("10:20,:,105:", first_z=100, size_xyz=(50, 60, 70))
         ((10, 20), (0, 60), (5, 70))
     """
+    first = (0, 0, first_z)
     sides = text.split(",")
     ranges: list[Range] = []
     for side, low, size in zip(sides, first, size_xyz, strict=len(sides) == 3):

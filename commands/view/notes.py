@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from components.shared.documents.transforms import Transforms
-from components.shared.grid import ceil_div
 
 BAD, STEPS, SHIFTS = "bad and replaced slices", "steps", "largest shifts"
 """Names of the layers of notes in neuroglancer."""
@@ -20,24 +18,17 @@ LEAST_SHIFT_PX = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A sentence about a slice, and where the slice lies in the volume."""
+    """A sentence about a slice."""
 
     layer: str
     slice_z: int
-    z_range: tuple[float, float]
-    """Begin and end of the slice, in voxels of the finest level that is there."""
     text: str
 
 
-def notes_of(transforms: Transforms, finest_scale: dict[str, Any]) -> list[Note]:
+def notes_of(transforms: Transforms) -> list[Note]:
     """Notes on the slices that are not good or not shown as they are, then on the largest shifts."""
-
-    def note(layer: str, z: int, text: str) -> Note:
-        ends = (slice_in_voxels(end, transforms, finest_scale) for end in (z, z + 1))
-        return Note(layer, z, (next(ends), next(ends)), text)
-
     stand_out = [
-        note(
+        Note(
             STEPS if s.verdict == "step" else BAD,
             s.z,
             f"{s.description}{f' ({s.evidence})' if s.evidence else ''}",
@@ -46,19 +37,10 @@ def notes_of(transforms: Transforms, finest_scale: dict[str, Any]) -> list[Note]
         if s.verdict != "good" or s.action != "keep"
     ]
     shifts = [
-        note(SHIFTS, shift.z, f"slice {shift.z}: shift {shift.px:.1f} px against {shift.against_z}")
+        Note(SHIFTS, shift.z, f"slice {shift.z}: shift {shift.px:.1f} px against {shift.against_z}")
         for shift in largest_shifts(transforms)
     ]
     return stand_out + shifts
-
-
-def slice_in_voxels(z: float, transforms: Transforms, finest_scale: dict[str, Any]) -> float:
-    """Position along z, a slice number, in voxels of the finest level that is there."""
-    # Where level 0 is not written, a voxel holds a power of two of slices.
-    per_voxel = 1
-    while ceil_div(len(transforms.slices), per_voxel) > finest_scale["size"][2]:
-        per_voxel *= 2
-    return float(finest_scale["voxel_offset"][2] + (z - transforms.slices[0].z) / per_voxel)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import neuroglancer
+import numpy as np
 
-from commands.view.notes import BAD, SHIFTS, STEPS, Note, notes_of, slice_in_voxels
+from commands.view.notes import BAD, SHIFTS, STEPS, Note, notes_of
 from commands.view.published import PublishedVolume, read_transforms, worst_z
+from commands.view.slice_numbers import SliceNumbers
 from components.shared.documents.transforms import Transforms
 from components.shared.pictures.grey_levels import ALL_LEVELS
 
@@ -84,14 +86,15 @@ def first_view(
         _layer_of(volume, addresses[volume.name], transforms, visible=volume is volumes[0])
         for volume in volumes
     ]
+    numbers = SliceNumbers.of(transforms, finest_scale)
     if transforms is None:
-        return viewer_state(finest_scale, layers), 0
-    notes = notes_of(transforms, finest_scale)
+        return viewer_state(finest_scale, numbers, layers), 0
+    notes = notes_of(transforms)
     kept = _first_of_each_layer(notes, most_notes)
-    state = viewer_state(finest_scale, layers, kept)
+    state = viewer_state(finest_scale, numbers, layers, kept)
     worst = worst_z(output)
     if worst is not None:
-        state.position[2] = slice_in_voxels(worst + 0.5, transforms, finest_scale)
+        state.position[2] = worst + 0.5
     return state, len(notes) - len(kept)
 
 
@@ -123,30 +126,39 @@ def _layer_of(
 
 
 def viewer_state(
-    finest_scale: dict[str, Any], layers: list[LayerSource], notes: Sequence[Note] = ()
+    finest_scale: dict[str, Any],
+    numbers: SliceNumbers,
+    layers: list[LayerSource],
+    notes: Sequence[Note] = (),
 ) -> neuroglancer.ViewerState:
-    """The state that shows the whole volume, centred, in its own voxels.
+    """The state that shows the whole volume, centred: x and y in its own voxels, z in slice numbers.
 
     Args:
         finest_scale: first entry of `scales` in the volume's `info`.
+        numbers: the numbers of its slices.
         layers: what to show.
         notes: slices to frame by a box with a text.
     """
     size, offset = finest_scale["size"], finest_scale["voxel_offset"]
     resolution = finest_scale["resolution"]
+    sides = [*resolution[:2], resolution[2] / numbers.slices_per_voxel]
     state = neuroglancer.ViewerState()
     # Without explicit dimensions a voxel counts as a metre and the volume is a dot.
-    state.dimensions = neuroglancer.CoordinateSpace(names=["x", "y", "z"], units="nm", scales=resolution)
-    state.position = [start + n / 2 for start, n in zip(offset, size, strict=True)]
-    extent = max(n * side for n, side in zip(size, resolution, strict=True)) / min(resolution)
+    state.dimensions = neuroglancer.CoordinateSpace(names=["x", "y", "z"], units="nm", scales=sides)
+    middle_xy = [start + n / 2 for start, n in zip(offset[:2], size[:2], strict=True)]
+    state.position = [*middle_xy, numbers.first_z + numbers.n_slices / 2]
+    extent = max(n * side for n, side in zip(size, resolution, strict=True)) / min(sides)
     state.cross_section_scale = extent / PANEL_PX
     state.projection_scale = 1.5 * extent
     state.layout = "4panel"
     for layer in layers:
+        source = neuroglancer.LayerDataSource(url=f"precomputed://{layer.url}")
+        if numbers.shift_voxels:
+            source.transform = _moved_along_z(numbers.shift_voxels, resolution, layer.n_channels)
         state.layers.append(
             name=layer.name,
             layer=neuroglancer.ImageLayer(
-                source=f"precomputed://{layer.url}",
+                source=source,
                 shader=layer.shader,
                 shader_controls=layer.shader_controls,
             ),
@@ -158,6 +170,25 @@ def viewer_state(
             layer = _notes_layer(finest_scale, state.dimensions, of_layer, color)
             state.layers.append(name=name, layer=layer)
     return state
+
+
+def _moved_along_z(
+    shift_voxels: float, resolution_nm: Sequence[float], n_channels: int
+) -> neuroglancer.CoordinateSpaceTransform:
+    """The transform that moves a volume along z.
+
+    Args:
+        shift_voxels: Voxels of the finest level.
+        resolution_nm: Sides of such a voxel.
+        n_channels: The channels of a volume of several are a dimension of its source, too.
+    """
+    names, units, scales = ["x", "y", "z"], ["nm"] * 3, list(resolution_nm)
+    if n_channels > 1:
+        names, units, scales = [*names, "c^"], [*units, ""], [*scales, 1]
+    matrix = np.eye(len(names), len(names) + 1)
+    matrix[2, -1] = shift_voxels
+    space = neuroglancer.CoordinateSpace(names=names, units=units, scales=scales)
+    return neuroglancer.CoordinateSpaceTransform(output_dimensions=space, matrix=matrix)
 
 
 def _notes_layer(
@@ -174,7 +205,7 @@ def _notes_layer(
 
     def mark(note: Note) -> neuroglancer.AnnotationBase:
         told = {"id": f"slice-{note.slice_z}", "description": note.text}
-        start, end = note.z_range
+        start, end = note.slice_z, note.slice_z + 1
         if note.layer == SHIFTS:
             middle = [left + width / 2, top + height / 2, (start + end) / 2]
             return neuroglancer.PointAnnotation(point=middle, **told)

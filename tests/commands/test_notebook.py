@@ -13,7 +13,9 @@ from click.testing import Result
 
 from commands import notebook
 from components.report import main as report
+from components.report.run_document import RunDocument
 from tests.builders import invoke
+from tests.components.pyramid.pyramid_builders import AlignedStack, textured
 from tests.components.report.finished_run import SIZE_XYZ, finished_run
 
 
@@ -49,6 +51,17 @@ def code_of(file: Path) -> str:
     return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
 
 
+def run_python(script: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, script],
+        env={**os.environ, "MPLBACKEND": "agg"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
 def test_it_has_the_form_of_a_notebook(written: Path) -> None:
     document = json.loads(written.read_text())
     assert (document["nbformat"], document["nbformat_minor"]) == (4, 5)
@@ -77,17 +90,32 @@ def test_the_cells_run_and_find_the_slices_and_the_volume(written: Path, tmp_pat
     pytest.importorskip("pandas", reason="the notebook's tables need pandas")
     script = tmp_path / "cells.py"
     script.write_text(code_of(written) + "\nprint(len(slices), volume.shape, level)\n")
-    done = subprocess.run(
-        [sys.executable, script],
-        env={**os.environ, "MPLBACKEND": "agg"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run_python(script)
     assert done.returncode == 0, done.stderr
     half = tuple(n // 2 for n in SIZE_XYZ)
     assert done.stdout.splitlines()[-1] == f"{SIZE_XYZ[2]} {(*half, 1)} 1"
+
+
+@pytest.mark.parametrize(
+    ("width_px", "title"), [(100, "XY, slice 20"), (2500, "XY, slices 21 to 22")], ids=["fine", "coarse"]
+)
+def test_it_speaks_of_the_numbers_of_the_files(tmp_path: Path, width_px: int, title: str) -> None:
+    """Slices 17 to 22: info cannot carry their numbers, and a wide volume is shown at a coarse level."""
+    stack = AlignedStack(tmp_path / "out", textured((6, 40, width_px)), minz=17, raw_pyramid=False)
+    assert stack.volume.voxel_offset_xyz == (0, 0, 0)
+    stack.write_blocks()
+    stack.write_info()
+    run = RunDocument.model_construct(config=stack.config, summary=("The volume is complete.",))
+    cells = notebook.notebook(run, str(tmp_path / "out"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    wanted = [text for text in code if "slices[" not in text and "pd.read_json" not in text]
+    told = "axes[0].get_title(), slice_of(volume.domain.origin[2]), index_of(22)"
+    script = tmp_path / "cells.py"
+    script.write_text("\n\n".join([*wanted, f"print(*map(str, [{told}]), sep=' | ')"]))
+    done = run_python(script)
+    assert done.returncode == 0, done.stderr
+    last = 5 if width_px == 100 else 1
+    assert done.stdout.splitlines()[-1] == f"{title} | 17 | {last}"
 
 
 def test_jupyter_runs_it(written: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.components.pyramid.pyramid_builders import AlignedStack, textured
 from tests.e2e.browser import SIDE_PX, Browser, View
 from tests.e2e.stack import Stack
 from tests.e2e.volumes import through_tensorstore
@@ -70,6 +71,20 @@ def test_a_clipped_chunk_at_the_border_is_drawn_as_it_is(
     if full_width % 2**level:
         expected[:, 199] = drawn[:, 199]
     assert _off_by(drawn, expected) <= (1 if layer == "jpeg" else 0)
+
+
+@pytest.mark.parametrize("first_z", [16, 17], ids=["which info carries", "which it cannot"])
+def test_a_slice_is_drawn_at_the_number_of_its_file(tmp_path: Path, first_z: int) -> None:
+    stack = AlignedStack(tmp_path / "out", textured((6, SIDE_PX + 9, SIDE_PX + 9)), minz=first_z)
+    stack.write_blocks()
+    stack.write_info()
+    browser = Browser(tmp_path / "out")
+    try:
+        for index in (0, 3, 5):
+            drawn = browser.draw(View("raw", 0, (0, 0), first_z + index))
+            np.testing.assert_array_equal(drawn, stack.voxels[index, :SIDE_PX, :SIDE_PX])
+    finally:
+        browser.close()
 
 
 def test_the_sample_has_clipped_chunks_whose_jpeg_is_laid_out_otherwise(sample: Stack) -> None:

@@ -333,3 +333,14 @@ def test_a_dry_run_refuses_what_the_export_refuses(wide: AlignedStack, tmp_path:
     assert export(root(wide), root(wide), "--dry-run").exit_code == 65
     assert export(tmp_path / "nothing", tmp_path / "new", "--dry-run").exit_code == 65
     assert not (tmp_path / "new").exists()
+
+
+def test_a_crop_takes_slice_numbers_where_info_cannot_carry_them(tmp_path: Path) -> None:
+    """Slices 17-86 in levels that halve z twice: no level but the finest could begin at 17."""
+    stack = finished(tmp_path / "run", textured((70, 130, 100)), minz=17)
+    assert stack.volume.voxel_offset_xyz == (0, 0, 0)
+    assert export(root(stack), tmp_path / "new", "--lossless", "--crop", ":,:,20:30").exit_code == 0
+    voxels, _ = read_tensorstore(str(tmp_path / "new/chunk"), 0)
+    np.testing.assert_array_equal(voxels, stack.voxels[3:13])
+    refused = export(root(stack), tmp_path / "other", "--crop", ":,:,0:10")
+    assert (refused.exit_code, "inside 0:100,0:130,17:87" in refused.output) == (78, True)

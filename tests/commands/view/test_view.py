@@ -13,6 +13,7 @@ import pytest
 from commands.view import main as view
 from commands.view.notes import Note, Shift, largest_shifts, notes_of
 from commands.view.published import find_volumes
+from commands.view.slice_numbers import SliceNumbers
 from commands.view.viewer import LayerSource, first_view, viewer_state
 from components.shared.documents.plan import Plan
 from components.shared.documents.transforms import Transforms
@@ -41,7 +42,7 @@ def output(tmp_path: Path) -> Path:
 def test_the_state_shows_the_whole_volume() -> None:
     scale = {"size": [1000, 500, 200], "voxel_offset": [0, 0, 104], "resolution": [8, 8, 40]}
     layers = [LayerSource("jpeg", "http://here/jpeg", True), LayerSource("chunk", "http://here/chunk", False)]
-    state = viewer_state(scale, layers).to_json()
+    state = viewer_state(scale, SliceNumbers.of(None, scale), layers).to_json()
     assert state["dimensions"] == {"x": [8e-9, "m"], "y": [8e-9, "m"], "z": [4e-8, "m"]}
     assert state["position"] == [500, 250, 204]
     extent_voxels = 1000
@@ -50,7 +51,7 @@ def test_the_state_shows_the_whole_volume() -> None:
         ("jpeg", True),
         ("chunk", False),
     ]
-    assert state["layers"][0]["source"][0]["url"] == "precomputed://http://here/jpeg"
+    assert state["layers"][0]["source"] == [{"url": "precomputed://http://here/jpeg"}]
 
 
 def test_the_volume_is_served_with_ranges_on_this_machine_alone(output: Path) -> None:
@@ -121,8 +122,9 @@ def test_a_box_frames_each_slice_that_stands_out() -> None:
     blank = noted(
         make_plan("out", 200), verdict="blank", action="replace", replaced_from=149, evidence="dark"
     )
-    notes = notes_of(blank, scale)
-    state = viewer_state(scale, [LayerSource("jpeg", "http://here/jpeg", True)], notes).to_json()
+    numbers = SliceNumbers.of(blank, scale)
+    layers = [LayerSource("jpeg", "http://here/jpeg", True)]
+    state = viewer_state(scale, numbers, layers, notes_of(blank)).to_json()
     (layer,) = [layer for layer in state["layers"] if layer["type"] == "annotation"]
     assert layer["source"][0]["url"] == "local://annotations"
     assert layer["annotations"] == [
@@ -145,9 +147,8 @@ def test_a_box_frames_each_slice_that_stands_out() -> None:
     ],
 )
 def test_steps_and_decisions_are_noted_too(changes: Any, text: str) -> None:
-    scale = {"size": [550, 35, 100], "voxel_offset": [0, 0, 0], "resolution": [16, 16, 32]}
-    (note,) = notes_of(noted(make_plan("out", 200), **changes), scale)
-    assert (note.text, note.z_range) == (text, (75.0, 75.5))
+    (note,) = notes_of(noted(make_plan("out", 200), **changes))
+    assert (note.text, note.slice_z) == (text, 150)
 
 
 def moved(shifts_px: Any, n_slices: int = 200, **changes: Any) -> Transforms:
@@ -159,8 +160,7 @@ def moved(shifts_px: Any, n_slices: int = 200, **changes: Any) -> Transforms:
 
 
 def test_the_largest_shifts_are_noted_with_how_far() -> None:
-    scale = {"size": [1100, 70, 200], "voxel_offset": [0, 0, 0], "resolution": [8, 8, 16]}
-    notes = notes_of(moved({30: 14.2, 90: -3.0, 120: 0.4}), scale)
+    notes = notes_of(moved({30: 14.2, 90: -3.0, 120: 0.4}))
     assert [(n.layer, n.slice_z, n.text) for n in notes] == [
         ("largest shifts", 30, "slice 30: shift 14.2 px against 29"),
         ("largest shifts", 90, "slice 90: shift 3.0 px against 89"),
@@ -189,7 +189,8 @@ def test_a_rotation_shifts_nothing_in_the_middle() -> None:
 def test_each_kind_of_note_has_a_layer_of_its_own_colour() -> None:
     scale = {"size": [1100, 70, 200], "voxel_offset": [0, 0, 0], "resolution": [8, 8, 16]}
     transforms = moved({30: 14.2}, z30={"verdict": "step"}, z50={"verdict": "blank", "action": "blank"})
-    layers = viewer_state(scale, [], notes_of(transforms, scale)).to_json()["layers"]
+    state = viewer_state(scale, SliceNumbers.of(transforms, scale), [], notes_of(transforms))
+    layers = state.to_json()["layers"]
     found = {layer["name"]: [note["id"] for note in layer["annotations"]] for layer in layers}
     assert found == {
         "bad and replaced slices": ["slice-50"],
@@ -222,23 +223,48 @@ def test_the_first_view_is_the_worst_slice_and_may_leave_out_notes(output: Path)
 
 def test_a_good_volume_has_no_notes(output: Path) -> None:
     good = make_transforms(make_plan(output, 200), [np.eye(3)] * 200, SIZE_XYZ)
-    assert notes_of(good, {"size": [1100, 70, 200], "voxel_offset": [0, 0, 0]}) == []
+    assert notes_of(good) == []
 
 
 @pytest.mark.parametrize(
-    ("size_z", "offset_z", "z_range"),
+    ("size_z", "offset_z", "resolution_z", "shift"),
     [
-        (200, 0, (150, 151)),  # the voxels do not carry the slices' numbers
-        (200, 100, (250, 251)),
-        (100, 50, (125, 125.5)),
+        (200, 0, 16, 117),  # info cannot carry the numbers
+        (200, 117, 16, None),
+        (100, 0, 32, 58.5),  # level 0 is not written
+        (100, 58, 32, 0.5),
     ],
 )
-def test_a_box_lies_where_its_slice_does(size_z: int, offset_z: int, z_range: Any) -> None:
+def test_a_slice_is_shown_at_the_number_of_its_file(
+    size_z: int, offset_z: int, resolution_z: int, shift: float | None
+) -> None:
     transforms = noted(make_plan("out", 200), verdict="step")
-    slices = tuple(s.model_copy(update={"z": s.z + 100}) for s in transforms.slices)
-    scale = {"size": [1100, 70, size_z], "voxel_offset": [0, 0, offset_z], "resolution": [8, 8, 16]}
-    (note,) = notes_of(transforms.model_copy(update={"slices": slices}), scale)
-    assert (note.slice_z, note.z_range) == (250, z_range)
+    slices = tuple(s.model_copy(update={"z": s.z + 117}) for s in transforms.slices)
+    transforms = transforms.model_copy(update={"slices": slices})
+    scale = {"size": [1100, 70, size_z], "voxel_offset": [0, 0, offset_z], "resolution": [8, 8, resolution_z]}
+    numbers = SliceNumbers.of(transforms, scale)
+    layers = [
+        LayerSource("jpeg", "http://here", True),
+        LayerSource("chunk", "http://here", False, n_channels=2),
+    ]
+    state = viewer_state(scale, numbers, layers, notes_of(transforms)).to_json()
+    assert state["dimensions"]["z"] == [1.6e-8, "m"]
+    assert state["position"][2] == 117 + 100
+    *sources, notes = state["layers"]
+    assert [notes["annotations"][0][point][2] for point in ("pointA", "pointB")] == [267, 268]
+    for layer, channels in zip(sources, ({}, {"c^": [1, ""]}), strict=True):
+        transform = layer["source"][0].get("transform")
+        assert (transform is None) == (shift is None)
+        if transform is not None and shift is not None:
+            side_m = resolution_z * 1e-9
+            axes = {"x": [8e-9, "m"], "y": [8e-9, "m"], "z": [side_m, "m"], **channels}
+            assert transform["outputDimensions"] == axes
+            expected = np.eye(len(axes), len(axes) + 1)
+            expected[2, -1] = shift
+            np.testing.assert_array_equal(transform["matrix"], expected)
+            # Where the voxels of the middle slice lie, in slices: as many as a voxel holds for each voxel.
+            first = (offset_z + transform["matrix"][2][-1]) * resolution_z / 16
+            assert first == 117
 
 
 def test_the_viewer_shows_the_notes_of_a_run(output: Path) -> None:
@@ -255,7 +281,7 @@ def test_channels_are_shown_in_colours_and_16_bit_in_the_range_of_the_slices(tmp
         LayerSource("raw", "http://here/raw", False, n_channels=5, grey_range=(900, 30_000)),
         LayerSource("chunk", "http://here/chunk", False, n_channels=1, grey_range=(900, 30_000)),
     ]
-    colour, several, grey = viewer_state(scale, layers).to_json()["layers"]
+    colour, several, grey = viewer_state(scale, SliceNumbers.of(None, scale), layers).to_json()["layers"]
     assert "emitRGB" in colour["shader"]
     assert colour["shaderControls"] == {name: {"range": [0, 255]} for name in ("red", "green", "blue")}
     assert "slider(min=0, max=4, default=0)" in several["shader"]
