@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NoReturn, Self, get_origin
+from typing import Any, NoReturn, Self, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
@@ -44,6 +44,8 @@ _CONSTANTS: Mapping[str, bool | None] = MappingProxyType(
     | dict.fromkeys(("true", "True", "TRUE"), True)
     | dict.fromkeys(("false", "False", "FALSE"), False)
 )
+_GROUPED = re.compile(r"[-+0-9.eE]*[0-9]_[-+0-9.eE_]*")
+"""A number of Python with groups of digits: text in YAML 1.2, which pydantic would read as a number."""
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(
     r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
@@ -118,19 +120,27 @@ class GivenModel(CheckedModel):
     def _has_its_kind(cls, value: object, info: ValidationInfo) -> object:
         annotation = cls.model_fields[str(info.field_name)].annotation
         if annotation is not bool:  # pydantic takes true for 1
+            is_text = _holds_text(annotation)
             if isinstance(value, dict) and get_origin(annotation) is dict:
-                _refuse_boolean([*value.values()])
+                _refuse_no_number([*value.values()], is_text=is_text)
             else:
-                _refuse_boolean(value)
+                _refuse_no_number(value, is_text=is_text)
         return value
 
 
-def _refuse_boolean(value: object) -> None:
+def _holds_text(annotation: object) -> bool:
+    """Whether any text may be a value of a field, or in one."""
+    return annotation is str or any(map(_holds_text, get_args(annotation)))
+
+
+def _refuse_no_number(value: object, *, is_text: bool) -> None:
     if isinstance(value, bool):
         raise ValueError("must not be true or false")
+    if isinstance(value, str) and not is_text and _GROUPED.fullmatch(value):
+        raise ValueError("must be a number without '_' between its digits")
     if isinstance(value, list | tuple):
         for one in value:
-            _refuse_boolean(one)
+            _refuse_no_number(one, is_text=is_text)
 
 
 def parse_yaml(text: str | bytes, where: str, text_keys: Collection[str] = ()) -> Any:  # noqa: ANN401 - any value

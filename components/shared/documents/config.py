@@ -153,7 +153,7 @@ class RunConfig(GivenModel):
     @field_validator("resolution", mode="before")
     @classmethod
     def _one_number_is_isotropic(cls, value: object) -> object:
-        if isinstance(value, str):
+        if isinstance(value, str) and "_" not in value:  # which Python takes between digits
             with suppress(ValueError):
                 value = float(value)
         if isinstance(value, int | float) and not isinstance(value, bool):
