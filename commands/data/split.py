@@ -39,6 +39,8 @@ _MRC_TYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2"}
 _MRC_IMOD_STAMP = 1146047817
 _MRC_CELL_PX, _MRC_CELL_ANGSTROM = 28, 40
 """Bytes at which the size of the unit cell stands, in pixels and in angstrom."""
+_MRC_VOLUMES = range(401, 631)
+"""Space groups of a file that holds several volumes."""
 _MRC_AXES = slice(16, 19)
 """Numbers of the header that say which axes columns, rows and sections are."""
 _INT8_MAX = 127
@@ -261,9 +263,15 @@ def _mrc_stack(store: Store, found: Stat, header: bytes) -> Stack:
             f"an MRC file must have columns along x, rows along y and sections along z (1, 2, 3); got "
             f"{axes} in {store.uri}/{found.key}. Save it so, such as with IMOD's 'clip rotx' or 'newstack'."
         )
+    space_group, extended_bytes = int(numbers[22]), int(numbers[23])
+    if space_group in _MRC_VOLUMES or extended_bytes < 0:
+        raise UserError(
+            f"an MRC file must hold one stack of pictures; got space group {space_group} and an extended "
+            f"header of {extended_bytes} bytes in {store.uri}/{found.key}. Save each stack as a file."
+        )
     unsigned = mode == 0 and _mrc_bytes_are_unsigned(header, numbers, order)
     dtype = np.dtype(f"{order}{'u1' if unsigned else _MRC_TYPES[mode]}")
-    start = _MRC_HEADER_BYTES + int(numbers[23])
+    start = _MRC_HEADER_BYTES + extended_bytes
     bottom_up = _voxels_in_order(store, found, start, (n_slices, height, width), dtype)
     return Stack(
         bottom_up.n_slices, lambda index: bottom_up.read(index)[::-1], _mrc_pixel_size(header, order)

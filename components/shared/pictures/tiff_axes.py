@@ -93,43 +93,36 @@ def n_behind_each_other(first: Directory, file: BinaryIO) -> int:
     return n_said if file.seek(0, io.SEEK_END) >= two_pictures else 1
 
 
-def _description(first: Directory) -> str:
-    """The description of a page; empty where it is longer than any that tells axes.
-
-    Raises:
-        RefusedImageError: it is OME-XML of such a length.
-    """
-    n_bytes = first.count(tags.DESCRIPTION)
-    if n_bytes <= _MAX_TEXT_BYTES:
-        return first.text(tags.DESCRIPTION)
-    text = first.text(tags.DESCRIPTION)
-    if not text.startswith("<"):
-        return ""
-    if n_bytes > _MAX_XML_BYTES:
-        raise tags.damaged(f"{tags.DESCRIPTION.name} has {n_bytes:,} bytes")
-    return text
+def _descriptions(first: Directory) -> list[str]:
+    """The descriptions of a page, without those that are longer than any that tells axes."""
+    texts = first.texts(tags.DESCRIPTION, _MAX_XML_BYTES)
+    return [text for text in texts if len(text) <= _MAX_TEXT_BYTES or text.startswith("<")]
 
 
 def _n_of_imagej_or_tifffile(first: Directory) -> int:
     """Number of pictures that a description of ImageJ's or tifffile's names; 1 without one."""
-    text = _description(first)
-    if text.startswith(_IMAGEJ):
-        return _imagej_number(text, "images")
-    shape = _shape_before_page(first, text)
-    return math.prod(shape) if shape else 1
+    return max(
+        (
+            _imagej_number(text, "images")
+            if text.startswith(_IMAGEJ)
+            else math.prod(_shape_before_page(first, text))
+            for text in _descriptions(first)
+        ),
+        default=1,
+    )
 
 
 def _said_axes(first: Directory) -> StackAxes | None:
     """The axes that the first page tells; None where it tells nothing."""
-    text = _description(first)
-    if _OME_PIXELS.search(text):
-        return _ome_axes(text)
-    if text.startswith(_IMAGEJ):
-        return _imagej_axes(text)
-    if tags.ZEISS_LSM in first:
-        return _lsm_axes(first)
-    shape = _shape_before_page(first, text)
-    return _tifffile_axes(text, shape) if shape and math.prod(shape) > 1 else None
+    for text in _descriptions(first):
+        if _OME_PIXELS.search(text):
+            return _ome_axes(text)
+        if text.startswith(_IMAGEJ):
+            return _imagej_axes(text)
+        shape = _shape_before_page(first, text)
+        if math.prod(shape) > 1:
+            return _tifffile_axes(text, shape)
+    return _lsm_axes(first) if tags.ZEISS_LSM in first else None
 
 
 def _imagej_axes(text: str) -> StackAxes:

@@ -186,7 +186,7 @@ class Directory:
         """Place of the directory in the file."""
         self._file, self._format = file, form
         self._entries: dict[int, _Entry] = {}
-        self._twice: set[int] = set()
+        self._again: dict[int, list[_Entry]] = {}
         n_bytes = struct.calcsize(form.n_entries)
         (n_entries,) = struct.unpack(form.n_entries, _read(file, offset, n_bytes, "a page"))
         if not 1 <= n_entries <= MAX_ENTRIES:
@@ -200,9 +200,9 @@ class Directory:
             start = offset + n_bytes + (index + 1) * entry_bytes - inline
             if count * _value_bytes(kind) > inline:
                 (start,) = struct.unpack(form.offset, value)
-            if code in self._entries:
-                self._twice.add(code)
-            self._entries[code] = _Entry(kind, count, start)
+            found = _Entry(kind, count, start)
+            if self._entries.setdefault(code, found) is not found:
+                self._again.setdefault(code, []).append(found)
         (self.next_offset,) = struct.unpack(form.offset, table[-inline:])
 
     @property
@@ -223,16 +223,15 @@ class Directory:
         return entry.count if entry else 0
 
     def data(self, tag: Tag) -> bytes:
-        """The value of a tag as it lies in the file; empty without it.
+        """The value of a tag as it lies in the file, of the first of several; empty without it.
 
         Raises:
             RefusedImageError: it lies beyond the end of the file, or it is too long.
         """
         entry = self._entries.get(tag.code)
-        if entry is None:
-            return b""
-        if tag.code in self._twice:
-            raise damaged(f"{tag.name} stands there twice")
+        return b"" if entry is None else self._value(tag, entry)
+
+    def _value(self, tag: Tag, entry: _Entry) -> bytes:
         size = entry.count * _value_bytes(entry.kind)
         if size > MAX_VALUE_BYTES:
             raise damaged(f"{tag.name} has {size:,} bytes")
@@ -249,6 +248,8 @@ class Directory:
             return np.empty(0, np.int64)
         if _TYPES[entry.kind] == "S1":
             raise damaged(f"{tag.name} is a text")
+        if tag.code in self._again:
+            raise damaged(f"{tag.name} stands there twice")
         values = np.frombuffer(self.data(tag), np.dtype(_TYPES[entry.kind]).newbyteorder(self.byte_order))
         if entry.kind in _RATIONALS:
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -282,13 +283,21 @@ class Directory:
             )
         return self.integers(tag)[0]
 
-    def text(self, tag: Tag) -> str:
-        """The text of a tag up to its first null, as UTF-8 or else Latin-1; empty without it."""
-        data = self.data(tag).partition(b"\0")[0]
-        try:
-            return data.decode()
-        except UnicodeDecodeError:
-            return data.decode("latin-1")
+    def texts(self, tag: Tag, most_bytes: int = MAX_VALUE_BYTES) -> list[str]:
+        """The texts of a tag that stands there any number of times, as programs do that add theirs.
+
+        Each ends at its first null, and is UTF-8 or else Latin-1; one that is too long is left out.
+        """
+        entries = [self._entries[tag.code], *self._again.get(tag.code, [])] if tag in self else []
+        values = [self._value(tag, entry) for entry in entries if entry.count <= most_bytes]
+        return [_decoded(value.partition(b"\0")[0]) for value in values]
+
+
+def _decoded(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 def directories(file: BinaryIO) -> Iterator[Directory]:

@@ -475,6 +475,24 @@ def test_an_mrc_file_of_other_axes_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "slices").exists()
 
 
+@pytest.mark.parametrize(("place", "number"), [(88, 401), (88, 630), (92, -16)])
+def test_an_mrc_file_of_several_volumes_or_of_no_header_is_refused(
+    tmp_path: Path, place: int, number: int
+) -> None:
+    data = bytearray(mrc(stack_of("int16"), 1))
+    struct.pack_into("<i", data, place, number)
+    (tmp_path / "stack.mrc").write_bytes(data)
+    result = split(tmp_path / "stack.mrc", tmp_path / "slices")
+    assert (result.exit_code, "must hold one stack of pictures" in result.output) == (65, True)
+    assert not (tmp_path / "slices").exists()
+
+
+def test_pages_of_two_channels_from_one_array(tmp_path: Path) -> None:
+    volume = np.random.default_rng(1).integers(0, 255, (6, 20, 30, 2), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "stack.tif", volume, photometric="minisblack", planarconfig="contig")
+    np.testing.assert_array_equal(slices_of(tmp_path, tmp_path / "stack.tif"), volume)
+
+
 def test_a_pattern_must_name_a_number(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "stack.tif", stack_of("uint8"), photometric="minisblack")
     assert split(tmp_path / "stack.tif", tmp_path / "slices", "--image", "../%d").exit_code == 78

@@ -357,6 +357,12 @@ def test_a_slice_that_kept_the_description_of_its_stack_is_one_picture() -> None
     np.testing.assert_array_equal(decoded(data), GREY)
 
 
+def test_a_slice_with_two_descriptions_is_read() -> None:
+    file = io.BytesIO()
+    tifffile.imwrite(file, GREY, description="taken on a Monday")
+    np.testing.assert_array_equal(decoded(file.getvalue()), GREY)
+
+
 def test_damaged_files_end_in_a_refusal() -> None:
     """Bits and bytes of tags are changed; whatever is read has the size that the header tells."""
     chosen = random.Random(6)

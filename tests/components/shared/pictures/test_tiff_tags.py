@@ -55,15 +55,15 @@ def test_values_are_those_that_tifffile_reads(byteorder: Literal["<", ">"], bigt
     assert page.integer(tiff_tags.WIDTH) == 30
     assert page.integers(tiff_tags.STRIP_OFFSETS) == expected.dataoffsets
     assert page.integers(tiff_tags.STRIP_BYTES) == expected.databytecounts
-    assert page.text(tiff_tags.DESCRIPTION) == "ein Bild"
-    assert page.text(tiff_tags.FEI_HELIOS) == "[Scan]\nPixelWidth=8e-9\n"
+    assert page.texts(tiff_tags.DESCRIPTION) == ["ein Bild"]
+    assert page.texts(tiff_tags.FEI_HELIOS) == ["[Scan]\nPixelWidth=8e-9\n"]
     assert page.array(tiff_tags.X_RESOLUTION)[0] == pytest.approx(125000)
     assert page.array(tiff_tags.Y_RESOLUTION)[0] == pytest.approx(250.5)
     assert page.integer(tiff_tags.RESOLUTION_UNIT) == 3
     assert page.array(Tag(65000, "two numbers", "")).tolist() == [1.5, -2.0]
     assert tiff_tags.COLOR_MAP not in page
     assert page.integers(tiff_tags.COLOR_MAP, (7,)) == (7,)
-    assert (page.text(tiff_tags.ZEISS_SEM), page.count(tiff_tags.ZEISS_SEM)) == ("", 0)
+    assert (page.texts(tiff_tags.ZEISS_SEM), page.count(tiff_tags.ZEISS_SEM)) == ([], 0)
 
 
 def test_reduced_pages_and_masks_are_no_pictures() -> None:
@@ -92,7 +92,7 @@ def test_the_tags_of_a_slice_are_read_from_its_store(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     tags = read_tags(store, "slice.tif", len(data))
     assert tags is not None
-    assert tags.text(tiff_tags.DESCRIPTION) == "a slice"
+    assert tags.texts(tiff_tags.DESCRIPTION) == ["a slice"]
     assert read_tags(store, "slice.png", 4) is None
     (tmp_path / "slice.tif").write_bytes(data[:12])
     with pytest.raises(UserError, match=r"must be a sound TIFF file; got damaged tags .*slice\.tif"):
@@ -133,6 +133,13 @@ def test_damaged_tags_end_in_a_sentence(name: str) -> None:
     with pytest.raises(RefusedImageError) as caught:
         read_all()
     assert reason in caught.value.got
+
+
+def test_a_description_may_stand_there_twice() -> None:
+    page = first(written(description="a slice"))
+    assert page.texts(tiff_tags.DESCRIPTION) == ["a slice", '{"shape": [20, 30]}']
+    assert page.texts(tiff_tags.DESCRIPTION, 10) == ["a slice"]
+    assert page.data(tiff_tags.DESCRIPTION) == b"a slice\0"
 
 
 def test_a_tag_of_an_unknown_type_is_skipped() -> None:
