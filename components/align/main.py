@@ -91,7 +91,7 @@ def examine_chunk(plan: Plan, chunk: Span, source: Store) -> ChunkEvidence:
         if entry.z > chunk.last and not waiting:
             break
         image = read_slice(source, entry, plan.pixel_type, plan.reading)
-        prepared = prepare(entry.z, image, plan.match_scale)
+        prepared = prepare(entry.z, image, plan.match_scale, plan.data_bars or ())
         if entry.z in chunk:
             _describe(evidence, plan, prepared, image)
         if not plan.config.skip_align:

@@ -25,7 +25,14 @@ from components.align.search import FrameMatch, whole_frame_search
 from components.align.static_pattern import moving_consensus, static_pixels
 from components.shared.documents.align import Model, PairRecord
 from components.shared.documents.transforms import Matrix3
-from components.shared.geometry import Matrix, at_full_resolution, at_scale, corner_points, grid_points
+from components.shared.geometry import (
+    Matrix,
+    at_full_resolution,
+    at_scale,
+    corner_points,
+    grid_points,
+    translation,
+)
 from components.shared.limits import limit
 from components.shared.pictures.warping import warped_mask
 
@@ -78,6 +85,17 @@ class PreparedPair:
     def inverted(self) -> PreparedPair:
         """The pair with the grey levels of the neighbour inverted."""
         return PreparedPair(self.slice_, self.neighbour.inverted())
+
+    def in_whole_pictures(self, matrix: Matrix) -> Matrix:
+        """A neighbour_from_slice of the parts that are matched as one of the whole pictures.
+
+        Args:
+            matrix: at full resolution.
+        """
+        left, top = self.slice_.corner_xy
+        there = translation(*self.neighbour.corner_xy)
+        whole: Matrix = there @ matrix @ translation(-left, -top)
+        return whole
 
     def without_static(self, tissue_motion: Matrix) -> PreparedPair:
         """The pair without the pattern that stays in place while the tissue moves.
@@ -361,7 +379,7 @@ def _record(pair: PreparedPair, attempt: Attempt, as_they_lie: float, *, fallbac
         coverage=attempt.coverage,
         model=accepted.model if accepted else None,
         residuals_px=attempt.fit.residuals_px if attempt.fit else {},
-        matrix=_rows(accepted.matrix) if accepted else None,
+        matrix=_rows(pair.in_whole_pictures(accepted.matrix)) if accepted else None,
         sigma_px=accepted.sigma_px if accepted else 0.0,
         n_windows=attempt.n_windows,
         ncc_before=as_they_lie,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -24,6 +25,7 @@ from components.align.normalise import (
 )
 from components.align.statistics import slice_statistics
 from components.shared.documents.align import SliceStatistics
+from components.shared.documents.data_bar import DataBar, part_without
 from components.shared.limits import limit
 
 
@@ -54,11 +56,16 @@ LIMITS = ScaleLimits()
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedSlice:
-    """The pictures and features of a slice, kept while neighbours may match it; about 8 MB for 5k x 5k."""
+    """The pictures and features of a slice, kept while neighbours may match it; about 8 MB for 5k x 5k.
+
+    All of them are of the part of the picture that has no data bar.
+    """
 
     statistics: SliceStatistics
+    corner_xy: tuple[int, int]
+    """First column and row of the part in the picture, at full resolution."""
     size_xy: tuple[int, int]
-    """Width and height at full resolution."""
+    """Width and height of the part at full resolution."""
     match_scale: float
     matching: MatchingPicture
     """The picture for features, NCC and the search of the whole frame, at matching scale."""
@@ -135,14 +142,17 @@ def detail_scale(size_xy: tuple[int, int]) -> float:
     return 2.0 ** -max(math.ceil(math.log2(max(size_xy) / LIMITS.detail_side_px)), 0)
 
 
-def prepare(z: int, image: Raw, match_scale: float) -> PreparedSlice:
+def prepare(z: int, image: Raw, match_scale: float, data_bars: Sequence[DataBar] = ()) -> PreparedSlice:
     """Compute the statistics, pictures and features of a raw slice.
 
     Args:
         z: number of the slice.
         image: [y, x] raw grey levels.
         match_scale: scale of feature matching, above 0, at most 1.
+        data_bars: parts of the picture that are neither measured nor compared.
     """
+    left, top, width, height = part_without(data_bars, (image.shape[1], image.shape[0]))
+    image = image[top : top + height, left : left + width]
     small = resized(image, match_scale)
     matching = matching_picture(small)
     features = extract_features(matching.picture, matching.shown)
@@ -158,6 +168,7 @@ def prepare(z: int, image: Raw, match_scale: float) -> PreparedSlice:
             content=matching.content,
             n_features=len(features),
         ),
+        corner_xy=(left, top),
         size_xy=size_xy,
         match_scale=match_scale,
         matching=matching,

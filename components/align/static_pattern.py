@@ -1,7 +1,8 @@
-"""Static patterns, which stay in place while the tissue moves: scratches, dirt, a label that is burnt in.
+"""Static patterns, which stay in place while the tissue moves: scratches, dirt, letters on the tissue.
 
 Such a pattern agrees perfectly with no motion at all, so it can outvote the tissue. It is recognised by a
-second consensus among the features, and taken out of the pictures of that pair.
+second consensus among the features, and taken out of the pictures of that pair. Data bars, whose place is
+known for the whole stack, are gone before: `part_without`.
 """
 
 from __future__ import annotations

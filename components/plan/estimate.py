@@ -17,6 +17,7 @@ from components.plan.encoded_bytes import (
     tiles_bytes,
 )
 from components.plan.rates import RATES
+from components.plan.source import SAMPLING
 from components.plan.storage_requests import Requests
 from components.plan.work import Work, expected_volume
 from components.shared.documents.cost import Bill, CostEstimate, Pod
@@ -207,12 +208,15 @@ def _starts_alone(step: Step, work: Work) -> Iterator[StepEstimate]:
 
 
 def _estimate_plan(work: Work) -> StepEstimate:
+    """The header of every file is read, and a few pictures, one at a time: decoded, and reduced."""
     n = len(work.plan.slices)
+    width_px, height_px = work.plan.largest_xy
+    sampled_mpx = min(SAMPLING.n_slices, n) * work.slice_px() / 1e6
     return _step_estimate(
         "plan",
         storage_requests.plan_requests(work),
-        cpu_s=n * work.n_files_per_slice * RATES.header_cpu_s,
-        memory_bytes=n * RATES.plan_bytes_per_slice,
+        cpu_s=n * work.n_files_per_slice * RATES.header_cpu_s + sampled_mpx * RATES.slice_cpu_s_per_mpx,
+        memory_bytes=n * RATES.plan_bytes_per_slice + 2 * width_px * height_px * work.file_bytes_per_px,
     )
 
 

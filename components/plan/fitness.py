@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from statistics import median_low
 
 from components.shared.documents.config import RunConfig
-from components.shared.documents.plan import FilesOfPixelSize, PixelSize, SourceSlice, VoxelSize
+from components.shared.documents.data_bar import DataBar, part_without
+from components.shared.documents.plan import FilesOfPixelSize, PixelSize, Reading, SourceSlice, VoxelSize
 from components.shared.errors import ConfigError, UserError
 from components.shared.limits import limit
 from components.shared.pictures.grey_levels import SampleType
@@ -151,6 +152,49 @@ def resolution_findings(
                 f"the size of a pixel changes: {files.n_files} of {n_slices} files tell {_told(files.size)}, "
                 f"the first of them {files.first_key}, most tell {_told(voxel.told)}"
             )
+
+
+def data_bar_findings(
+    bars: Sequence[DataBar], slices: Sequence[SourceSlice], reading: Reading
+) -> Iterator[str]:
+    """A sentence on the data bars of a stack, with the `crop` that leaves them out of the volume too.
+
+    Args:
+        bars: The data bars.
+        slices: The slices, of any sizes.
+        reading: How they are read; a part that is cut out already counts.
+    """
+    if not bars:
+        return
+    parts = [part_without(bars, size_px) for size_px in {(s.width_px, s.height_px) for s in slices}]
+    left, top = (max(part[axis] for part in parts) for axis in (0, 1))
+    right, bottom = (min(part[axis] + part[axis + 2] for part in parts) for axis in (0, 1))
+    x, y, *_ = reading.crop or (0, 0)
+    crop = [x + left, y + top, right - left, bottom - top]
+    named = "; ".join(f"{bar.width_px} x {bar.height_px} px {_place(bar)}" for bar in bars)
+    noun, verbs, them = ("a data bar", ("takes", "is"), "it")
+    if len(bars) > 1:
+        noun, verbs, them = (f"{len(bars)} data bars", ("take", "are"), "them")
+    yield (
+        f"{noun} ({named}) {verbs[0]} no part in alignment and {verbs[1]} shown in the volume; "
+        f"crop: {crop} leaves {them} out of both"
+    )
+
+
+def _place(bar: DataBar) -> str:
+    """Where in the picture a data bar lies, in words that follow its size."""
+    width_px, height_px = bar.picture_size_px
+    edges = {
+        "bottom": bar.y + bar.height_px == height_px,
+        "top": bar.y == 0,
+        "left": bar.x == 0,
+        "right": bar.x + bar.width_px == width_px,
+    }
+    touched = [edge for edge, is_touched in edges.items() if is_touched]
+    across = {"bottom", "top"} if bar.width_px == width_px else {"left", "right"}
+    if bar.width_px == width_px or bar.height_px == height_px:
+        touched = [edge for edge in touched if edge in across]
+    return f"at the {' '.join(touched)}" if touched else f"from x {bar.x}, y {bar.y}"
 
 
 def _are_one(xy_nm: Sequence[float], told: PixelSize) -> bool:

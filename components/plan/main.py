@@ -105,6 +105,7 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
         pixel_type=stack.pixel_type,
         reading=stack.reading,
         pixel_sizes=stack.pixel_sizes,
+        data_bars=stack.data_bars,
         slices=slices,
         missing_z=missing,
         match_scale=match_scale,
@@ -118,6 +119,7 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
             *inventory.suffix_findings(patterns, [c.listing for c in found], config.minz, config.maxz),
             *fitness.size_findings(slices),
             *fitness.resolution_findings(voxel, stack.pixel_sizes, len(slices)),
+            *fitness.data_bar_findings(stack.data_bars, slices, stack.reading),
         ),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -12,9 +12,11 @@ import numpy as np
 from components.plan import fitness, inventory
 from components.plan.inventory import Listing
 from components.shared.documents.config import RunConfig
+from components.shared.documents.data_bar import DataBar
 from components.shared.documents.plan import FilesOfPixelSize, PixelType, Plan, Reading, SourceSlice
 from components.shared.errors import UserError
 from components.shared.limits import limit
+from components.shared.pictures.data_bar import find_data_bars
 from components.shared.pictures.grey_levels import (
     TAIL_PERCENTILES,
     WIDE,
@@ -27,6 +29,7 @@ from components.shared.pictures.slice_files import (
     read_further_channel,
     read_header,
     read_numbers,
+    read_slice,
 )
 from components.shared.storage.parallel import in_parallel
 from components.shared.storage.store import Stat, Store, with_checksums
@@ -37,14 +40,15 @@ _URI_SHOWN = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingLimits:
-    """Limits of the sample of pixels that gives the grey range of a channel that `align` does not measure."""
+    """Limits of the sample of slices that tells data bars, and grey ranges that `align` does not measure."""
 
     n_slices: int = limit(
         9,
         unit="slices",
         why="pictures that are read whole, evenly spaced along z",
         measured_on="not measured; odd, so that the middle of the stack is one of them",
-        too_small="one bad slice, or a drift of brightness, decides the range",
+        too_small="one bad slice, or a drift of brightness, decides the range; data bars in a part of the "
+        "stack are not seen",
         too_large="planning reads many slices of a bucket",
     )
     odd_percent: int = limit(
@@ -77,6 +81,7 @@ class InputStack:
     reading: Reading
     more_intensity_ranges: tuple[tuple[float, float], ...]
     pixel_sizes: tuple[FilesOfPixelSize, ...]
+    data_bars: tuple[DataBar, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,19 +136,24 @@ def known_stack(
     """The stack as an earlier plan has it, if its files are still the same: no header is read again."""
     if earlier is None:
         return None
-    if earlier.pixel_sizes is None:  # its version did not look
+    if earlier.pixel_sizes is None or earlier.data_bars is None:  # its version did not look
         return None
     read_alike = (earlier.config.source, earlier.config.crop) == (config.source, config.crop)
     if not read_alike or not inventory.are_of_files(earlier.slices, present):
         return None
     reading = earlier.reading.model_copy(update={"invert": config.invert})
     return InputStack(
-        earlier.slices, earlier.pixel_type, reading, earlier.more_intensity_ranges, earlier.pixel_sizes
+        earlier.slices,
+        earlier.pixel_type,
+        reading,
+        earlier.more_intensity_ranges,
+        earlier.pixel_sizes,
+        earlier.data_bars,
     )
 
 
 def read_stack(config: RunConfig, source: Store, present: dict[int, tuple[Stat, ...]]) -> InputStack:
-    """Read the header of every file, and some pictures where the range of their grey levels must be known.
+    """Read the header of every file, and some pictures for what only these tell.
 
     Raises:
         UserError: a header cannot be read, or the files do not fit together.
@@ -169,7 +179,17 @@ def read_stack(config: RunConfig, source: Store, present: dict[int, tuple[Stat, 
         reading,
         _more_intensity_ranges(source, slices, pixel_type, reading),
         inventory.pixel_sizes(slices, headers),
+        find_data_bars(_readable_samples(source, slices, pixel_type, reading)),
     )
+
+
+def _readable_samples(
+    source: Store, slices: tuple[SourceSlice, ...], pixel_type: PixelType, reading: Reading
+) -> Iterator[Picture]:
+    """Pictures from all over the stack, one at a time; `align` refuses by name what cannot be read."""
+    for entry in sampled_slices(slices):
+        with suppress(UserError):
+            yield read_slice(source, entry, pixel_type, reading)
 
 
 def _read_headers(source: Store, files: list[Stat]) -> dict[str, ImageHeader]:
@@ -193,7 +213,7 @@ def _more_intensity_ranges(
 
 
 def sampled_slices(slices: Sequence[SourceSlice]) -> list[SourceSlice]:
-    """A few slices, evenly spaced, from which a channel's grey range is told.
+    """A few slices, evenly spaced, that tell what is the same all over the stack.
 
     Example:
         >>> entries = [SourceSlice(z=z, key="", size_bytes=1, width_px=1, height_px=1) for z in range(100)]

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 
 from components.plan.encoded_bytes import n_shards_at
+from components.plan.source import SAMPLING
 from components.plan.work import Work
 from components.shared.grid import ceil_div
 from components.shared.limits import limit
@@ -87,12 +88,16 @@ class Requests:
 
 
 def plan_requests(work: Work) -> Requests:
-    """Requests of `plan`: it lists the source, reads headers, looks for earlier work; writes two files."""
+    """Requests of `plan`: it lists the source, reads headers and samples, looks for earlier work.
+
+    It writes two files.
+    """
     n_slices, n_patterns = len(work.plan.slices), work.n_files_per_slice
     listings = n_patterns * (1 + ceil_div(n_slices, _PAGE))
     overrides = _DOCUMENT * bool(work.plan.config.overrides)
     looked_for = 4 + _ABSENT * len(work.chunks)
-    return Requests(listings + 2, n_slices * n_patterns + looked_for + overrides)
+    n_sampled = min(SAMPLING.n_slices, n_slices)
+    return Requests(listings + 2, n_slices * n_patterns + n_sampled + looked_for + overrides)
 
 
 def align_requests(work: Work) -> Requests:

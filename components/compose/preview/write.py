@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from components.compose.preview.correlate import correlate_neighbours
 from components.compose.preview.gate import failures_of, worst_slices
 from components.compose.solve.pairs import Floats
+from components.shared.documents.data_bar import Part, part_without
 from components.shared.documents.plan import Plan
 from components.shared.documents.preview import PREVIEW_KEY, Correlations, Gate, Preview
 from components.shared.documents.read_document import read_document
@@ -41,16 +43,19 @@ def check_on_thumbnails(plan: Plan, transforms: Transforms, evidence_hash: str, 
 
 def make_preview(plan: Plan, transforms: Transforms, thumbnails: Thumbnails) -> Preview:
     """Correlate the slices that are shown, and judge whether the volume is worth writing."""
-    config, present = plan.config, {s.z for s in plan.slices}
+    config = plan.config
+    sizes_px = {s.z: (s.width_px, s.height_px) for s in plan.slices}
 
     def thumbnail(z: int) -> Thumbnail | None:
         picture = thumbnails.picture(z)
-        if picture is None and z in present:
+        if picture is None and z in sizes_px:
             raise TransientError(
                 f"the thumbnail of slice {z} must lie in {plan.locations.process_uri}/align; it is missing. "
                 f"Run align again."
             )
-        return picture
+        if picture is None or not plan.data_bars:
+            return picture
+        return _without_bars(picture, part_without(plan.data_bars, sizes_px[z]), plan.thumbnail_scale)
 
     found = correlate_neighbours(transforms, plan.thumbnail_scale, thumbnail)
     return Preview(
@@ -68,6 +73,24 @@ def make_preview(plan: Plan, transforms: Transforms, thumbnails: Thumbnails) -> 
             enforced=not (config.force or config.skip_align),
         ),
     )
+
+
+def _without_bars(picture: Thumbnail, part: Part, scale: float) -> Thumbnail:
+    """A thumbnail that is grey where its slice is not matched: a data bar correlates as it lies.
+
+    Args:
+        picture: the thumbnail.
+        part: of the slice that is matched, in px of the slice.
+        scale: of the thumbnail.
+    """
+    x, y, width_px, height_px = part
+    inside = (
+        slice(math.ceil(y * scale), math.floor((y + height_px) * scale)),
+        slice(math.ceil(x * scale), math.floor((x + width_px) * scale)),
+    )
+    covered = np.full_like(picture, round(float(picture[inside].mean())))
+    covered[inside] = picture[inside]
+    return covered
 
 
 def refusal(plan: Plan, preview: Preview) -> UserError:

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field, JsonValue, model_validator
 
 from components.shared.documents.config import ASSUMED_VOXEL_NM, RunConfig
+from components.shared.documents.data_bar import DataBar
 from components.shared.documents.locations import Locations
 from components.shared.documents.sealed import Document, SealedDocument
 from components.shared.documents.transforms import Matrix3
@@ -171,6 +172,9 @@ class Plan(SealedDocument):
     pixel_sizes: tuple[FilesOfPixelSize, ...] | None = None
     """Sizes of a pixel that the files of `image` tell, that of most files first; None in plans of versions
     that did not look."""
+    data_bars: tuple[DataBar, ...] | None = None
+    """Data bars in the pictures of `image`, which are left out of alignment; None in plans of versions that
+    did not look."""
     slices: tuple[SourceSlice, ...]
     """Present slices, z ascending."""
     missing_z: tuple[int, ...]

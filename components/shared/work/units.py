@@ -60,7 +60,8 @@ def chunk_hash(plan: Plan, chunk: Span, versions: Mapping[str, int] = RESULT_VER
     # Of the numbers in the files, those of `image` alone: the others' channels are not looked at.
     reading = {**plan.reading.model_dump(), "values": plan.reading.values[:1]}
     scales = json.dumps([plan.match_scale, plan.thumbnail_scale, plan.pixel_type, reading])
-    return input_hash(plan.config.source, _settings("align", plan, versions), scales, *sources)
+    bars = [bar.model_dump_json() for bar in plan.data_bars or ()]
+    return input_hash(plan.config.source, _settings("align", plan, versions), scales, *bars, *sources)
 
 
 def compose_hash(plan: Plan, evidence: Iterable[bytes], versions: Mapping[str, int] = RESULT_VERSIONS) -> str:

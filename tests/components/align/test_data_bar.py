@@ -1,0 +1,54 @@
+"""A pair is matched as if its data bar were not there: to the same transform as with `crop`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from components.align.pair import match_pair
+from components.align.prepare import prepare
+from components.shared.documents.align import PairRecord
+from components.shared.documents.data_bar import DataBar
+from components.shared.geometry import transform_points, translation
+from tests.components.shared.pictures.planted_bar import BAR_PX, SIDE_PX, bar, soft_tissue, with_bar
+
+SEEN_PX = SIDE_PX - BAR_PX
+BARS = {
+    "bottom": (
+        DataBar(x=0, y=SEEN_PX, width_px=SIDE_PX, height_px=BAR_PX, picture_size_px=(SIDE_PX,) * 2),
+        0,
+    ),
+    "top": (DataBar(x=0, y=0, width_px=SIDE_PX, height_px=BAR_PX, picture_size_px=(SIDE_PX,) * 2), BAR_PX),
+}
+
+
+def motion_px(pair: PairRecord) -> np.ndarray:
+    """Shift of the middle of a picture, x and y."""
+    middle = [[SIDE_PX / 2, SIDE_PX / 2]]
+    return (transform_points(np.array(pair.matrix), middle) - middle)[0]
+
+
+@pytest.mark.parametrize("place", BARS)
+def test_a_bar_takes_no_part_in_a_pair(place: str) -> None:
+    (below, top), (pictures, places) = BARS[place], soft_tissue(2, seed=2, softness_px=7)
+    painted = [with_bar(p, bar(SIDE_PX, z), place) for z, p in enumerate(pictures)]
+    a, b = (prepare(z, p, 1.0, [below]) for z, p in enumerate(painted))
+    cut_a, cut_b = (prepare(z, p[top : top + SEEN_PX], 1.0) for z, p in enumerate(painted))
+    pair, cropped = match_pair(a, b), match_pair(cut_a, cut_b)
+    assert (pair.accepted, pair.fallback) == (True, "")
+    in_picture = translation(0, top) @ np.array(cropped.matrix) @ translation(0, -top)
+    assert np.array(pair.matrix) == pytest.approx(in_picture, abs=1e-9)
+    assert pair.model_copy(update={"matrix": None}) == cropped.model_copy(update={"matrix": None})
+    assert a.statistics == cut_a.statistics
+    truth = places[1] - places[0]
+    assert np.linalg.norm(motion_px(pair) - truth) < 0.25
+
+
+def test_slices_of_different_sizes_lose_the_bar_at_their_own_edge() -> None:
+    below, _ = BARS["bottom"]
+    pictures = soft_tissue(2, seed=4)[0]
+    larger = with_bar(pictures[0], bar(SIDE_PX))
+    smaller = with_bar(pictures[1][:-20], bar(SIDE_PX))
+    pair = match_pair(prepare(0, larger, 1.0, [below]), prepare(1, smaller, 1.0, [below]))
+    cropped = match_pair(prepare(0, larger[:SEEN_PX], 1.0), prepare(1, smaller[: SEEN_PX - 20], 1.0))
+    assert pair == cropped
