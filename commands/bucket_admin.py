@@ -14,6 +14,7 @@ from components.shared.documents.config import RunConfig
 from components.shared.documents.locations import locations_of
 from components.shared.errors import UserError
 from components.shared.storage import gcs
+from components.shared.storage.gcs_failures import failures
 from components.shared.storage.run_buckets import run_buckets_of
 from components.shared.storage.schemes import bucket_of
 
@@ -41,7 +42,7 @@ def create_buckets(config: RunConfig) -> list[str]:
     source, run_id = named
     client = gcs.client_of(config.project or None)
     grant = f"storage.buckets.get on the bucket '{source}'"
-    with gcs.failures(f"cannot look at gs://{source}", source, grant):
+    with failures(f"cannot look at gs://{source}", source, grant):
         location = client.get_bucket(source, timeout=gcs.TIMEOUT_S, retry=gcs.RETRY).location
     return [
         name
@@ -64,7 +65,7 @@ def remove_temporary_bucket(config: RunConfig) -> bool:
         return False
     name = _temporary(config)
     grant = f"storage.buckets.delete and storage.objects.delete on the bucket '{name}'"
-    with gcs.failures(f"cannot remove gs://{name}", name, grant):
+    with failures(f"cannot remove gs://{name}", name, grant):
         client = gcs.client_of(config.project or None)
         bucket = client.lookup_bucket(name, timeout=gcs.TIMEOUT_S, retry=gcs.RETRY)
         if bucket is None:
@@ -103,7 +104,7 @@ def _create(client: Any, name: str, label: str, location: str, *, is_temporary: 
         bucket.add_lifecycle_delete_rule(age=TMP_DAYS)
         # By default deleted objects are kept, and paid for, for a week.
         bucket.soft_delete_policy.retention_duration_seconds = 0
-    with gcs.failures(f"cannot make gs://{name}", name, "storage.buckets.create in the project"):
+    with failures(f"cannot make gs://{name}", name, "storage.buckets.create in the project"):
         try:
             client.create_bucket(bucket, location=location, timeout=gcs.TIMEOUT_S, retry=gcs.RETRY)
         except Conflict:

@@ -7,6 +7,7 @@ from typing import Any
 
 from commands.view.share import CORS
 from components.shared.storage import gcs
+from components.shared.storage.gcs_failures import failures
 from components.shared.storage.run_buckets import part_uri, run_buckets_of
 
 MINIMUM_DAYS = {"nearline": 30, "coldline": 90, "archive": 365}
@@ -28,7 +29,7 @@ def archive(uri: str, storage_class: str, after_days: int) -> bool:
     name, prefix = gcs.bucket_and_prefix(uri)
     rule = rule_of(prefix, storage_class, after_days)
     grant = f"storage.buckets.get and storage.buckets.update on the bucket '{name}'"
-    with gcs.failures(f"cannot change the lifecycle of gs://{name}", name, grant):
+    with failures(f"cannot change the lifecycle of gs://{name}", name, grant):
         bucket = gcs.client_of().get_bucket(name, timeout=gcs.TIMEOUT_S, retry=gcs.RETRY)
         rules = [dict(known) for known in bucket.lifecycle_rules]
         if rule in rules:
@@ -67,7 +68,7 @@ def set_cors(uri: str, origins: Sequence[str]) -> str:
         TransientError: storage fails in a way that may pass.
     """
     name, _ = gcs.bucket_and_prefix(part_uri(uri, "neuroglancer") if run_buckets_of(uri) else uri)
-    with gcs.failures(f"cannot change gs://{name}", name, f"storage.buckets.update on the bucket '{name}'"):
+    with failures(f"cannot change gs://{name}", name, f"storage.buckets.update on the bucket '{name}'"):
         bucket = gcs.client_of().bucket(name)
         bucket.cors = [{**CORS, "origin": list(origins)}] if origins else []
         bucket.patch(timeout=gcs.TIMEOUT_S, retry=gcs.RETRY)

@@ -24,6 +24,7 @@ from components.shared.documents.transforms import TRANSFORMS_KEY, TRENDS_KEY, T
 from components.shared.errors import FibstackError, UserError
 from components.shared.storage import gcs
 from components.shared.storage.folder import remove_empty_folders
+from components.shared.storage.gcs_failures import failures
 from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import Part, part_uri, run_buckets_of
@@ -230,7 +231,7 @@ def remove(holding: Holding, done: Callable[[], None]) -> None:
     if holding.whole_bucket:
         bucket = bucket_of(holding.uri)
         grant = f"storage.buckets.delete on the bucket '{bucket}'"
-        with gcs.failures(f"cannot remove {holding.uri}", bucket, grant), contextlib.suppress(NotFound):
+        with failures(f"cannot remove {holding.uri}", bucket, grant), contextlib.suppress(NotFound):
             gcs.client_of().bucket(bucket).delete(timeout=gcs.TIMEOUT_S, retry=gcs.RETRY)
 
 
@@ -249,7 +250,7 @@ def _check_label(uri: str, run_id: str) -> bool:
         UserError: the bucket does not carry the label.
     """
     name, prefix = gcs.bucket_and_prefix(uri)
-    with gcs.failures(f"cannot look at {uri}", name, f"storage.buckets.get on the bucket '{name}'"):
+    with failures(f"cannot look at {uri}", name, f"storage.buckets.get on the bucket '{name}'"):
         bucket = gcs.client_of().lookup_bucket(name, timeout=gcs.TIMEOUT_S, retry=gcs.RETRY)
     if bucket is None:
         return False

@@ -33,6 +33,7 @@ from components.shared.pictures.slice_files import read_header
 from components.shared.regular_file import open_regular
 from components.shared.storage import gcs
 from components.shared.storage.folder import FolderStore, temporary_beside
+from components.shared.storage.gcs_failures import failures
 from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
 from components.shared.storage.schemes import folder_of, scheme_of
@@ -425,7 +426,7 @@ def _copy_in_bucket(source: Store, old: str, target: Store, new: str) -> None:
     copy = client.bucket(to_bucket).blob(to_prefix + new)
     grant = f"storage.objects.get on '{from_bucket}' and storage.objects.create on '{to_bucket}'"
     token = None
-    with gcs.failures(f"cannot write {join_uri(target.uri, new)}", to_bucket, grant):
+    with failures(f"cannot write {join_uri(target.uri, new)}", to_bucket, grant):
         try:
             while True:  # large objects take several calls
                 token, _, _ = copy.rewrite(

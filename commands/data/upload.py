@@ -15,6 +15,7 @@ from components.shared.errors import TransientError, UserError
 from components.shared.regular_file import check_regular, open_regular
 from components.shared.storage import gcs
 from components.shared.storage.folder import TEMPORARY_PREFIX, Place, where_it_leads
+from components.shared.storage.gcs_failures import failures
 from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
 from components.shared.storage.schemes import bucket_of
@@ -167,7 +168,7 @@ def _upload(item: Item, bucket: object, prefix: str, target: str) -> None:
     uri = join_uri(target, item.key)
     crc32c = file_checksum(item.path)
     name = bucket_of(target)
-    with gcs.failures(f"cannot write {uri}", name, f"storage.objects.create on the bucket '{name}'"):
+    with failures(f"cannot write {uri}", name, f"storage.objects.create on the bucket '{name}'"):
         try:
             blob.upload_from_filename(
                 str(item.path),

@@ -12,6 +12,7 @@ from commands.bucket_admin import RUN_LABEL
 from commands.doctor.findings import Finding, Use
 from components.shared.errors import FibstackError
 from components.shared.storage import gcs
+from components.shared.storage.gcs_failures import failures
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import Part, part_uri, run_buckets_of
 from components.shared.storage.store import join_uri
@@ -113,7 +114,7 @@ def _check_bucket(uri: str, use: Use) -> Iterator[Finding]:
     name, _ = gcs.bucket_and_prefix(uri)
     bucket = gcs.client_of().bucket(name)
     wanted = _READ if use == "read" else (*_READ, *_WRITE)
-    with gcs.failures(f"cannot ask for rights on gs://{name}", name, "any right on it"):
+    with failures(f"cannot ask for rights on gs://{name}", name, "any right on it"):
         granted = set(bucket.test_iam_permissions(list(wanted), timeout=gcs.TIMEOUT_S, retry=gcs.RETRY))
     yield from _rights(name, granted, use)
     if set(_READ) <= granted:
@@ -153,7 +154,7 @@ def _check_reading(uri: str) -> Iterator[Finding]:
 
 def _check_cors(bucket: Any, name: str) -> Iterator[Finding]:  # noqa: ANN401 - untyped library
     try:
-        with gcs.failures(f"cannot look at gs://{name}", name, f"storage.buckets.get on the bucket '{name}'"):
+        with failures(f"cannot look at gs://{name}", name, f"storage.buckets.get on the bucket '{name}'"):
             bucket.reload(timeout=gcs.TIMEOUT_S, retry=gcs.RETRY)
     except FibstackError:
         yield Finding("note", f"you may not look at the settings of gs://{name}, which no run needs")
@@ -175,7 +176,7 @@ def _lets_read(rules: Sequence[dict[str, Any]]) -> bool:
 
 def _check_own_bucket(uri: str, run_id: str, project: str) -> Iterator[Finding]:
     name, prefix = gcs.bucket_and_prefix(uri)
-    with gcs.failures(f"cannot look at gs://{name}", name, f"storage.buckets.get on the bucket '{name}'"):
+    with failures(f"cannot look at gs://{name}", name, f"storage.buckets.get on the bucket '{name}'"):
         bucket = gcs.client_of(project or None).lookup_bucket(name, timeout=gcs.TIMEOUT_S, retry=gcs.RETRY)
     if bucket is None:
         where = f"the project {project}" if project else "your project"

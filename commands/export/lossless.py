@@ -13,7 +13,7 @@ from components.shared.errors import UserError
 from components.shared.grid import VOXEL_CHUNK
 from components.shared.pictures.grey_levels import as_8_bit
 from components.shared.storage.store import Store
-from components.shared.storage.tensorstore_retry import finish, reason
+from components.shared.storage.tensorstore_retry import check_may_not_pass, finish, reason
 from components.shared.work.export import Export
 
 CACHE_BYTES = 128 * 2**20
@@ -79,6 +79,7 @@ class LosslessSource:
         return voxels if self._table is None else self._table[voxels]
 
     def _unreadable(self, error: Exception) -> UserError:
+        check_may_not_pass(f"cannot read {self._uri}", error)
         return UserError(
             f"the lossless volume must be whole; cannot read {self._uri}: {reason(error)}. "
             "Run 'fibstack verify'."

@@ -16,7 +16,7 @@ from commands.verify.files import Damage
 from components.shared.grid import SizeXyz, ceil_div
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import READS, join_uri
-from components.shared.storage.tensorstore_retry import reason
+from components.shared.storage.tensorstore_retry import check_may_not_pass, reason
 from components.shared.volume.layout import Scale, scale_at
 from components.shared.volume.open_level import open_level
 from components.shared.volume.tiles import tile_array_spec
@@ -211,12 +211,14 @@ class _Chunk:
         try:
             voxels = array[box].read().result()
         except (ValueError, OSError) as error:
+            check_may_not_pass(f"cannot read {self._file}", error)
             return _Compared(problem=self._sentence(f"must be readable; got {reason(error).rstrip('.')}"))
         if reference is None:
             return _Compared()
         try:
             wanted = self._channels(reference.array)[box].read().result()
         except (ValueError, OSError) as error:
+            check_may_not_pass(f"cannot read {reference.name}", error)
             return _Compared(problem=f"{reference.name} must be readable; got {reason(error).rstrip('.')}.")
         return self._judged(voxels, wanted, reference)
 

@@ -10,6 +10,7 @@ import click
 from components.shared.command import StepCommand
 from components.shared.errors import UserError
 from components.shared.storage import gcs
+from components.shared.storage.gcs_failures import failures
 from components.shared.storage.run_buckets import part_uri, run_buckets_of
 from components.shared.storage.schemes import bucket_of
 
@@ -86,7 +87,7 @@ def make_public(name: str) -> None:
         UserError: there is no such bucket, or a right is missing, or the organisation forbids it.
         TransientError: storage fails in a way that may pass.
     """
-    with gcs.failures(f"cannot make gs://{name} public", name, _grant(name)):
+    with failures(f"cannot make gs://{name} public", name, _grant(name)):
         bucket = _bucket(name)
         bucket.iam_configuration.public_access_prevention = "inherited"
         bucket.cors = [CORS]
@@ -104,7 +105,7 @@ def make_private(name: str) -> None:
         UserError: there is no such bucket, or a right is missing.
         TransientError: storage fails in a way that may pass.
     """
-    with gcs.failures(f"cannot make gs://{name} private", name, _grant(name)):
+    with failures(f"cannot make gs://{name} private", name, _grant(name)):
         bucket = _bucket(name)
         policy = _policy(bucket)
         for binding in policy.bindings:

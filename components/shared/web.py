@@ -8,6 +8,7 @@ is left behind at the deadline; the thread does not keep the program from ending
 from __future__ import annotations
 
 import json
+import re
 import smtplib
 import threading
 import time
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:  # imported where they are called: a bare installation has neither
     import requests
@@ -151,6 +153,23 @@ def _joined(pieces: Iterable[bytes], most_bytes: int, until: float) -> bytes:
         if time.monotonic() > until:
             raise DeadlineError("an answer that does not end")
     return bytes(body)
+
+
+def is_web_address(address: str) -> bool:
+    """Whether a text is the address of a web server, with nothing that no address holds.
+
+    Example:
+        >>> [is_web_address(text) for text in ("http://[::1]:80", "localhost:80", "http://[", "http://a b")]
+        [True, False, False, False]
+    """
+    try:
+        parts = urlsplit(address)
+        has_host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+    return (
+        parts.scheme in ("http", "https") and has_host and address.isascii() and not re.search(r"\s", address)
+    )
 
 
 def reason_of(error: Exception) -> str:

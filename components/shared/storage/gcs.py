@@ -1,9 +1,13 @@
 """Buckets of Google Cloud Storage.
 
-tensorstore reads (in a third of the time and of the CPU), google-cloud-storage does the rest (its uploads
-carry a checksum that the server verifies). Both retry what may pass, with jittered exponential back-off, and
-give up in the end. tensorstore does not verify what it has read: `GcsStore.read` does, and asks again. What a
-range of an object holds nobody can verify but its reader.
+Every request goes through the session of one client of google-cloud-storage: its uploads carry a checksum
+that the server verifies, it renews the login, and `pace` sees to it that each request ends. What may pass is
+tried again, with jittered exponential back-off, and given up in the end. `GcsStore.read` verifies what it has
+read, and asks again. What a range of an object holds nobody can verify but its reader.
+
+tensorstore alone reads arrays, by a connection of its own with limits of the same kind. Whole objects and
+ranges are not read by it: an answer with a status that it has no words for, such as a redirection to a login
+page, ends its process.
 """
 
 from __future__ import annotations
@@ -15,22 +19,21 @@ import os
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from itertools import accumulate
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-import tensorstore as ts
+import requests
 from google.api_core import exceptions as api
 from google.api_core.retry import Retry
-from google.auth import exceptions as auth
 from google.cloud import storage
-from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
-from requests import RequestException
-from requests.adapters import HTTPAdapter
 
-from components.shared.errors import FibstackError, TransientError, UserError
+from components.shared.errors import ConfigError, TransientError, UserError
+from components.shared.storage.gcs_failures import failures
+from components.shared.storage.pace import AS_STORED, PACE, PacedAdapter
 from components.shared.storage.schemes import without_scheme
 from components.shared.storage.store import (
     READS,
@@ -43,23 +46,33 @@ from components.shared.storage.store import (
     check_range,
     checksum,
 )
+from components.shared.web import AnswerError, DeadlineError, is_web_address, json_object, within
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 TIMEOUT_S = 60
+"""Seconds that a request may take, but where enough bytes move (`pace`)."""
 RETRY: Retry = DEFAULT_RETRY.with_delay(initial=0.5, maximum=30, multiplier=2).with_timeout(120)
-"""Retries of google-cloud-storage; every call may be repeated, since a write puts the whole object."""
-_READ_RETRIES = {"max_retries": 9, "initial_delay": "500ms", "max_delay": "32s"}
-"""Retries of tensorstore, which add up to about the same two minutes."""
+"""Tries of a request, for two minutes; every call may be repeated, since a write puts the whole object."""
+_LOGIN_S = 120
+"""Seconds in which the credentials of this machine must be found."""
+_READ_RETRIES = {"max_retries": 6, "initial_delay": "2s", "max_delay": "64s"}
+"""Tries of tensorstore, whose pauses add up to about the same two minutes; each may take half a minute."""
 
+_STALLED = "TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS"
 _ENVIRONMENT = {
-    # A body that stops arriving would hang tensorstore for ever.
-    "TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": "30",
-    "TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES": "1",
+    # A read that arrives too slowly for so long is given up: here, and by tensorstore.
+    _STALLED: "30",
+    "TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES": str(PACE.least_bytes_per_s),
     # Telemetry would ask for storage.buckets.get, which no step needs.
     "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA": "true",
 }
+_MOST_EMPTY_PAGES = 1000
+"""Pages of a listing in a row that may be without any object: storage may skip objects that were deleted."""
+_MOST_REDIRECTIONS = 3
+_CRC32C_BYTES = 4
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-[0-9]{1,19}/([0-9]{1,19})")
 _UPLOAD_PART_BYTES = 16 * 2**20
 """Bytes of a large object in one request; they are held twice meanwhile, and the default is 100 MiB."""
 _CONNECTIONS = 64
@@ -81,10 +94,6 @@ _PERMISSIONS = {
 }
 
 
-class _OutOfRangeError(TransientError):
-    """The object ends before the range does."""
-
-
 class GcsStore:
     """A bucket, or the objects below a prefix of one.
 
@@ -99,8 +108,8 @@ class GcsStore:
 
     def __init__(self, uri: str) -> None:
         self._bucket_name, self._prefix = bucket_and_prefix(uri)
-        self._bucket = client_of().bucket(self._bucket_name)
-        self._objects = ts.KvStore.open(self.kvstore()).result()
+        self._client = client_of()
+        self._bucket = self._client.bucket(self._bucket_name)
 
     @property
     def uri(self) -> str:
@@ -120,7 +129,7 @@ class GcsStore:
 
     def read(self, key: str, crc32c: str | None = None) -> bytes:
         for _ in range(READS):
-            data = self._read(key, None)
+            data = self._read(key)
             found = checksum(data)
             if found == crc32c:
                 return data
@@ -136,12 +145,7 @@ class GcsStore:
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
         check_range(start, stop)
-        try:
-            return self._read(key, slice(start, stop))
-        except _OutOfRangeError:  # tensorstore gives all the bytes that it is asked for, or none
-            found = self.stat(key)
-            size = found.size_bytes if found else 0
-            return self._read(key, slice(start, size)) if start < size else b""
+        return self._read(key, (start, stop))
 
     def write(self, key: str, *parts: bytes | memoryview) -> None:
         check_key(key)
@@ -167,7 +171,7 @@ class GcsStore:
         check_key(key)
         with self._failures("look at", key):
             blob = self._bucket.get_blob(self._prefix + key, timeout=TIMEOUT_S, retry=RETRY)
-        return None if blob is None else self._stat_of(blob)
+            return None if blob is None else self._stat_of(blob)
 
     def list(self, prefix: str = "") -> Iterator[Stat]:
         check_prefix(prefix)
@@ -191,24 +195,53 @@ class GcsStore:
             "gcs_request_retries": _READ_RETRIES,
         }
 
-    def _read(self, key: str, byte_range: slice | None) -> bytes:
+    def _read(self, key: str, byte_range: tuple[int, int] | None = None) -> bytes:
+        """The object, or a range of it from its first to before its second number."""
         check_key(key)
         with self._failures("read", key):
-            found = self._objects.read(key, byte_range=byte_range).result()
-            if found.state == "missing":
+            answer = RETRY(self._asked)(self._prefix + key, byte_range)
+            if answer.status_code == requests.codes.not_found:
                 raise ObjectMissingError(
                     f"cannot read {self.uri}/{key}: there is no such object. "
                     "Check the names of the bucket and the object."
                 )
-            if found.state != "value":
-                raise TransientError(f"cannot read {self.uri}/{key}: storage gave no answer. Try again.")
-            return bytes(found.value)
+            return _content(answer, byte_range)
+
+    def _asked(self, name: str, byte_range: tuple[int, int] | None) -> requests.Response:
+        """The answer to a request for an object, or for a range of its bytes."""
+        headers = dict(AS_STORED)
+        if byte_range is not None:
+            start, stop = byte_range
+            headers["Range"] = f"bytes={start}-{max(start, stop - 1)}"
+        objects = f"{self._client.api_endpoint}/storage/v1/b/{self._bucket_name}/o"
+        answer: requests.Response = self._client._http.request(
+            "GET",
+            f"{objects}/{quote(name, safe='')}?alt=media",
+            headers=headers,
+            timeout=float(os.environ[_STALLED]),
+            allow_redirects=False,
+        )
+        expected = [requests.codes.ok, requests.codes.not_found]
+        if byte_range is not None:
+            expected += [requests.codes.partial_content, requests.codes.range_not_satisfiable]
+        if answer.status_code not in expected:
+            raise api.from_http_response(answer)  # type: ignore[no-untyped-call]
+        return answer
 
     def _list(self, prefix: str) -> Iterator[Stat]:
         with self._failures("list", prefix):
-            for blob in self._blobs(self._prefix + prefix):
-                if not blob.name.endswith("/"):  # the console's placeholder for a folder
-                    yield self._stat_of(blob)
+            pages = self._blobs(self._prefix + prefix)
+            tokens: set[object] = set()
+            n_empty = 0
+            for page in pages.pages:
+                n_empty = 0 if page.num_items else n_empty + 1
+                token = pages.next_page_token
+                if token in tokens or n_empty > _MOST_EMPTY_PAGES:
+                    raise AnswerError("a list that does not end")
+                tokens.add(token)
+                for blob in page:
+                    if not blob.name.endswith("/"):  # the console's placeholder for a folder
+                        yield self._stat_of(blob)
 
     def _blobs(self, prefix: str, max_results: int | None = None) -> Any:  # noqa: ANN401 - untyped library
         return self._bucket.list_blobs(
@@ -220,10 +253,20 @@ class GcsStore:
         )
 
     def _stat_of(self, blob: Any) -> Stat:  # noqa: ANN401 - untyped library
+        """What storage says of an object.
+
+        Raises:
+            AnswerError: it says too little.
+        """
+        if not isinstance(blob.name, str) or not blob.name.startswith(self._prefix):
+            raise AnswerError(f"an object of another name, {str(blob.name)[:100]!a}")
+        crc32c = base64.b64decode(blob.crc32c) if blob.crc32c else None
+        if blob.size is None or blob.size < 0 or (crc32c is not None and len(crc32c) != _CRC32C_BYTES):
+            raise AnswerError(f"an object without a size or a whole checksum, {blob.name[:100]!a}")
         return Stat(
             key=blob.name.removeprefix(self._prefix),
             size_bytes=blob.size,
-            crc32c=base64.b64decode(blob.crc32c).hex() if blob.crc32c else None,
+            crc32c=crc32c.hex() if crc32c else None,
             written_s=blob.updated.timestamp() if blob.updated else None,
         )
 
@@ -234,6 +277,28 @@ class GcsStore:
     def _failures(self, verb: str, key: str) -> AbstractContextManager[None]:
         grant = f"{_PERMISSIONS[verb]} on the bucket '{self._bucket_name}'"
         return failures(f"cannot {verb} {self.uri}/{key}", self._bucket_name, grant)
+
+
+def _content(answer: requests.Response, byte_range: tuple[int, int] | None) -> bytes:
+    """The bytes that an answer holds of an object, or of a range of it; none beyond the object's end.
+
+    Raises:
+        AnswerError: they are those of another range, or too few.
+    """
+    body: bytes = answer.content
+    if byte_range is None:
+        return body
+    start, stop = byte_range
+    if answer.status_code == requests.codes.range_not_satisfiable:
+        return b""
+    if answer.status_code == requests.codes.ok:  # the whole object, which is an answer too
+        return body[start:stop]
+    told = answer.headers.get("Content-Range", "")
+    found = _CONTENT_RANGE.fullmatch(told)
+    size = int(found[2]) if found else 0
+    if found is None or int(found[1]) != start or len(body) < min(stop, size) - start:
+        raise AnswerError(f"{len(body):,} bytes of the range {told[:100]!a} for bytes={start}-{stop - 1}")
+    return body[: stop - start]
 
 
 def bucket_and_prefix(uri: str) -> tuple[str, str]:
@@ -256,58 +321,21 @@ def bucket_and_prefix(uri: str) -> tuple[str, str]:
     return bucket, f"{prefix}/" if prefix else ""
 
 
-@contextmanager
-def failures(what: str, bucket: str, grant: str) -> Iterator[None]:
-    """Turn exceptions of the libraries into errors with a sentence.
-
-    Args:
-        what: what fails, such as "cannot read gs://bucket/key".
-        bucket: the bucket that it concerns.
-        grant: what it takes, such as "storage.objects.get on the bucket 'b'".
-    """
-    try:
-        yield
-    except FibstackError:
-        raise
-    except api.NotFound as error:
-        raise ObjectMissingError(
-            f"{what}: there is no bucket '{bucket}'. Check its name or create it."
-        ) from error
-    except (
-        api.GoogleAPICallError,
-        api.RetryError,
-        auth.GoogleAuthError,
-        DataCorruption,
-        InvalidResponse,
-        RequestException,
-        ValueError,  # what tensorstore raises
-        OSError,
-    ) as error:
-        raise _failure(what, grant, error) from error
-
-
-def _failure(what: str, grant: str, error: Exception) -> UserError | TransientError:
-    reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
-    if isinstance(error, api.Forbidden | api.Unauthorized) or reason.startswith("PERMISSION_DENIED"):
-        return UserError(f"{what}: permission denied. Grant {grant}.")
-    if reason.startswith("OUT_OF_RANGE"):
-        return _OutOfRangeError(f"{what}: {reason}. Try again.")
-    if isinstance(error, auth.GoogleAuthError) and not isinstance(error, auth.TransportError):
-        return UserError(f"{what}: {reason}. Log in with 'gcloud auth application-default login'.")
-    refused = isinstance(error, api.ClientError) and error.code not in (408, 429)
-    if refused or "http_response_code='400'" in str(error):
-        return UserError(f"{what}: {reason}. Check the bucket and the object's name.")
-    return TransientError(f"{what}: {reason}. Try again.")
-
-
 def client_of(project: str | None = None) -> Any:  # noqa: ANN401 - untyped library
     """The client of google-cloud-storage, for an emulator where `STORAGE_EMULATOR_HOST` names one.
 
     Raises:
         UserError: there are no credentials.
+        ConfigError: the address of the emulator is none.
     """
     _set_environment()
-    return _client(os.environ.get("STORAGE_EMULATOR_HOST", ""), project)
+    emulator = os.environ.get("STORAGE_EMULATOR_HOST", "")
+    if emulator and not is_web_address(emulator):
+        raise ConfigError(
+            f"STORAGE_EMULATOR_HOST must be an address like http://127.0.0.1:4443; got {emulator[:100]!a}. "
+            "Change it, or remove it to use Google Cloud Storage."
+        )
+    return _client(emulator, project)
 
 
 def _set_environment() -> None:
@@ -324,16 +352,41 @@ def _set_environment() -> None:
 def _client(emulator: str, project: str | None) -> Any:  # noqa: ANN401, ARG001 - untyped; tells clients apart
     """The client for all stores of this process, since each one logs in anew."""
     try:
-        client = storage.Client(project=project)
-    except auth.DefaultCredentialsError as error:
+        client = within(_LOGIN_S, lambda: storage.Client(project=project))
+    except DeadlineError as error:
+        raise TransientError(
+            f"buckets must be opened with credentials; looking for them {error}. "
+            "Check GOOGLE_APPLICATION_CREDENTIALS, or log in with 'gcloud auth application-default login'."
+        ) from error
+    except Exception as error:  # a file of credentials may hold anything
+        reason = str(error).strip().rstrip(".").splitlines() or [type(error).__name__]
         raise UserError(
-            f"buckets must be opened with credentials; there are none ({error}). "
+            f"buckets must be opened with credentials; there are none that can be used ({reason[0][:300]}). "
             "Log in with 'gcloud auth application-default login'."
         ) from error
-    for scheme in ("https://", "http://"):
-        # Else a connection is opened anew, with a warning, for each request beyond ten at a time.
-        client._http.mount(scheme, HTTPAdapter(pool_maxsize=_CONNECTIONS))
+    session = client._http
+    session.max_redirects = _MOST_REDIRECTIONS
+    session.hooks["response"].append(_check_answer)
+    for used in (session, session._auth_request.session):  # the latter renews the login
+        for scheme in ("https://", "http://"):
+            # By default a connection is opened anew, with a warning, for each request beyond ten at a time.
+            used.mount(scheme, PacedAdapter(pool_maxsize=_CONNECTIONS))
     return client
+
+
+def _check_answer(answer: requests.Response, **_: Any) -> None:  # noqa: ANN401 - requests' hook
+    """Refuse a page of a login or a proxy in place of what storage says of an object or a bucket.
+
+    Raises:
+        AnswerError: it is no JSON object.
+    """
+    asked = answer.request
+    is_object = asked.headers.get("Accept-Encoding") == AS_STORED["Accept-Encoding"]
+    begins_upload = "Location" in answer.headers
+    if answer.status_code == requests.codes.ok and not (
+        is_object or begins_upload or asked.method == "DELETE"
+    ):
+        json_object(answer.content)
 
 
 def new_blob(bucket: Any, name: str) -> Any:  # noqa: ANN401 - untyped library

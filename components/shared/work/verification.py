@@ -16,7 +16,7 @@ from components.shared.documents.transforms import Transforms
 from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Stat, Store
-from components.shared.storage.tensorstore_retry import finish
+from components.shared.storage.tensorstore_retry import check_may_not_pass, finish
 from components.shared.volume.layout import Scale, scale_at
 from components.shared.volume.open_level import open_level
 from components.shared.volume.volume import Volume, VolumeOutput
@@ -177,9 +177,15 @@ def open_shards(volume: Volume, output: VolumeOutput, keys: Iterable[str]) -> li
 
 
 def _finishes(started: Any, read: Callable[[], Any]) -> bool:  # noqa: ANN401 - tensorstore has no types
+    """Whether a read ends well.
+
+    Raises:
+        TransientError: storage failed, which says nothing of what is read.
+    """
     try:
         finish(started, read)
-    except (ValueError, IndexError, OSError):
+    except (ValueError, IndexError, OSError) as error:
+        check_may_not_pass("cannot read a shard of the volume", error)
         return False
     return True
 

@@ -1,0 +1,163 @@
+"""Failures of Google Cloud Storage as sentences: what the libraries raise, by what a user can do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any
+
+import requests
+import urllib3
+from google.api_core import exceptions as api
+from google.auth import exceptions as auth
+from google.cloud.storage.exceptions import InvalidResponse
+
+from components.shared.errors import FibstackError, TransientError, UserError
+from components.shared.storage.pace import UntrustedServerError
+from components.shared.storage.store import ObjectMissingError
+from components.shared.web import AnswerError, json_object
+
+LOG_IN = "Log in with 'gcloud auth application-default login', or mend the pod's service account"
+_LONGEST_REASON = 300
+_MAY_PASS = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.FORBIDDEN})
+"""Statuses from 400 to 499 after which another try can help; 403 where its reason is one of `_TOO_MUCH`."""
+_TOO_MUCH = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "quotaExceeded", "backendError"})
+"""Reasons of a 403 that means the same as 429."""
+_BAD_ANSWER = (AnswerError, requests.exceptions.InvalidJSONError, requests.TooManyRedirects)
+_DENIED = "forbidden"
+"""Reason of a 403 for want of a right."""
+
+
+@contextmanager
+def failures(what: str, bucket: str, grant: str) -> Iterator[None]:
+    """Turn exceptions of the libraries into errors with a sentence.
+
+    Args:
+        what: what fails, such as "cannot read gs://bucket/key".
+        bucket: the bucket that it concerns.
+        grant: what it takes, such as "storage.objects.get on the bucket 'b'".
+
+    Raises:
+        UserError: another try cannot help.
+        TransientError: another try may help; whatever is not known counts for that.
+    """
+    try:
+        yield
+    except (FibstackError, MemoryError):
+        raise
+    except api.NotFound as error:
+        raise ObjectMissingError(
+            f"{what}: there is no bucket '{bucket}'. Check its name or create it."
+        ) from error
+    except Exception as error:  # what storage answers, the libraries take apart without a look at it
+        raise _failure(what, grant, error) from error
+
+
+def _failure(what: str, grant: str, error: Exception) -> UserError | TransientError:
+    cause = _cause(error)
+    refused = _refusal(cause, grant)
+    return UserError(f"{what}: {refused}.") if refused else TransientError(f"{what}: {_trouble(cause)}.")
+
+
+def _refusal(cause: BaseException, grant: str) -> str:
+    """Why no other try can help, and what does; empty where one can."""
+    status = _status(cause)
+    if isinstance(cause, UntrustedServerError):
+        return (
+            f"the server's certificate is not trusted ({cause}). Check this machine's date; where a proxy of "
+            "your network signs it, name its certificate in REQUESTS_CA_BUNDLE and TENSORSTORE_CA_BUNDLE"
+        )
+    if status == HTTPStatus.UNAUTHORIZED:
+        return f"the login is not accepted, or has expired. {LOG_IN}"
+    if status == HTTPStatus.FORBIDDEN and _reasons(cause).isdisjoint(_TOO_MUCH):
+        told = "" if _reasons(cause) <= {_DENIED} else f" ({_text(_message(cause))})"
+        return f"permission denied{told}. Grant {grant}"
+    if isinstance(cause, auth.GoogleAuthError) and not _login_may_pass(cause):
+        return f"the login is not accepted, or has expired ({_text(str(cause))}). {LOG_IN}"
+    if isinstance(cause, api.ClientError) and status not in _MAY_PASS:
+        return f"{_reason(cause)}. Check the bucket and the object's name"
+    return ""
+
+
+def _login_may_pass(cause: auth.GoogleAuthError) -> bool:
+    """Whether a login failed since nobody could be asked, and not since it was refused."""
+    return isinstance(cause, auth.TransportError) or cause.retryable is True
+
+
+def _trouble(cause: BaseException) -> str:
+    """Why a request failed that may succeed at another time, and what to do."""
+    status = _status(cause) or 0
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST or isinstance(cause, _BAD_ANSWER):
+        is_answer = isinstance(cause, _BAD_ANSWER) and not isinstance(cause, requests.TooManyRedirects)
+        got = _text(str(cause)) if is_answer else "redirections to elsewhere"
+        return (
+            f"storage must answer as its interface says; got {got}. Try again; where it stays so, a proxy or "
+            "a login page of the network answers in its place"
+        )
+    return f"{_reason(cause)}. Try again"
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The failure of the last try, without what the libraries wrap around it."""
+    inner: Any = None
+    if isinstance(error, api.RetryError):
+        inner = error.cause
+    elif isinstance(error, auth.TransportError | requests.ConnectionError) and error.args:
+        inner = error.args[0]
+    elif isinstance(error, urllib3.exceptions.MaxRetryError):
+        inner = error.reason
+    return _cause(inner) if isinstance(inner, Exception) else error
+
+
+def _status(error: BaseException) -> int | None:
+    """The status of an answer that is a failure."""
+    if isinstance(error, InvalidResponse):
+        return int(error.response.status_code)
+    return int(error.code) if isinstance(error, api.GoogleAPICallError) and error.code else None
+
+
+def _told(error: BaseException) -> dict[str, Any]:
+    """What storage says of a failure in the body of its answer."""
+    response = getattr(error, "response", None)
+    try:
+        told = json_object(response.content)["error"] if response is not None else {}
+    except (AnswerError, KeyError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _reasons(error: BaseException) -> set[str]:
+    """The words by which storage tells apart failures of one status."""
+    errors = _told(error).get("errors")
+    found = errors if isinstance(errors, list) else []
+    return {str(one.get("reason")) for one in found if isinstance(one, dict)}
+
+
+def _message(error: BaseException) -> str:
+    return str(_told(error).get("message") or "")
+
+
+def _reason(error: BaseException) -> str:
+    """Why a request failed, in words that stand inside a sentence."""
+    status = _status(error)
+    if status is not None:
+        known = status in HTTPStatus.__members__.values()
+        phrase = f" {HTTPStatus(status).phrase}" if known else ""
+        message = _message(error)
+        return f"storage answered {status}{phrase}" + (f" ({_text(message)})" if message else "")
+    if isinstance(error, urllib3.exceptions.NameResolutionError):
+        return f"the name {error.conn.host!a} is not known; check the network and the name"
+    if isinstance(error, urllib3.exceptions.NewConnectionError):
+        return f"nobody answers at {error.conn.host}:{error.conn.port}; check the network"
+    if isinstance(error, AttributeError | LookupError | TypeError | ValueError):
+        return f"storage must answer as its interface says; got what makes no sense ({_text(str(error))})"
+    return _text(str(error)) or type(error).__name__
+
+
+def _text(said: str) -> str:
+    """The first line of what a library or a server says, cut to a length."""
+    lines = said.strip().splitlines()
+    if not lines:
+        return ""
+    return lines[0][:_LONGEST_REASON].encode("ascii", "backslashreplace").decode().rstrip(".")

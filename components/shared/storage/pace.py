@@ -1,0 +1,161 @@
+"""Requests that surely end: one that moves too few bytes in a while is given up.
+
+A timeout of requests counts for one wait on a socket, so a server that says a byte a second is never late for
+it. A deadline for the whole would cut off a large object on a slow line. So a request is looked at once in a
+while: it must be done, or have moved bytes at a least speed since the last look.
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
+
+from components.shared.limits import limit
+from components.shared.web import ANSWER_BYTES, AnswerError, DeadlineError, result_within, start
+
+_PIECE_BYTES = 1 << 18
+_BUFFER_BYTES = 1 << 18
+"""Bytes that wait to be sent in the system's buffer: they count as moved, so they must be few."""
+AS_STORED = {"Accept-Encoding": "identity"}
+"""Headers of a request for the bytes of an object, which are taken as they are stored, however many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaceLimits:
+    """When a request to storage is given up."""
+
+    least_bytes_per_s: int = limit(
+        8192,
+        unit="bytes/s",
+        why="32 reads at a time need a line of 2 Mbit/s then; what is slower has stalled, or dribbles",
+        measured_on="not measured; chosen far below any line on which a stack can be read",
+        too_small="a server that dribbles holds a program up for hours",
+        too_large="many requests that share a slow line are given up though they would end",
+    )
+
+
+PACE = PaceLimits()
+
+
+class UntrustedServerError(OSError):
+    """The certificate of a server is not to be trusted; its text is the reason."""
+
+
+class PacedAdapter(HTTPAdapter):
+    """Sends the requests of a session and reads their whole answers, each at a least speed.
+
+    The timeout of a request is the time between two looks at it: so long it may take at least, also to begin.
+    """
+
+    def init_poolmanager(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401 - the base class's
+        """Make connections that hold little back."""
+        buffer = (socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+        options = [*HTTPConnection.default_socket_options, buffer]
+        super().init_poolmanager(*args, socket_options=options, **settings)
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,  # noqa: ARG002 - all answers are read whole
+        timeout: Any = None,  # noqa: ANN401 - seconds, or seconds to connect and to read
+        verify: bool | str = True,
+        cert: Any = None,  # noqa: ANN401
+        proxies: Any = None,  # noqa: ANN401
+    ) -> requests.Response:
+        """The answer, whose body has been read.
+
+        Raises:
+            requests.Timeout: it is too slow.
+            AnswerError: it is longer than `ANSWER_BYTES`, and no object.
+            UntrustedServerError: the server cannot be trusted.
+            requests.RequestException: the server cannot be reached, or hangs up; likewise urllib3's errors.
+        """
+        patience_s = float(timeout[-1] if isinstance(timeout, tuple) else timeout)
+        transfer = _Transfer()
+        watched = request.copy()  # the caller keeps its own, for another try
+        if isinstance(watched.body, bytes):
+            watched.body = _Outgoing(watched.body, transfer)
+
+        def sent() -> requests.Response:
+            answer = super(PacedAdapter, self).send(watched, True, timeout, verify, cert, proxies)
+            try:
+                answer._content = transfer.received(answer)
+            except BaseException:
+                answer.close()
+                raise
+            answer._content_consumed = True
+            return answer
+
+        try:
+            return _paced(start(sent), transfer, patience_s)
+        except requests.exceptions.SSLError as error:
+            if "CERTIFICATE_VERIFY_FAILED" not in str(error):
+                raise
+            raise UntrustedServerError(_certificate_reason(str(error))) from error
+
+
+class _Transfer:
+    """The bytes that a request has moved so far; written by one thread, read by another."""
+
+    def __init__(self) -> None:
+        self.moved_bytes = 0
+        self.is_given_up = False
+
+    def received(self, answer: requests.Response) -> bytes:
+        """The body of an answer."""
+        as_stored = answer.request.headers.get("Accept-Encoding") == AS_STORED["Accept-Encoding"]
+        pieces = []
+        n_bytes = 0
+        while piece := answer.raw.read1(_PIECE_BYTES, decode_content=not as_stored):
+            pieces.append(piece)
+            n_bytes += len(piece)
+            self.moved_bytes += len(piece)
+            if n_bytes > ANSWER_BYTES and not as_stored:
+                raise AnswerError(f"an answer of more than {ANSWER_BYTES:,} bytes")
+            if self.is_given_up:
+                raise DeadlineError("an answer that nobody waits for")
+        return b"".join(pieces)
+
+
+class _Outgoing:
+    """The body of a request as a file, whose bytes are counted as they leave."""
+
+    def __init__(self, body: bytes, transfer: _Transfer) -> None:
+        self._file = io.BytesIO(body)  # shares the bytes
+        self._transfer = transfer
+
+    def read(self, n_bytes: int = -1) -> bytes:
+        piece = self._file.read(n_bytes)
+        self._transfer.moved_bytes += len(piece)
+        return piece
+
+
+def _paced(future: Future[requests.Response], transfer: _Transfer, patience_s: float) -> requests.Response:
+    """The answer that is being waited for, as long as enough moves."""
+    moved_bytes, enough = 0, patience_s * PACE.least_bytes_per_s
+    while True:
+        try:
+            return result_within(future, patience_s)
+        except DeadlineError:
+            before, moved_bytes = moved_bytes, transfer.moved_bytes
+            if moved_bytes - before >= enough:
+                continue
+            transfer.is_given_up = True
+        raise requests.exceptions.ReadTimeout(
+            f"it must end, or move {PACE.least_bytes_per_s:,} bytes a second; got {moved_bytes - before:,} "
+            f"bytes in {patience_s:.3g} s"
+        )
+
+
+def _certificate_reason(text: str) -> str:
+    """Why a certificate is refused, out of what the libraries have put around it."""
+    return (
+        text.partition("certificate verify failed: ")[2].partition(" (_ssl.c")[0] or "it cannot be verified"
+    )
