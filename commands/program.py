@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import click
 
 from components.shared.errors import ConfigError, FibstackError
+from components.shared.system_failures import EndingCommand
 
 _EXTRAS = {"kfp": "submit", "kubernetes": "submit", "neuroglancer": "view"}
 """Extra of `pip install fibstack[EXTRA]` that installs a module; every other module comes with `step`."""
 
 
-class Program(click.Group):
+class Program(EndingCommand, click.Group):
     """A group of commands that answers errors with one sentence and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
@@ -34,7 +36,8 @@ class Program(click.Group):
         except KeyboardInterrupt:
             ctx.exit(128 + signal.SIGINT)
         except FibstackError as error:
-            click.echo(f"error: {error}", err=True)
+            with suppress(OSError):
+                click.echo(f"error: {error}", err=True)
             ctx.exit(error.exit_code)
 
 

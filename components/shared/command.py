@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,14 @@ import click
 
 from components.shared.errors import ConfigError, FibstackError
 from components.shared.grid import Span
+from components.shared.system_failures import EndingCommand
 
 CLEAN_UP_S = 3
 """Seconds after SIGTERM at which a program that has not ended by itself is ended."""
 _TERMINATED = 128 + signal.SIGTERM
 
 
-class StepCommand(click.Command):
+class StepCommand(EndingCommand):
     """A click command that answers a `FibstackError` with its sentence and its exit code."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401 - click's signature
@@ -53,7 +54,8 @@ def _errors_as_sentences(ctx: click.Context) -> Iterator[None]:
     try:
         yield
     except FibstackError as error:
-        click.echo(f"error: {error}", err=True)
+        with suppress(OSError):
+            click.echo(f"error: {error}", err=True)
         ctx.exit(error.exit_code)
 
 

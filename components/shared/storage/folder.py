@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import secrets
 import shlex
@@ -34,6 +33,7 @@ from components.shared.storage.store import (
     check_range,
     checksum,
 )
+from components.shared.system_failures import failure_of_files
 
 TEMPORARY_PREFIX = ".fibstack-tmp-"
 """Beginning of the name of a file that is being written; a file of such a name is no object."""
@@ -238,8 +238,8 @@ class FolderStore:
             return lasting
         if isinstance(error, FileInFluxError):
             return TransientError(f"cannot {what}: {error.strerror}. Try again when it is written.")
-        return TransientError(
-            f"cannot {what}: {error.strerror or error}. Check the disk's free space and try again."
+        return failure_of_files(f"cannot {what}", error) or TransientError(
+            f"cannot {what}: {error.strerror or error}. Check the disk and try again."
         )
 
 
@@ -249,14 +249,8 @@ def _lasting_failure(what: str, error: OSError) -> UserError | None:
         return UserError(f"cannot {what}: {error.strerror}. Put a file in its place, or remove it.")
     if isinstance(error, FileTooLargeError):
         return UserError(f"cannot {what}: {error.strerror}. Put the right file in its place.")
-    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
-        return UserError(
-            f"cannot {what}: permission denied. Check who owns it and who may read and write it."
-        )
     if isinstance(error, NotADirectoryError | IsADirectoryError | FileExistsError):
         return UserError(f"cannot {what}: a file and a folder have the same name. Move one of them.")
-    if error.errno == errno.ENAMETOOLONG:
-        return UserError(f"cannot {what}: the name is too long. Choose a shorter one.")
     return None
 
 

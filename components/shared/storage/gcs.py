@@ -291,8 +291,10 @@ def _content(answer: requests.Response, byte_range: tuple[int, int] | None) -> b
     start, stop = byte_range
     if answer.status_code == requests.codes.range_not_satisfiable:
         return b""
-    if answer.status_code == requests.codes.ok:  # the whole object, which is an answer too
-        return body[start:stop]
+    if answer.status_code == requests.codes.ok:
+        if start == 0 and len(body) <= stop:
+            return body
+        raise AnswerError(f"the whole object: byte range [{start}, {stop}) was ignored by server")
     told = answer.headers.get("Content-Range", "")
     found = _CONTENT_RANGE.fullmatch(told)
     size = int(found[2]) if found else 0

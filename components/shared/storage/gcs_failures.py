@@ -18,7 +18,6 @@ from components.shared.storage.pace import UntrustedServerError
 from components.shared.storage.store import ObjectMissingError
 from components.shared.web import AnswerError, json_object
 
-LOG_IN = "Log in with 'gcloud auth application-default login', or mend the pod's service account"
 _LONGEST_REASON = 300
 _MAY_PASS = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.FORBIDDEN})
 """Statuses from 400 to 499 after which another try can help; 403 where its reason is one of `_TOO_MUCH`."""
@@ -56,28 +55,44 @@ def failures(what: str, bucket: str, grant: str) -> Iterator[None]:
 
 def _failure(what: str, grant: str, error: Exception) -> UserError | TransientError:
     cause = _cause(error)
-    refused = _refusal(cause, grant)
-    return UserError(f"{what}: {refused}.") if refused else TransientError(f"{what}: {_trouble(cause)}.")
+    return _refused(what, grant, cause) or _failed(what, cause)
 
 
-def _refusal(cause: BaseException, grant: str) -> str:
-    """Why no other try can help, and what does; empty where one can."""
+def _refused(what: str, grant: str, cause: BaseException) -> UserError | None:
+    """The error for a failure that another try cannot help; None where one can."""
     status = _status(cause)
     if isinstance(cause, UntrustedServerError):
-        return (
-            f"the server's certificate is not trusted ({cause}). Check this machine's date; where a proxy of "
-            "your network signs it, name its certificate in REQUESTS_CA_BUNDLE and TENSORSTORE_CA_BUNDLE"
+        return UserError(
+            f"{what}: the server's certificate is not trusted ({cause}). Check this machine's date; where a "
+            "proxy of your network signs it, name its certificate in REQUESTS_CA_BUNDLE and "
+            "TENSORSTORE_CA_BUNDLE."
         )
-    if status == HTTPStatus.UNAUTHORIZED:
-        return f"the login is not accepted, or has expired. {LOG_IN}"
+    is_login = isinstance(cause, auth.GoogleAuthError) and not _login_may_pass(cause)
+    if is_login or status == HTTPStatus.UNAUTHORIZED:
+        told = _text(str(cause)) if is_login else _reason(cause)
+        return UserError(
+            f"{what}: the login is not accepted, or has expired ({told}). Log in with "
+            "'gcloud auth application-default login', or mend the pod's service account."
+        )
     if status == HTTPStatus.FORBIDDEN and _reasons(cause).isdisjoint(_TOO_MUCH):
         told = "" if _reasons(cause) <= {_DENIED} else f" ({_text(_message(cause))})"
-        return f"permission denied{told}. Grant {grant}"
-    if isinstance(cause, auth.GoogleAuthError) and not _login_may_pass(cause):
-        return f"the login is not accepted, or has expired ({_text(str(cause))}). {LOG_IN}"
+        return UserError(f"{what}: permission denied{told}. Grant {grant}.")
     if isinstance(cause, api.ClientError) and status not in _MAY_PASS:
-        return f"{_reason(cause)}. Check the bucket and the object's name"
-    return ""
+        return UserError(f"{what}: {_reason(cause)}. Check the bucket and the object's name.")
+    return None
+
+
+def _failed(what: str, cause: BaseException) -> TransientError:
+    """The error for a failure that may pass."""
+    status = _status(cause) or 0
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST or isinstance(cause, _BAD_ANSWER):
+        is_answer = isinstance(cause, _BAD_ANSWER) and not isinstance(cause, requests.TooManyRedirects)
+        got = _text(str(cause)) if is_answer else "redirections to elsewhere"
+        return TransientError(
+            f"{what}: storage must answer as its interface says; got {got}. Try again; where it stays so, a "
+            "proxy or a login page of the network answers in its place."
+        )
+    return TransientError(f"{what}: {_reason(cause)}. Try again.")
 
 
 def _login_may_pass(cause: auth.GoogleAuthError) -> bool:
