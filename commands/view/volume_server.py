@@ -19,7 +19,9 @@ from components.shared.errors import TransientError, UserError
 from components.shared.storage.store import ObjectMissingError, Store
 
 LOOPBACK = "127.0.0.1"
-_RANGE = re.compile(r"bytes=(\d+)-(\d+)")
+_RANGE = re.compile(r"bytes=([0-9]+)-([0-9]+)")
+_IDLE_S = 60
+"""Seconds that a browser may say nothing before its connection is closed."""
 _LARGEST_POSITION = 2**63 - 1
 """Last byte of the largest file that there can be; storage cannot be asked for bytes further on."""
 _HEADERS = {
@@ -65,11 +67,22 @@ class _Server(ThreadingHTTPServer):
             raise ObjectMissingError("there is nothing here")
         return self.stores[name], key
 
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the base class's
+        """Say nothing: a browser drops what it no longer needs, and the terminal is the user's."""
+
+
+def _position(digits: str) -> int:
+    """The place of a byte, however many digits it is told with."""
+    digits = digits.lstrip("0") or "0"
+    is_short = len(digits) < len(str(_LARGEST_POSITION))
+    return int(digits) if is_short else _LARGEST_POSITION
+
 
 class _Handler(BaseHTTPRequestHandler):
     """Answers whole objects, and ranges `bytes=first-last` of them: what neuroglancer asks for."""
 
     protocol_version = "HTTP/1.1"
+    timeout = _IDLE_S
     server: _Server
 
     def do_OPTIONS(self) -> None:
@@ -88,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
             if self.command == "HEAD":
                 self._answer_size(store, key)
             elif asked:
-                self._answer_part(store, key, int(asked[1]), int(asked[2]) + 1)
+                self._answer_part(store, key, _position(asked[1]), _position(asked[2]) + 1)
             else:
                 self._answer(HTTPStatus.OK, store.read(key))
         except ObjectMissingError:
@@ -106,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, length=stat.size_bytes)
 
     def _answer_part(self, store: Store, key: str, start: int, stop: int) -> None:
-        start, stop = min(start, _LARGEST_POSITION), min(stop, _LARGEST_POSITION)
+        stop = min(stop, _LARGEST_POSITION)
         data = store.read_range(key, start, max(start, stop))
         if not data:
             self._answer(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)

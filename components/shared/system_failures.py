@@ -20,7 +20,7 @@ MORE_MEMORY = (
     "Give it more memory ('ulimit -v', or the limit of its container), or run fewer at a time: --jobs"
 )
 _PASSING = {
-    errno.ENOSPC: "the disk is full. Free some space and try again",
+    errno.ENOSPC: "the disk is full. Make free space and try again",
     errno.EDQUOT: "your quota of the disk is used up. Free some space and try again",
     errno.EMFILE: "too many files are open. Raise the limit, such as by 'ulimit -n 4096', and try again",
     errno.ENFILE: "the system has too many open files. Close some programs and try again",

@@ -190,7 +190,8 @@ class Containers(Processes):
         ended = super().run(argv, folder, log)
         if ended.exit_code < 0:  # docker's client was killed, which the container does not notice
             subprocess.run(["docker", "rm", "--force", self._name(folder)], capture_output=True, check=False)
-        exit_code = -signal.SIGKILL if ended.exit_code == 128 + signal.SIGKILL else ended.exit_code
+        by_signal = ended.exit_code - 128
+        exit_code = -by_signal if by_signal in (signal.SIGKILL, signal.SIGABRT) else ended.exit_code
         return replace(ended, exit_code=exit_code, cpu_s=0.0, peak_bytes=0)
 
     def _name(self, folder: Path) -> str:

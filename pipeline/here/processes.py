@@ -28,6 +28,15 @@ _ENVIRONMENT = {
 }
 _MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
 COMMAND_NOT_FOUND = 127
+_WANT_OF_MEMORY = " This is often for want of memory; {more_memory}."
+_HINTS = {
+    signal.SIGKILL: _WANT_OF_MEMORY,
+    signal.SIGABRT: _WANT_OF_MEMORY,  # what libraries in C++ do that get none
+    signal.SIGBUS: " This is often for want of space on a disk, or of memory; {more_memory}.",
+    signal.SIGXFSZ: " A file has grown beyond a limit of the shell; raise it: ulimit -f unlimited.",
+    signal.SIGXCPU: " The time is limited by the shell; raise the limit: ulimit -t unlimited.",
+}
+"""Advice to a user whose task was ended by a signal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +206,7 @@ def attempt(
 def _complaint(log: Path, start: int, exit_code: int, more_memory: str) -> str:
     """The last words of a failed program: its `error: ` sentence, or else its last line."""
     if exit_code < 0:
-        killed = exit_code == -signal.SIGKILL
-        hint = f" This is often for want of memory; {more_memory}." if killed else ""
+        hint = _HINTS.get(signal.Signals(-exit_code), "").format(more_memory=more_memory)
         return f"the task was ended by {signal.Signals(-exit_code).name}.{hint}"
     with log.open("rb") as file:
         file.seek(max(start, log.stat().st_size - _LOG_TAIL_BYTES))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+import struct
+import time
 import urllib.error
 import urllib.request
 from email.message import Message
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -51,10 +55,37 @@ def test_a_range_beyond_the_end_is_cut_or_refused(served: str) -> None:
     status, headers, body = ask(f"{served}/8x8x8/0.shard", Range="bytes=90-199")
     assert (status, body, headers["Content-Range"]) == (206, BODY[90:], "bytes 90-99/*")
     assert ask(f"{served}/8x8x8/0.shard", Range="bytes=100-110")[0] == 416
-    for last in ("99999999999999", "9" * 30):
+    for last in ("99999999999999", "9" * 30, "9" * 5000):
         status, _, body = ask(f"{served}/8x8x8/0.shard", Range=f"bytes=90-{last}")
         assert (status, body) == (206, BODY[90:])
-    assert ask(f"{served}/8x8x8/0.shard", Range=f"bytes={'9' * 30}-{'9' * 31}")[0] == 416
+    for digits in (30, 5000):
+        assert ask(f"{served}/8x8x8/0.shard", Range=f"bytes={'9' * digits}-{'9' * digits}0")[0] == 416
+    assert ask(f"{served}/8x8x8/0.shard", Range=f"bytes={'0' * 5000}-9")[2] == BODY[:10]
+
+
+HOSTILE = {
+    "dropped": b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n",
+    "half a request": b"GET %s HT",
+    "no request": b"\x16\x03\x01\x00",
+    "no length": b"POST %s HTTP/1.1\r\nContent-Length: many\r\n\r\n",
+    "a long header": b"GET %s HTTP/1.1\r\nRange: bytes=0-" + b"9" * 70_000 + b"\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("request_", HOSTILE.values(), ids=HOSTILE.keys())
+def test_what_a_browser_drops_is_not_told_on_the_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], request_: bytes
+) -> None:
+    (tmp_path / "large").write_bytes(bytes(8 << 20))
+    served = serve_stores({"jpeg": open_store(str(tmp_path))}) + "/jpeg"
+    parts = urlsplit(f"{served}/large")
+    for _ in range(3):
+        with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+            connection.sendall(request_ % parts.path.encode() if b"%s" in request_ else request_)
+    time.sleep(0.3)
+    assert len(ask(f"{served}/large")[2]) == 8 << 20
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("path", ["8x8x8/1.shard", "info"])

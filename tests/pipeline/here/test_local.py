@@ -204,10 +204,19 @@ def test_missing_output_is_the_steps_failure(tmp_path: Path) -> None:
     assert "forgetful must write its outputs" in failure.message
 
 
-def test_signalled_task_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("SIGKILL", "often for want of memory; lower --jobs."),
+        ("SIGABRT", "often for want of memory; lower --jobs."),
+        ("SIGXFSZ", "ulimit -f unlimited"),
+        ("SIGSEGV", "the task was ended by SIGSEGV."),
+    ],
+)
+def test_signalled_task_says_so(tmp_path: Path, name: str, says: str) -> None:
     @dsl.container_component
     def killed():
-        program = "import os; os.kill(os.getpid(), 9)"
+        program = f"import os, signal; signal.signal(25, signal.SIG_DFL); os.kill(os.getpid(), signal.{name})"
         return dsl.ContainerSpec(image="toy", command=["python", "-c", program])
 
     @dsl.pipeline(name="kill")
@@ -216,8 +225,9 @@ def test_signalled_task_says_so(tmp_path: Path) -> None:
 
     failure, _ = run(kill, tmp_path)
     assert failure is not None
-    assert failure.exit_code == -9
-    assert "SIGKILL" in failure.message
+    assert failure.exit_code == -signal.Signals[name]
+    assert name in failure.message
+    assert says in failure.message
 
 
 def test_command_that_does_not_exist(tmp_path: Path) -> None:
