@@ -11,6 +11,7 @@ from pathlib import Path
 from components.shared.regular_file import kind_of
 from components.shared.storage import gcs
 from components.shared.storage.folder import TEMPORARY_PREFIX
+from components.shared.storage.gcs_failures import failures
 from components.shared.storage.registry import open_store
 from components.shared.storage.schemes import scheme_of
 from components.shared.storage.store import join_uri
@@ -90,7 +91,7 @@ def _in_folder(root: str, folder: str) -> Iterator[Entry]:
 
 def _in_bucket(uri: str) -> Iterator[Entry]:
     bucket, prefix = gcs.bucket_and_prefix(uri)
-    with gcs.failures(f"cannot list {uri}", bucket, f"storage.objects.list on the bucket '{bucket}'"):
+    with failures(f"cannot list {uri}", bucket, f"storage.objects.list on the bucket '{bucket}'"):
         blobs = gcs.client_of().list_blobs(
             bucket,
             prefix=prefix or None,
@@ -98,7 +99,7 @@ def _in_bucket(uri: str) -> Iterator[Entry]:
             timeout=gcs.TIMEOUT_S,
             retry=gcs.RETRY,
         )
-        for blob in blobs:
+        for blob in gcs.listed(blobs, prefix):
             yield Entry(
                 uri=uri,
                 key=blob.name.removeprefix(prefix),

@@ -211,7 +211,7 @@ class _Chunk:
         try:
             voxels = array[box].read().result()
         except (ValueError, OSError) as error:
-            check_may_not_pass(f"cannot read {self._file}", error)
+            check_may_not_pass(f"cannot read {self.file}", error)
             return _Compared(problem=self._sentence(f"must be readable; got {reason(error).rstrip('.')}"))
         if reference is None:
             return _Compared()

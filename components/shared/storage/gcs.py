@@ -230,18 +230,9 @@ class GcsStore:
 
     def _list(self, prefix: str) -> Iterator[Stat]:
         with self._failures("list", prefix):
-            pages = self._blobs(self._prefix + prefix)
-            tokens: set[object] = set()
-            n_empty = 0
-            for page in pages.pages:
-                n_empty = 0 if page.num_items else n_empty + 1
-                token = pages.next_page_token
-                if token in tokens or n_empty > _MOST_EMPTY_PAGES:
-                    raise AnswerError("a list that does not end")
-                tokens.add(token)
-                for blob in page:
-                    if not blob.name.endswith("/"):  # the console's placeholder for a folder
-                        yield self._stat_of(blob)
+            for blob in listed(self._blobs(self._prefix + prefix), self._prefix + prefix):
+                if not blob.name.endswith("/"):  # the console's placeholder for a folder
+                    yield self._stat_of(blob)
 
     def _blobs(self, prefix: str, max_results: int | None = None) -> Any:  # noqa: ANN401 - untyped library
         return self._bucket.list_blobs(
@@ -258,11 +249,10 @@ class GcsStore:
         Raises:
             AnswerError: it says too little.
         """
-        if not isinstance(blob.name, str) or not blob.name.startswith(self._prefix):
-            raise AnswerError(f"an object of another name, {str(blob.name)[:100]!a}")
         crc32c = base64.b64decode(blob.crc32c) if blob.crc32c else None
-        if blob.size is None or blob.size < 0 or (crc32c is not None and len(crc32c) != _CRC32C_BYTES):
-            raise AnswerError(f"an object without a size or a whole checksum, {blob.name[:100]!a}")
+        _check_size(blob)
+        if crc32c is not None and len(crc32c) != _CRC32C_BYTES:
+            raise AnswerError(f"an object without a whole checksum, {blob.name[:100]!a}")
         return Stat(
             key=blob.name.removeprefix(self._prefix),
             size_bytes=blob.size,
@@ -277,6 +267,32 @@ class GcsStore:
     def _failures(self, verb: str, key: str) -> AbstractContextManager[None]:
         grant = f"{_PERMISSIONS[verb]} on the bucket '{self._bucket_name}'"
         return failures(f"cannot {verb} {self.uri}/{key}", self._bucket_name, grant)
+
+
+def listed(blobs: Any, prefix: str) -> Iterator[Any]:  # noqa: ANN401 - untyped library
+    """The objects of a listing that has been begun.
+
+    Raises:
+        AnswerError: one has another prefix or no size, or the listing does not move on.
+    """
+    tokens: set[object] = set()
+    n_empty = 0
+    for page in blobs.pages:
+        n_empty = 0 if page.num_items else n_empty + 1
+        token = blobs.next_page_token
+        if token in tokens or n_empty > _MOST_EMPTY_PAGES:
+            raise AnswerError("a list that does not end")
+        tokens.add(token)
+        for blob in page:
+            if not isinstance(blob.name, str) or not blob.name.startswith(prefix):
+                raise AnswerError(f"an object of another name, {str(blob.name)[:100]!a}")
+            _check_size(blob)
+            yield blob
+
+
+def _check_size(blob: Any) -> None:  # noqa: ANN401 - untyped library
+    if blob.size is None or blob.size < 0:
+        raise AnswerError(f"an object without a size, {blob.name[:100]!a}")
 
 
 def _content(answer: requests.Response, byte_range: tuple[int, int] | None) -> bytes:
