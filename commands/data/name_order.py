@@ -129,7 +129,7 @@ def natural_order(name: str) -> tuple[Parts, str]:
 
 
 def template(parts: Parts) -> str:
-    """What all names of a series have in common: the texts, and the places of the numbers; in lower case.
+    """The part that all names of a series share: the texts in lower case, and the places of the numbers.
 
     Example:
         >>> template(integer_parts("Slice_9.tif"))

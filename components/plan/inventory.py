@@ -96,7 +96,7 @@ def number_slices(pattern: str, listed: Iterable[Stat]) -> Listing:
 
 
 def _other_suffixes(after: str) -> tuple[str, str]:
-    """What stands before the suffix of a pattern, and the suffixes of its format as a regular expression."""
+    """The text before the suffix of a pattern, and the suffixes of its format as a regular expression."""
     stem, dot, suffix = after.rpartition(".")
     alike = next((kind for kind in _SUFFIXES_ALIKE if suffix.lower() in kind), (suffix,))
     return stem + dot, "|".join(map(re.escape, alike))

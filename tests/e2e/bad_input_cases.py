@@ -273,6 +273,9 @@ SOURCES: dict[str, Spoil] = {
     "slices missing at the end": config(maxz=9),
     "the first slice missing with allow_gaps": without(1, allow_gaps=True),
     "a number twice": lambda folder: shutil.copy(file(folder), folder / "stack/img.3.png") and None,
+    "a slice with the suffix .PNG": lambda folder: (
+        file(folder).rename(file(folder).with_suffix(".PNG")) and None
+    ),
     "a folder in place of a slice": instead(Path.mkdir),
     "a pipe in place of a slice": instead(os.mkfifo),
     "a link to a file outside": instead(lambda path: path.symlink_to("../away.png")),
@@ -367,6 +370,9 @@ KEYS: dict[str, Config] = {
     "clip_limit below 0": {"clip_limit": -0.1},
     "clip_limit of 1e308": {"clip_limit": 1e308},
     "resolution of 0": {"resolution": 0},
+    "resolution in um": {"resolution": 0.008},
+    "resolution in m": {"resolution": [8e-9, 8e-9, 8e-9]},
+    "resolution in pm": {"resolution": 8000},
     "resolution that is no number": {"resolution": "[8, 8, NaN]"},
     "resolution of two numbers": {"resolution": [8, 8]},
     "resolution with a unit": {"resolution": "8 nm"},

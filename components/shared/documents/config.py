@@ -267,7 +267,7 @@ class RunConfig(GivenModel):
 
 
 def _meant_nm(side: float) -> str:
-    """What a number in another unit is in nm, as a clause; empty where no unit makes sense.
+    """A clause on a number in another unit and what it is in nm; empty where no unit makes sense.
 
     Example:
         >>> _meant_nm(0.008), _meant_nm(8e-9), _meant_nm(4000), _meant_nm(0)

@@ -112,7 +112,7 @@ class FilesOfPixelSize(Document):
     """The slices whose files tell one and the same size of a pixel, or none."""
 
     size: PixelSize | None
-    """None for files that tell none."""
+    """Size that they tell; None where they tell none."""
     n_files: int
     first_key: str
     """Name of the first of these files below the source."""
@@ -125,7 +125,7 @@ class VoxelSize:
     xyz_nm: tuple[float, float, float]
     origin: Literal["configuration", "files", "assumed"]
     told: PixelSize | None
-    """What the files of most slices that tell a size tell; None where none does."""
+    """Size of a pixel that most files tell; None where none tells one."""
 
     @property
     def source(self) -> str:
