@@ -194,7 +194,7 @@ def test_files_that_have_changed_places_are_noticed(written: Written) -> None:
             if (written.copy / first).read_bytes() == (written.copy / other).read_bytes():
                 continue
             change_places(written.output / first, written.output / other)
-            if not noticed(written, first):
+            if written.verify().exit_code != 65:
                 unnoticed.append(f"{first}, {other}")
             change_places(written.output / first, written.output / other)
     assert unnoticed == []
@@ -281,7 +281,8 @@ def test_the_command_that_verify_names_mends_a_run(small_run: tuple[Path, Path],
     before = {key: (output / key).read_bytes() for key in OF_A_KIND[kind]}
     for key, data in before.items():
         change_with_time_put_back(output / key, next(flips(data, key)))
-    (output / "chunk/8x8x8/ff.shard").write_bytes(b"?")
+    if len(before) > 1:
+        (output / "chunk/8x8x8/ff.shard").write_bytes(b"?")
     mend(output)
     result = cli("verify", output, "--full")
     assert result.exit_code == 0, result.output
@@ -297,5 +298,6 @@ def test_the_command_that_verify_names_mends_an_export(small_run: tuple[Path, Pa
     data = (exported / key).read_bytes()
     change_with_time_put_back(exported / key, next(flips(data, key)))
     mend(exported)
-    assert cli("verify", exported, "--full").exit_code == 0
+    result = cli("verify", exported, "--full")
+    assert result.exit_code == 0, result.output
     assert (exported / key).read_bytes() == data

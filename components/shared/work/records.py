@@ -86,7 +86,11 @@ def record_key(step: str, unit: str) -> str:
 def commit(process: Store, record: Record) -> None:
     """Seal a unit: call it when every output is written."""
     body = record.model_dump_json().encode()
-    process.write(record_key(record.step, record.unit), body + b"\n" + checksum(body).encode() + b"\n")
+    process.write(record_key(record.step, record.unit), body + _seal(body))
+
+
+def _seal(body: bytes) -> bytes:
+    return b"\n" + checksum(body).encode() + b"\n"
 
 
 def read_record(process: Store, step: str, unit: str) -> Record | None:
@@ -100,8 +104,8 @@ def record_at(process: Store, key: str) -> Record | None:
         sealed = process.read(key)
     except ObjectMissingError:
         return None
-    body, _, seal = sealed.strip().rpartition(b"\n")
-    if checksum(body) != seal.decode(errors="replace"):
+    body = sealed[: -len(_seal(b""))]
+    if sealed != body + _seal(body):
         return None
     try:
         record = Record.model_validate_json(body)
