@@ -56,7 +56,7 @@ def requests(running_proxy: Proxy, tmp_path_factory: pytest.TempPathFactory) -> 
     for turn in ("first", "second"):
         Driver(folder / turn, running_proxy.environment).run(output, **settings)
     Interrupted(folder / "third", running_proxy.environment).run(output, **settings, jpeg_quality=70)
-    smaller = {"resolution": 9.0, "crop": [0, 0, 60, 60], "ome_zarr": False}
+    smaller = {"resolution": 9.0, "crop": [0, 0, 60, 60], "ome_zarr": False, "maxz": 3}
     Driver(folder / "fourth", running_proxy.environment).run(output, **settings | smaller)
     return running_proxy.log()
 
