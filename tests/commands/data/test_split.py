@@ -19,6 +19,7 @@ from components.shared.pictures.slice_files import read_channels, read_header
 from components.shared.storage.folder import FolderStore
 from components.shared.storage.registry import open_store
 from tests.builders import invoke
+from tests.components.shared.pictures.test_tiff import REFUSED as TIFFS_THAT_A_RUN_REFUSES
 from tests.tiff_file import Values, rational, short, text, tiff_file
 
 
@@ -451,6 +452,19 @@ def test_a_damaged_page_is_refused_before_the_first_slice_is_written(
     result = split(tmp_path / "stack.tif", tmp_path / "slices")
     assert (result.exit_code, result.output.count("error: ")) == (65, 1)
     assert "got page 4 (" in result.output
+    assert not (tmp_path / "slices").exists()
+
+
+ALONE = [name for name, (_, sentence) in TIFFS_THAT_A_RUN_REFUSES.items() if "one picture" not in sentence]
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_page_that_a_run_would_refuse_as_a_slice_is_refused(tmp_path: Path, name: str) -> None:
+    data, sentence = TIFFS_THAT_A_RUN_REFUSES[name]
+    (tmp_path / "stack.tif").write_bytes(data)
+    result = split(tmp_path / "stack.tif", tmp_path / "slices")
+    assert (result.exit_code, result.output.count("error: ")) == (65, 1)
+    assert sentence.partition("got ")[2] in result.output
     assert not (tmp_path / "slices").exists()
 
 
