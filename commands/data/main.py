@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from commands.data.name_order import READINGS, Reading
+from commands.data.name_order import READINGS, NameReading
 from commands.dry_run import Changes, dry_run_option, list_changes
 from components.shared.command import StepCommand
 from components.shared.documents.config import check_image_pattern
@@ -64,7 +64,7 @@ def renumber(
     target: str,
     image: str,
     first: int,
-    order: Reading | None,
+    order: NameReading | None,
     only: str | None,
     follow_links: bool,
     yes: bool,

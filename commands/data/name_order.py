@@ -17,8 +17,8 @@ from typing import Literal
 
 from components.shared.errors import ConfigError, UserError
 
-Reading = Literal["integers", "decimals", "day-first", "month-first"]
-READINGS: tuple[Reading, ...] = ("integers", "decimals", "day-first", "month-first")
+NameReading = Literal["integers", "decimals", "day-first", "month-first"]
+READINGS: tuple[NameReading, ...] = ("integers", "decimals", "day-first", "month-first")
 Parts = list[str | Fraction]
 """A name as texts and the numbers between them, in turn: a text, a number, a text."""
 
@@ -47,7 +47,7 @@ _SOLID_DATE = re.compile(
 _NAMED_DATE = re.compile(
     rf"(?<![0-9])(?P<day>[0-9]{{1,2}})[-._ ]?{_MONTH_NAME}[-._ ]?(?P<year>[0-9]{{4}})(?![0-9])", re.IGNORECASE
 )
-_DATED: tuple[Reading, ...] = ("day-first", "month-first")
+_DATED: tuple[NameReading, ...] = ("day-first", "month-first")
 _LAST_OF_CENTURY = 99
 """Years up to this are of two digits, and of this century."""
 _LONGEST_RECORDING_DAYS = 366
@@ -65,7 +65,7 @@ class Ordered:
     """Takes a name apart, as it is read."""
 
 
-def ordered(names: Iterable[str], uri: str, reading: Reading | None = None) -> Ordered:
+def ordered(names: Iterable[str], uri: str, reading: NameReading | None = None) -> Ordered:
     """Put names in the order of their numbers.
 
     Args:
@@ -145,18 +145,20 @@ def _in_order(names: Sequence[str], parts: Callable[[str], Parts], said: str = "
     return Ordered(tuple(sorted(names, key=key)), said, parts)
 
 
-def _candidates(names: Sequence[str], by_integers: Ordered) -> dict[Reading, Ordered]:
+def _candidates(names: Sequence[str], by_integers: Ordered) -> dict[NameReading, Ordered]:
     """The readings that may be meant."""
     dated = _dated_candidates(names, by_integers)
     if dated:
         return dated
     by_decimals = _by_decimals(names)
     told = _told_by_the_names(names, by_integers, by_decimals)
-    both: dict[Reading, Ordered] = {"decimals": by_decimals, "integers": by_integers}
+    both: dict[NameReading, Ordered] = {"decimals": by_decimals, "integers": by_integers}
     return both if told is None else {told: both[told]}
 
 
-def _told_by_the_names(names: Sequence[str], by_integers: Ordered, by_decimals: Ordered) -> Reading | None:
+def _told_by_the_names(
+    names: Sequence[str], by_integers: Ordered, by_decimals: Ordered
+) -> NameReading | None:
     """Whether integers or decimals are meant, where the names tell it."""
     if by_integers.names == by_decimals.names:
         return "integers"
@@ -225,7 +227,7 @@ class _Dated:
     has_century: bool
 
 
-def _date_in(name: str, reading: Reading) -> _Dated | None:
+def _date_in(name: str, reading: NameReading) -> _Dated | None:
     """The first date in a name, its day or its month first; "integers" has its year first."""
     match = _NAMED_DATE.search(name)
     if match:
@@ -244,14 +246,14 @@ def _date_in(name: str, reading: Reading) -> _Dated | None:
     return _Dated(found, match.start(), match.end(), len(match["year"]) == 4)
 
 
-def _dates_in(names: Sequence[str], reading: Reading) -> list[_Dated]:
+def _dates_in(names: Sequence[str], reading: NameReading) -> list[_Dated]:
     """The date in each name; none where a name has none that can be so."""
     found = [_date_in(name, reading) for name in names]
     dates = [dated for dated in found if dated is not None]
     return dates if len(dates) == len(names) else []
 
 
-def _by_dates(names: Sequence[str], reading: Reading) -> Ordered | None:
+def _by_dates(names: Sequence[str], reading: NameReading) -> Ordered | None:
     dates = _dates_in(names, reading)
     if not dates:
         return None
@@ -265,9 +267,9 @@ def _by_dates(names: Sequence[str], reading: Reading) -> Ordered | None:
     return _in_order(names, parts, f"dates are read {reading.replace('-', ' ')}, {example}")
 
 
-def _dated_candidates(names: Sequence[str], by_integers: Ordered) -> dict[Reading, Ordered]:
+def _dated_candidates(names: Sequence[str], by_integers: Ordered) -> dict[NameReading, Ordered]:
     """The readings of dates that may be meant; none where the names hold no dates."""
-    orders: dict[Reading, Ordered] = {}
+    orders: dict[NameReading, Ordered] = {}
     has_century = False
     for reading in _DATED:
         found = _by_dates(names, reading)
@@ -288,7 +290,7 @@ def _is_one_recording(dates: Sequence[_Dated]) -> bool:
     return (max(days) - min(days)).days <= _LONGEST_RECORDING_DAYS
 
 
-def _first_of_each(candidates: dict[Reading, Ordered]) -> str:
+def _first_of_each(candidates: dict[NameReading, Ordered]) -> str:
     """The first names that the orders differ in, each with the option that asks for it."""
     orders = [found.names for found in candidates.values()]
     first = next(place for place, names in enumerate(zip(*orders, strict=True)) if len(set(names)) > 1)

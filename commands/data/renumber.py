@@ -26,7 +26,7 @@ from types import MappingProxyType
 
 from google.api_core.exceptions import PreconditionFailed
 
-from commands.data.name_order import Parts, Reading, integer_parts, natural_order, ordered, template
+from commands.data.name_order import NameReading, Parts, integer_parts, natural_order, ordered, template
 from components.shared.documents.config import check_image_pattern
 from components.shared.errors import ConfigError, FibstackError, TransientError, UserError
 from components.shared.pictures.slice_files import read_header
@@ -75,7 +75,7 @@ class Numbering:
 
 
 def number_images(
-    names: Iterable[str], pattern: str, first: int, uri: str, reading: Reading | None = None
+    names: Iterable[str], pattern: str, first: int, uri: str, reading: NameReading | None = None
 ) -> Numbering:
     """Give images consecutive numbers, in the order of the numbers in their names.
 
@@ -215,7 +215,7 @@ def plan_renumbering(
     target: Store,
     pattern: str,
     first: int,
-    reading: Reading | None = None,
+    reading: NameReading | None = None,
     only: str | None = None,
 ) -> tuple[Numbering, list[str]]:
     """The new names, and those old ones whose new ones are not there yet. Changes nothing.

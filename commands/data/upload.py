@@ -14,7 +14,7 @@ from google.api_core.exceptions import PreconditionFailed
 from components.shared.errors import TransientError, UserError
 from components.shared.regular_file import check_regular, open_regular
 from components.shared.storage import gcs
-from components.shared.storage.folder import TEMPORARY_PREFIX, Place, where_it_leads
+from components.shared.storage.folder import TEMPORARY_PREFIX, LinkTarget, where_it_leads
 from components.shared.storage.gcs_failures import failures
 from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
@@ -130,7 +130,7 @@ def list_files(folder: Path, *, follow_links: bool = False) -> Iterator[Item]:
             except OSError as error:
                 raise UserError(f"cannot read {path}: {error.strerror}. Remove or mend it.") from None
             where = where_it_leads(path, root)
-            if where is Place.ELSEWHERE or (where is Place.FILE_SYSTEM and not follow_links):
+            if where is LinkTarget.ELSEWHERE or (where is LinkTarget.FILE_SYSTEM and not follow_links):
                 rule = "lie on the file system of" if follow_links else "lie inside"
                 raise UserError(
                     f"'{key}' must {rule} {folder}; it is a link that leaves it. Copy the file instead, or "

@@ -41,7 +41,7 @@ _ABANDONED_AFTER_S = 24 * 3600
 """Age at which a temporary file belongs to a writer that was killed: no write takes so long."""
 
 
-class Place(Enum):
+class LinkTarget(Enum):
     """Where a name in a folder leads, whatever links it goes through."""
 
     INSIDE = auto()
@@ -51,7 +51,7 @@ class Place(Enum):
     """On another file system, in a loop of links, or nowhere."""
 
 
-def where_it_leads(path: Path, folder: Path) -> Place:
+def where_it_leads(path: Path, folder: Path) -> LinkTarget:
     """Where a name below a folder leads.
 
     Args:
@@ -61,11 +61,11 @@ def where_it_leads(path: Path, folder: Path) -> Place:
     try:
         target = path.resolve()
         if target.is_relative_to(folder):
-            return Place.INSIDE
+            return LinkTarget.INSIDE
         is_beside = target.stat().st_dev == folder.stat().st_dev
     except (OSError, RuntimeError):  # it leads nowhere, or in a loop
-        return Place.ELSEWHERE
-    return Place.FILE_SYSTEM if is_beside else Place.ELSEWHERE
+        return LinkTarget.ELSEWHERE
+    return LinkTarget.FILE_SYSTEM if is_beside else LinkTarget.ELSEWHERE
 
 
 class FolderStore:
@@ -216,13 +216,13 @@ class FolderStore:
         check_key(key)
         path = self._root / key
         where = where_it_leads(path, self._root)
-        if where is Place.FILE_SYSTEM and not self._follows_links:
+        if where is LinkTarget.FILE_SYSTEM and not self._follows_links:
             raise UserError(
                 f"'{key}' must lie inside {self.uri}; it is a link that leaves it. Copy the file instead, or "
                 f"make files of links to slices: fibstack data renumber {shlex.quote(self.uri)} NEW_FOLDER "
                 "--follow-links."
             )
-        if where is Place.ELSEWHERE:
+        if where is LinkTarget.ELSEWHERE:
             raise UserError(
                 f"'{key}' must lie inside {self.uri}, or be a link to a file of its file system; it is a "
                 "link that leaves it. Copy the file instead."

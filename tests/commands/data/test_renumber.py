@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from commands.data import renumber as renumbering
 from commands.data.main import main
-from commands.data.name_order import Reading
+from commands.data.name_order import NameReading
 from commands.data.renumber import find_jumps, natural_order, number_images
 from commands.data.run_ids import new_run_id
 from components.shared.errors import ConfigError, UserError
@@ -207,7 +207,7 @@ def test_every_image_gets_one_number_in_natural_order(stems: set[str]) -> None:
     assert list(new_names) == sorted(names, key=natural_order)
 
 
-def in_order(*stems: str, order: Reading | None = None) -> list[str]:
+def in_order(*stems: str, order: NameReading | None = None) -> list[str]:
     """The stems in the order of the numbers that they get."""
     names = number_images([f"{stem}.tif" for stem in reversed(stems)], "%d", 0, "raw", order).new_names
     return [name.removesuffix(".tif") for name in names]
@@ -264,7 +264,7 @@ def test_numbers_are_read_as_the_names_tell(stems: tuple[str, ...]) -> None:
     ids=lambda value: value[0],
 )
 def test_where_two_readings_give_two_orders_it_asks(
-    stems: tuple[str, ...], orders: tuple[Reading, ...], tmp_path: Path
+    stems: tuple[str, ...], orders: tuple[NameReading, ...], tmp_path: Path
 ) -> None:
     (tmp_path / "raw").mkdir()
     for stem in stems:
