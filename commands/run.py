@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -248,19 +249,20 @@ def _announce_changes(config: RunConfig) -> None:
         from components.shared.storage.registry import open_store
 
         process = open_store(part_uri(config.output, "process"))
-        if not read_document(process, RUN_KEY, RunDocument).complete:
+        published = read_document(process, RUN_KEY, RunDocument)
+        if not published.complete:
             return
-        plan = read_document(process, PLAN_KEY, Plan)
-        overrides = read_overrides(config)
     except (FibstackError, ModuleNotFoundError):  # nothing is published, or the run itself says what is wrong
         return
-    before, now = plan.config.model_dump(mode="json"), config.model_dump(mode="json")
+    before, now = published.config.model_dump(mode="json"), config.model_dump(mode="json")
     said = [
         f"{key} from {json.dumps(before[key])} to {json.dumps(now[key])}"
-        for key in differing_keys(plan.config, config)
+        for key in differing_keys(published.config, config)
     ]
-    if plan.config.overrides == config.overrides and plan.overrides != overrides:
-        said.append(f"other decisions in {config.overrides}")
+    with suppress(FibstackError):
+        plan, overrides = read_document(process, PLAN_KEY, Plan), read_overrides(config)
+        if plan.config.overrides == config.overrides and plan.overrides != overrides:
+            said.append(f"other decisions in {config.overrides}")
     if said:
         click.echo(f"This changes what is published in {config.output}: {', '.join(said)}.", err=True)
 
@@ -272,6 +274,8 @@ def _list_changes(config: RunConfig, settings: Settings, extent: Extent) -> None
     _announce_changes(config)
     found = rehearse(config, settings, extent.until, extent.again_from)
     list_changes(found.changes())
+    if "pyramid" in steps_until(extent.until):
+        click.echo("A shard that is black all over is not written.")
     if found.refusal is not None:
         raise found.refusal
 

@@ -30,11 +30,16 @@ _RIVALS = ({"skip", "keep", "replace"}, {"skip", "pin"}, {"skip", "matrix"}, {"c
 """Decisions about one slice that contradict each other."""
 
 
+class OverridesMissingError(ConfigError):
+    """There is no overrides file where the configuration names one."""
+
+
 def read_overrides(config: RunConfig) -> tuple[Override, ...]:
     """The decisions of the overrides file; none where no file is named.
 
     Raises:
-        ConfigError: the file is not there, or is not a list of overrides.
+        OverridesMissingError: the file is not there.
+        ConfigError: it is not a list of overrides.
     """
     uri = config.overrides
     if not uri:
@@ -48,7 +53,7 @@ def read_overrides(config: RunConfig) -> tuple[Override, ...]:
     except UserError as error:
         raise ConfigError(str(error)) from None
     if text is None:
-        raise ConfigError(
+        raise OverridesMissingError(
             f"'overrides' must name a file that the run can read; got {uri}, which does not exist or is no "
             f"regular file. Change 'overrides'; a run in a cluster reads it from a bucket."
         )

@@ -50,12 +50,12 @@ class Output:
         result = cli(*words, "--dry-run")
         assert result.exit_code == 0, result.output
         assert self.everything() == before
-        *lines, last = result.stdout.splitlines()
-        assert last.endswith("Nothing was changed.")
+        assert "Nothing was changed." in result.stdout
         found: dict[str, set[str]] = {"write": set(), "replace": set(), "remove": set()}
-        for line in lines:
-            verb, uri = line.split(maxsplit=1)
-            found[verb].add(uri)
+        for line in result.stdout.splitlines():
+            verb, _, uri = line.partition(" ")
+            if verb in found:
+                found[verb].add(uri.strip())
         return found
 
     def check(self, listed: dict[str, set[str]], do: Callable[[], None]) -> None:

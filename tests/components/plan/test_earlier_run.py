@@ -50,6 +50,17 @@ def test_resolved_overrides_are_not_undone_by_the_first_configuration(source: Pa
     assert plan_of(tmp_path).overrides == (Override(z=FIRST + 1, skip=True),)
 
 
+def test_resolved_overrides_stay_when_their_file_has_gone(source: Path, tmp_path: Path) -> None:
+    decisions = tmp_path / "decisions.yaml"
+    decisions.write_text(f"- {{z: {FIRST + 1}, skip: true}}\n")
+    assert run(source).exit_code == 0
+    assert resolve(source, "overrides", overrides=decisions).exit_code == 0
+    decisions.unlink()
+    assert resolve(source, overrides=decisions).exit_code == 0
+    assert plan_of(tmp_path).overrides == (Override(z=FIRST + 1, skip=True),)
+    assert "which does not exist" in refusal(run(source, overrides=tmp_path / "other.yaml"), 78)
+
+
 def test_overrides_that_were_taken_away_do_not_come_back(source: Path, tmp_path: Path) -> None:
     decisions = tmp_path / "decisions.yaml"
     decisions.write_text(f"- {{z: {FIRST + 1}, skip: true}}\n")
