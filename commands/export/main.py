@@ -11,6 +11,7 @@ from multiprocessing import get_context
 import click
 
 from commands.dry_run import Changes, dry_run_option, list_changes
+from commands.export.contrast import check_contrast
 from commands.export.exported import left_out, plan_of_export, shown_z_indices, transforms_of_export
 from commands.export.lossless import LosslessSource
 from commands.export.options import parse_contrast, parse_crop, parse_slices
@@ -94,6 +95,15 @@ def main(
         jpeg_quality=jpeg_quality or written.plan.config.jpeg_quality,
         lossless=lossless,
     )
+    (x0, x1), (y0, y1), (z0, z1) = export.crop_xyz
+    if contrast is not None and export.contrast is not None:
+        check_contrast(
+            contrast,
+            export.contrast,
+            written.transforms.intensity_range if found.array.data_type == "uint16" else (0, 255),
+            _unchanged(export, written, found),
+            (x1 - x0, y1 - y0, z1 - z0),
+        )
     plan = plan_of_export(written.plan, _whole_uri(new_output), export.jpeg_quality)
     process = open_store(plan.locations.process_uri)
     _claim(process, export, new_output)
@@ -184,6 +194,15 @@ def _lossless_output(written: Written, output: str) -> VolumeOutput:
             f"Run '{shlex.join(['fibstack', 'verify', output])}'."
         )
     return found
+
+
+def _unchanged(export: Export, written: Written, source: VolumeOutput) -> LosslessSource:
+    """The voxels of an export in the grey levels of its source."""
+    first_z = written.transforms.volume_origin_xyz_px[2]
+    as_it_is = export.model_copy(update={"contrast": None})
+    return LosslessSource(
+        open_store(source.uri), as_it_is, shown_z_indices(export, first_z), available_cores()
+    )
 
 
 def _claim(process: Store, export: Export, new_output: str) -> None:

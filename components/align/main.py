@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from components.align.normalise import Raw
 from components.align.pair import Neighbourhood
 from components.align.prepare import PreparedSlice, prepare
-from components.align.statistics import thumbnail
+from components.align.statistics import Tissue, thumbnail
 from components.shared.command import SpanType, StepCommand
 from components.shared.documents.align import AlignRecord, PairRecord, SliceStatistics
 from components.shared.documents.plan import PLAN_KEY, Plan
@@ -108,6 +108,8 @@ def examine_chunk(plan: Plan, chunk: Span, source: Store) -> ChunkEvidence:
 def _describe(evidence: ChunkEvidence, plan: Plan, prepared: PreparedSlice, image: Raw) -> None:
     statistics = prepared.statistics
     evidence.slices.append(statistics)
+    if statistics.fill:
+        image = Tissue.of(image).image
     evidence.thumbnails[f"z{prepared.z}"] = thumbnail(
         image, plan.thumbnail_scale, statistics.low, statistics.high
     )

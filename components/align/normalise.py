@@ -186,14 +186,17 @@ def resized(image: Raw | NDArray[np.float32], scale: float) -> NDArray[np.float3
     return small.astype(np.float32)
 
 
-def matching_picture(picture: NDArray[np.float32]) -> MatchingPicture:
+def matching_picture(picture: NDArray[np.float32], fill: NDArray[np.bool_] | None = None) -> MatchingPicture:
     """Remove curtains, then divide out local mean and contrast; padding becomes grey.
 
     Args:
         picture: [y, x] at matching scale, any grey levels.
+        fill: [y, x] at full resolution, True where a fill value was; None where there is none.
     """
     flat, cells = LIMITS.flat_levels, LIMITS.content_cells
     shown = where_shown(picture)
+    if fill is not None:
+        shown &= ~_near_any(fill, picture.shape)
     plain = without_curtains(_filled(picture, shown))
     mean = blurred(plain, LIMITS.local_sigma_px)
     deviation = np.sqrt(_local_mean(np.square(plain - mean), shown))
@@ -222,6 +225,15 @@ def where_shown(picture: NDArray[np.float32]) -> NDArray[np.bool_]:
     side = LIMITS.padding_px + 2 * LIMITS.padding_margin_px
     near: NDArray[np.bool_] = cv2.dilate(flat.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
     return ~near
+
+
+def _near_any(mask: NDArray[np.bool_], shape_yx: tuple[int, ...]) -> NDArray[np.bool_]:
+    """[y, x] of a smaller shape, True near a pixel that covers one of the mask."""
+    size = (shape_yx[1], shape_yx[0])
+    covered = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+    side = 2 * LIMITS.padding_margin_px + 1
+    near: NDArray[np.bool_] = cv2.dilate(covered.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
+    return near
 
 
 def enlarged(mask: NDArray[np.bool_], shape_yx: tuple[int, ...]) -> NDArray[np.bool_]:

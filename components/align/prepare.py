@@ -23,7 +23,7 @@ from components.align.normalise import (
     resized,
     smooth_picture,
 )
-from components.align.statistics import slice_statistics
+from components.align.statistics import Tissue, slice_statistics
 from components.shared.documents.align import SliceStatistics
 from components.shared.documents.data_bar import DataBar, part_without
 from components.shared.limits import limit
@@ -153,16 +153,17 @@ def prepare(z: int, image: Raw, match_scale: float, data_bars: Sequence[DataBar]
     """
     left, top, width, height = part_without(data_bars, (image.shape[1], image.shape[0]))
     image = image[top : top + height, left : left + width]
-    small = resized(image, match_scale)
-    matching = matching_picture(small)
+    tissue = Tissue.of(image)
+    small = resized(tissue.image, match_scale)
+    matching = matching_picture(small, tissue.hidden)
     features = extract_features(matching.picture, matching.shown)
-    fine = resized(image, refinement_scale(match_scale))
+    fine = resized(tissue.image, refinement_scale(match_scale))
     size_xy = (image.shape[1], image.shape[0])
-    detailed = resized(image, detail_scale(size_xy))
+    detailed = resized(tissue.image, detail_scale(size_xy))
     return PreparedSlice(
         statistics=slice_statistics(
             z,
-            image,
+            tissue,
             fine,
             small,
             content=matching.content,

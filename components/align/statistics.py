@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from components.align.normalise import Raw, blurred_along_x, mean_along_y, resized
 from components.shared.documents.align import SliceStatistics
+from components.shared.documents.transforms import FillLevel
 from components.shared.limits import limit
+from components.shared.pictures.fill_values import fill_levels, where_fill
 from components.shared.pictures.grey_levels import TAIL_PERCENTILES, as_8_bit
 
 
@@ -68,9 +70,43 @@ _IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 """Difference of two Laplacians: 0 on slopes and curvature; unit noise comes out with a deviation of 6."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tissue:
+    """A raw slice whose fill values, with their edge, have given way to the mean grey level of the rest."""
+
+    image: Raw
+    """[y, x] the slice itself where it has no fill value."""
+    hidden: NDArray[np.bool_] | None
+    """[y, x] True where there was a fill value or the edge of one; None where there is none."""
+    fill: tuple[FillLevel, ...]
+    counts: NDArray[np.float64]
+    """[256 or 65536] number of pixels of the slice at each grey level."""
+    tissue_counts: NDArray[np.float64]
+    """The same without the hidden pixels."""
+
+    @classmethod
+    def of(cls, image: Raw) -> Tissue:
+        """Find the fill values of a slice and take them out.
+
+        Args:
+            image: [y, x] raw grey levels.
+        """
+        counts = _grey_level_counts(image)
+        fill = fill_levels(image, counts)
+        if not fill:
+            return cls(image=image, hidden=None, fill=(), counts=counts, tissue_counts=counts)
+        hidden = where_fill(image, fill)
+        known = image[~hidden][np.newaxis]
+        plain = image.copy()
+        plain[hidden] = round(float(known.mean()))
+        return cls(
+            image=plain, hidden=hidden, fill=fill, counts=counts, tissue_counts=_grey_level_counts(known)
+        )
+
+
 def slice_statistics(
     z: int,
-    image: Raw,
+    tissue: Tissue,
     fine: NDArray[np.float32],
     small: NDArray[np.float32],
     *,
@@ -81,14 +117,16 @@ def slice_statistics(
 
     Args:
         z: number of the slice.
-        image: [y, x] raw grey levels.
+        tissue: the slice without its fill values.
         fine: the same at refinement scale, for sharpness and contrast.
         small: the same at matching scale, for streaks.
         content: [8, 8] fraction of each cell with texture to match.
         n_features: features that were found.
     """
-    counts = _grey_level_counts(image)
+    of_all = tissue.counts / tissue.counts.sum()
+    counts = tissue.tissue_counts
     share = counts / counts.sum()
+    padding = {fill.level for fill in tissue.fill if fill.is_padding}
     levels = np.arange(len(counts))
     mean = float(np.sum(share * levels))
     low, high = (int(np.searchsorted(share.cumsum(), p / 100)) for p in TAIL_PERCENTILES)
@@ -99,17 +137,18 @@ def slice_statistics(
         std=float(np.sqrt(np.sum(share * np.square(levels - mean)))),
         low=low,
         high=high,
-        zero_fraction=float(share[0]),
-        saturated_fraction=float(share[-1]),
+        zero_fraction=float(of_all[0]),
+        saturated_fraction=0.0 if len(counts) - 1 in padding else float(of_all[-1]),
         sharpness=_band_energy(fine, LIMITS.fine_sigmas_px) / max(coarse, 1e-6),
         content_fraction=float(content.mean()),
         n_features=n_features,
         entropy_bits=float(-np.sum(share * np.log2(share, where=share > 0, out=np.zeros_like(share)))),
-        noise=noise_sigma(image),
+        noise=noise_sigma(tissue.image),
         contrast=float(np.sqrt(coarse)),
         streaks_along_x=streaks_along_y(np.ascontiguousarray(small.T)),
         streaks_along_y=streaks_along_y(small),
         content_grid=tuple(round(float(cell), 3) for cell in content.ravel()),
+        fill=tissue.fill,
     )
 
 

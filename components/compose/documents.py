@@ -114,7 +114,12 @@ def transforms_of(
         intensity_range=intensity_range(
             plan.pixel_type, np.array([s.low for s in good]), np.array([s.high for s in good])
         ),
-        slices=tuple(_slices(plan, placement, actions, _in_box(matrices, box))),
+        slices=tuple(
+            entry
+            if entry.z not in statistics
+            else entry.model_copy(update={"fill": statistics[entry.z].fill})
+            for entry in _slices(plan, placement, actions, _in_box(matrices, box))
+        ),
     )
 
 

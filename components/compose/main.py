@@ -43,7 +43,7 @@ def main(
     transforms = judged(plan, placement, findings)
     _log_result(placement, transforms)
     write_documents(plan, placement, transforms, findings, process)
-    preview = check_on_thumbnails(plan, transforms, findings.input_hash, process)
+    preview = check_on_thumbnails(plan, transforms, findings.input_hash, findings.statistics, process)
     _log_preview(preview)
     if preview.gate.stops_the_run:
         raise refusal(plan, preview)

@@ -193,6 +193,16 @@ def _log_inventory(plan: Plan, n_chunks_to_do: int) -> None:
     log.info("%.2f GB stored, %.2f GB of pixels", stored_gb, raw_gb)
     log.info("matched at %.3f of full resolution, %.2f GB for features", plan.match_scale, match_gb)
     log.info("chunks of %d slices, %d to do", plan.chunk_length, n_chunks_to_do)
+    for file, fill_numbers in enumerate(plan.reading.fill):
+        of_file = f" of {plan.config.more_channels[file - 1]}" if file else ""
+        for fill in fill_numbers:
+            log.warning(
+                "fill value%s: %g in %.1f%% of the pixels of a slice, far from all others; it is left out of "
+                "ranges and of matching, and shown black",
+                of_file,
+                fill.number,
+                100 * fill.share,
+            )
     for first, second in inventory.repeated_slices(slices):
         log.warning("slices %d and %d are the same file twice", first, second)
     for sentence in plan.findings:

@@ -13,10 +13,18 @@ from components.plan import fitness, inventory
 from components.plan.inventory import Listing
 from components.shared.documents.config import RunConfig
 from components.shared.documents.data_bar import DataBar
-from components.shared.documents.plan import FilesOfPixelSize, PixelType, Plan, Reading, SourceSlice
+from components.shared.documents.plan import (
+    FillNumber,
+    FilesOfPixelSize,
+    PixelType,
+    Plan,
+    Reading,
+    SourceSlice,
+)
 from components.shared.errors import UserError
 from components.shared.limits import limit
 from components.shared.pictures.data_bar import find_data_bars
+from components.shared.pictures.fill_values import sampled_tissue
 from components.shared.pictures.grey_levels import (
     TAIL_PERCENTILES,
     WIDE,
@@ -24,7 +32,7 @@ from components.shared.pictures.grey_levels import (
     pixel_type_of,
     value_range,
 )
-from components.shared.pictures.header import ImageHeader
+from components.shared.pictures.header import ImageHeader, Numbers
 from components.shared.pictures.slice_files import (
     read_further_channel,
     read_header,
@@ -167,12 +175,7 @@ def read_stack(config: RunConfig, source: Store, present: dict[int, tuple[Stat, 
     sample_type = fitness.common_sample_type(headers, source.uri)
     pixel_type = pixel_type_of(sample_type)
     if sample_type in WIDE:
-        samples = sampled_slices(slices)
-        values = tuple(
-            value_range(read_numbers(source, entry, index, pixel_type, reading) for entry in samples)
-            for index in range(len(slices[0].file_channels))
-        )
-        reading = reading.model_copy(update={"values": values})
+        reading = _reading_of_wide_numbers(source, slices, pixel_type, reading)
     return InputStack(
         slices,
         pixel_type,
@@ -190,6 +193,56 @@ def _readable_samples(
     for entry in sampled_slices(slices):
         with suppress(UserError):
             yield read_slice(source, entry, pixel_type, reading)
+
+
+def _reading_of_wide_numbers(
+    source: Store, slices: tuple[SourceSlice, ...], pixel_type: PixelType, reading: Reading
+) -> Reading:
+    """The reading with the range of numbers and the fill values of each file of a slice."""
+    samples = sampled_slices(slices)
+    found = [
+        range_and_fill(read_numbers(source, entry, index, pixel_type, reading) for entry in samples)
+        for index in range(len(slices[0].file_channels))
+    ]
+    fill = tuple(numbers for _, numbers in found)
+    return Reading(
+        crop=reading.crop,
+        invert=reading.invert,
+        values=tuple(values for values, _ in found),
+        fill=fill if any(fill) else (),
+    )
+
+
+def range_and_fill(pictures: Iterable[Numbers]) -> tuple[tuple[float, float], tuple[FillNumber, ...]]:
+    """The range of numbers of a channel to spread over 16 bit, and its fill values, from some pictures.
+
+    A picture of one number far outside of what the others show is blank: its number is a fill value.
+
+    Example:
+        >>> tissue = np.linspace(0, 1, 10_000, dtype=np.float32).reshape(100, 100)
+        >>> (low, high), fill = range_and_fill([tissue, tissue, np.full_like(tissue, -9999)])
+        >>> round(low), round(high), [(blank.number, blank.share) for blank in fill]
+        (-1, 2, [(-9999.0, 1.0)])
+    """
+    seen: list[Numbers] = []
+    shares: dict[float, float] = {}
+    for picture in pictures:
+        numbers, fill = sampled_tissue(picture, SAMPLING.step_px)
+        seen.append(numbers)
+        shares.update({number: max(share, shares.get(number, 0.0)) for number, share in fill.items()})
+    seen = [numbers[~np.isin(numbers, list(shares))] if shares else numbers for numbers in seen]
+    blank = [numbers for numbers in seen if numbers.size and numbers.min() == numbers.max()]
+    low, high = value_range(numbers for numbers in seen if not _is_any(numbers, blank))
+    far = [numbers for numbers in blank if len(blank) < len(seen) and not low <= float(numbers[0]) <= high]
+    shares.update({float(numbers[0]): 1.0 for numbers in far})
+    values = value_range(numbers for numbers in seen if not _is_any(numbers, far))
+    found = (FillNumber(number=number, share=round(share, 6)) for number, share in sorted(shares.items()))
+    return values, tuple(found)
+
+
+def _is_any(numbers: Numbers, others: Sequence[Numbers]) -> bool:
+    """True of one of the arrays themselves, whatever they hold."""
+    return any(numbers is other for other in others)
 
 
 def _read_headers(source: Store, files: list[Stat]) -> dict[str, ImageHeader]:
@@ -236,8 +289,7 @@ def intensity_range(pictures: Iterable[Picture]) -> tuple[float, float]:
         (1001, 19950)
     """
     seen = [
-        np.percentile(picture[:: SAMPLING.step_px, :: SAMPLING.step_px], TAIL_PERCENTILES)
-        for picture in pictures
+        np.percentile(sampled_tissue(picture, SAMPLING.step_px)[0], TAIL_PERCENTILES) for picture in pictures
     ]
     lows, highs = zip(*seen, strict=True)
     low = float(np.percentile(lows, SAMPLING.odd_percent, method="lower"))

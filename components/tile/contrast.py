@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.documents.transforms import Action
+from components.shared.documents.transforms import SliceTransform
 from components.shared.limits import limit
+from components.shared.pictures.fill_values import where_one_of
 from components.shared.pictures.grey_levels import ALL_LEVELS, Picture, as_8_bit
 from components.shared.volume.volume import TileArray
 
@@ -47,19 +48,26 @@ def slice_channels(
     files: Sequence[Picture],
     intensity_ranges: Sequence[tuple[float, float]],
     clip_limit: float,
-    action: Action,
+    shown: SliceTransform,
 ) -> Iterator[Picture]:
     """Each channel of a slice, `[y, x]`, in the order of the volume.
 
     Args:
         tiles: The array of tiles.
-        files: The picture of each file of the slice. The first was aligned and judged: it alone is inverted.
+        files: The picture of each file of the slice. The first was aligned and judged: it alone is inverted,
+            and has padding.
         intensity_ranges: Raw grey levels of each file that are shown as 0 and 255.
         clip_limit: Clip limit of CLAHE, see `equalized`.
-        action: What the plane shows; `invert` inverts the slice.
+        shown: The slice's place: the action `invert` inverts it, and its padding becomes black.
     """
+    padding = where_one_of(files[0], shown.padding_levels) if shown.padding_levels else None
     for index, (picture, levels) in enumerate(zip(files, intensity_ranges, strict=True)):
-        yield from channels_of(tiles, picture, levels, clip_limit, invert=action == "invert" and index == 0)
+        invert = shown.action == "invert" and index == 0
+        for channel in channels_of(tiles, picture, levels, clip_limit, invert=invert):
+            if padding is None or index > 0:
+                yield channel
+            else:
+                yield cast("Picture", np.where(padding, channel.dtype.type(0), channel))
 
 
 def channels_of(

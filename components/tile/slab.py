@@ -80,7 +80,7 @@ def make_slab(
             )
         files = read(entries[shown.z])
         for array, in_slab in arrays.items():
-            channels = slice_channels(array, files, intensity_ranges, plan.config.clip_limit, shown.action)
+            channels = slice_channels(array, files, intensity_ranges, plan.config.clip_limit, shown)
             in_slab.show(channels, np.array(shown.matrix), planes)
 
     with ThreadPoolExecutor(min(LIMITS.max_threads, available_cores())) as executor:

@@ -167,5 +167,43 @@ class GateLimits:
     )
 
 
-CORRELATION, GATE = CorrelationLimits(), GateLimits()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TissueLimits:
+    """Limits that decide how many slices may lack grey levels, and what counts as an area of tissue."""
+
+    most_slices: float = limit(
+        0.1,
+        unit="share of the slices that are shown as they are",
+        why="a few slices of low contrast are the microscope's, not the range's",
+        measured_on="not measured; chosen",
+        too_small="a few faint slices stop a long stack",
+        too_large="a part of the stack with another exposure is written black or white",
+    )
+    few_slices: int = limit(
+        1,
+        unit="slices",
+        why="one faint slice stops no stack, however short",
+        measured_on="not measured; chosen",
+        too_small="a short stack is stopped for one faint slice",
+        too_large="a short stack whose tissue has lost its grey levels is written",
+    )
+    cell_px: int = limit(
+        8,
+        unit="px of the thumbnail",
+        why="side of the cells whose own middle half is looked at",
+        measured_on="not measured; 64 pixels have quartiles",
+        too_small="a few pixels decide",
+        too_large="small areas of tissue in resin are not found",
+    )
+    area_cells: int = limit(
+        3,
+        unit="cells a side",
+        why="so many together are an area of tissue; the edge of a border is narrower",
+        measured_on="tests/components/compose/preview/test_tissue_levels.py",
+        too_small="the edge of a border, which has every level, passes for tissue",
+        too_large="small areas of tissue in resin are not found",
+    )
+
+
+CORRELATION, GATE, TISSUE = CorrelationLimits(), GateLimits(), TissueLimits()
 """The limits for stacks of FIB-SEM and of serial sections."""

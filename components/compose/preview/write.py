@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Mapping
 
 import numpy as np
 
 from components.compose.preview.correlate import correlate_neighbours
 from components.compose.preview.gate import failures_of, worst_slices
+from components.compose.preview.tissue_levels import tissue_levels
 from components.compose.solve.pairs import Floats
+from components.shared.documents.align import SliceStatistics
 from components.shared.documents.data_bar import Part, part_without
 from components.shared.documents.plan import Plan
 from components.shared.documents.preview import PREVIEW_KEY, Correlations, Gate, Preview
@@ -23,28 +26,49 @@ from components.shared.work.thumbnails import Thumbnail, Thumbnails
 _STEP, _UNIT = "compose", "preview"
 
 
-def check_on_thumbnails(plan: Plan, transforms: Transforms, evidence_hash: str, process: Store) -> Preview:
+def check_on_thumbnails(
+    plan: Plan,
+    transforms: Transforms,
+    evidence_hash: str,
+    statistics: Mapping[int, SliceStatistics],
+    process: Store,
+) -> Preview:
     """Write the preview, or read it where it is of these transforms.
 
     Args:
         plan: The plan of the run.
         transforms: What the volume is to show.
         evidence_hash: Hash of the evidence that the thumbnails belong to.
+        statistics: Statistics of each present slice, by z, of that evidence.
         process: Where the records of the run lie.
     """
     input_hash = records.input_hash(evidence_hash, plan.to_json(), transforms.to_json())
     if records.is_done(process, _STEP, _UNIT, input_hash):
         return read_document(process, PREVIEW_KEY, Preview)
-    preview = make_preview(plan, transforms, Thumbnails(plan, process))
+    preview = make_preview(plan, transforms, Thumbnails(plan, process), statistics)
     output = records.write_output(process, PREVIEW_KEY, preview.to_json())
     records.commit(process, records.Record(step=_STEP, unit=_UNIT, input_hash=input_hash, outputs=(output,)))
     return preview
 
 
-def make_preview(plan: Plan, transforms: Transforms, thumbnails: Thumbnails) -> Preview:
-    """Correlate the slices that are shown, and judge whether the volume is worth writing."""
+def make_preview(
+    plan: Plan,
+    transforms: Transforms,
+    thumbnails: Thumbnails,
+    statistics: Mapping[int, SliceStatistics],
+) -> Preview:
+    """Correlate the slices that are shown, and judge whether the volume is worth writing.
+
+    Args:
+        plan: The plan of the run.
+        transforms: What the volume is to show.
+        thumbnails: The thumbnails of the slices.
+        statistics: Statistics of each present slice, by z.
+    """
     config = plan.config
     sizes_px = {s.z: (s.width_px, s.height_px) for s in plan.slices}
+    judged = statistics if plan.pixel_type == "uint16" else {}  # 8 bit keeps its grey levels
+    levels: dict[int, float] = {}
 
     def thumbnail(z: int) -> Thumbnail | None:
         picture = thumbnails.picture(z)
@@ -53,9 +77,11 @@ def make_preview(plan: Plan, transforms: Transforms, thumbnails: Thumbnails) -> 
                 f"the thumbnail of slice {z} must lie in {plan.locations.process_uri}/align; it is missing. "
                 f"Run align again."
             )
-        if picture is None or not plan.data_bars:
-            return picture
-        return _without_bars(picture, part_without(plan.data_bars, sizes_px[z]), plan.thumbnail_scale)
+        if picture is not None and plan.data_bars:
+            picture = _without_bars(picture, part_without(plan.data_bars, sizes_px[z]), plan.thumbnail_scale)
+        if picture is not None and z in judged and z not in levels:
+            levels[z] = tissue_levels(picture, judged[z], transforms.intensity_range)
+        return picture
 
     found = correlate_neighbours(transforms, plan.thumbnail_scale, thumbnail)
     return Preview(
@@ -69,7 +95,7 @@ def make_preview(plan: Plan, transforms: Transforms, thumbnails: Thumbnails) -> 
         median_after=_median(found.next_after),
         worst=worst_slices(config.minz, found),
         gate=Gate(
-            failures=failures_of(plan, transforms, found),
+            failures=failures_of(plan, transforms, found, levels),
             enforced=not (config.force or config.skip_align),
         ),
     )

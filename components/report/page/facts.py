@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from components.report.gather import RunEvidence
 from components.report.page.timings import raw_bytes
 from components.report.run_document import RunDocument
+from components.report.words.fill_values import fill_fact
 from components.shared.documents.cost import CostEstimate
 from components.shared.text import GIB, product, size
 from components.shared.volume.volume import volume_of
@@ -44,6 +45,9 @@ def _stack_facts(evidence: RunEvidence) -> Iterator[tuple[str, str]]:
     if evidence.transforms is not None:
         black, white = evidence.transforms.intensity_range
         yield "grey levels shown as black and white", f"{black:g} and {white:g}"
+        fill = fill_fact(evidence)
+        if fill:
+            yield "fill values, left out", fill
 
 
 def _channels(file_channels: tuple[int, ...]) -> str:

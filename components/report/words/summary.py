@@ -9,6 +9,7 @@ from components.report.run_document import RunDocument, images_used, versions
 from components.report.run_status import RunStatus
 from components.report.slice_table import column, largest, median
 from components.report.words.bad_slices import bad_slices_sentence
+from components.report.words.fill_values import fill_sentences
 from components.report.words.run_verdict import STOPPED, ending, is_stopped_by_check
 from components.shared.documents.plan import VoxelSize
 from components.shared.documents.transforms import Transforms
@@ -79,6 +80,7 @@ def sentences(run: RunDocument, evidence: RunEvidence) -> Iterator[str]:
         reasons = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in run.refusal_reasons.items())
         refused = f"{run.n_pairs_refused:,} refused ({reasons})" if run.n_pairs_refused else "none refused"
         yield f"{run.n_pairs_accepted:,} of {count(n_pairs, 'pair')} matched, {refused}."
+    yield from fill_sentences(evidence)
     stand_out = bad_slices_sentence(evidence.rows)
     if stand_out:
         yield stand_out

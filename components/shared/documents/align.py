@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from components.shared.documents.sealed import Document, SealedDocument
-from components.shared.documents.transforms import Matrix3
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
+from components.shared.documents.sealed import Document, SealedDocument, without_empty
+from components.shared.documents.transforms import FillLevel, Matrix3
 
 Model = Literal["translation", "rigid", "rigid_stretch", "affine"]
 
 
 class SliceStatistics(Document):
-    """Statistics of one raw slice, in raw grey levels."""
+    """Statistics of one raw slice, in raw grey levels; fill values count for the two fractions alone."""
 
     z: int
     mean: float
@@ -22,7 +24,7 @@ class SliceStatistics(Document):
     """99.9th percentile of the grey levels."""
     zero_fraction: float
     saturated_fraction: float
-    """Fraction of pixels at the type's greatest value."""
+    """Fraction of pixels at the type's greatest value, if that is not padding."""
     sharpness: float
     """Energy of the fine band over that of the coarse band (difference of Gaussians)."""
     content_fraction: float
@@ -42,6 +44,12 @@ class SliceStatistics(Document):
     content_grid: tuple[float, ...] = ()
     """Fraction of content in each of 8 x 8 cells, row by row; content is told by comparison with the parts of
     the slice that have much contrast."""
+    fill: tuple[FillLevel, ...] = ()
+    """Fill values of the slice; left out of the file where there is none."""
+
+    @model_serializer(mode="wrap")
+    def _without_empty_fill(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_empty(serialise(self), "fill")
 
 
 class PairRecord(Document):

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import (
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from components.shared.documents.config import ASSUMED_VOXEL_NM, RunConfig
 from components.shared.documents.data_bar import DataBar
 from components.shared.documents.locations import Locations
-from components.shared.documents.sealed import Document, SealedDocument
+from components.shared.documents.sealed import Document, SealedDocument, without_empty
 from components.shared.documents.transforms import Matrix3
 from components.shared.given_file import GivenModel
 
@@ -88,6 +94,14 @@ class Override(GivenModel, Document):
         return tuple(name for name, value in self if name != "z" and value is not None and value is not False)
 
 
+class FillNumber(Document):
+    """A fill value of a file: exactly this number, in many pixels of some slices, and far from all others."""
+
+    number: float
+    share: float
+    """Greatest fraction of a sampled slice's pixels that have it."""
+
+
 class Reading(Document):
     """Rules by which the numbers in the files become the grey levels of the slices."""
 
@@ -97,6 +111,17 @@ class Reading(Document):
     """The grey levels of `image` are inverted."""
     values: tuple[tuple[float, float], ...] = ()
     """Numbers that become 0 and 65535, for each file of a slice; empty for integers of 8 and 16 bit."""
+    fill: tuple[tuple[FillNumber, ...], ...] = ()
+    """Fill values that become 0, for each file of a slice. Left out where no file has one, and for 8 and 16
+    bit: `align` finds theirs."""
+
+    @model_serializer(mode="wrap")
+    def _without_empty_fill(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_empty(serialise(self), "fill")
+
+    def fill_numbers(self, file: int) -> tuple[float, ...]:
+        """The fill values of a file of a slice, counted from 0."""
+        return tuple(fill.number for fill in self.fill[file]) if self.fill else ()
 
 
 class PixelSize(Document):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import ConfigDict
 
 from components.shared.given_file import STORED, CheckedModel
@@ -18,6 +20,14 @@ class Document(CheckedModel):
     """A frozen document whose keys are all known, and whose numbers JSON can hold."""
 
     model_config = ConfigDict(allow_inf_nan=False)
+
+
+def without_empty(values: dict[str, Any], key: str) -> dict[str, Any]:
+    """The values of a document without an entry that is empty, as they were written before there was the key.
+
+    So hashes and files stay what they were where the entry does not matter.
+    """
+    return {name: value for name, value in values.items() if name != key or value}
 
 
 class SealedDocument(Document):

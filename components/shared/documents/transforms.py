@@ -7,11 +7,11 @@ Sizes are `xyz`, transforms are `volume_from_slice` at full resolution (geometry
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from components.shared.documents.sealed import Document, SealedDocument
+from components.shared.documents.sealed import Document, SealedDocument, without_empty
 from components.shared.grid import SizeXyz
 
 TRANSFORMS_KEY = "transforms.json"
@@ -50,6 +50,16 @@ levels. replace: `replaced_from` is shown. blend: the mean of `replaced_from` an
 each warped by its own matrix. blank: the place is black."""
 
 
+class FillLevel(Document):
+    """A grey level of a slice that is a fill value: exactly this, in many pixels, and far from all others."""
+
+    level: int
+    share: float
+    """Fraction of the slice's pixels that have it."""
+    is_padding: bool
+    """It lies along the sides of the slice: the volume shows it as its margin."""
+
+
 class SliceTransform(Document):
     """Place of one slice in the volume, the verdict on it, and what is shown there."""
 
@@ -82,6 +92,17 @@ class SliceTransform(Document):
     """Mean robust weight of the accepted pairs in the solve, 0..1."""
     residual_px: float
     """RMS disagreement of the kept pairs with the solution, over the common area; 0 where no pair is kept."""
+    fill: tuple[FillLevel, ...] = ()
+    """Fill values of the raw slice; left out of the file where there is none."""
+
+    @model_serializer(mode="wrap")
+    def _without_empty_fill(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_empty(serialise(self), "fill")
+
+    @property
+    def padding_levels(self) -> tuple[int, ...]:
+        """Grey levels of the raw slice that the volume shows as its margin."""
+        return tuple(fill.level for fill in self.fill if fill.is_padding)
 
     @property
     def source_z(self) -> int:

@@ -176,7 +176,8 @@ def _planned_files(entry: SourceSlice, pixel_type: PixelType) -> list[_PlannedFi
 
 def _read_planned(source: Store, planned: _PlannedFile, reading: Reading) -> Picture:
     numbers = _read_used(source, planned, reading)
-    picture = grey_levels(numbers, reading.values[planned.index] if reading.values else None)
+    values = reading.values[planned.index] if reading.values else None
+    picture = grey_levels(numbers, values, reading.fill_numbers(planned.index))
     if reading.invert and planned.index == 0:
         colours = picture[:, :, :_ALPHA] if is_colour(picture) else picture
         np.bitwise_not(colours, out=colours)

@@ -92,7 +92,7 @@ def slab_hash(
     wanted = sorted({z for s in shown for z in (s.z, s.replaced_from, s.blended_with) if z is not None})
     sources = [s.model_dump_json() for s in _slices_at(plan.slices, wanted)]
     matrices = [
-        json.dumps([s.z, s.matrix, s.action, s.replaced_from, s.blended_with])
+        json.dumps([s.z, s.matrix, s.action, s.replaced_from, s.blended_with, *s.padding_levels])
         for s in _slices_at(transforms.slices, wanted)
     ]
     grey_levels = [transforms.intensity_range, plan.more_intensity_ranges, plan.pixel_type]

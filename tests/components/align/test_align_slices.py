@@ -20,7 +20,7 @@ from components.align.features import (
 from components.align.models import PointPairs
 from components.align.normalise import GREY, GREY_PER_STD, band_passed, matching_picture, resized, where_shown
 from components.align.prepare import prepare
-from components.align.statistics import slice_statistics, streaks_along_y, thumbnail
+from components.align.statistics import Tissue, slice_statistics, streaks_along_y, thumbnail
 from components.shared.geometry import rotation_about, scaled_from_full, transform_points
 from tests.components.align.planted_pair import SIZE_PX, render, texture
 
@@ -176,7 +176,7 @@ def test_statistics_are_those_of_the_grey_levels(dtype: type) -> None:
     image[-14:] = top
     found = slice_statistics(
         3,
-        image,
+        Tissue.of(image),
         image.astype(np.float32),
         image.astype(np.float32),
         content=np.full((8, 8), 0.25, np.float32),
@@ -194,7 +194,7 @@ def test_sharpness_does_not_depend_on_contrast() -> None:
     picture = render(texture(1), noise=2)
     content = np.ones((8, 8), np.float32)
     loud, faint = (
-        slice_statistics(0, picture, fine, fine, content=content, n_features=1)
+        slice_statistics(0, Tissue.of(picture), fine, fine, content=content, n_features=1)
         for fine in (picture.astype(np.float32), picture.astype(np.float32) / 100)
     )
     assert faint.sharpness == pytest.approx(loud.sharpness, rel=1e-3)

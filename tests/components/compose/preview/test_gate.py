@@ -237,7 +237,7 @@ def test_the_document_and_the_sentence(plan: Plan) -> None:
     pictures = tissue()
     for z in (7, 8, 20):
         pictures[z] = tissue(1, seed=z)[0]
-    preview = make_preview(plan, placed(plan), Held(pictures))
+    preview = make_preview(plan, placed(plan), Held(pictures), {})
     assert {worst.z for worst in preview.worst[:3]} == {7, 8, 20}
     assert len(preview.worst) == 20
     assert len(preview.ncc_next_after) == N
@@ -252,6 +252,6 @@ def test_the_document_and_the_sentence(plan: Plan) -> None:
     assert shlex.split(command) == ["fibstack", "resolve", "/lab's data/run", "--overrides", "FILE"]
     for key in ("force", "skip_align"):
         changed = plan.model_copy(update={"config": plan.config.model_copy(update={key: True})})
-        free = make_preview(changed, placed(plan), Held(pictures))
+        free = make_preview(changed, placed(plan), Held(pictures), {})
         assert free.gate.failures == preview.gate.failures
         assert not free.gate.stops_the_run

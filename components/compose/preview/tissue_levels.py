@@ -1,0 +1,62 @@
+"""Grey levels that the tissue of each slice gets in the volume, judged on thumbnails.
+
+A range that something else has stretched, such as hot pixels, a noisy border or slices of another exposure,
+leaves the tissue a few of the 256 grey levels, and the volume shows next to nothing.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from components.compose.preview.limits import TISSUE, TissueLimits
+from components.compose.solve.pairs import Floats
+from components.shared.documents.align import SliceStatistics
+from components.shared.pictures.grey_levels import levels_of_middle_half
+
+_IQR_PER_SIGMA = 1.349
+"""Width of the middle half of a normal distribution, in standard deviations."""
+
+
+def tissue_levels(
+    picture: NDArray[np.uint8],
+    own: SliceStatistics,
+    shown: tuple[float, float],
+    limits: TissueLimits = TISSUE,
+) -> float:
+    """Of 256 grey levels, those that the middle half of a slice's pixels gets, in its best area at least.
+
+    A picture that is resin for the most part has few levels as a whole, and enough where there is tissue. The
+    edge of a border is no such area, since it is narrow.
+
+    Args:
+        picture: `[y, x]` thumbnail of a slice of 16 bit.
+        own: Statistics of the slice.
+        shown: Raw grey levels that are shown as 0 and 255.
+        limits: What counts as an area of tissue.
+    """
+    whole = float(_middle_half(picture.reshape(1, -1), own, shown)[0])
+    side = limits.cell_px
+    rows, columns = picture.shape[0] // side, picture.shape[1] // side
+    if min(rows, columns) < limits.area_cells:
+        return whole
+    cells = picture[: rows * side, : columns * side].reshape(rows, side, columns, side)
+    of_cells = _middle_half(cells.swapaxes(1, 2).reshape(rows * columns, -1), own, shown)
+    area = np.ones((limits.area_cells, limits.area_cells), np.uint8)
+    least_of_area = cv2.erode(
+        of_cells.reshape(rows, columns), area, borderType=cv2.BORDER_CONSTANT, borderValue=0.0
+    )
+    return max(whole, float(least_of_area.max()))
+
+
+def _middle_half(pixels: NDArray[np.uint8], own: SliceStatistics, shown: tuple[float, float]) -> Floats:
+    """[n] of 256 grey levels, those of the middle half of the pixels in each row, noise included.
+
+    A thumbnail has little of the slice's noise, whose variance is added again.
+    """
+    scale = (own.high - own.low) / 255
+    lower, upper = own.low + np.percentile(pixels, [25, 75], axis=1) * scale
+    half = np.hypot(upper - lower, _IQR_PER_SIGMA * own.noise) / 2
+    middle = (lower + upper) / 2
+    return levels_of_middle_half(middle - half, middle + half, shown)
