@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -15,24 +16,22 @@ from components.shared.errors import ConfigError
 from components.shared.grid import SizeXyz
 from components.shared.pictures.grey_levels import SHOWN, TAIL_PERCENTILES, levels_of_middle_half
 
+Range = tuple[float, float]
+"""Grey levels that become 0 and 255."""
 _BOXES_A_SIDE = 4
 """Boxes along each axis, evenly spaced, from which voxels are taken."""
 _BOX_PX = 64
 """Side of a box along x and y: that of a chunk."""
 
 
-def check_contrast(
-    text: str,
-    contrast: tuple[float, float],
-    run_range: tuple[float, float],
-    source: LosslessSource,
-    size_xyz: SizeXyz,
-) -> None:
+def check_contrast(contrast: Range, run_range: Range, source: LosslessSource, size_xyz: SizeXyz) -> None:
     """Refuse a contrast that leaves most voxels white or black, or the tissue a few grey levels.
 
+    A volume that is resin for the most part has few levels in the middle half, whatever the contrast: it is
+    refused only where another contrast gives twice as many.
+
     Args:
-        text: The contrast as it was given.
-        contrast: Grey levels of the lossless volume that become 0 and 255.
+        contrast: Grey levels of the lossless volume that are to become 0 and 255.
         run_range: Those that the run has shown.
         source: The lossless volume, as it is.
         size_xyz: Size of the part that is exported.
@@ -41,33 +40,67 @@ def check_contrast(
         ConfigError: the contrast does not fit the volume.
     """
     voxels = _sampled_voxels(source, size_xyz)
-    found = _fault(voxels, contrast)
-    if not found:
+    if not voxels.size:
         return
-    fitting = (math.floor(run_range[0]), math.ceil(run_range[1]))
-    if _fault(voxels, fitting):
-        low, high = np.percentile(voxels, TAIL_PERCENTILES)
-        fitting = (math.floor(low), max(math.ceil(high), math.floor(low) + 1))
-    low, high = (int(level) for level in np.percentile(voxels, TAIL_PERCENTILES))
+    asked, run = _Shown.of(voxels, contrast), _Shown.of(voxels, run_range)
+    tails = np.percentile(voxels, TAIL_PERCENTILES)
+    low, high = int(tails[0]), max(math.ceil(tails[1]), int(tails[0]) + 1)
+    fitting = _Shown.of(voxels, (low, high)) if run.is_spoilt else run
+    if not asked.is_spoilt or (not asked.is_clipped and fitting.levels < 2 * asked.levels):
+        return
     raise ConfigError(
-        f"--contrast must lie about the grey levels of the volume, here {low} to {high}; got {text}, which "
-        f"would show {found}. Write --contrast {fitting[0]}-{fitting[1]}."
+        f"--contrast must suit the grey levels of the volume, here {low} to {high}; got {asked.text}, which "
+        f"would show {asked.result}. Write --contrast {fitting.text}."
     )
 
 
-def _fault(voxels: NDArray[np.integer], contrast: tuple[float, float]) -> str:
-    """What a contrast would spoil, as an object of 'show'; empty where it fits."""
-    if not voxels.size:
-        return ""
-    black, white = contrast
-    parts = {"white": float(np.mean(voxels > white)), "black": float(np.mean(voxels < black))}
-    if sum(parts.values()) > SHOWN.most_clipped:
-        return " and ".join(f"{part:.0%} of the voxels {name}" for name, part in parts.items() if part > 0)
-    lower, upper = np.percentile(voxels, [25, 75])
-    levels = float(levels_of_middle_half(lower, upper, contrast))
-    if levels < min(SHOWN.fewest_levels, upper - lower):
-        return f"the middle half of the voxels in {levels:.1f} of 256 grey levels"
-    return ""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """What a contrast makes of voxels."""
+
+    contrast: Range
+    white: float
+    """Fraction of the voxels beyond what becomes 255."""
+    black: float
+    """Fraction of the voxels below what becomes 0."""
+    levels: float
+    """Of 256 grey levels, those that the middle half of the voxels gets."""
+    has_more: bool
+    """The middle half has more grey levels in the volume."""
+
+    @classmethod
+    def of(cls, voxels: NDArray[np.integer], contrast: Range) -> _Shown:
+        """Count what becomes white and black."""
+        lower, upper = np.percentile(voxels, [25, 75])
+        levels = float(levels_of_middle_half(lower, upper, contrast))
+        return cls(
+            contrast=contrast,
+            white=float(np.mean(voxels > contrast[1])),
+            black=float(np.mean(voxels < contrast[0])),
+            levels=levels,
+            has_more=bool(upper - lower > levels),
+        )
+
+    @property
+    def is_clipped(self) -> bool:
+        """Most voxels are white or black."""
+        return self.white + self.black > SHOWN.most_clipped
+
+    @property
+    def is_spoilt(self) -> bool:
+        return self.is_clipped or (self.has_more and self.levels < SHOWN.fewest_levels)
+
+    @property
+    def text(self) -> str:
+        """The contrast as it is given to the command."""
+        return f"{math.floor(self.contrast[0])}-{math.ceil(self.contrast[1])}"
+
+    @property
+    def result(self) -> str:
+        """The fault, as an object of 'show'."""
+        if self.is_clipped:
+            return f"{self.white:.0%} of the voxels white and {self.black:.0%} black"
+        return f"the middle half of the voxels in {self.levels:.1f} of 256 grey levels"
 
 
 def _sampled_voxels(source: LosslessSource, size_xyz: SizeXyz) -> NDArray[np.integer]:

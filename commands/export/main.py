@@ -96,11 +96,11 @@ def main(
         lossless=lossless,
     )
     (x0, x1), (y0, y1), (z0, z1) = export.crop_xyz
-    if contrast is not None and export.contrast is not None:
+    if export.contrast is not None:
+        is_deep = found.array.data_type == "uint16"
         check_contrast(
-            contrast,
             export.contrast,
-            written.transforms.intensity_range if found.array.data_type == "uint16" else (0, 255),
+            written.transforms.intensity_range if is_deep else (0, 255),
             _unchanged(export, written, found),
             (x1 - x0, y1 - y0, z1 - z0),
         )

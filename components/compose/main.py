@@ -97,7 +97,7 @@ def _log_result(placement: Placement, transforms: Transforms) -> None:
 def _log_preview(preview: Preview) -> None:
     if preview.median_after is not None:
         log.info("thumbnails of neighbours correlate at %.3f (median)", preview.median_after)
-    for failure in preview.gate.failures:
+    for failure in preview.gate.failures + preview.gate.remarks:
         log.warning("the check on thumbnails: %s", failure)
 
 

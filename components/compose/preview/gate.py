@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 
@@ -27,7 +26,6 @@ _WORST_SHOWN = 20
 """Slices that the document lists."""
 _SHOWN = 5
 """Slices or places that a sentence lists before it counts the rest."""
-_NOT_JUDGED: Mapping[int, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,20 +44,10 @@ def failures_of(
     plan: Plan,
     transforms: Transforms,
     found: NeighbourCorrelations,
-    levels: Mapping[int, float] = _NOT_JUDGED,
     limits: GateLimits = GATE,
 ) -> tuple[str, ...]:
-    """Reasons against writing the volume, each a clause with figures and the numbers of the worst slices.
-
-    Args:
-        plan: The plan of the run.
-        transforms: What the volume is to show.
-        found: How well neighbours correlate.
-        levels: Of 256 grey levels, those that the tissue of a slice gets, by z; none of slices of 8 bit.
-        limits: When a figure is a failure.
-    """
+    """Reasons against writing the volume, each a clause with figures and the numbers of the worst slices."""
     checks = (
-        _flat(transforms, levels),
         _median(found, limits),
         _bad_pairs(plan, _shown_pairs(transforms, found, limits), limits),
         () if plan.config.allow_gaps else _breaks(plan, transforms, found, limits),
@@ -67,6 +55,36 @@ def failures_of(
         _box(plan, transforms, limits),
     )
     return tuple(clause for clauses in checks for clause in clauses)
+
+
+def lost_grey_levels(
+    transforms: Transforms, levels: Mapping[int, float], limits: TissueLimits = TISSUE
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The reason against writing a volume whose tissue gets too few grey levels; a remark on few slices.
+
+    Args:
+        transforms: What the volume is to show.
+        levels: Of 256 grey levels, those that the tissue of a slice gets, by z.
+        limits: How many slices are a few.
+    """
+    judged = {s.z: levels[s.z] for s in transforms.slices if s.is_ordinary and s.z in levels}
+    flat = {z: n_levels for z, n_levels in judged.items() if n_levels < SHOWN.fewest_levels}
+    if not flat:
+        return (), ()
+    black, white = transforms.intensity_range
+    median, named = float(np.median(list(flat.values()))), listed(list(flat), _SHOWN)
+    found = (
+        f"the middle half of the pixels gets {median:.1f} of 256 grey levels (median) in {len(flat)} of "
+        f"{len(judged)} slices ({named}), fewer than {SHOWN.fewest_levels:.0f}, since grey levels from "
+        f"{black:,.0f} to {white:,.0f} are shown"
+    )
+    if len(flat) <= limits.most_slices * len(judged):
+        return (), (found,)
+    remedy = (
+        "a border, hot pixels or slices of another exposure stretch the range (leave them out with "
+        "'crop: [x, y, width, height]', or with 'minz' and 'maxz')"
+    )
+    return (f"{found}: {remedy}",), ()
 
 
 def worst_slices(
@@ -97,24 +115,6 @@ def _shown_pairs(transforms: Transforms, found: NeighbourCorrelations, limits: G
     counts = itself & np.append(itself[1:], False)
     after = np.where(counts, found.next_after, np.nan)
     return _ShownPairs(after=after, before=found.next_before, usual=running_median(after, limits.window))
-
-
-def _flat(
-    transforms: Transforms, levels: Mapping[int, float], limits: TissueLimits = TISSUE
-) -> tuple[str, ...]:
-    """Slices whose tissue gets too few grey levels, where they are more than exceptions."""
-    judged = {s.z: levels[s.z] for s in transforms.slices if s.is_ordinary and s.z in levels}
-    flat = {z: n_levels for z, n_levels in judged.items() if n_levels < SHOWN.fewest_levels}
-    if len(flat) <= max(limits.few_slices, limits.most_slices * len(judged)):
-        return ()
-    black, white = transforms.intensity_range
-    median, named = float(np.median(list(flat.values()))), listed(list(flat), _SHOWN)
-    return (
-        f"the middle half of the pixels gets {median:.1f} of 256 grey levels (median) in {len(flat)} of "
-        f"{len(judged)} slices ({named}), fewer than {SHOWN.fewest_levels:.0f}, since grey levels from "
-        f"{black:,.0f} to {white:,.0f} are shown: a border, hot pixels or slices of another exposure stretch "
-        f"the range (leave them out with 'crop: [x, y, width, height]', or with 'minz' and 'maxz')",
-    )
 
 
 def _median(found: NeighbourCorrelations, limits: GateLimits) -> tuple[str, ...]:

@@ -174,18 +174,10 @@ class TissueLimits:
     most_slices: float = limit(
         0.1,
         unit="share of the slices that are shown as they are",
-        why="a few slices of low contrast are the microscope's, not the range's",
+        why="a few slices of low contrast are the microscope's, not the range's, and are only named",
         measured_on="not measured; chosen",
         too_small="a few faint slices stop a long stack",
         too_large="a part of the stack with another exposure is written black or white",
-    )
-    few_slices: int = limit(
-        1,
-        unit="slices",
-        why="one faint slice stops no stack, however short",
-        measured_on="not measured; chosen",
-        too_small="a short stack is stopped for one faint slice",
-        too_large="a short stack whose tissue has lost its grey levels is written",
     )
     cell_px: int = limit(
         8,

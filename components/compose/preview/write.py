@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from components.compose.preview.correlate import correlate_neighbours
-from components.compose.preview.gate import failures_of, worst_slices
+from components.compose.preview.gate import failures_of, lost_grey_levels, worst_slices
 from components.compose.preview.tissue_levels import tissue_levels
 from components.compose.solve.pairs import Floats
 from components.shared.documents.align import SliceStatistics
@@ -84,6 +84,7 @@ def make_preview(
         return picture
 
     found = correlate_neighbours(transforms, plan.thumbnail_scale, thumbnail)
+    lost, remarks = lost_grey_levels(transforms, levels)
     return Preview(
         thumbnail_scale=plan.thumbnail_scale,
         first_z=config.minz,
@@ -95,8 +96,10 @@ def make_preview(
         median_after=_median(found.next_after),
         worst=worst_slices(config.minz, found),
         gate=Gate(
-            failures=failures_of(plan, transforms, found, levels),
-            enforced=not (config.force or config.skip_align),
+            failures=lost + failures_of(plan, transforms, found),
+            # Slices that nobody has aligned may lie as they do, but not lose their grey levels.
+            enforced=not config.force and (bool(lost) or not config.skip_align),
+            remarks=remarks,
         ),
     )
 

@@ -81,6 +81,8 @@ def sentences(run: RunDocument, evidence: RunEvidence) -> Iterator[str]:
         refused = f"{run.n_pairs_refused:,} refused ({reasons})" if run.n_pairs_refused else "none refused"
         yield f"{run.n_pairs_accepted:,} of {count(n_pairs, 'pair')} matched, {refused}."
     yield from fill_sentences(evidence)
+    if evidence.preview is not None:
+        yield from map(_as_sentence, evidence.preview.gate.remarks)
     stand_out = bad_slices_sentence(evidence.rows)
     if stand_out:
         yield stand_out

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from components.shared.documents.sealed import Document, SealedDocument
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
+from components.shared.documents.sealed import Document, SealedDocument, without_empty
 
 PREVIEW_KEY = "preview.json"
 
@@ -30,6 +32,12 @@ class Gate(Document):
     """Reasons against it, clauses with figures; empty where the check is passed."""
     enforced: bool
     """False where the configuration lets the run go on whatever the check says."""
+    remarks: tuple[str, ...] = ()
+    """Clauses on what a person should know and what stops no run; left out where there is none."""
+
+    @model_serializer(mode="wrap")
+    def _without_empty_remarks(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_empty(serialise(self), "remarks")
 
     @property
     def stops_the_run(self) -> bool:

@@ -17,6 +17,7 @@ from scipy import ndimage
 from components.compose.preview.correlate import correlate_neighbours, correlation, flattened
 from components.compose.preview.gate import failures_of
 from components.compose.preview.write import make_preview, refusal
+from components.shared.documents.align import SliceStatistics
 from components.shared.documents.plan import Override, Plan
 from components.shared.documents.transforms import Transforms
 from components.shared.geometry import Matrix, rotation_about, translation
@@ -255,3 +256,23 @@ def test_the_document_and_the_sentence(plan: Plan) -> None:
         free = make_preview(changed, placed(plan), Held(pictures), {})
         assert free.gate.failures == preview.gate.failures
         assert not free.gate.stops_the_run
+
+
+def test_lost_grey_levels_stop_a_run_that_aligns_nothing_too(plan: Plan) -> None:
+    """Slices may lie as they do, but a volume without grey levels shows nothing."""
+    own = {"mean": 0, "std": 0, "low": 31_000, "high": 32_000, "zero_fraction": 0, "saturated_fraction": 0}
+    more = {"sharpness": 0, "content_fraction": 1, "n_features": 0}
+    statistics = {z: SliceStatistics(z=z, **own, **more) for z in range(N)}
+    for pixel_type, key, stops in (
+        ("uint16", "skip_align", True),
+        ("uint16", "force", False),
+        ("uint8", "skip_align", False),
+    ):
+        changes = {"pixel_type": pixel_type, "config": plan.config.model_copy(update={key: True})}
+        changed = plan.model_copy(update=changes)
+        transforms = placed(plan).model_copy(update={"intensity_range": (0.0, 65_535.0)})
+        preview = make_preview(changed, transforms, Held(tissue()), statistics)
+        assert preview.gate.stops_the_run == stops
+        assert any("of 256 grey levels" in clause for clause in preview.gate.failures) == (
+            pixel_type == "uint16"
+        )
