@@ -56,7 +56,7 @@ def check_contrast(contrast: Range, run_range: Range, source: LosslessSource, si
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Shown:
-    """What a contrast makes of voxels."""
+    """Voxels as a contrast shows them, in figures."""
 
     contrast: Range
     white: float
@@ -64,7 +64,7 @@ class _Shown:
     black: float
     """Fraction of the voxels below what becomes 0."""
     levels: float
-    """Of 256 grey levels, those that the middle half of the voxels gets."""
+    """Number of the 256 grey levels that the middle half of the voxels gets."""
     has_more: bool
     """The middle half has more grey levels in the volume."""
 

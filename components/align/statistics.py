@@ -82,7 +82,7 @@ class Tissue:
     counts: NDArray[np.float64]
     """[256 or 65536] number of pixels of the slice at each grey level."""
     tissue_counts: NDArray[np.float64]
-    """The same without the hidden pixels."""
+    """[256 or 65536] number of the pixels that are not hidden, at each grey level."""
 
     @classmethod
     def of(cls, image: Raw) -> Tissue:

@@ -14,8 +14,8 @@ from components.plan.inventory import Listing
 from components.shared.documents.config import RunConfig
 from components.shared.documents.data_bar import DataBar
 from components.shared.documents.plan import (
-    FillNumber,
     FilesOfPixelSize,
+    FillNumber,
     PixelType,
     Plan,
     Reading,

@@ -12,6 +12,8 @@ Series = NDArray[np.float64]
 
 SIGMA_OF_MAD = 1.4826
 """Standard deviation over median absolute deviation of a normal distribution (Rousseeuw and Croux 1993)."""
+IQR_OF_NORMAL = 1.349
+"""Interquartile range of a normal distribution over its standard deviation."""
 MEDIAN_OF_RAYLEIGH = math.sqrt(2 * math.log(2))
 """Median length of a vector whose two components are normal with standard deviation 1 (Rayleigh)."""
 

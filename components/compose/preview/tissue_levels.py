@@ -14,9 +14,7 @@ from components.compose.preview.limits import TISSUE, TissueLimits
 from components.compose.solve.pairs import Floats
 from components.shared.documents.align import SliceStatistics
 from components.shared.pictures.grey_levels import levels_of_middle_half
-
-_IQR_PER_SIGMA = 1.349
-"""Width of the middle half of a normal distribution, in standard deviations."""
+from components.shared.series import IQR_OF_NORMAL
 
 
 def tissue_levels(
@@ -25,7 +23,7 @@ def tissue_levels(
     shown: tuple[float, float],
     limits: TissueLimits = TISSUE,
 ) -> float:
-    """Of 256 grey levels, those that the middle half of a slice's pixels gets, in its best area at least.
+    """The number of 256 grey levels that the middle half of a slice or of its best area gets.
 
     A picture that is resin for the most part has few levels as a whole, and enough where there is tissue. The
     edge of a border is no such area, since it is narrow.
@@ -57,6 +55,6 @@ def _middle_half(pixels: NDArray[np.uint8], own: SliceStatistics, shown: tuple[f
     """
     scale = (own.high - own.low) / 255
     lower, upper = own.low + np.percentile(pixels, [25, 75], axis=1) * scale
-    half = np.hypot(upper - lower, _IQR_PER_SIGMA * own.noise) / 2
+    half = np.hypot(upper - lower, IQR_OF_NORMAL * own.noise) / 2
     middle = (lower + upper) / 2
     return levels_of_middle_half(middle - half, middle + half, shown)

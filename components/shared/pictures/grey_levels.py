@@ -123,7 +123,7 @@ def as_8_bit(values: NDArray[np.floating], low: float, high: float) -> NDArray[n
 def levels_of_middle_half(
     lower: NDArray[np.floating] | float, upper: NDArray[np.floating] | float, shown: tuple[float, float]
 ) -> NDArray[np.float64]:
-    """Of 256 grey levels, those between the quartiles of a picture.
+    """The number of the 256 grey levels that are shown between the quartiles of a picture.
 
     Args:
         lower: First quartile of the raw grey levels.

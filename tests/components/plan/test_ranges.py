@@ -110,5 +110,7 @@ def test_a_range_that_was_planned_with_the_fill_value_in_is_not_kept(tmp_path: P
     wrong = plan.reading.model_copy(update={"values": ((-20_000.0, 10_000.0),), "fill": ()})
     process = Path(plan.locations.process_uri)
     process.mkdir(parents=True)
-    (process / "plan.json").write_bytes(plan.model_copy(update={"reading": wrong}).to_json())
+    (process / "plan.json").write_bytes(
+        plan.model_copy(update={"reading": wrong, "pixel_sizes": None}).to_json()
+    )
     assert make_plan(plan.config, fan=10).reading == plan.reading
