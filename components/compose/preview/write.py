@@ -79,7 +79,7 @@ def make_preview(
             )
         if picture is not None and plan.data_bars:
             picture = _without_bars(picture, part_without(plan.data_bars, sizes_px[z]), plan.thumbnail_scale)
-        if picture is not None and z in judged and z not in levels:
+        if picture is not None and z in judged and z not in levels and np.ptp(picture) > 0:
             levels[z] = tissue_levels(picture, judged[z], transforms.intensity_range)
         return picture
 
