@@ -161,7 +161,7 @@ def _solve(found: Rehearsal, steps: tuple[str, ...]) -> None:
     placement = place(plan, findings.pairs)
     transforms = judged(plan, placement, findings)
     write_documents(plan, placement, transforms, findings, process)
-    preview = check_on_thumbnails(plan, transforms, findings.input_hash, process)
+    preview = check_on_thumbnails(plan, transforms, findings.input_hash, findings.statistics, process)
     if preview.gate.stops_the_run:
         found.refusal = refusal(plan, preview)
         found.written |= _pages(process)
