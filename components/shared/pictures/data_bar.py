@@ -200,8 +200,10 @@ def find_data_bars(pictures: Iterable[Picture]) -> tuple[DataBar, ...]:
     sizes: list[tuple[int, int]] = []
     reduced: list[Reduced] = []
     for picture in pictures:
-        sizes.append((picture.shape[1], picture.shape[0]))
-        reduced.append(_reduced(picture))
+        size = (picture.shape[1], picture.shape[0])
+        if min(size) >= LIMITS.least_side_px * _factor(size):  # a narrower one has no room for a bar
+            sizes.append(size)
+            reduced.append(_reduced(picture))
     if not sizes:
         return ()
     size_xy = Counter(sizes).most_common(1)[0][0]

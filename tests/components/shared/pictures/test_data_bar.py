@@ -141,6 +141,12 @@ def test_what_only_stands_still_is_no_bar(what: str, softness_px: float) -> None
     assert found([as_grey(NO_BARS[what](p.astype(np.float32), rng)) for p in pictures]) == []
 
 
+@pytest.mark.parametrize("shape", [(1, 65_535), (65_535, 1), (1, 1), (7, 7), (12, 5000)])
+def test_pictures_without_room_for_a_bar_have_none(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    assert found([rng.integers(0, 256, shape, np.uint8) for _ in range(3)]) == []
+
+
 def test_slices_that_hardly_move_or_are_there_twice_are_no_bar(tissue: list[Grey]) -> None:
     assert found([tissue[0]] * 9) == []
     assert found([tissue[i // 2] for i in range(9)]) == []
