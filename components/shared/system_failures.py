@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import sys
 from typing import Any
 
@@ -111,9 +110,5 @@ def _told(failure: UserError | TransientError) -> SystemExit:
 
 
 def _drop_output() -> None:
-    """Send what is left to say nowhere: Python says it once more as it ends, and would end with 120."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
-        sys.stdout.flush()
+    """Say no more: what is left is said once more as Python ends, and would end it with 120."""
+    sys.stdout = sys.__stdout__ = None  # type: ignore[misc]

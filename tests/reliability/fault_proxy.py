@@ -26,14 +26,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-REFUSALS = {"408": "Request Timeout", "429": "Too Many Requests", "500": "Internal", "503": "Unavailable"}
+REFUSALS = {
+    "408": "Request Timeout",
+    "429": "Too Many Requests",
+    "500": "Internal",
+    "502": "Bad Gateway",
+    "503": "Unavailable",
+    "504": "Gateway Timeout",
+}
 """Answered without asking storage."""
-ANY_REQUEST = (*REFUSALS, "reset", "truncated", "slow", "hung")
+ANY_REQUEST = (*REFUSALS, "reset", "truncated", "slow", "hung", "dribbled")
 WRITES_ONLY = ("lost 503", "lost reset")
 """Storage has done what it was asked for, but the client hears of a failure."""
 BODIES_ONLY = ("stalled", "flipped")
 """What happens to the bytes of an object that is read."""
 SLOW_S = 0.05
+DRIBBLE_S = 0.5
+"""Pause between two bytes of an answer that dribbles."""
 _OBJECT = re.compile(r"(?P<upload>/upload)?/storage/v1/b/(?P<bucket>[^/]+)(/o(/(?P<key>.+))?)?$")
 _UPLOADED_NAME = re.compile(rb'"name":\s*"((?:[^"\\]|\\.)*)"')
 
@@ -46,6 +55,8 @@ class Rules:
     share: float = 0.0
     """Of the requests to which one of the kinds applies."""
     kinds: tuple[str, ...] = ()
+    only: str = ""
+    """Pattern of what a request must ask for to meet a fault."""
     most_in_a_row: int = 2
     stall_s: float = 60.0
     outage_s: float = 0.0
@@ -181,7 +192,7 @@ class Proxy:
         rules = self._rules
         if time.monotonic() < rules.since + rules.outage_s:
             return "503"
-        kinds = [k for k in rules.kinds if _applies(k, request)]
+        kinds = [k for k in rules.kinds if _applies(k, request) and re.search(rules.only, request.what)]
         name = request.identity
         self._times[name] += 1
         hashed = hashlib.sha256(f"{rules.seed} {name} {self._times[name]}".encode()).digest()
@@ -207,6 +218,12 @@ class Proxy:
             flipped = answer.body[:at] + bytes([answer.body[at] ^ 0x10]) + answer.body[at + 1 :]
             answer = Answer(answer.status, answer.head, flipped)
         data = answer.encoded(request.headers.get("host", ""))
+        if fault == "dribbled":
+            for at in range(len(data)):
+                writer.write(data[at : at + 1])
+                await writer.drain()
+                await asyncio.sleep(DRIBBLE_S)
+            return False
         if fault in ("truncated", "stalled") and answer.body and answer.status < 300:
             writer.write(data[: len(data) - (len(answer.body) + 1) // 2])
             await writer.drain()

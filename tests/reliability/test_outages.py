@@ -14,7 +14,7 @@ from components.shared.storage.store import checksum
 from tests.reliability import tiny_stack
 from tests.reliability.conftest import Clean, Proxy
 from tests.reliability.extent import FULL, SEEDS
-from tests.reliability.programs import RECORDS_OF_UNITS, Call, call_of_unit, start
+from tests.reliability.programs import RECORDS_OF_UNITS, Call, call_of_unit, run_program, start
 
 LOW_SPEED_S = 30 if FULL else 4
 """The product's limit below which a body counts as stalled; shorter in the usual run of the tests."""
@@ -167,3 +167,58 @@ def test_what_is_refused_for_good_fails_at_once(
     assert took_s < 5
     asked = Counter((e["operation"], e["key"], e["range"]) for e in proxy.log() if e["status"] == status)
     assert max(asked.values()) <= 2
+
+
+LASTING = ["429", "504", "reset", "dribbled", *(["408", "500", "502", "503", "hung"] if FULL else [])]
+"""Some of the failures that `test_gcs.py` tries all with every call; all in `make reliability`."""
+CALLS_OF_STEPS = {
+    "list": ("plan", "list .*/source/"),
+    "look": ("plan", "stat .*/process/"),
+    "read a range": ("plan", "get .*/source/"),
+    "read": ("align", "get .*/source/"),
+    "read records": ("compose", "get .*/process/align/"),
+    "read tiles": ("pyramid", "get .*/output/tmp/"),
+    "write": ("tile", "(create|part) .*/output/tmp/"),
+    "publish": ("pyramid", "(create|part) .*/output/"),
+}
+
+
+def run_impatiently(call: Call) -> None:
+    """Run a program whose requests and tries end after moments."""
+    from components.shared.storage import gcs
+
+    gcs.TIMEOUT_S = 0.5
+    gcs.RETRY = gcs.RETRY.with_timeout(1)
+    gcs._READ_RETRIES = gcs._READ_RETRIES | {"max_retries": 2}
+    run_program(call)
+
+
+@pytest.mark.parametrize("fault", LASTING)
+@pytest.mark.parametrize("name", CALLS_OF_STEPS)
+def test_what_fails_for_minutes_may_pass_at_another_time(
+    run_with_tiles, proxy: Proxy, tmp_path: Path, name: str, fault: str
+) -> None:
+    """Exit code 75, never 65 or 1: the scheduler tries again, and nothing is taken for damaged."""
+    step, what = CALLS_OF_STEPS[name]
+    place = run_with_tiles
+    process = open_store(f"{place.output}/process")
+    done = (RECORDS_OF_UNITS | {"plan": "plan.json", "compose": "slices.jsonl"})[step]
+    kept = process.read(done)
+    process.delete(done)  # so that there is something to do
+    call = call_of_unit(step, place.source, place.output, process.uri, tmp_path, **tiny_stack.CONFIG)
+    proxy.set_rules(share=1.0, kinds=[fault], only=what, most_in_a_row=10**6, stall_s=60)
+    started = time.monotonic()
+
+    program = start(call, proxy.environment(), tmp_path / "log.txt", run=run_impatiently)
+    program.join(60)
+
+    took_s = time.monotonic() - started
+    program.kill()
+    proxy.set_rules()
+    process.write(done, kept)
+    said = (tmp_path / "log.txt").read_text()
+    assert program.exitcode == 75, said
+    assert "Traceback" not in said
+    assert said.splitlines()[-1].startswith("error: ")
+    assert "gs://" in said.splitlines()[-1]
+    assert took_s < 30
