@@ -17,7 +17,7 @@ from components.plan.output import (
     resolved_from,
     written_uris,
 )
-from components.plan.overrides import OverridesMissingError, check_overrides, read_overrides
+from components.plan.overrides import check_overrides, read_overrides
 from components.plan.rates import RATES
 from components.plan.source import find_channels, known_stack, read_stack
 from components.shared.command import StepCommand, write_parameter
@@ -25,7 +25,7 @@ from components.shared.documents.config import RunConfig
 from components.shared.documents.config_flags import config_flags, parse_flags
 from components.shared.documents.cost import COST_KEY, CostEstimate, parse_pods
 from components.shared.documents.locations import locations_of
-from components.shared.documents.plan import PLAN_KEY, Override, Plan, voxel_size
+from components.shared.documents.plan import PLAN_KEY, Plan, voxel_size
 from components.shared.documents.prices import read_prices
 from components.shared.errors import UserError
 from components.shared.grid import ceil_div
@@ -74,7 +74,9 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
     earlier = earlier_plan(locations)
     check_source_apart(config, locations)
     check_no_export(config, locations)
-    overrides = _overrides(config, earlier)
+    overrides = read_overrides(config, earlier)
+    if earlier is not None and overrides and overrides is earlier.overrides:
+        log.warning("%s is gone: its decisions stay as %s has them", config.overrides, PLAN_KEY)
     check_overrides(config, overrides)
     source = open_store(locations.source_uri)
     config, found = find_channels(config, source)
@@ -122,17 +124,6 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
             *fitness.data_bar_findings(stack.data_bars, slices, stack.reading),
         ),
     )
-
-
-def _overrides(config: RunConfig, earlier: Plan | None) -> tuple[Override, ...]:
-    """The decisions of the overrides file; those of an earlier plan where the file has gone since."""
-    try:
-        return read_overrides(config)
-    except OverridesMissingError:
-        if earlier is None or not earlier.overrides or earlier.config.overrides != config.overrides:
-            raise
-    log.warning("%s is gone: its decisions stay as %s has them", config.overrides, PLAN_KEY)
-    return earlier.overrides
 
 
 def _chunk_length(config: RunConfig, fan: int, earlier: Plan | None) -> int:

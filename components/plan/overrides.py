@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pydantic import TypeAdapter, ValidationError
 
 from components.shared.documents.config import RunConfig
-from components.shared.documents.plan import Override
+from components.shared.documents.plan import Override, Plan
 from components.shared.documents.transforms import Matrix3
 from components.shared.errors import ConfigError, UserError
 from components.shared.given_file import MAX_BYTES, parse_yaml, shown
@@ -30,16 +30,15 @@ _RIVALS = ({"skip", "keep", "replace"}, {"skip", "pin"}, {"skip", "matrix"}, {"c
 """Decisions about one slice that contradict each other."""
 
 
-class OverridesMissingError(ConfigError):
-    """There is no overrides file where the configuration names one."""
-
-
-def read_overrides(config: RunConfig) -> tuple[Override, ...]:
+def read_overrides(config: RunConfig, earlier: Plan | None = None) -> tuple[Override, ...]:
     """The decisions of the overrides file; none where no file is named.
 
+    Args:
+        config: The configuration of the run.
+        earlier: The plan that is there; where its file has gone since, its decisions stay.
+
     Raises:
-        OverridesMissingError: the file is not there.
-        ConfigError: it is not a list of overrides.
+        ConfigError: the file is not there, or is not a list of overrides.
     """
     uri = config.overrides
     if not uri:
@@ -52,8 +51,10 @@ def read_overrides(config: RunConfig) -> tuple[Override, ...]:
         text = None
     except UserError as error:
         raise ConfigError(str(error)) from None
+    if text is None and earlier is not None and earlier.overrides and earlier.config.overrides == uri:
+        return earlier.overrides
     if text is None:
-        raise OverridesMissingError(
+        raise ConfigError(
             f"'overrides' must name a file that the run can read; got {uri}, which does not exist or is no "
             f"regular file. Change 'overrides'; a run in a cluster reads it from a bucket."
         )
