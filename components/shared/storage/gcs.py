@@ -244,7 +244,7 @@ class GcsStore:
         )
 
     def _stat_of(self, blob: Any) -> Stat:  # noqa: ANN401 - untyped library
-        """What storage says of an object.
+        """The facts that storage tells of an object.
 
         Raises:
             AnswerError: it says too little.

@@ -133,7 +133,7 @@ def _status(error: BaseException) -> int | None:
 
 
 def _told(error: BaseException) -> dict[str, Any]:
-    """What storage says of a failure in the body of its answer."""
+    """The words of storage on a failure, from the body of its answer."""
     response = getattr(error, "response", None)
     try:
         told = json_object(response.content)["error"] if response is not None else {}
