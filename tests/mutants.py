@@ -109,8 +109,10 @@ def expressions(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def is_inert(node: ast.AST) -> bool:
-    """Whether a change shows in no test: text that is put together, a type, the test of a program's name."""
+    """True of what shows in no test: text that is put together, types, words for a log, a program's name."""
     match node:
+        case ast.Call(ast.Attribute(ast.Name("log" | "logger"))):
+            return True
         case ast.JoinedStr() | ast.Subscript(ast.Name("Literal" | "type" | "dict")):
             return True
         case ast.Compare(ast.Name("__name__")):
