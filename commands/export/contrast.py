@@ -88,7 +88,7 @@ class _Shown:
 
     @property
     def is_spoilt(self) -> bool:
-        return self.is_clipped or (self.has_more and self.levels < SHOWN.fewest_levels)
+        return self.is_clipped or (self.has_more and self.levels < SHOWN.fewest_asked_levels)
 
     @property
     def text(self) -> str:

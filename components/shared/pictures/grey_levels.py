@@ -36,6 +36,14 @@ class ShownLimits:
         too_small="a volume whose tissue has lost its grey levels is written and paid for",
         too_large="stacks with bright structures, which rightly stretch the range, are stopped",
     )
+    fewest_asked_levels: float = limit(
+        8.0,
+        unit="of 256 grey levels, for the middle half of the voxels of an export",
+        why="who asks for a contrast may want room around the tissue, such as to compare two volumes",
+        measured_on="tests/e2e/test_data_types.py: 12.5 where a contrast is six times as wide as the volume",
+        too_small="an export whose tissue has lost its grey levels is written",
+        too_large="a contrast that is wide on purpose is refused",
+    )
     most_clipped: float = limit(
         0.5,
         unit="of the voxels of an export",
