@@ -120,11 +120,11 @@ def compose_requests(work: Work) -> Requests:
 def tile_requests(work: Work) -> Requests:
     """Requests of `tile`: it reads slices, and writes a shard of each array and a record for each slab."""
     n_arrays, n_slabs = len(work.volume.arrays), work.volume.n_slabs
-    per_pod = 2 * _DOCUMENT + n_arrays * (1 + _DOCUMENT)  # the first finds no metadata to read
+    per_pod = 2 * _DOCUMENT + n_arrays * (1 + _DOCUMENT)  # the first finds that there is no metadata
     n_read = work.volume.size_xyz[2] * work.n_files_per_slice
     return Requests(
         n_slabs * (n_arrays + 1) + n_arrays,
-        len(work.slab_items) * per_pod - _DOCUMENT * n_arrays + _ABSENT * n_slabs + n_read,
+        len(work.slab_items) * per_pod - (_DOCUMENT - _ABSENT) * n_arrays + _ABSENT * n_slabs + n_read,
     )
 
 
