@@ -16,6 +16,7 @@ from hypothesis import settings
 from benchmarks.scale.emulator import running_emulator
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store
+from tests.hard_cases import figures_of_cases
 
 LIVE = os.environ.get("FIBSTACK_LIVE", "").rstrip("/")
 """A bucket of the real service, or a folder in one, that `make live` names."""
@@ -57,6 +58,11 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print the figures, and in one line what was skipped and how to get it."""
+    passed, failed, broken = (
+        [report.nodeid for report in terminalreporter.getreports(outcome)]
+        for outcome in ("passed", "failed", "error")
+    )
+    FIGURES.extend(figures_of_cases(passed, failed + broken))
     if FIGURES:
         terminalreporter.section("figures")
         for what, value in FIGURES:

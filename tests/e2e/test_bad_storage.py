@@ -88,11 +88,11 @@ print(files(disk / "volume") == written, len(written) > 10)
         full, ("process/align/1-5.npz", "tmp/aligned/c/0/0/0", "chunk/8x8x8/"), strict=True
     ):
         assert sentence.startswith(f"error: cannot write {tmp_path}/disk/volume/{key}"), full
-        assert sentence.endswith(": No space left on device. Check the disk's free space and try again.")
+        assert sentence.endswith(": the disk is full. Make free space and try again.")
     assert (done, clean, left_over, different) == ("done", "done", "[]", "[]")
     for sentence, name in ((again, "volume"), (other, "other")):
         assert sentence.startswith(f"error: cannot write {tmp_path}/disk/{name}/process/")
-        assert sentence.endswith(": permission denied. Check who owns it and who may read and write it.")
+        assert sentence.endswith(": permission denied, since the disk is read-only. Choose another place.")
     assert same == "True True"
 
 
@@ -139,7 +139,10 @@ ASKED = {
     "list": lambda store: list(store.list("img.")),
 }
 ANSWERS = {
-    401: ("permission denied", "Log in with 'gcloud auth application-default login'."),
+    401: (
+        "the login is not accepted, or has expired",
+        "Log in with 'gcloud auth application-default login'.",
+    ),
     403: ("permission denied. Grant storage.objects.", ""),
     404: ("there is no bucket 'bucket'. Check its name", "there is no such object. Check the names"),
 }
