@@ -29,7 +29,7 @@ def _command(name: str, short_help: str) -> Callable[[Callable[[], click.Command
 
 @_command("run", "Run the whole pipeline on this machine.")
 def _run() -> click.Command:
-    from commands.run import run
+    from commands.run.main import run
 
     return run
 

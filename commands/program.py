@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
+from components.shared.command import EndingCommand
 from components.shared.errors import ConfigError, FibstackError
-from components.shared.system_failures import EndingCommand
 
 _EXTRAS = {"kfp": "submit", "kubernetes": "submit", "neuroglancer": "view"}
 """Extra of `pip install fibstack[EXTRA]` that installs a module; every other module comes with `step`."""

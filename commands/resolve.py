@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from commands.options import help_of
-from commands.run import Extent, run_as_asked, run_options
+from commands.run.main import Extent, run_as_asked, run_options
 from components.shared.documents.config import NAMING_KEYS, RunConfig, parse_config
 from components.shared.errors import ConfigError, UserError
 from components.shared.steps import MATCHING_KEYS

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.shared.pictures.tiff_tags import all_tags
+from components.shared.pictures.formats.tiff_tags import all_tags
 
 PAGE = Path(__file__).parent / "your-data.md"
-BEGIN = "<!-- `make manifests` writes this table from components/shared/pictures/tiff_tags.py. -->"
+BEGIN = "<!-- `make manifests` writes this table from components/shared/pictures/formats/tiff_tags.py. -->"
 END = "<!-- end of the table -->"
 
 

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, ValidationError, create_model
 
-from components.shared.container_images import REGISTRY, TAG, image_name
 from components.shared.errors import ConfigError
 from components.shared.given_file import GivenModel, read_given_file
-from components.shared.steps import STEPS
+from components.shared.steps import REGISTRY, STEPS, TAG, image_name
 
 if TYPE_CHECKING:
     StepName = str

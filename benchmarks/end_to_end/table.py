@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from benchmarks.end_to_end.measure import Measured, StepUse
-from components.shared.documents.prices import read_prices
+from components.shared.documents.cost import read_prices
 
 LEAST_WORK_S = 0.5
 """Less than this beyond a program's start is lost in its noise."""

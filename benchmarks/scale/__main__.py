@@ -13,8 +13,7 @@ from benchmarks.scale.stacks import QUICK, STACKS, Stack
 from benchmarks.scale.table import Scaled, as_markdown, shortfalls
 from components.plan.estimate import estimate
 from components.plan.work import expected_volume
-from components.shared.documents.cost import parse_pods
-from components.shared.documents.prices import read_prices
+from components.shared.documents.cost import parse_pods, read_prices
 from pipeline.settings import Settings
 
 MOST_BYTES_IN_MEMORY = 10**9

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from commands.data.contents import STANDARD, Entry, entries_of
-from components.shared.documents.prices import Prices
+from components.shared.documents.cost import Prices
 from components.shared.errors import UserError
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri, run_buckets_of

@@ -337,7 +337,7 @@ def costs(uris: tuple[str, ...], prices_path: Path | None) -> None:
     """
     from commands.data.contents import EMPTY_FOLDER
     from commands.data.costs import StoredObject, costs_of, stored_entries
-    from components.shared.documents.prices import read_prices
+    from components.shared.documents.cost import read_prices
     from components.shared.text import listed, size
 
     prices = read_prices(prices_path) if prices_path else read_prices()

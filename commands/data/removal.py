@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from google.api_core.exceptions import NotFound
 
-from commands.bucket_admin import RUN_LABEL
+from commands.buckets import RUN_LABEL
 from commands.data.contents import EMPTY_FOLDER, UNFINISHED, Entry, entries_of
 from components.report.run_document import PAGE_KEY, RUN_KEY
 from components.shared.documents.cost import COST_KEY

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from components.shared.documents.plan import PixelSize
 from components.shared.errors import UserError
-from components.shared.pictures.header import MAX_CHANNELS, ImageHeader, RefusedImageError
+from components.shared.pictures.formats.header import MAX_CHANNELS, ImageHeader, RefusedImageError
+from components.shared.pictures.formats.tiff import TiffPicture, tiff_picture
+from components.shared.pictures.formats.tiff_axes import StackAxes, n_behind_each_other, stack_axes
+from components.shared.pictures.formats.tiff_tags import TIFF_SIGNATURES, Directory, full_pages
 from components.shared.pictures.pixel_size import sized
 from components.shared.pictures.slice_files import MAX_AREA_PX, MAX_SIDE_PX, RangedFile, check_size
-from components.shared.pictures.tiff import TiffPicture, tiff_picture
-from components.shared.pictures.tiff_axes import StackAxes, n_behind_each_other, stack_axes
-from components.shared.pictures.tiff_tags import TIFF_SIGNATURES, Directory, full_pages
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Stat, Store
 

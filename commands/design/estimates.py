@@ -12,9 +12,8 @@ from components.plan.main import make_plan
 from components.plan.output import check_earlier_run
 from components.plan.work import expected_volume
 from components.shared.documents.config import RunConfig
-from components.shared.documents.cost import Pod
+from components.shared.documents.cost import Pod, Prices
 from components.shared.documents.plan import PLAN_KEY, Plan
-from components.shared.documents.prices import Prices
 from components.shared.errors import ConfigError, UserError
 from components.shared.storage.registry import open_store
 from components.shared.volume.volume import Volume

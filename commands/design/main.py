@@ -9,8 +9,7 @@ import click
 from rich.console import Console
 
 from commands.options import SETTINGS, config_options, given_config, settings_of
-from components.shared.documents.cost import parse_pods
-from components.shared.documents.prices import read_prices
+from components.shared.documents.cost import parse_pods, read_prices
 from components.shared.errors import UserError
 from components.shared.text import PIPED_WIDTH
 

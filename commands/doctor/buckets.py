@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from google.auth import exceptions as auth
 
-from commands.bucket_admin import RUN_LABEL
+from commands.buckets import RUN_LABEL
 from commands.doctor.findings import Finding, Use
 from components.shared.errors import FibstackError
 from components.shared.storage import gcs

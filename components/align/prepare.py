@@ -25,7 +25,7 @@ from components.align.normalise import (
 )
 from components.align.statistics import Tissue, slice_statistics
 from components.shared.documents.align import SliceStatistics
-from components.shared.documents.data_bar import DataBar, part_without
+from components.shared.documents.plan import DataBar, part_without
 from components.shared.limits import limit
 
 

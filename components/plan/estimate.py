@@ -20,9 +20,8 @@ from components.plan.rates import RATES
 from components.plan.source import SAMPLING
 from components.plan.storage_requests import Requests
 from components.plan.work import Work, expected_volume
-from components.shared.documents.cost import Bill, CostEstimate, Pod
+from components.shared.documents.cost import Bill, CostEstimate, MachinePrices, Pod, Prices
 from components.shared.documents.plan import Plan
-from components.shared.documents.prices import MachinePrices, Prices
 from components.shared.grid import Span
 from components.shared.steps import STEPS, Step
 from components.shared.text import GIB

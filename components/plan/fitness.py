@@ -8,12 +8,19 @@ from dataclasses import dataclass
 from statistics import median_low
 
 from components.shared.documents.config import RunConfig
-from components.shared.documents.data_bar import DataBar, part_without
-from components.shared.documents.plan import FilesOfPixelSize, PixelSize, Reading, SourceSlice, VoxelSize
+from components.shared.documents.plan import (
+    DataBar,
+    FilesOfPixelSize,
+    PixelSize,
+    Reading,
+    SourceSlice,
+    VoxelSize,
+    part_without,
+)
 from components.shared.errors import ConfigError, UserError
 from components.shared.limits import limit
+from components.shared.pictures.formats.header import MAX_CHANNELS, ImageHeader
 from components.shared.pictures.grey_levels import SampleType
-from components.shared.pictures.header import MAX_CHANNELS, ImageHeader
 from components.shared.text import listed
 
 _SHOWN = 3

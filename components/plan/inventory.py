@@ -18,7 +18,7 @@ from components.shared.documents.plan import (
     SourceSlice,
 )
 from components.shared.errors import ConfigError, UserError
-from components.shared.pictures.header import ImageHeader
+from components.shared.pictures.formats.header import ImageHeader
 from components.shared.pictures.slice_files import used_size
 from components.shared.storage.store import Stat
 from components.shared.text import listed

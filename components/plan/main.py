@@ -23,10 +23,9 @@ from components.plan.source import find_channels, known_stack, read_stack
 from components.shared.command import StepCommand, write_parameter
 from components.shared.documents.config import RunConfig
 from components.shared.documents.config_flags import config_flags, parse_flags
-from components.shared.documents.cost import COST_KEY, CostEstimate, parse_pods
+from components.shared.documents.cost import COST_KEY, CostEstimate, parse_pods, read_prices
 from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import PLAN_KEY, Plan, voxel_size
-from components.shared.documents.prices import read_prices
 from components.shared.errors import UserError
 from components.shared.grid import ceil_div
 from components.shared.storage.folder import remove_abandoned

@@ -12,8 +12,8 @@ import numpy as np
 from components.plan import fitness, inventory
 from components.plan.inventory import Listing
 from components.shared.documents.config import RunConfig
-from components.shared.documents.data_bar import DataBar
 from components.shared.documents.plan import (
+    DataBar,
     FilesOfPixelSize,
     FillNumber,
     PixelType,
@@ -25,6 +25,7 @@ from components.shared.errors import UserError
 from components.shared.limits import limit
 from components.shared.pictures.data_bar import find_data_bars
 from components.shared.pictures.fill_values import sampled_tissue
+from components.shared.pictures.formats.header import ImageHeader, Numbers
 from components.shared.pictures.grey_levels import (
     TAIL_PERCENTILES,
     WIDE,
@@ -32,7 +33,6 @@ from components.shared.pictures.grey_levels import (
     pixel_type_of,
     value_range,
 )
-from components.shared.pictures.header import ImageHeader, Numbers
 from components.shared.pictures.slice_files import (
     read_further_channel,
     read_header,

@@ -5,8 +5,8 @@ from typing import Any
 
 from kfp import dsl
 
-from components.shared.container_images import image_name
 from components.shared.documents.config import RunConfig, described, parameters
+from components.shared.steps import image_name
 
 _OTHERS: dict[str, tuple[Any, str]] = {
     "pods": (str, "JSON of each step's image and machine."),

@@ -19,7 +19,6 @@ from components.report.tiles_removal import remove_tiles
 from components.report.words.notice import notice_of, notice_without_work
 from components.report.words.summary import summarise
 from components.shared.command import StepCommand
-from components.shared.container_images import PROCESSES
 from components.shared.documents.config import RunConfig
 from components.shared.documents.config_flags import config_flags
 from components.shared.documents.cost import parse_pods
@@ -27,6 +26,7 @@ from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
 from components.shared.documents.sealed import sealed_page
 from components.shared.errors import TransientError, UserError
+from components.shared.steps import PROCESSES
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import Store, join_uri

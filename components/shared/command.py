@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import logging
@@ -18,13 +19,67 @@ from typing import Any
 
 import click
 
-from components.shared.errors import ConfigError, FibstackError
+from components.shared.errors import (
+    ConfigError,
+    FibstackError,
+    TransientError,
+    UserError,
+    failure_of_files,
+    failure_of_machine,
+)
 from components.shared.grid import Span
-from components.shared.system_failures import EndingCommand
 
 CLEAN_UP_S = 3
 """Seconds after SIGTERM at which a program that has not ended by itself is ended."""
 _TERMINATED = 128 + signal.SIGTERM
+
+
+class EndingCommand(click.Command):
+    """A command that ends with a sentence and an exit code of failure where the machine fails it.
+
+    So it does where what it prints does not arrive, such as on a full disk.
+    """
+
+    def main(self, *args: Any, **settings: Any) -> Any:  # noqa: ANN401 - click's signature
+        result: Any = None
+        ending: SystemExit | None = None
+        try:
+            result = super().main(*args, **settings)
+        except SystemExit as error:
+            ending = error
+        except Exception as error:
+            failure = failure_of_machine(error)
+            if failure is None:
+                raise
+            ending = _told(failure)
+        try:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except OSError as error:
+            _drop_output()
+            if ending is None or not ending.code:
+                what = "cannot write the standard output"
+                failure = failure_of_files(what, error) or TransientError(
+                    f"{what}: {error.strerror}. Try again."
+                )
+                ending = _told(failure)
+        except ValueError:  # it is closed
+            pass
+        if ending is not None:
+            raise ending
+        return result
+
+
+def _told(failure: UserError | TransientError) -> SystemExit:
+    """The end of a program, whose reason has been said as far as it can be."""
+    with contextlib.suppress(OSError):
+        click.echo(f"error: {failure}", err=True)
+    return SystemExit(failure.exit_code)
+
+
+def _drop_output() -> None:
+    """Say no more: what is left is said once more as Python ends, and would end it with 120."""
+    sys.stdout = sys.__stdout__ = None  # type: ignore[misc]
 
 
 class StepCommand(EndingCommand):

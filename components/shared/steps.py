@@ -1,15 +1,23 @@
 """The steps of a run, once, as data: what each loops over, leaves behind and depends on, and its machine.
 
 Whatever lists steps reads this: the graph of the pipeline and its settings, the hashes of units, the
-estimate, `fibstack status`, the report, `make images`. A new step is an entry here, a folder
-`components/<name>` with `component.py` and `main.py`, a line in `pipeline/align_stack.py`, and an image.
+estimate, `fibstack status`, the report, `make images`. The names of the images are here too. A new step is
+an entry here, a folder `components/<name>` with `component.py` and `main.py`, a line in
+`pipeline/align_stack.py`, and an image.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Literal
+
+REGISTRY = "fibstack"
+"""Repository prefix of the images where no settings name another; it has no host."""
+TAG = version("fibstack")
+PROCESSES = "FIBSTACK_PROCESSES"
+"""Variable that is set where the steps run as processes of one machine, so in none of the images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,3 +148,13 @@ def steps_from(name: str) -> tuple[str, ...]:
     """
     names = tuple(STEPS)
     return names[names.index(name) :]
+
+
+def image_name(step: str, registry: str = REGISTRY, tag: str = TAG) -> str:
+    """The image of a step.
+
+    Example:
+        >>> image_name("align", "europe-docker.pkg.dev/em/images", "1.2.0")
+        'europe-docker.pkg.dev/em/images/align:1.2.0'
+    """
+    return f"{registry}/{step}:{tag}"

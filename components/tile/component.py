@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.shared.container_images import image_name
+from components.shared.steps import image_name
 
 
 @dsl.container_component

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from components.shared.container_images import PROCESSES
+from components.shared.steps import PROCESSES
 from pipeline.compiled.ir import Container, Value, fill, from_text
 
 _ENVIRONMENT = {

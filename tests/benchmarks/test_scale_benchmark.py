@@ -12,8 +12,7 @@ from benchmarks.scale.stacks import STACKS, Stack
 from benchmarks.scale.table import Scaled, as_markdown, shortfalls
 from components.plan.estimate import estimate
 from components.plan.work import chunk_length, expected_volume
-from components.shared.documents.cost import parse_pods
-from components.shared.documents.prices import read_prices
+from components.shared.documents.cost import parse_pods, read_prices
 from pipeline.settings import Settings
 from tests.builders import plan_of
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from components.shared.pictures.tiff_tags import all_tags
+from components.shared.pictures.formats.tiff_tags import all_tags
 from docs.tiff_tags import PAGE, with_table
 
 

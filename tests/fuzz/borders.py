@@ -29,8 +29,8 @@ from commands.doctor.cluster import check_kfp
 from components.plan.overrides import parse_overrides
 from components.report import telling
 from components.report.words.notice import Notice
+from components.shared.documents.cost import read_prices
 from components.shared.documents.plan import Plan, Reading, SourceSlice
-from components.shared.documents.prices import read_prices
 from components.shared.documents.read_document import read_document
 from components.shared.errors import FibstackError
 from components.shared.pictures.slice_files import read_channels, read_header, read_tags

@@ -41,7 +41,7 @@ FORKS.set_forkserver_preload(
     ]
     + [
         "commands.main",
-        "commands.run",
+        "commands.run.main",
         "components.plan.estimate",
     ]
     + ["pipeline.compiled.compile", "pipeline.here.local", "pipeline.here.progress", "rich.live"]

@@ -13,8 +13,7 @@ from components.compose.preview.gate import failures_of, lost_grey_levels, worst
 from components.compose.preview.tissue_levels import tissue_levels
 from components.compose.solve.pairs import Floats
 from components.shared.documents.align import SliceStatistics
-from components.shared.documents.data_bar import Part, part_without
-from components.shared.documents.plan import Plan
+from components.shared.documents.plan import Part, Plan, part_without
 from components.shared.documents.preview import PREVIEW_KEY, Correlations, Gate, Preview
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import Transforms

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.documents.data_bar import DataBar
+from components.shared.documents.plan import DataBar
 from components.shared.limits import limit
 from components.shared.pictures.grey_levels import Picture
 

@@ -13,9 +13,9 @@ from math import isfinite
 
 from components.shared.documents.config import LARGEST_VOXEL_NM, SMALLEST_VOXEL_NM
 from components.shared.documents.plan import PixelSize
-from components.shared.pictures import tiff_tags as tags
-from components.shared.pictures.header import RefusedImageError
-from components.shared.pictures.tiff_tags import Directory, Tag
+from components.shared.pictures.formats import tiff_tags as tags
+from components.shared.pictures.formats.header import RefusedImageError
+from components.shared.pictures.formats.tiff_tags import Directory, Tag
 
 _TEXT_TAGS = (tags.FEI_HELIOS, tags.FEI_SFEG, tags.ZEISS_SEM, tags.TESCAN, tags.DESCRIPTION)
 """Tags of TIFF whose text may tell a size."""

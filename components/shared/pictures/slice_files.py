@@ -18,10 +18,10 @@ import numpy as np
 
 from components.shared.documents.plan import ChannelFile, PixelType, Reading, SourceSlice
 from components.shared.errors import UserError
-from components.shared.pictures import image_formats
+from components.shared.pictures.formats import image_formats
+from components.shared.pictures.formats.header import ImageHeader, Numbers, RefusedImageError
+from components.shared.pictures.formats.tiff_tags import TIFF_SIGNATURES, Directory, full_pages
 from components.shared.pictures.grey_levels import Picture, grey_levels
-from components.shared.pictures.header import ImageHeader, Numbers, RefusedImageError
-from components.shared.pictures.tiff_tags import TIFF_SIGNATURES, Directory, full_pages
 from components.shared.storage.store import READS, ObjectChangedError, ObjectMissingError, Store
 
 MAX_SIDE_PX = 65_535

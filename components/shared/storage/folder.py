@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from stat import S_ISDIR
 from typing import Any
 
-from components.shared.errors import TransientError, UserError
+from components.shared.errors import TransientError, UserError, failure_of_files
 from components.shared.regular_file import (
     FileInFluxError,
     FileTooLargeError,
@@ -33,7 +33,6 @@ from components.shared.storage.store import (
     check_range,
     checksum,
 )
-from components.shared.system_failures import failure_of_files
 
 TEMPORARY_PREFIX = ".fibstack-tmp-"
 """Beginning of the name of a file that is being written; a file of such a name is no object."""

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from commands.bucket_admin import RUN_LABEL
+from commands.buckets import RUN_LABEL
 from commands.data.costs import StoredObject, costs_of
 from commands.data.main import main
-from components.shared.documents.prices import read_prices
+from components.shared.documents.cost import read_prices
 from components.shared.storage import gcs
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store, checksum

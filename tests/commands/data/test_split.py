@@ -19,7 +19,7 @@ from components.shared.pictures.slice_files import read_channels, read_header
 from components.shared.storage.folder import FolderStore
 from components.shared.storage.registry import open_store
 from tests.builders import invoke
-from tests.components.shared.pictures.test_tiff import REFUSED as TIFFS_THAT_A_RUN_REFUSES
+from tests.components.shared.pictures.formats.test_tiff import REFUSED as TIFFS_THAT_A_RUN_REFUSES
 from tests.tiff_file import Values, rational, short, text, tiff_file
 
 

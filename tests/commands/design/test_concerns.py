@@ -11,9 +11,8 @@ from commands.design.concerns import concerns, slice_ranges
 from components.plan.estimate import estimate
 from components.plan.inventory import Listing
 from components.plan.work import expected_volume
-from components.shared.documents.cost import Pod
+from components.shared.documents.cost import LISTED, Pod, read_prices
 from components.shared.documents.plan import Plan, SourceSlice
-from components.shared.documents.prices import LISTED, read_prices
 from components.shared.errors import ConfigError
 from components.shared.steps import STEPS
 from components.shared.storage.store import Stat

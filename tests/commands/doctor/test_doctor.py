@@ -14,7 +14,7 @@ import pytest
 from click.testing import Result
 
 import commands.doctor.machine
-from commands.bucket_admin import RUN_LABEL
+from commands.buckets import RUN_LABEL
 from commands.doctor.buckets import check_login
 from commands.doctor.findings import Finding
 from components.shared.storage import gcs

@@ -8,7 +8,7 @@ import pytest
 from components.align.pair import match_pair
 from components.align.prepare import prepare
 from components.shared.documents.align import PairRecord
-from components.shared.documents.data_bar import DataBar
+from components.shared.documents.plan import DataBar
 from components.shared.geometry import transform_points, translation
 from tests.components.shared.pictures.planted_bar import BAR_PX, SIDE_PX, bar, soft_tissue, with_bar
 

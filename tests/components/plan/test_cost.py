@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from commands.design.main import design
-from components.shared.documents.cost import COST_KEY, CostEstimate
-from components.shared.documents.prices import read_prices
+from components.shared.documents.cost import COST_KEY, CostEstimate, read_prices
 from components.shared.errors import UserError
 from components.shared.steps import STEPS
 from components.shared.storage.folder import FolderStore

@@ -11,8 +11,7 @@ from components.plan.fitness import data_bar_findings
 from components.plan.main import make_plan
 from components.plan.source import SAMPLING
 from components.shared.documents.config import RunConfig
-from components.shared.documents.data_bar import DataBar
-from components.shared.documents.plan import Plan, Reading
+from components.shared.documents.plan import DataBar, Plan, Reading
 from components.shared.storage.folder import FolderStore
 from components.shared.work.units import chunk_hash, chunks
 from tests.components.plan.test_fitness import slices_of

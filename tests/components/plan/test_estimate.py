@@ -19,9 +19,8 @@ from components.plan.main import main as plan
 from components.plan.storage_requests import Requests
 from components.pyramid.main import main as pyramid
 from components.report.main import main as report
-from components.shared.documents.cost import Pod
+from components.shared.documents.cost import MachinePrices, Pod, read_prices
 from components.shared.documents.plan import PLAN_KEY, Plan
-from components.shared.documents.prices import MachinePrices, read_prices
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.storage.registry import open_store

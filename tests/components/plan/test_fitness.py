@@ -7,7 +7,7 @@ import pytest
 from components.plan.fitness import check_areas, check_sides, size_findings
 from components.shared.documents.plan import SourceSlice
 from components.shared.errors import UserError
-from components.shared.pictures.header import ImageHeader
+from components.shared.pictures.formats.header import ImageHeader
 
 
 def headers_of(*sizes: tuple[int, int]) -> dict[str, ImageHeader]:

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from components.plan.encoded_bytes import encoded_once, n_shards_at, output_estimate
 from components.plan.estimate import Estimate, estimate
 from components.plan.work import Work, expected_volume
-from components.shared.documents.cost import Pod
+from components.shared.documents.cost import Pod, read_prices
 from components.shared.documents.plan import Plan
-from components.shared.documents.prices import read_prices
 from components.shared.steps import STEPS
 from components.shared.volume.layout import predicted_shards
 from components.shared.work.units import chunk_slices, chunks

@@ -10,9 +10,8 @@ from click.testing import Result
 from components.report.main import main
 from components.report.page.facts import cost_facts
 from components.report.run_document import images_used
-from components.shared.container_images import PROCESSES
-from components.shared.documents.cost import COST_KEY, Bill, CostEstimate, Pod
-from components.shared.documents.prices import read_prices
+from components.shared.documents.cost import COST_KEY, Bill, CostEstimate, Pod, read_prices
+from components.shared.steps import PROCESSES
 from components.shared.work.completeness import OutputSummary
 from tests.builders import invoke
 from tests.components.report.finished_run import finished_run

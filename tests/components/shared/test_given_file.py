@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.plan.overrides import parse_overrides
-from components.shared.documents.prices import LISTED, read_prices
+from components.shared.documents.cost import LISTED, read_prices
 from components.shared.errors import ConfigError, FibstackError
 from components.shared.given_file import MAX_BYTES, parse_yaml, read_given_file
 from pipeline.configuration import read_config

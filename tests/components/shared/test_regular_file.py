@@ -118,7 +118,7 @@ def read_settings_file(path: Path) -> None:
 
 
 def read_prices_file(path: Path) -> None:
-    from components.shared.documents.prices import read_prices
+    from components.shared.documents.cost import read_prices
 
     read_prices(path)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from components.shared.documents.data_bar import DataBar, part_without
+from components.shared.documents.plan import DataBar, part_without
 from components.shared.pictures.data_bar import find_data_bars
 from tests.components.shared.pictures.planted_bar import BAR_PX, SIDE_PX, Grey, bar, soft_tissue, with_bar
 from tests.real_slices import real_pictures

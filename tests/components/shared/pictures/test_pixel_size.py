@@ -13,7 +13,7 @@ import pytest
 import tifffile
 
 from components.shared.documents.plan import PixelSize
-from components.shared.pictures.image_formats import header
+from components.shared.pictures.formats.image_formats import header
 from tests.dat_file import dat
 
 PICTURE = np.full((32, 32), 9, np.uint8)

@@ -10,8 +10,8 @@ import io
 import numpy as np
 
 from components.shared.documents.plan import PixelSize
-from components.shared.pictures.header import Numbers, RefusedImageError
-from components.shared.pictures.tiff_tags import ORIENTATION, TIFF_SIGNATURES, directories
+from components.shared.pictures.formats.header import Numbers, RefusedImageError
+from components.shared.pictures.formats.tiff_tags import ORIENTATION, TIFF_SIGNATURES, directories
 
 UPRIGHT = 1
 _FIRST_OF_TURNED = 5

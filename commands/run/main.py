@@ -269,7 +269,7 @@ def _announce_changes(config: RunConfig) -> None:
 
 def _list_changes(config: RunConfig, settings: Settings, extent: Extent) -> None:
     """List what a run would write and remove; ends as the run would where that is known to be refused."""
-    from commands.run_changes import rehearse
+    from commands.run.changes import rehearse
 
     _announce_changes(config)
     found = rehearse(config, settings, extent.until, extent.again_from)
@@ -289,9 +289,8 @@ def predict(config: RunConfig, settings: Settings) -> dict[str, Prediction]:
     try:
         from components.plan.estimate import estimate
         from components.plan.work import expected_volume
-        from components.shared.documents.cost import parse_pods
+        from components.shared.documents.cost import parse_pods, read_prices
         from components.shared.documents.plan import PLAN_KEY, Plan
-        from components.shared.documents.prices import read_prices
         from components.shared.documents.read_document import read_document
         from components.shared.storage.registry import open_store
 

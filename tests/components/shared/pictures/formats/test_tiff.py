@@ -20,9 +20,9 @@ import tifffile
 from numpy.typing import NDArray
 
 from components.shared.errors import UserError
-from components.shared.pictures.header import RefusedImageError
+from components.shared.pictures.formats.header import RefusedImageError
+from components.shared.pictures.formats.tiff import decode_tiff, tiff_header
 from components.shared.pictures.slice_files import read_header
-from components.shared.pictures.tiff import decode_tiff, tiff_header
 from components.shared.storage.folder import FolderStore
 from tests.tiff_file import Values, rational, short, text, tiff_file
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.pictures.header import COPY, RefusedImageError
+from components.shared.pictures.formats.header import COPY, RefusedImageError
 
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MAX_VALUE_BYTES = 64 * 2**20

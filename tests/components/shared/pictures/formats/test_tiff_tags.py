@@ -12,10 +12,10 @@ import pytest
 import tifffile
 
 from components.shared.errors import UserError
-from components.shared.pictures import tiff_tags
-from components.shared.pictures.header import RefusedImageError
+from components.shared.pictures.formats import tiff_tags
+from components.shared.pictures.formats.header import RefusedImageError
+from components.shared.pictures.formats.tiff_tags import Directory, Tag, directories, full_pages
 from components.shared.pictures.slice_files import read_tags
-from components.shared.pictures.tiff_tags import Directory, Tag, directories, full_pages
 from components.shared.storage.folder import FolderStore
 
 PICTURE = np.arange(600, dtype=np.uint8).reshape(20, 30)

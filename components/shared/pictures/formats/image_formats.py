@@ -16,8 +16,8 @@ from typing import BinaryIO
 import imagecodecs
 
 from components.shared.documents.plan import PixelSize
-from components.shared.pictures import janelia_dat, jpeg, tiff
-from components.shared.pictures.header import (
+from components.shared.pictures.formats import janelia_dat, jpeg, tiff
+from components.shared.pictures.formats.header import (
     CONVERT,
     COPY,
     ImageFormat,
@@ -26,15 +26,15 @@ from components.shared.pictures.header import (
     RefusedImageError,
     truncated,
 )
-from components.shared.pictures.orientation import (
+from components.shared.pictures.formats.orientation import (
     UPRIGHT,
     exif_orientation,
     swaps_sides,
     turned_size,
     upright,
 )
+from components.shared.pictures.formats.tiff_tags import TIFF_SIGNATURES
 from components.shared.pictures.pixel_size import per_pixel
-from components.shared.pictures.tiff_tags import TIFF_SIGNATURES
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MRC_STAMP, _MRC_STAMP_BYTE = b"MAP ", 208

@@ -23,9 +23,8 @@ from components.plan.output import written_uris
 from components.plan.work import expected_volume
 from components.report.run_document import PAGE_KEY, RUN_KEY
 from components.shared.documents.config import RunConfig
-from components.shared.documents.cost import parse_pods
+from components.shared.documents.cost import parse_pods, read_prices
 from components.shared.documents.plan import Plan
-from components.shared.documents.prices import read_prices
 from components.shared.errors import UserError
 from components.shared.grid import Span
 from components.shared.limits import limit

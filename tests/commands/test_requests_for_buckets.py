@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from commands.bucket_admin import RUN_LABEL, create_buckets, remove_temporary_bucket
+from commands.buckets import RUN_LABEL, create_buckets, remove_temporary_bucket
 from components.shared.documents.config import RunConfig, parse_config
 from components.shared.errors import TransientError, UserError
 from components.shared.storage import gcs

@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.shared.documents.plan import PixelSize
-from components.shared.pictures import tiff_tags as tags
-from components.shared.pictures.grey_levels import SampleType
-from components.shared.pictures.header import (
+from components.shared.pictures.formats import tiff_tags as tags
+from components.shared.pictures.formats.header import (
     CONVERT,
     COPY,
     MAX_CHANNELS,
@@ -29,11 +28,17 @@ from components.shared.pictures.header import (
     RefusedImageError,
     truncated,
 )
-from components.shared.pictures.jpeg import decode_part
-from components.shared.pictures.orientation import checked_orientation, swaps_sides, turned_size, upright
+from components.shared.pictures.formats.jpeg import decode_part
+from components.shared.pictures.formats.orientation import (
+    checked_orientation,
+    swaps_sides,
+    turned_size,
+    upright,
+)
+from components.shared.pictures.formats.tiff_axes import n_behind_each_other
+from components.shared.pictures.formats.tiff_tags import Directory, damaged, full_pages
+from components.shared.pictures.grey_levels import SampleType
 from components.shared.pictures.pixel_size import told_in_tiff
-from components.shared.pictures.tiff_axes import n_behind_each_other
-from components.shared.pictures.tiff_tags import Directory, damaged, full_pages
 
 _Unpacked = bytes | bytearray
 ReadBytes = Callable[[int, int], bytes]

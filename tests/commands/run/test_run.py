@@ -136,7 +136,7 @@ def test_bad_configuration_is_one_sentence_and_writes_nothing(
 
 
 def test_run_json_may_be_missing_or_odd(call: Call, tmp_path: Path, fake_programs: None) -> None:
-    from commands.run import _report_lines
+    from commands.run.main import _report_lines
 
     assert _report_lines(str(tmp_path)) == []
     (tmp_path / "process").mkdir()
@@ -333,7 +333,7 @@ def test_resolve_and_run_have_the_same_runners(
     call: Call, fake_programs: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from commands import resolve as resolve_cli
-    from commands import run as run_cli
+    from commands.run import main as run_cli
 
     used = []
     monkeypatch.setattr(run_cli, "run_here", lambda *given: used.append(type(given[3]).__name__))

@@ -14,8 +14,8 @@ from typing import BinaryIO
 import numpy as np
 import simplejpeg
 
-from components.shared.pictures.header import CONVERT, COPY, ImageHeader, Numbers, RefusedImageError
-from components.shared.pictures.orientation import UPRIGHT, exif_orientation, swaps_sides, upright
+from components.shared.pictures.formats.header import CONVERT, COPY, ImageHeader, Numbers, RefusedImageError
+from components.shared.pictures.formats.orientation import UPRIGHT, exif_orientation, swaps_sides, upright
 
 JPEG_SIGNATURE = b"\xff\xd8\xff"
 _SOI = b"\xff\xd8"

@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from components.shared.errors import UserError
-from components.shared.pictures import image_formats
-from components.shared.pictures.header import RefusedImageError
+from components.shared.pictures.formats import image_formats
+from components.shared.pictures.formats.header import RefusedImageError
 from components.shared.pictures.slice_files import read_header
 from components.shared.storage.folder import FolderStore
 from tests.tiff_file import short, tiff_file

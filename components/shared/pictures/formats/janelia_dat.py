@@ -18,7 +18,13 @@ from typing import BinaryIO
 import numpy as np
 
 from components.shared.documents.plan import PixelSize
-from components.shared.pictures.header import COPY, MAX_CHANNELS, ImageHeader, Numbers, RefusedImageError
+from components.shared.pictures.formats.header import (
+    COPY,
+    MAX_CHANNELS,
+    ImageHeader,
+    Numbers,
+    RefusedImageError,
+)
 from components.shared.pictures.pixel_size import sized
 
 DAT_SIGNATURE = b"\xd3\xed\xf5\xf2"

@@ -15,9 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from components.shared.pictures import tiff_tags as tags
-from components.shared.pictures.header import RefusedImageError
-from components.shared.pictures.tiff_tags import Directory
+from components.shared.pictures.formats import tiff_tags as tags
+from components.shared.pictures.formats.header import RefusedImageError
+from components.shared.pictures.formats.tiff_tags import Directory
 
 _MAX_TEXT_BYTES, _MAX_XML_BYTES = 2**20, 2**24
 """Longest description that is looked at: ImageJ's has some lines, OME-XML some hundred bytes a page."""

@@ -13,9 +13,8 @@ import click
 import pytest
 
 from commands.main import main
-from components.shared.errors import TransientError, UserError
+from components.shared.errors import TransientError, UserError, failure_of_files, failure_of_machine
 from components.shared.storage.folder import FolderStore
-from components.shared.system_failures import failure_of_files, failure_of_machine
 
 FIBSTACK = [sys.executable, "-c", "from commands.main import main; main()"]
 FULL = Path("/dev/full")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.scale.stacks import IMAGE, Stack, write_headers
-from commands.run import predict
+from commands.run.main import predict
 from components.plan.main import main as plan
 from components.shared.documents.config import RunConfig
 from pipeline.compiled.compile import compile_kfp

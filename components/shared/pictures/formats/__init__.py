@@ -1,0 +1,1 @@
+"""Formats of image files: headers, tags, and decoders that notice every damage."""
