@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, create_model
 
 from components.shared.errors import ConfigError
 from components.shared.given_file import GivenModel, read_given_file
-from components.shared.steps import REGISTRY, STEPS, TAG, image_name
+from components.shared.steps import REGISTRY, STEPS, image_name, release
 
 if TYPE_CHECKING:
     StepName = str
@@ -83,7 +83,7 @@ class SettingsOfAllSteps(GivenModel):
     """The settings that hold for every step, and how to ask for those of one."""
 
     registry: str = Field(REGISTRY, min_length=1, description="Repository prefix of the images.")
-    tag: str = Field(TAG, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", description="Tag of the images.")
+    tag: str = Field(release(), pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", description="Tag of the images.")
     digests: dict[StepName, Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]] = Field(
         {}, description="Digest of each step's image, as `make push` records them; pins what runs."
     )

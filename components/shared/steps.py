@@ -15,7 +15,6 @@ from typing import Literal
 
 REGISTRY = "fibstack"
 """Repository prefix of the images where no settings name another; it has no host."""
-TAG = version("fibstack")
 PROCESSES = "FIBSTACK_PROCESSES"
 """Variable that is set where the steps run as processes of one machine, so in none of the images."""
 
@@ -150,11 +149,16 @@ def steps_from(name: str) -> tuple[str, ...]:
     return names[names.index(name) :]
 
 
-def image_name(step: str, registry: str = REGISTRY, tag: str = TAG) -> str:
-    """The image of a step.
+def release() -> str:
+    """The version of fibstack that is installed: the tag of its images where no settings name another."""
+    return version("fibstack")
+
+
+def image_name(step: str, registry: str = REGISTRY, tag: str = "") -> str:
+    """The image of a step; of this release where no tag is given.
 
     Example:
         >>> image_name("align", "europe-docker.pkg.dev/em/images", "1.2.0")
         'europe-docker.pkg.dev/em/images/align:1.2.0'
     """
-    return f"{registry}/{step}:{tag}"
+    return f"{registry}/{step}:{tag or release()}"

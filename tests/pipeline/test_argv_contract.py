@@ -22,7 +22,14 @@ VALUES = {
     "TASK_FINAL_STATUS": '{"state":"SUCCEEDED"}',
 }
 CONFIG = RunConfig(
-    source="/in", image="img.%05d.png", minz=3, maxz=9, output="/out", clip_limit=0.03, skip_align=True
+    source="/in",
+    image="img.%05d.png",
+    minz=3,
+    maxz=9,
+    output="/out",
+    resolution=(8, 8, 8),
+    clip_limit=0.03,
+    skip_align=True,
 )
 
 

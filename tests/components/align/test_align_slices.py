@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from components.align.features import (
@@ -28,12 +28,17 @@ from tests.components.align.planted_pair import SIZE_PX, render, texture
 @settings(max_examples=40)
 @given(width=st.integers(40, 300), scale=st.floats(0.11, 0.99))
 def test_resizing_moves_pixel_centres_as_the_convention_says(width: int, scale: float) -> None:
+    assume(round(scale * width) < width)  # OpenCV copies a picture that keeps its size
     ramp = np.tile(np.arange(width, dtype=np.float32), (40, 1))
     small = resized(ramp, scale)
-    back = transform_points(np.linalg.inv(scaled_from_full(scale)), [[x, 0] for x in range(small.shape[1])])
-    error = small[0, 1:-2] - back[1:-2, 0]
+    columns = np.arange(1, small.shape[1] - 2)
+    back = transform_points(np.linalg.inv(scaled_from_full(scale)), [[x, 0] for x in columns])
+    error = small[0, columns] - back[:, 0]
+    ends = np.stack([columns, columns + 1]) / scale
+    # OpenCV leaves out a thousandth of a pixel.
+    is_exact = (np.abs(ends - np.rint(ends)) > 2e-3).all(axis=0)
     # Pixels are flat inside: each end of an averaged window adds up to 1/8 of a pixel over its width.
-    assert np.abs(error).max() < 0.25 * scale + 0.01
+    assert np.abs(error[is_exact]).max(initial=0) < 0.25 * scale
     assert abs(error.mean()) < 0.03
 
 
