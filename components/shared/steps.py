@@ -91,7 +91,7 @@ STEPS: Mapping[str, Step] = {
             memory="4G",
             result=("tmp", ""),
             records=("tile",),
-            result_version=1,
+            result_version=2,
             hashed_keys=frozenset({"clip_limit"}),
         ),
         # Each pass reads what the one before it left behind; the later loops of a small volume are empty.
