@@ -24,6 +24,8 @@ _MAY_PASS = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS,
 _TOO_MUCH = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "quotaExceeded", "backendError"})
 """Reasons of a 403 that means the same as 429."""
 _BAD_ANSWER = (AnswerError, requests.exceptions.InvalidJSONError, requests.TooManyRedirects)
+_WRAPPERS = (auth.TransportError, auth.RefreshError, requests.ConnectionError)
+"""Exceptions whose first argument may be the failure itself: a login fails, too, since nobody answers."""
 _DENIED = "forbidden"
 """Reason of a 403 for want of a right."""
 
@@ -118,7 +120,7 @@ def _cause(error: BaseException) -> BaseException:
     inner: Any = None
     if isinstance(error, api.RetryError):
         inner = error.cause
-    elif isinstance(error, auth.TransportError | requests.ConnectionError) and error.args:
+    elif isinstance(error, _WRAPPERS) and error.args:
         inner = error.args[0]
     elif isinstance(error, urllib3.exceptions.MaxRetryError):
         inner = error.reason

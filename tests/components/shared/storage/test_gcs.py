@@ -26,6 +26,7 @@ import pytest
 import requests
 import tensorstore as ts
 from google.api_core import exceptions as api
+from google.auth import exceptions as auth
 
 from components.shared.errors import ConfigError, TransientError, UserError
 from components.shared.storage import gcs
@@ -454,6 +455,21 @@ def test_a_login_that_expires_in_the_middle_is_named(faulty: type[FaultyStorage]
     for call in CALLS.values():
         with pytest.raises(UserError, match=r"login is not accepted, or has expired.*Log in with 'gcloud"):
             call(store)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (auth.RefreshError(auth.TransportError("metadata server unavailable")), TransientError),
+        (auth.RefreshError("invalid_grant: Bad Request"), UserError),
+    ],
+)
+def test_a_login_that_nobody_could_be_asked_for_may_pass(error: Exception, expected: type[Exception]) -> None:
+    with (
+        pytest.raises(expected, match=r"unavailable|invalid_grant"),
+        failures("cannot read gs://b/a", "b", "x"),
+    ):
+        raise error
 
 
 def refusal(reason: str, message: str) -> bytes:
