@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 
@@ -36,6 +36,7 @@ from components.shared.work.left import not_done
 from components.shared.work.publication import publish
 from components.shared.work.records import input_hash, record_key
 from components.shared.work.verification import Written, check_listing, read_written, verify
+from components.shared.work.versions import blocks_as_written
 
 
 @click.command(cls=StepCommand)
@@ -162,6 +163,7 @@ def _read_source(output: str) -> Written:
     """
     process = open_store(part_uri(output, "process"))
     written = read_written(process)
+    written = replace(written, blocks=blocks_as_written(written))
     if open_store(written.plan.locations.process_uri).uri != process.uri:
         raise UserError(
             f"a volume must be exported from where it was written, since its records name the place; got "

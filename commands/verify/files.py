@@ -27,6 +27,7 @@ from components.shared.work.export import EXPORT_KEY, Export
 from components.shared.work.records import Output, Record, read_record, record_key
 from components.shared.work.units import chunks
 from components.shared.work.verification import Written
+from components.shared.work.versions import blocks_as_written
 
 _NAMED = 3
 """Files that a sentence names of those that it is about."""
@@ -143,7 +144,7 @@ class OutputFiles:
                 self._missing_record("compose", unit, f"the {unit}")
 
     def _records_of_blocks(self) -> None:
-        blocks = self._written.blocks
+        blocks = blocks_as_written(self._written)
         for level in sorted({block.level for block in blocks}):
             units = [str(block.index) for block in blocks if block.level == level]
             self._records(f"pyramid/{level}", units, f"block {{}} of level {level}")

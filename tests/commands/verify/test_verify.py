@@ -24,6 +24,7 @@ from commands.verify.files import checksum_of
 from commands.verify.mending import export_command
 from components.report.run_document import RunDocument
 from components.shared.grid import SizeXyz
+from components.shared.steps import RESULT_VERSIONS
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store, checksum, join_uri
 from components.shared.volume import tiles
@@ -469,3 +470,18 @@ def test_the_page_of_an_older_version_is_a_note(run: WholeRun) -> None:
     result = run.verify("--sample", "0")
     assert result.exit_code == 0
     assert "nothing vouches for" in result.stderr
+
+
+def test_a_volume_of_an_earlier_release_is_whole_and_can_be_exported(
+    run: WholeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RESULT_VERSIONS, "tile", RESULT_VERSIONS["tile"] + 1)
+    result = run.verify("--sample", "0")
+    assert result.exit_code == 0, result.output
+    result = cli("export", run.output, tmp_path / "new", "--jobs", "1")
+    assert result.exit_code == 0, result.output
+    record = Record(step="pyramid/0", unit="0", input_hash="of another plan", outputs=())
+    commit(run.process, record)
+    result = run.verify("--sample", "0")
+    assert result.exit_code == 65
+    assert "block 0 of level 0 must be of the current plan" in result.stderr

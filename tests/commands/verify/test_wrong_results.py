@@ -9,7 +9,7 @@ import pytest
 
 from commands.main import main
 from commands.verify import wrong_results as module
-from commands.verify.wrong_results import WrongResult, concerning, versions_of, wrong_results
+from commands.verify.wrong_results import WrongResult, concerning, wrong_results
 from components.shared.documents.plan import Plan
 from components.shared.steps import RESULT_VERSIONS
 from components.shared.storage.store import Store
@@ -17,6 +17,7 @@ from components.shared.work.publication import publish
 from components.shared.work.records import Record, commit
 from components.shared.work.units import chunk_hash, chunks, compose_hash
 from components.shared.work.verification import read_written
+from components.shared.work.versions import versions_of
 from pipeline.settings import STEPS
 from tests.builders import cli
 from tests.components.report.finished_run import finished_run
