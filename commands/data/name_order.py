@@ -194,13 +194,11 @@ def _by_decimals(names: Sequence[str]) -> Ordered:
 
 def _decimal_parts(name: str, sign: str) -> Parts:
     parts: Parts = []
-    end = 0
+    end, unit = 0, ""
     for match in _quantities(name, sign):
-        parts += [name[end : match.start()], _quantity(match)]
-        end = match.end()
-        if match["unit"]:
-            name = f"{name[:end]}(length){name[end:]}"
-    return [*parts, name[end:]]
+        parts += [unit + name[end : match.start()], _quantity(match)]
+        end, unit = match.end(), "(length)" if match["unit"] else ""
+    return [*parts, unit + name[end:]]
 
 
 def _quantities(name: str, sign: str) -> list[re.Match[str]]:
@@ -261,7 +259,8 @@ def _by_dates(names: Sequence[str], reading: NameReading) -> Ordered | None:
     def parts(name: str) -> Parts:
         dated = _date_in(name, reading)
         assert dated is not None, "every name has a date"
-        return [name[: dated.start], Fraction(dated.day.toordinal()), *integer_parts(name[dated.end :])]
+        before, after = integer_parts(name[: dated.start]), integer_parts(name[dated.end :])
+        return [*before, Fraction(dated.day.toordinal()), *after]
 
     example = f"{names[0][dates[0].start : dates[0].end]} is {dates[0].day:%d %B %Y}"
     return _in_order(names, parts, f"dates are read {reading.replace('-', ' ')}, {example}")

@@ -20,7 +20,7 @@ def parse_contrast(text: str, data_type: PixelType) -> tuple[float, float]:
         >>> parse_contrast("30-220", "uint8")
         (30.0, 220.0)
     """
-    found = re.fullmatch(r"(\d+)-(\d+)", text)
+    found = re.fullmatch(r"(\d{1,5})-(\d{1,5})", text)
     low, high = map(int, found.groups()) if found else (0, 0)
     greatest = 255 if data_type == "uint8" else 65535
     if not low < high <= greatest:

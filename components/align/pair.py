@@ -385,7 +385,7 @@ def _record(pair: PreparedPair, attempt: Attempt, as_they_lie: float, *, fallbac
         ncc_before=as_they_lie,
         ncc_after=attempt.ncc if accepted else as_they_lie,
         fallback=fallback,
-        refused_matrix=_rows(too_far.matrix) if too_far else None,
+        refused_matrix=_rows(pair.in_whole_pictures(too_far.matrix)) if too_far else None,
         refused_motion=gates.motion_in_words(too_far.matrix) if too_far else "",
         difference=difference(pair.slice_.band, pair.neighbour.band),
     )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from components.shared.documents.transforms import SliceTransform
 from components.shared.limits import limit
-from components.shared.pictures.fill_values import where_one_of
+from components.shared.pictures.fill_values import parts_at_sides, where_one_of
 from components.shared.pictures.grey_levels import ALL_LEVELS, Picture, as_8_bit
 from components.shared.volume.volume import TileArray
 
@@ -60,7 +60,9 @@ def slice_channels(
         clip_limit: Clip limit of CLAHE, see `equalized`.
         shown: The slice's place: the action `invert` inverts it, and its padding becomes black.
     """
-    padding = where_one_of(files[0], shown.padding_levels) if shown.padding_levels else None
+    padding = None
+    if shown.padding_levels:
+        padding = parts_at_sides(where_one_of(files[0], shown.padding_levels))
     for index, (picture, levels) in enumerate(zip(files, intensity_ranges, strict=True)):
         invert = shown.action == "invert" and index == 0
         for channel in channels_of(tiles, picture, levels, clip_limit, invert=invert):

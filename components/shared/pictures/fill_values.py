@@ -155,8 +155,9 @@ def _are_apart(
     n_between = float(cumulated[-1])
 
     def edge(n_outside: float) -> float:
-        """Pixels that may lie on the way to the numbers outside."""
-        return min(limits.between * n_between, limits.between_part * n_outside)
+        """Pixels that may lie on the way to the numbers outside, or far out by themselves."""
+        few = limits.min_share * n_between
+        return max(min(limits.between * n_between, limits.between_part * n_outside), few)
 
     first = between[np.searchsorted(cumulated, edge(float(counts[:low].sum())), side="right")]
     last = between[np.searchsorted(cumulated, n_between - edge(float(counts[high:].sum())), side="left")]
@@ -230,6 +231,13 @@ def sampled_tissue(picture: NDArray[Any], step_px: int) -> tuple[NDArray[Any], d
         >>> float(numbers.min()), fill
         (1200.0, {-99999.0: 0.08})
     """
+    if picture.ndim == 3:  # what is a fill value in one channel may be a level of another
+        found = [sampled_tissue(picture[:, :, channel], step_px) for channel in range(picture.shape[2])]
+        fill: dict[float, float] = {}
+        for _, of_channel in found:
+            for number, share in of_channel.items():
+                fill[number] = fill.get(number, 0.0) + share / len(found)
+        return np.concatenate([numbers for numbers, _ in found]), fill
     seen = picture[::step_px, ::step_px]
     finite = seen[np.isfinite(seen)]
     values, counts = np.unique(finite, return_counts=True)
@@ -237,8 +245,6 @@ def sampled_tissue(picture: NDArray[Any], step_px: int) -> tuple[NDArray[Any], d
     if not is_far.any() and finite.size >= (1 - LIMITS.min_share) * seen.size:
         return finite, {}
     hidden = np.isin(picture, values[is_far]) | ~np.isfinite(picture)
-    if hidden.ndim == 3:
-        hidden = hidden.any(axis=2)
     for mask in (with_edge(hidden), hidden):
         numbers = seen[~mask[::step_px, ::step_px]]
         if numbers.size:
@@ -265,6 +271,21 @@ def where_one_of(picture: NDArray[Any], numbers: Sequence[float]) -> Mask:
             same = same[:, :, :_COLOURS].all(axis=2) if picture.shape[2] >= _COLOURS else same[:, :, 0]
         found |= same
     return found
+
+
+def parts_at_sides(mask: Mask) -> Mask:
+    """The connected parts of a mask that touch a side of the picture: padding, and no spots inside.
+
+    Args:
+        mask: `[y, x]` where a picture has a fill value that is padding.
+
+    Example:
+        >>> int(parts_at_sides(np.array([[1, 0, 0, 0], [1, 0, 1, 0], [1, 0, 0, 0]], bool)).sum())
+        3
+    """
+    _, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    at_sides = np.unique(np.concatenate([labels[side] for side in _SIDES]))
+    return np.isin(labels, at_sides[at_sides > 0])
 
 
 def where_fill(image: NDArray[Any], fill: Sequence[FillLevel]) -> Mask:

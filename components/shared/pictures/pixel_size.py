@@ -37,7 +37,8 @@ _RESOLUTION_UNITS_NM: Mapping[int, float] = {2: 25.4e6, 3: 1e7, 4: 1e6, 5: 1e3}
 """Values of TIFF's ResolutionUnit, inch and cm, and of tifffile's extension, mm and um, in nm."""
 _INCH = 2
 """ResolutionUnit of a file without one."""
-_NUMBER = r"([-+]?[0-9]*[.,]?[0-9]+(?:[eE][-+]?[0-9]+)?)"
+_NUMBER = r"([-+]?(?:[0-9]{1,40}(?:[.,][0-9]{0,40})?|[.,][0-9]{1,40})(?:[eE][-+]?[0-9]{1,4})?)"
+"""A decimal number. Its lengths are bounded, since a long one would be tried at each of its digits."""
 
 
 def told_in_tiff(page: Directory) -> PixelSize | None:
@@ -93,7 +94,9 @@ def told_in_texts(
     for tag, read in readers:
         found = read(texts[tag]) if tag in texts else None
         if found is not None:
-            return found
+            # Programs write a pixel of one of their units, 1 um, where they know of none.
+            is_default = tag == tags.DESCRIPTION and (found.x_nm, found.y_nm) == (1000, 1000)
+            return None if is_default else found
     nm = _RESOLUTION_UNITS_NM.get(resolution_unit)
     if per_unit_xy is None or nm is None:
         return None

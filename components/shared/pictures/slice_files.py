@@ -32,6 +32,8 @@ MAX_PICTURE_BYTES = 2**32
 """Largest decoded file, all its channels together."""
 MAX_RATIO = 1100
 """Decoded over stored bytes beyond which a file is refused: deflate reaches 1,032."""
+MAX_RATIO_OF_TIFF = 40_000
+"""The same of a TIFF, whose blank strips may be packed by zstd (7,000 at 4,096 x 4,096 px) or LZW."""
 MAX_REST_BYTES = 64 * 2**20
 """Bytes that a file may hold beyond twice its decoded picture: tags, previews, text."""
 _HEADER_BYTES = 4096
@@ -229,9 +231,10 @@ def check_size(header: ImageHeader, stored_bytes: int) -> None:
     if raw_bytes > MAX_PICTURE_BYTES:
         rule = f"must have at most {MAX_PICTURE_BYTES:,} bytes when it is decoded"
         raise RefusedImageError(rule, f"{raw_bytes:,}", "Cut the slices or save fewer channels")
-    if raw_bytes > MAX_RATIO * stored_bytes:
+    ratio = MAX_RATIO_OF_TIFF if header.image_format == "tiff" else MAX_RATIO
+    if raw_bytes > ratio * stored_bytes:
         got = f"{stored_bytes:,} bytes for {width:,} x {height:,} px"
-        raise RefusedImageError(f"must hold at least 1/{MAX_RATIO:,} of its picture's bytes", got, _COPY_ANEW)
+        raise RefusedImageError(f"must hold at least 1/{ratio:,} of its picture's bytes", got, _COPY_ANEW)
 
 
 def _read_unchanged(source: Store, planned: _PlannedFile) -> bytes:

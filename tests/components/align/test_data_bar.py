@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -9,7 +10,7 @@ from components.align.pair import match_pair
 from components.align.prepare import prepare
 from components.shared.documents.align import PairRecord
 from components.shared.documents.plan import DataBar
-from components.shared.geometry import transform_points, translation
+from components.shared.geometry import rotation_about, transform_points, translation
 from tests.components.shared.pictures.planted_bar import BAR_PX, SIDE_PX, bar, soft_tissue, with_bar
 
 SEEN_PX = SIDE_PX - BAR_PX
@@ -42,6 +43,22 @@ def test_a_bar_takes_no_part_in_a_pair(place: str) -> None:
     assert a.statistics == cut_a.statistics
     truth = places[1] - places[0]
     assert np.linalg.norm(motion_px(pair) - truth) < 0.25
+
+
+def test_the_motion_of_a_turned_sample_is_that_of_whole_pictures() -> None:
+    below, _ = BARS["top"]
+    picture = soft_tissue(1, seed=3, softness_px=4)[0][0]
+    center = ((SIDE_PX - 1) / 2, (SIDE_PX - 1) / 2)
+    turn = rotation_about(center, np.radians(12))
+    turned = cv2.warpAffine(picture, turn[:2], (SIDE_PX, SIDE_PX), borderMode=cv2.BORDER_REFLECT)
+    a, b = (
+        prepare(z, with_bar(p, bar(SIDE_PX, z), "top"), 1.0, [below]) for z, p in enumerate((picture, turned))
+    )
+    pair = match_pair(a, b)
+    assert pair.reason == "rotation"
+    corners = [[0, 0], [SIDE_PX, 0], [0, SIDE_PX], [SIDE_PX, SIDE_PX]]
+    found = transform_points(np.array(pair.refused_matrix), corners)
+    assert np.abs(found - transform_points(turn, corners)).max() < 2
 
 
 def test_slices_of_different_sizes_lose_the_bar_at_their_own_edge() -> None:

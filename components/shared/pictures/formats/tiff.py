@@ -327,6 +327,8 @@ def _has_grey_palette(page: Directory) -> bool:
     if page.count(tags.COLOR_MAP) != 3 * 256:
         return False
     levels = page.array(tags.COLOR_MAP).reshape(3, 256)
+    if levels.dtype.kind not in "iu":
+        return False
     return any((shown == np.arange(256)).all() for shown in (levels, levels >> 8))
 
 

@@ -10,7 +10,12 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from components.shared.pictures.fill_values import fill_levels, sampled_tissue, where_one_of
+from components.shared.pictures.fill_values import (
+    fill_levels,
+    parts_at_sides,
+    sampled_tissue,
+    where_one_of,
+)
 
 SIDE_PX = 256
 
@@ -127,3 +132,26 @@ def test_a_colour_is_a_fill_value_where_all_three_have_it() -> None:
     picture = np.zeros((1, 3, 4), np.uint8)
     picture[0, :, :3] = [[255, 255, 255], [255, 255, 0], [0, 0, 0]]
     assert where_one_of(picture, [255]).tolist() == [[True, False, False]]
+
+
+def test_spots_of_the_number_of_the_padding_are_no_padding() -> None:
+    mask = np.zeros((60, 80), np.bool_)
+    mask[:, :9] = mask[30:40, 30:40] = True
+    found = parts_at_sides(mask)
+    assert found[:, :9].all()
+    assert not found[:, 9:].any()
+
+
+def test_a_hot_pixel_hides_no_border() -> None:
+    picture = bordered(levels(13_000, 17_000), 0)
+    picture[100, 100] = 65_535
+    assert found_in(picture) == {0: True}
+
+
+def test_a_channel_of_one_number_takes_nothing_from_the_others() -> None:
+    picture = np.stack([tissue(1000, 2000), np.zeros((SIDE_PX, SIDE_PX))], axis=2).astype(np.float32)
+    numbers, fill = sampled_tissue(picture, 4)
+    assert fill == {}
+    assert numbers.max() > 1900
+    opaque = np.dstack([levels(5000, 20_000)] * 3 + [np.full((SIDE_PX, SIDE_PX), 65_535, np.uint16)])
+    assert sampled_tissue(opaque, 4)[0].size == opaque.size // 16

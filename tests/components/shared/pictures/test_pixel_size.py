@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import zlib
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 import tifffile
 
 from components.shared.documents.plan import PixelSize
+from components.shared.pictures.formats import tiff_tags as tags
 from components.shared.pictures.formats.image_formats import header
+from components.shared.pictures.pixel_size import told_in_texts
 from tests.dat_file import dat
 
 PICTURE = np.full((32, 32), 9, np.uint8)
@@ -120,3 +123,18 @@ def test_a_microscopes_own_entry_counts_before_the_general_resolution() -> None:
     size = told(data)
     assert size is not None
     assert (size.x_nm, size.y_nm) == (4, 5)
+
+
+@pytest.mark.parametrize(
+    "text", ['<OME><Pixels PhysicalSizeX="1.0" PhysicalSizeY="1.0"/></OME>', "ImageJ=1.53t\nunit=um"]
+)
+def test_a_pixel_of_one_unit_is_what_programs_write_that_know_none(text: str) -> None:
+    assert told_in_texts({tags.DESCRIPTION: text}, (1.0, 1.0), 1) is None
+    assert told_in_texts({tags.DESCRIPTION: text.replace("1.0", "0.5")}, (2.0, 2.0), 1) is not None
+
+
+def test_a_long_number_is_read_soon() -> None:
+    text = "Pixel Size = " + "7" * 200_000
+    started = time.process_time()
+    told_in_texts({tags.ZEISS_SEM: text}, None, 2)
+    assert time.process_time() - started < 2

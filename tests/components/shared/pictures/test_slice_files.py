@@ -57,6 +57,11 @@ def png_of_header(width: int, height: int, depth: int = 8, colour_type: int = 0)
     return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + body + png_chunk(b"IEND", b"")
 
 
+def test_a_blank_slice_may_be_packed_as_small_as_it_can_be(tmp_path: Path) -> None:
+    data = tiff(np.zeros((2048, 2048), np.uint8), compression="zstd")
+    assert read_header(store_of(tmp_path, data), "slice", len(data)).width_px == 2048
+
+
 def test_a_file_may_be_twice_its_picture_and_64_mib(tmp_path: Path) -> None:
     store, most = store_of(tmp_path, png(picture())), 2 * HEIGHT * WIDTH + 64 * 2**20
     assert read_header(store, "slice", most).width_px == WIDTH

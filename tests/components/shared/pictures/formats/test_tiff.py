@@ -183,6 +183,12 @@ def test_a_palette_that_is_a_ramp_of_greys_is_grey(greatest: int) -> None:
     np.testing.assert_array_equal(decoded(data), GREY)
 
 
+def test_a_palette_of_rational_numbers_is_refused_in_a_sentence() -> None:
+    data = tiff_of(GREY[:, :, None], {262: short(3), 320: rational(*[1] * (2 * 768))})
+    with pytest.raises(RefusedImageError, match="must be RGB or grey"):
+        decoded(data)
+
+
 def test_colours_that_are_multiplied_with_alpha_are_divided_by_it() -> None:
     pillow = pytest.importorskip("PIL.Image")
     alpha = np.random.default_rng(3).integers(0, 256, (20, 30, 1), dtype=np.uint8)
