@@ -33,7 +33,7 @@ from components.shared.work import units
 from components.shared.work.export import Export, LeftOut
 from components.shared.work.publication import publish
 from components.shared.work.records import Record, commit, write_output
-from tests.builders import cli
+from tests.builders import cli, plan_of, transforms_of
 from tests.components.report.finished_run import (
     SIZE_XYZ,
     make_plan,
@@ -433,6 +433,22 @@ def test_the_command_that_mends_can_be_pasted(tmp_path: Path) -> None:
         f"fibstack export '{tmp_path}/a run' new --contrast 30-220 --jpeg-quality 70 "
         f"--crop 8:1100,0:70,2:20 --without-slices 4,9 --lossless"
     )
+
+
+def test_the_command_of_an_export_crops_by_slice_numbers(tmp_path: Path) -> None:
+    """Also where the voxels of the source are counted from 0, since its first slice lies between voxels."""
+    plan = plan_of(7, 26, output=str(tmp_path), size_px=SIZE_XYZ[:2])
+    transforms = transforms_of(plan)
+    process = open_store(plan.locations.process_uri)
+    write_plan(process, plan)
+    process.write("transforms.json", transforms.to_json())
+    assert volume_of(plan, transforms).voxel_offset_xyz == (0, 0, 0)
+    crop = ((8, 1000), (0, 70), (2, 20))
+    export = Export(
+        source=str(tmp_path), source_hash="", contrast=None, crop_xyz=crop, left_out=(), jpeg_quality=70,
+        lossless=False,
+    )  # fmt: skip
+    assert "--crop 8:1000,0:70,9:27" in export_command(export, "new")
 
 
 @pytest.mark.parametrize("has_report", [True, False])
