@@ -157,7 +157,8 @@ def look_at(evidence: RunEvidence, volume: Volume | None, status: RunStatus, pro
     earlier = earlier_run(process)
     has_opened = earlier is not None and hash_of(blocks) == earlier.volume_hash
     verification = verify(volume, blocks, has_opened=has_opened)
-    if verification.problems and not is_untouched(blocks):
+    earlier_hash = earlier.volume_hash if earlier is not None else ""
+    if verification.problems and not is_untouched(blocks, earlier_hash):
         for uri in withdraw(volume):
             logger.warning("withdrew the info of %s: it no longer holds one whole volume", uri)
     if status.state == "failed":

@@ -206,12 +206,20 @@ def hash_of(blocks: Sequence[Block]) -> str:
     return input_hash(*(block.expected_hash for block in blocks))
 
 
-def is_untouched(blocks: list[Block]) -> bool:
+def is_untouched(blocks: list[Block], earlier_hash: str = "") -> bool:
     """True where this run has touched nothing of an earlier volume.
 
     All that the blocks' records name is in place then, as it was written, and this run has made no block.
+    Where all records together are those of another, earlier volume, a block that both share is that one's.
+
+    Args:
+        blocks: the blocks of this run's volume with their records.
+        earlier_hash: hash of all that the earlier volume depends on; empty where it is not known.
     """
+    if any(block.overwritten for block in blocks):
+        return False
     records = [block.record for block in blocks if block.record is not None]
-    if any(block.is_done or block.overwritten for block in blocks):
+    is_earlier = input_hash(*(record.input_hash for record in records)) == earlier_hash != hash_of(blocks)
+    if any(block.is_done for block in blocks) and not is_earlier:
         return False
     return all(outputs_present(record.outputs) for record in records)

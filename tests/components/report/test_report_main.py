@@ -11,6 +11,7 @@ import tensorstore as ts
 from components.shared.storage.registry import open_store
 from components.shared.work import verification
 from components.shared.work.records import record_key
+from components.shared.work.run import Run
 from tests.components.report.finished_run import (
     SIZE_XYZ,
     FinishedRun,
@@ -372,6 +373,26 @@ def test_a_failure_half_way_withdraws_the_earlier_volume(run: FinishedRun) -> No
     process.write(record_key("pyramid/0", "0"), first)
     report(output, FAILED)
     assert not Path(output, "neuroglancer/jpeg/info").exists()
+
+
+def test_a_failure_before_a_change_of_one_block_is_made_leaves_the_earlier_volume_published(
+    tmp_path: Path,
+) -> None:
+    size_xyz = (40, 70, 1100)
+    plan = make_plan(tmp_path / "out", n_slices=size_xyz[2], size_xy=size_xyz[:2])
+    process = open_store(plan.locations.process_uri)
+    matrices = [np.eye(3)] * size_xyz[2]
+    transforms = make_transforms(plan, matrices, size_xyz)
+    write_plan(process, plan)
+    write_compose(process, transforms)
+    write_volume(plan, transforms, process)
+    assert report(plan.config.output).exit_code == 0
+    transforms = make_transforms(plan, matrices, size_xyz, replaced={1090: 1089})
+    write_compose(process, transforms)
+    blocks = verification.read_blocks(Run.of(process, plan, transforms))
+    assert [block.is_done for block in blocks] == [True, False, False]
+    report(plan.config.output, FAILED)
+    assert Path(plan.config.output, "neuroglancer/jpeg/info").exists()
 
 
 @pytest.mark.parametrize("change", [truncate_shard, write_over_shard, flip_with_time_put_back])
