@@ -27,14 +27,16 @@ from components.shared.documents.read_document import read_document
 from components.shared.documents.sealed import sealed_page
 from components.shared.errors import TransientError, UserError
 from components.shared.steps import PROCESSES
+from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import Store, join_uri
 from components.shared.volume.volume import Volume, volume_of
-from components.shared.work.completeness import Fault, check_blocks
+from components.shared.work.completeness import Block, Fault, check_blocks, check_overwritten
 from components.shared.work.publication import publish, withdraw, withdraw_unwritten
+from components.shared.work.records import outputs_present
 from components.shared.work.run import Run
-from components.shared.work.superseded import remove_superseded
+from components.shared.work.superseded import SUPERSEDED_KEY, remove_superseded
 from components.shared.work.verification import Verification, hash_of, is_untouched, read_blocks, verify
 
 logger = logging.getLogger(__name__)
@@ -150,7 +152,7 @@ def look_at(evidence: RunEvidence, volume: Volume | None, status: RunStatus, pro
         return Verification((problem,) if status.state != "failed" else (), ())
     run = Run.of(process, evidence.plan, evidence.transforms)
     blocks = read_blocks(run)
-    if not check_blocks(blocks):
+    if _may_remove_superseded(run, blocks):
         n_removed = remove_superseded(run)
         if n_removed:
             logger.info("removed %d files of earlier volumes, which this one has no use for", n_removed)
@@ -164,6 +166,17 @@ def look_at(evidence: RunEvidence, volume: Volume | None, status: RunStatus, pro
     if status.state == "failed":
         return Verification((), ())
     return verification
+
+
+def _may_remove_superseded(run: Run, blocks: list[Block]) -> bool:
+    """True where files of earlier volumes wait for their removal and the volume of this run is whole.
+
+    Every block is done then, all that the blocks have written lies there, and the plan is still this run's.
+    """
+    if run.process.stat(SUPERSEDED_KEY) is None or check_blocks(blocks) or check_overwritten(blocks):
+        return False
+    written = [block.record.outputs for block in blocks if block.record is not None]
+    return all(in_parallel(outputs_present, written)) and read_plan(run.process) == run.plan
 
 
 def earlier_run(process: Store) -> RunDocument | None:
@@ -213,7 +226,7 @@ def incomplete(problems: tuple[Fault, ...], output: str) -> UserError | Transien
     first = "; ".join(problem.sentence for problem in problems[:2])
     report = join_uri(part_uri(output, "process"), "report", "index.html")
     what = f"the volume must be complete; {first}. The report is {report}."
-    if all(problem.cured_by_retry for problem in problems):
+    if any(problem.cured_by_retry for problem in problems):  # files in the way may go once all is made
         return TransientError(f"{what} Start the run again: only what is missing is made.")
     return UserError(f"{what} Remove these files and start the run again.")
 

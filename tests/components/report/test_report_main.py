@@ -12,6 +12,7 @@ from components.shared.storage.registry import open_store
 from components.shared.work import verification
 from components.shared.work.records import record_key
 from components.shared.work.run import Run
+from components.shared.work.superseded import Place, note_superseded
 from tests.components.report.finished_run import (
     SIZE_XYZ,
     FinishedRun,
@@ -405,6 +406,28 @@ def test_a_failure_within_the_first_block_withdraws_the_earlier_volume(
     change(output)
     report(output, FAILED)
     assert not (output / "neuroglancer/jpeg/info").exists()
+
+
+@pytest.mark.parametrize("damage", [delete_shard, truncate_shard, write_over_shard])
+def test_an_earlier_volume_stays_until_the_new_one_is_in_its_place(
+    run: FinishedRun, damage: Callable[[Path], None]
+) -> None:
+    plan, _, process = run
+    output = Path(plan.config.output)
+    raw, jpeg = output / "neuroglancer/raw", output / "neuroglancer/jpeg"
+    noted = [Place(str(raw), "info"), Place(str(jpeg), "16x16x16/9.shard")]
+    note_superseded(process, noted)
+    earlier = [Path(place.uri, place.key) for place in noted]
+    for path in earlier:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"{}")
+    shard = (output / SHARD).read_bytes()
+    damage(output)
+    assert report(output).exit_code == 75
+    assert all(path.exists() for path in earlier)
+    (output / SHARD).write_bytes(shard)
+    assert report(output).exit_code == 0
+    assert not any(path.exists() for path in earlier)
 
 
 def test_a_bucket_works_like_a_folder(bucket: str, tmp_path: Path) -> None:

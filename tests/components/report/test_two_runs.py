@@ -12,6 +12,7 @@ from click.testing import Result
 from components.report import main as report_step
 from components.report.main import main
 from components.shared.documents.config import RunConfig
+from components.shared.work.superseded import Place, note_superseded
 from tests.builders import invoke
 from tests.components.report.finished_run import finished_run
 from tests.components.report.report_step import FAILED, run_json
@@ -71,6 +72,8 @@ def test_a_plan_that_is_written_while_the_report_is_made_ends_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, _, process = finished_run(tmp_path)
+    note_superseded(process, [Place(process.uri, "pyramid/level-9/0.raw")])
+    process.write("pyramid/level-9/0.raw", b"earlier")
     look_at = report_step.look_at
 
     def beside(*given: Any) -> Any:
@@ -81,5 +84,6 @@ def test_a_plan_that_is_written_while_the_report_is_made_ends_it(
     monkeypatch.setattr(report_step, "look_at", beside)
     result = report_of(plan.config)
     assert result.exit_code == 65
+    assert process.stat("pyramid/level-9/0.raw") is not None
     assert not (tmp_path / "out/process/run.json").exists()
     assert not (tmp_path / "out/neuroglancer/jpeg/info").exists()
