@@ -9,12 +9,14 @@ from components.report.run_document import RUN_KEY, RunDocument
 from components.shared.documents.config_flags import command_of
 from components.shared.documents.plan import PLAN_KEY
 from components.shared.documents.read_document import read_document
+from components.shared.documents.transforms import TRANSFORMS_KEY
 from components.shared.errors import UserError
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.schemes import folder_of
 from components.shared.storage.store import Store, join_uri
 from components.shared.work.export import EXPORT_KEY, Export
+from components.shared.work.records import record_keys
 from components.shared.work.verification import read_written
 
 _NAMED = 100
@@ -32,7 +34,8 @@ def mending_command(process: Store, output: str, remove: Sequence[str]) -> str:
     uris = {key: join_uri(process.uri, key) for key in (EXPORT_KEY, PLAN_KEY)}
     if process.stat(EXPORT_KEY) is not None:
         if uris[EXPORT_KEY] in remove:  # without it, whatever else is there counts as another volume
-            return f"{joined([process.uri], folder=True)}, and give the command of the export again"
+            files = sorted({*remove, *_documents_of_export(process)})
+            return f"{joined(files)}, and give the command of the export again"
         again = _command_of_export(process, output)
         return (
             joined(remove, again) if again else f"{joined(remove)}, and give the command of the export again"
@@ -41,6 +44,12 @@ def mending_command(process: Store, output: str, remove: Sequence[str]) -> str:
         again = _command_of_run(process)
         return joined(remove, again) if again else f"{joined(remove)}, and give the command of the run again"
     return joined(remove, shlex.join(["fibstack", "resolve", output]))
+
+
+def _documents_of_export(process: Store) -> list[str]:
+    """URIs of the documents and records by which an output counts as an export; a user's files are not."""
+    documents = [key for key in (EXPORT_KEY, PLAN_KEY, TRANSFORMS_KEY) if process.stat(key) is not None]
+    return [join_uri(process.uri, key) for key in (*documents, *record_keys(process, "pyramid"))]
 
 
 def _command_of_run(process: Store) -> str:
@@ -59,7 +68,7 @@ def _command_of_export(process: Store, output: str) -> str:
         return ""
 
 
-def joined(remove: Sequence[str], again: str = "", *, folder: bool = False) -> str:
+def joined(remove: Sequence[str], again: str = "") -> str:
     """A command line that removes files and then gives a command.
 
     Example:
@@ -71,7 +80,7 @@ def joined(remove: Sequence[str], again: str = "", *, folder: bool = False) -> s
     commands = []
     if 0 < len(remove) <= _NAMED:
         program = ["rm"] if folder_of(remove[0]) is not None else ["gcloud", "storage", "rm"]
-        commands.append(shlex.join([*program, *(["-r"] if folder else []), *remove]))
+        commands.append(shlex.join([*program, *remove]))
     return " && ".join([*commands, *([again] if again else [])])
 
 

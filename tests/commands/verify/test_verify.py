@@ -6,6 +6,7 @@ import json
 import math
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -449,6 +450,22 @@ def test_the_command_of_an_export_crops_by_slice_numbers(tmp_path: Path) -> None
         lossless=False,
     )  # fmt: skip
     assert "--crop 8:1000,0:70,9:27" in export_command(export, "new")
+
+
+def test_mending_a_damaged_export_leaves_files_of_the_user(run: WholeRun, tmp_path: Path) -> None:
+    export = ("export", run.output, tmp_path / "new", "--jobs", "1")
+    assert cli(*export).exit_code == 0
+    notes = tmp_path / "new/process/my notes.txt"
+    notes.write_text("mine")
+    path = tmp_path / "new/process/export.json"
+    change_with_time_put_back(path, flipped(path.read_bytes(), 40))
+    result = cli("verify", tmp_path / "new")
+    command, _, rest = result.stderr.rstrip().partition("To mend it: ")[2].partition(", ")
+    assert rest == "and give the command of the export again"
+    subprocess.run(command, shell=True, check=True)
+    assert cli(*export).exit_code == 0
+    assert cli("verify", tmp_path / "new").exit_code == 0
+    assert notes.read_text() == "mine"
 
 
 @pytest.mark.parametrize("has_report", [True, False])
