@@ -20,7 +20,7 @@ from components.shared.work.records import record_keys
 from components.shared.work.verification import read_written
 
 _NAMED = 100
-"""Most files that a command line names."""
+"""Most files that one `rm` names, since the system bounds the words of a program."""
 
 
 def mending_command(process: Store, output: str, remove: Sequence[str]) -> str:
@@ -78,9 +78,9 @@ def joined(remove: Sequence[str], again: str = "") -> str:
         'gcloud storage rm gs://em/a'
     """
     commands = []
-    if 0 < len(remove) <= _NAMED:
+    for start in range(0, len(remove), _NAMED):
         program = ["rm"] if folder_of(remove[0]) is not None else ["gcloud", "storage", "rm"]
-        commands.append(shlex.join([*program, *remove]))
+        commands.append(shlex.join([*program, *remove[start : start + _NAMED]]))
     return " && ".join([*commands, *([again] if again else [])])
 
 

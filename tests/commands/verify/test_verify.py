@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from commands.verify.comparison import psnr_db, sampled, worst_jpeg_error
 from commands.verify.files import checksum_of
-from commands.verify.mending import export_command
+from commands.verify.mending import export_command, joined
 from components.report.run_document import RunDocument
 from components.shared.grid import SizeXyz
 from components.shared.steps import RESULT_VERSIONS
@@ -466,6 +466,14 @@ def test_mending_a_damaged_export_leaves_files_of_the_user(run: WholeRun, tmp_pa
     assert cli(*export).exit_code == 0
     assert cli("verify", tmp_path / "new").exit_code == 0
     assert notes.read_text() == "mine"
+
+
+def test_the_command_that_mends_removes_all_of_many_files(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.shard" for number in range(250)]
+    for file in files:
+        file.touch()
+    subprocess.run(joined([str(file) for file in files], "true"), shell=True, check=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("has_report", [True, False])
