@@ -135,6 +135,7 @@ class GcsStore:
                 return data
             stored = self.stat(key)
             if stored is None or stored.crc32c != found:
+                self._refuse_unpacked(key)
                 continue  # damaged on its way, or replaced in between
             if crc32c is None:
                 return data
@@ -205,7 +206,27 @@ class GcsStore:
                     f"cannot read {self.uri}/{key}: there is no such object. "
                     "Check the names of the bucket and the object."
                 )
-            return _content(answer, byte_range)
+            try:
+                return _content(answer, byte_range)
+            except AnswerError:
+                self._refuse_unpacked(key)
+                raise
+
+    def _refuse_unpacked(self, key: str) -> None:
+        """Refuse an object that storage unpacks on its way; what it tells of it is of the packed bytes.
+
+        Raises:
+            UserError: the object's metadata say that it is stored with gzip.
+        """
+        with self._failures("look at", key):
+            blob = self._bucket.get_blob(self._prefix + key, timeout=TIMEOUT_S, retry=RETRY)
+        encoding = str(blob.content_encoding or "") if blob is not None else ""
+        if "gzip" in encoding.lower():
+            raise UserError(
+                f"{self.uri}/{key} must be stored without Content-Encoding; got {encoding[:100]!a}, which "
+                "storage unpacks on the way, so that no checksum fits. Upload the file again with "
+                "'gcloud storage cp' and none of its options --gzip-local and --gzip-local-all (-z, -Z)."
+            )
 
     def _asked(self, name: str, byte_range: tuple[int, int] | None) -> requests.Response:
         """The answer to a request for an object, or for a range of its bytes."""

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
@@ -628,6 +628,20 @@ def test_what_always_arrives_damaged_is_named_and_may_pass(
     with pytest.raises(TransientError, match=r"gs://bucket/run/a must arrive as it is stored.*Try again"):
         GcsStore("gs://bucket/run").read("a", crc32c)
     assert sum("alt=media" in request for request in faulty.requests) == READS
+
+
+@pytest.mark.parametrize("call", [lambda store: store.read("a"), lambda store: store.read_range("a", 2, 4)])
+def test_an_object_that_storage_unpacks_is_refused(
+    faulty: type[FaultyStorage], call: Callable[[GcsStore], bytes]
+) -> None:
+    """What `gsutil cp -Z` has uploaded: storage sends it unpacked, and whole where a range was asked for."""
+    packed = {"name": "a", "size": 4, "crc32c": "4waSgw==", "contentEncoding": "gzip"}
+    faulty.script = [json.dumps(packed).encode()]
+    with pytest.raises(
+        UserError, match=r"gs://bucket/run/a must be stored without Content-Encoding; got 'gzip'"
+    ):
+        call(GcsStore("gs://bucket/run"))
+    assert sum("alt=media" in request for request in faulty.requests) == 1
 
 
 def test_another_content_is_no_damage_on_the_way(faulty: type[FaultyStorage]) -> None:
