@@ -53,11 +53,7 @@ class TiledRun(Run):
             )
         self.slabs_in_place.update(unseen)
         tmp, first = open_store(self.plan.locations.tmp_uri), self.volume.slabs_of_block(block).first
-        try:
-            return TileSource(tmp, self.volume, tiles, n_threads, self._withdraw_slab)
-        except TransientError:  # `tile` mends the metadata whichever slab it makes
-            self._withdraw_slab(first)
-            raise
+        return TileSource(tmp, self.volume, tiles, n_threads, first, self._withdraw_slab)
 
     def _withdraw_slab(self, slab: int) -> None:
         records.withdraw(self.process, "tile", str(slab))

@@ -26,6 +26,9 @@ from components.shared.work import records
 DAMAGED = ("DATA_LOSS", "FAILED_PRECONDITION", "OUT_OF_RANGE")
 """Codes with which tensorstore's errors begin where a checksum is wrong or a file too short."""
 
+_NO_SUCH_ARRAY = ("NOT_FOUND", "INVALID_ARGUMENT", *DAMAGED)
+"""Codes with which they begin where an array's metadata are missing, damaged, or of another array."""
+
 Box = tuple[SizeXyz, SizeXyz]
 """First voxel and end, each as x, y, z."""
 
@@ -50,6 +53,7 @@ class TileSource:
         volume: Volume,
         tiles: TileArray,
         n_threads: int,
+        first_slab: int,
         withdraw_slab: Callable[[int], None],
     ) -> None:
         """Open the array.
@@ -59,6 +63,7 @@ class TileSource:
             volume: the volume of the run.
             tiles: the array that is read.
             n_threads: most threads that decode.
+            first_slab: a slab that is read; `tile` mends the metadata whichever slab it makes.
             withdraw_slab: is told the number of a slab that is damaged or gone, so that it is made again.
 
         Raises:
@@ -79,6 +84,9 @@ class TileSource:
             opening = partial(ts.open, spec, open=True, read=True, context=context)
             self._array = finish(opening(), opening)
         except ValueError as error:
+            if not str(error).startswith(_NO_SUCH_ARRAY):
+                raise TransientError(f"cannot open {self._uri}: {reason(error)}. Try again.") from error
+            withdraw_slab(first_slab)
             raise TransientError(
                 f"the aligned stack must be an array of this volume's size; cannot open {self._uri}: "
                 f"{reason(error)}. Start the run again, or run tile again."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from click.testing import Result
 
+from components.pyramid import sources
 from components.pyramid.main import main
 from components.pyramid.writing import write_block
 from components.shared.errors import TransientError
@@ -252,6 +254,40 @@ class TestTilesThatAreNotThere:
         rot(metadata, data, Path(stack.process.uri))
         self.check(stack, "aligned stack", "31")
         assert slabs_to_do(stack.run, [0]) != []
+
+    @pytest.mark.parametrize("metadata", [b"", b"{", b"{}"])
+    def test_an_array_whose_metadata_are_damaged_is_made_again(
+        self, stack: AlignedStack, metadata: bytes
+    ) -> None:
+        rot(Path(stack.plan.locations.tmp_uri, "aligned", "zarr.json"), metadata, Path(stack.process.uri))
+        self.check(stack, "aligned stack")
+        assert slabs_to_do(stack.run, [0]) == [0]
+
+    @pytest.mark.parametrize("code", ["RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "UNKNOWN"])
+    def test_a_failure_that_passes_while_the_array_is_opened_leaves_the_records(
+        self, stack: AlignedStack, monkeypatch: pytest.MonkeyPatch, code: str
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise ValueError(f"{code}: Input/output error")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(sources, "finish", fail)
+            with pytest.raises(TransientError, match="Try again"):
+                stack.run.finest(stack.volume.arrays[0], 0, 1)
+        assert slabs_to_do(stack.run, [0]) == []
+        assert run_step(stack, 0, "0-0").exit_code == 0
+
+    def test_too_many_open_files_leave_the_records(self, stack: AlignedStack) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        run = stack.run
+        run.slabs_in_place.update(range(stack.volume.n_slabs))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            with pytest.raises(TransientError, match="too many files"):
+                run.finest(stack.volume.arrays[0], 0, 1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert slabs_to_do(stack.run, [0]) == []
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut", "changed", "rotten", "stale"])
