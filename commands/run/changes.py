@@ -87,7 +87,8 @@ class Rehearsal:
         process = self.process
         written = self.written | {join_uri(process.uri, key) for key in process.written}
         removed = self.removed | {join_uri(process.uri, key) for key in process.removed}
-        there = set(_objects(written_uris(self.plan.locations)))
+        uris = written_uris(self.plan.locations)
+        there = {*_objects(uris), *_abandoned(uris)}
         found = Changes.of(written, removed & (there | written), there)
         return Changes(
             new=found.new, replaced=found.replaced, removed=found.removed, folders=tuple(self.folders)
@@ -111,8 +112,7 @@ def rehearse(config: RunConfig, settings: Settings, until: str, again_from: str 
     plan = make_plan(config, settings.fan)
     process = OverlayStore(open_store(plan.locations.process_uri))
     found = Rehearsal(plan, process)
-    for uri in written_uris(plan.locations):
-        found.removed |= {str(path) for path in abandoned_files(uri)}
+    found.removed |= set(_abandoned(written_uris(plan.locations)))
     write_plan(plan, process, config.decided)
     write_cost(cost_estimate(plan, parse_pods(settings.pods), read_prices()), process)
     if again_from is not None:
@@ -239,3 +239,9 @@ def _objects(uris: Iterable[str]) -> Iterator[str]:
     for uri in uris:
         store = open_store(uri)
         yield from (join_uri(store.uri, stat.key) for stat in store.list())
+
+
+def _abandoned(uris: Iterable[str]) -> Iterator[str]:
+    """Paths of the temporary files that killed writers left below some roots, which no store lists."""
+    for uri in uris:
+        yield from (str(path) for path in abandoned_files(uri))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,16 @@ def test_a_first_run(stack: Output) -> None:
     listed = stack.listed("run", *stack.words())
     assert len(listed["write"]) > 15
     assert not listed["replace"]
+    stack.check(listed, stack.run)
+
+
+def test_a_temporary_file_that_a_killed_writer_left(stack: Output) -> None:
+    stack.run()
+    left = stack.output / "chunk/.fibstack-tmp-1-aa"
+    left.write_bytes(b"half")
+    os.utime(left, (1, 1))
+    listed = stack.listed("run", *stack.words())
+    assert listed["remove"] == {str(left)}
     stack.check(listed, stack.run)
 
 
