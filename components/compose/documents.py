@@ -79,7 +79,7 @@ def _read_chunk(plan: Plan, chunk: Span, process: Store) -> bytes:
         with suppress(ObjectMissingError, ObjectChangedError):
             return process.read(key, expected)
         problem = "it is damaged"
-        records.withdraw(process, "align", str(chunk))
+        records.withdraw(process, "align", str(chunk), record.input_hash)
     raise TransientError(
         f"the record of chunk {chunk} must be complete; {problem} in {process.uri}/{key}. "
         f"Start the run again, or run align again."

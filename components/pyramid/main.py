@@ -56,7 +56,7 @@ class TiledRun(Run):
         return TileSource(tmp, self.volume, tiles, n_threads, first, self._withdraw_slab)
 
     def _withdraw_slab(self, slab: int) -> None:
-        records.withdraw(self.process, "tile", str(slab))
+        records.withdraw(self.process, "tile", str(slab), self.slab_hashes[slab])
 
 
 @click.command(cls=StepCommand)

@@ -189,7 +189,7 @@ class ExactSource:
         try:
             data = self._process.read(key, recorded)
         except (ObjectMissingError, ObjectChangedError):
-            records.withdraw(self._process, f"pyramid/{level}", str(number))
+            records.withdraw(self._process, f"pyramid/{level}", str(number), self._input_hash(number))
             raise TransientError(
                 f"block {number} of level {level} must be written before coarser levels; it is missing or "
                 f"damaged in {join_uri(self._process.uri, key)}. Start the run again, or run pyramid --level "

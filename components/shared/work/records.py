@@ -148,12 +148,16 @@ def unseal(process: Store, step: str) -> int:
     return len(keys)
 
 
-def withdraw(process: Store, step: str, unit: str) -> None:
+def withdraw(process: Store, step: str, unit: str, expected_hash: str) -> None:
     """Remove the record of a unit whose output was found damaged, so that the next run does the unit again.
 
-    Where the store keeps checksums nothing is removed: `is_done` compares them, and steps may not delete.
+    A record with another input hash stays: it is of another run, and may be true. Where the store keeps
+    checksums nothing is removed: `is_done` compares them, and steps may not delete.
     """
-    if process.vouches is not Vouches.CHECKSUM:
+    if process.vouches is Vouches.CHECKSUM:
+        return
+    record = read_record(process, step, unit)
+    if record is not None and record.input_hash == expected_hash:
         process.delete(record_key(step, unit))
 
 

@@ -308,6 +308,7 @@ def test_a_coarse_block_names_the_fine_block_that_it_lacks(tmp_path: Path, damag
     result = run_step(stack, 5, "0-0")
     assert result.exit_code == TransientError.exit_code
     assert "block 1 of level 0" in result.output
+    assert damage != "stale" or records.read_record(stack.process, "pyramid/0", "1") is not None
     assert blocks_to_do(stack.run, stack.volume.passes[0]) == [1]
 
 

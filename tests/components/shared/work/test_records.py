@@ -161,16 +161,23 @@ def test_records_that_have_changed_places_are_absent(store: Store) -> None:
 def test_a_unit_whose_output_was_found_damaged_is_done_again(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     committed(store)
-    withdraw(store, "align", "0-15")
-    withdraw(store, "align", "0-15")
+    withdraw(store, "align", "0-15", "abc")
+    withdraw(store, "align", "0-15", "abc")
     assert not is_done(store, "align", "0-15", "abc")
     assert store.read("data/0.bin") == b"123456789"
+
+
+def test_the_record_of_another_run_is_not_withdrawn(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    committed(store)
+    withdraw(store, "align", "0-15", "of another run")
+    assert is_done(store, "align", "0-15", "abc")
 
 
 def test_a_record_in_a_bucket_is_not_withdrawn_since_its_checksums_tell(bucket: str) -> None:
     store = open_store(f"gs://{bucket}/run")
     committed(store)
-    withdraw(store, "align", "0-15")
+    withdraw(store, "align", "0-15", "abc")
     assert is_done(store, "align", "0-15", "abc")
 
 
