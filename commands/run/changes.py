@@ -235,10 +235,11 @@ def _tiles(run: Run) -> set[str]:
 
 
 def _objects(uris: Iterable[str]) -> Iterator[str]:
-    """URIs of all objects below some roots."""
+    """URIs of all objects below those of some roots that are there."""
     for uri in uris:
         store = open_store(uri)
-        yield from (join_uri(store.uri, stat.key) for stat in store.list())
+        if store.exists():  # not a bucket that the run is to make
+            yield from (join_uri(store.uri, stat.key) for stat in store.list())
 
 
 def _abandoned(uris: Iterable[str]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from google.cloud import storage
 
 from pipeline.settings import Settings
 from tests.builders import cli
@@ -85,6 +86,24 @@ def test_a_first_run(stack: Output) -> None:
     assert len(listed["write"]) > 15
     assert not listed["replace"]
     stack.check(listed, stack.run)
+
+
+def test_a_first_run_that_makes_its_buckets(bucket: str) -> None:
+    tiny_stack.write_slices(f"gs://{bucket}/raw")
+    config = {
+        "id": "cell_7",
+        "project": "test-project",
+        "source": bucket,
+        "image": "img.%05d.png",
+        "minz": 0,
+        "maxz": 5,
+    }
+    result = cli(
+        "run", *(word for key, value in config.items() for word in ("--set", f"{key}={value}")), "--dry-run"
+    )
+    assert result.exit_code == 0, result.output
+    assert f"write   gs://{bucket}_chunk_cell_7/8x8x8/0.shard" in result.stdout
+    assert not storage.Client(project="test").bucket(f"{bucket}_chunk_cell_7").exists()
 
 
 def test_a_temporary_file_that_a_killed_writer_left(stack: Output) -> None:

@@ -73,7 +73,8 @@ class OverlayStore:
         return Stat(key=key, size_bytes=len(content), crc32c=known)
 
     def list(self, prefix: str = "") -> Iterator[Stat]:
-        found = {stat.key: stat for stat in self._below.list(prefix) if stat.key not in self._content}
+        below = self._below.list(prefix) if self._below.exists() else ()
+        found = {stat.key: stat for stat in below if stat.key not in self._content}
         for key in self._content:
             stat = self.stat(key) if key.startswith(prefix) else None
             if stat is not None:

@@ -99,6 +99,8 @@ def files_in_the_way(volume: Volume, superseded: Collection[Place] = ()) -> list
     problems = []
     for output in volume.outputs:
         store = open_store(output.uri)
+        if not store.exists():  # a bucket that the run is to make
+            continue
         foreign = [key for key in list_scales(volume, output, store) if (store.uri, key) not in superseded]
         problems += check_predicted(volume, output, foreign)
     return problems
