@@ -109,7 +109,7 @@ def align_requests(work: Work) -> Requests:
 def compose_requests(work: Work) -> Requests:
     """Requests of `compose`: it reads evidence and thumbnails, looks for records, and writes documents."""
     volume = work.volume
-    listings = sum(len(output.levels) for output in volume.outputs)
+    listings = sum(1 + len(output.levels) for output in volume.outputs)  # is it there; files in the way
     documents_and_records = 6
     listings += 2  # the records of tiles and blocks, which a first run has not
     per_chunk = 2 * _DOCUMENT + 1

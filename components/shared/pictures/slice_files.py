@@ -33,7 +33,8 @@ MAX_PICTURE_BYTES = 2**32
 MAX_RATIO = 1100
 """Decoded over stored bytes beyond which a file is refused: deflate reaches 1,032."""
 MAX_RATIO_OF_TIFF = 40_000
-"""The same of a TIFF, whose blank strips may be packed by zstd (7,000 at 4,096 x 4,096 px) or LZW."""
+"""Decoded over stored bytes beyond which a TIFF is refused: zstd packs blank strips of 4,096 x 4,096 px to a
+7,000th, and more the larger they are."""
 MAX_REST_BYTES = 64 * 2**20
 """Bytes that a file may hold beyond twice its decoded picture: tags, previews, text."""
 _HEADER_BYTES = 4096
