@@ -154,7 +154,7 @@ def test_docker_without_an_engine_or_images(program: Callable[[str, str], None])
 def test_a_server_that_ignores_ranges(cloud: Loopback) -> None:
     result = doctor("gs://em-raw/raw")
     assert result.exit_code == 65
-    assert "byte range [1, 2) was ignored by server" in wrong(result)[0]
+    assert "the server ignores ranges" in wrong(result)[0]
 
 
 @pytest.fixture
