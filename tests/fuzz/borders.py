@@ -25,6 +25,7 @@ import requests
 import tifffile
 
 from commands import clio
+from commands.data.split import open_stack
 from commands.doctor.cluster import check_kfp
 from components.plan.overrides import parse_overrides
 from components.report import telling
@@ -33,7 +34,7 @@ from components.shared.documents.cost import read_prices
 from components.shared.documents.plan import Plan, Reading, SourceSlice
 from components.shared.documents.read_document import read_document
 from components.shared.errors import FibstackError
-from components.shared.pictures.slice_files import read_channels, read_header, read_tags
+from components.shared.pictures.slice_files import read_channels, read_header
 from components.shared.storage import gcs
 from components.shared.storage.folder import FolderStore
 from components.shared.storage.registry import open_store
@@ -192,7 +193,7 @@ def _picture_reader() -> Iterator[Reader]:
         def read(data: bytes, _: random.Random) -> None:
             Path(folder, "slice").write_bytes(data)
             with contextlib.suppress(FibstackError):
-                read_tags(store, "slice", len(data))
+                open_stack(f"{folder}/slice")
             header = read_header(store, "slice", len(data))
             if header.picture_bytes > MOST_PICTURE_BYTES:
                 return

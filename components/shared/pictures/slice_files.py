@@ -20,7 +20,6 @@ from components.shared.documents.plan import ChannelFile, PixelType, Reading, So
 from components.shared.errors import UserError
 from components.shared.pictures.formats import image_formats
 from components.shared.pictures.formats.header import ImageHeader, Numbers, RefusedImageError
-from components.shared.pictures.formats.tiff_tags import TIFF_SIGNATURES, Directory, full_pages
 from components.shared.pictures.grey_levels import Picture, grey_levels
 from components.shared.storage.store import READS, ObjectChangedError, ObjectMissingError, Store
 
@@ -65,21 +64,6 @@ def read_header(store: Store, key: str, size_bytes: int) -> ImageHeader:
             if n_left == 0:
                 raise _user_error(store, key, refusal) from None
     raise AssertionError("the last refusal is raised")
-
-
-def read_tags(store: Store, key: str, size_bytes: int) -> Directory | None:
-    """The tags of the picture in a TIFF, whose values are read as they are asked for; None of another format.
-
-    Raises:
-        UserError: the file is no sound TIFF.
-    """
-    file = cast("BinaryIO", io.BufferedReader(RangedFile(store, key, size_bytes), _HEADER_BYTES))
-    if not file.read(len(TIFF_SIGNATURES[0])).startswith(TIFF_SIGNATURES):
-        return None
-    try:
-        return next(full_pages(file), None)
-    except RefusedImageError as refusal:
-        raise _user_error(store, key, refusal) from None
 
 
 def read_slice(

@@ -102,19 +102,6 @@ def _login_may_pass(cause: auth.GoogleAuthError) -> bool:
     return isinstance(cause, auth.TransportError) or cause.retryable is True
 
 
-def _trouble(cause: BaseException) -> str:
-    """Why a request failed that may succeed at another time, and what to do."""
-    status = _status(cause) or 0
-    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST or isinstance(cause, _BAD_ANSWER):
-        is_answer = isinstance(cause, _BAD_ANSWER) and not isinstance(cause, requests.TooManyRedirects)
-        got = _text(str(cause)) if is_answer else "redirections to elsewhere"
-        return (
-            f"storage must answer as its interface says; got {got}. Try again; where it stays so, a proxy or "
-            "a login page of the network answers in its place"
-        )
-    return f"{_reason(cause)}. Try again"
-
-
 def _cause(error: BaseException) -> BaseException:
     """The failure of the last try, without what the libraries wrap around it."""
     inner: Any = None

@@ -202,7 +202,7 @@ def of_pages(
 
 
 def slices_of(folder: Path, stack: Path) -> NDArray[Any]:
-    """What a run reads of the slices that a stack is split into."""
+    """The slices that a stack is split into, as a run reads them."""
     result = split(stack, folder / "slices")
     assert result.exit_code == 0, result.output
     store = FolderStore(folder / "slices")

@@ -235,7 +235,7 @@ def test_whole_frame_search_finds_nothing_in_less_than_a_tenth_of_a_slice(sides:
 @pytest.mark.parametrize("blank", [slice(None, SIZE_PX // 2), slice(SIZE_PX // 2 - 20, None)])
 @pytest.mark.parametrize("is_first", [True, False])
 def test_half_a_picture_is_found_in_a_whole_one(blank: slice, is_first: bool) -> None:
-    """What they share is all of the half one, and less than half of the whole one."""
+    """The two share all of the half picture, and less than half of the whole one."""
     truth = translation(11.0, -6.0)
     a, b = (render(texture(1), m, noise=90, seed=s) for s, m in ((1, np.eye(3)), (2, truth)))
     (a if is_first else b)[blank] = 0

@@ -634,7 +634,7 @@ def test_what_always_arrives_damaged_is_named_and_may_pass(
 def test_an_object_that_storage_unpacks_is_refused(
     faulty: type[FaultyStorage], call: Callable[[GcsStore], bytes]
 ) -> None:
-    """What `gsutil cp -Z` has uploaded: storage sends it unpacked, and whole where a range was asked for."""
+    """An object of `gsutil cp -Z` is sent unpacked by storage, and whole where a range was asked for."""
     packed = {"name": "a", "size": 4, "crc32c": "4waSgw==", "contentEncoding": "gzip"}
     faulty.script = [json.dumps(packed).encode()]
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""What JPEG and PNG say of how a picture is to be shown is applied, or refused by name."""
+"""Tags of JPEG and PNG that say how a picture is to be shown are applied, or refused by name."""
 
 from __future__ import annotations
 

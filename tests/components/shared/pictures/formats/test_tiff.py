@@ -105,7 +105,7 @@ def decoded(data: bytes) -> NDArray[Any]:
 
 
 def shown(image: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """What Pillow shows of a picture with an orientation."""
+    """A picture with an orientation, as Pillow shows it."""
     pillow, ops = pytest.importorskip("PIL.Image"), pytest.importorskip("PIL.ImageOps")
     places = np.arange(image.shape[0] * image.shape[1], dtype=np.int32).reshape(image.shape[:2])
     opened = pillow.fromarray(places)

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import io
 import struct
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pytest
 import tifffile
 
-from components.shared.errors import UserError
 from components.shared.pictures.formats import tiff_tags
 from components.shared.pictures.formats.header import RefusedImageError
 from components.shared.pictures.formats.tiff_tags import Directory, Tag, directories, full_pages
-from components.shared.pictures.slice_files import read_tags
-from components.shared.storage.folder import FolderStore
 
 PICTURE = np.arange(600, dtype=np.uint8).reshape(20, 30)
 
@@ -83,20 +79,6 @@ def test_a_file_of_reduced_pages_alone_is_refused(n_reduced: int) -> None:
             writer.write(PICTURE, subfiletype=1, photometric="minisblack")
     with pytest.raises(RefusedImageError, match="must hold a picture in full size"):
         list(full_pages(file))
-
-
-def test_the_tags_of_a_slice_are_read_from_its_store(tmp_path: Path) -> None:
-    data = written(description="a slice", metadata=None)
-    (tmp_path / "slice.tif").write_bytes(data)
-    (tmp_path / "slice.png").write_bytes(b"\x89PNG")
-    store = FolderStore(tmp_path)
-    tags = read_tags(store, "slice.tif", len(data))
-    assert tags is not None
-    assert tags.texts(tiff_tags.DESCRIPTION) == ["a slice"]
-    assert read_tags(store, "slice.png", 4) is None
-    (tmp_path / "slice.tif").write_bytes(data[:12])
-    with pytest.raises(UserError, match=r"must be a sound TIFF file; got damaged tags .*slice\.tif"):
-        read_tags(store, "slice.tif", 12)
 
 
 SHORT_1 = b"\1\0\0\0"
