@@ -36,7 +36,7 @@ from components.shared.storage.store import Store, join_uri
 from components.shared.volume import tiles
 from components.shared.volume.layout import exact_keys, metadata_files, shards_of_block
 from components.shared.volume.volume import RAW_TILES_KEY, TILES_KEY
-from components.shared.work.left import WorkLeft, chunks_to_do, work_left
+from components.shared.work.left import WorkLeft, chunks_to_do, note_before_work, work_left
 from components.shared.work.publication import volumes_left_alone
 from components.shared.work.records import record_key, unseal
 from components.shared.work.run import Run
@@ -44,7 +44,6 @@ from components.shared.work.superseded import (
     SUPERSEDED_KEY,
     files_of_volume,
     note_all,
-    note_superseded,
     noted_files,
     recorded_files,
     superseded_files,
@@ -168,7 +167,7 @@ def _solve(found: Rehearsal, steps: tuple[str, ...]) -> None:
     run = Run.of(process, plan, transforms)
     superseded = superseded_files(run)
     left = work_left(run, superseded)
-    note_superseded(process, superseded)
+    note_before_work(run, left, superseded)
     if "tile" in steps and left.slabs:
         found.written |= set(_slabs(run, left))
         for array in run.volume.arrays:

@@ -19,9 +19,9 @@ from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import Transforms
 from components.shared.grid import group
 from components.shared.storage.registry import open_store
-from components.shared.work.left import WorkLeft, work_left
+from components.shared.work.left import WorkLeft, note_before_work, work_left
 from components.shared.work.run import Run
-from components.shared.work.superseded import note_superseded, superseded_files
+from components.shared.work.superseded import superseded_files
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def main(
     run = Run.of(process, plan, transforms)
     superseded = superseded_files(run)
     left = work_left(run, superseded)
-    note_superseded(process, superseded)
+    note_before_work(run, left, superseded)
     _log_left(left)
     write_parameter(slabs_out, _items(left.slabs, plan.fan))
     for path, blocks in zip((blocks_out, coarse_blocks_out, top_blocks_out), left.blocks, strict=True):

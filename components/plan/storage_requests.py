@@ -110,7 +110,7 @@ def compose_requests(work: Work) -> Requests:
     """Requests of `compose`: it reads evidence and thumbnails, looks for records, and writes documents."""
     volume = work.volume
     listings = sum(1 + len(output.levels) for output in volume.outputs)  # is it there; files in the way
-    documents_and_records = 6
+    documents_and_records = 7  # with the note of what the volume may write
     listings += 2  # the records of tiles and blocks, which a first run has not
     per_chunk = 2 * _DOCUMENT + 1
     looked_for = _ABSENT * (3 + volume.n_slabs + volume.passes[0].n_blocks)
@@ -171,9 +171,7 @@ def report_requests(work: Work) -> Requests:
     metadata = sum(len(metadata_files(volume, output)) for output in volume.outputs)
     n_records = len(work.chunks) + volume.n_slabs + sum(p.n_blocks for p in volume.passes) + 2
     listed += ceil_div(n_records, _PAGE)
-    documents = (
-        5 * (1 + _DOCUMENT) + 1 + _DOCUMENT + _ABSENT
-    )  # the last: compose's record; nothing superseded
+    documents = 8 * (1 + _DOCUMENT) + 1 + _DOCUMENT  # superseded.json thrice; the last: compose's record
     per_chunk = 1 + 2 * _DOCUMENT
     blocks = sum(_DOCUMENT * p.n_blocks + work.n_exact_layers(p) for p in volume.passes)
     removal = 0 if work.plan.config.keep_tiles else ceil_div(volume.n_slabs, _PAGE)

@@ -36,7 +36,7 @@ from components.shared.work.completeness import Block, Fault, check_blocks, chec
 from components.shared.work.publication import publish, withdraw, withdraw_unwritten
 from components.shared.work.records import outputs_present
 from components.shared.work.run import Run
-from components.shared.work.superseded import SUPERSEDED_KEY, remove_superseded
+from components.shared.work.superseded import SUPERSEDED_KEY, remove_superseded, waiting_files
 from components.shared.work.verification import Verification, hash_of, is_untouched, read_blocks, verify
 
 logger = logging.getLogger(__name__)
@@ -175,6 +175,8 @@ def _may_remove_superseded(run: Run, blocks: list[Block]) -> bool:
     """
     if run.process.stat(SUPERSEDED_KEY) is None or check_blocks(blocks) or check_overwritten(blocks):
         return False
+    if not waiting_files(run):
+        return True  # the note goes, and no file with it
     written = [block.record.outputs for block in blocks if block.record is not None]
     return all(in_parallel(outputs_present, written)) and read_plan(run.process) == run.plan
 

@@ -20,7 +20,7 @@ from components.shared.volume.volume import MAX_PASSES, Volume
 from components.shared.work.completeness import Fault, check_predicted
 from components.shared.work.records import is_done
 from components.shared.work.run import Run
-from components.shared.work.superseded import Place
+from components.shared.work.superseded import Place, files_of_volume, note_superseded
 from components.shared.work.units import chunk_hash, chunks
 from components.shared.work.verification import list_scales
 
@@ -61,6 +61,16 @@ def work_left(run: Run, superseded: Collection[Place] = ()) -> WorkLeft:
         else:
             blocks[index] = blocks_to_do(run, pyramid_pass)
     return WorkLeft(slabs_to_do(run, blocks[0]), blocks)
+
+
+def note_before_work(run: Run, left: WorkLeft, superseded: Collection[Place]) -> None:
+    """Have `superseded.json` name the superseded files and, where work is left, all that the volume may have.
+
+    A block that is stopped between its shards and its record leaves files that no record names. If the next
+    volume is another one, the note tells that they are of a run; if it is the same, it keeps them.
+    """
+    begun = files_of_volume(run.volume, run.plan.locations) if left.slabs or any(left.blocks) else set()
+    note_superseded(run.process, {*superseded, *begun})
 
 
 def chunks_to_do(plan: Plan, process: Store) -> list[Span]:

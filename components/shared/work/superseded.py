@@ -2,7 +2,8 @@
 
 Another resolution, crop or set of outputs leaves shards, levels and whole volumes behind, and the records
 that name them are written over one by one. So `compose`, before the first is, notes in `superseded.json` what
-the records name and the new volume does not. `report` removes it when every block is of the new volume. What
+the records name and the new volume does not, and all that the new one may write, for a block that is stopped
+before its record. `report` removes what the present volume has not when all its blocks are there. What
 `align` has found stays: it holds for its slices.
 """
 
@@ -43,7 +44,7 @@ class Place(NamedTuple):
 
 
 class Superseded(SealedDocument):
-    """`process/superseded.json`: files that wait for their removal."""
+    """`process/superseded.json`: files that go when the volume is whole, unless it has them."""
 
     schema_version: Literal[1] = 1
     files: Mapping[str, tuple[str, ...]]
@@ -134,6 +135,12 @@ def note_all(process: Store, locations: Locations) -> None:
     note_superseded(process, noted_files(process, locations) | recorded_files(process, locations))
 
 
+def waiting_files(run: Run) -> set[Place]:
+    """The files that `superseded.json` names and the present volume has not."""
+    locations = run.plan.locations
+    return noted_files(run.process, locations) - files_of_volume(run.volume, locations)
+
+
 def remove_superseded(run: Run) -> int:
     """Remove the files that `superseded.json` names, and then itself; returns their number.
 
@@ -141,8 +148,7 @@ def remove_superseded(run: Run) -> int:
     """
     if run.process.stat(SUPERSEDED_KEY) is None:
         return 0
-    locations = run.plan.locations
-    superseded = noted_files(run.process, locations) - files_of_volume(run.volume, locations)
+    superseded = waiting_files(run)
     metadata = {place for place in superseded if is_metadata(place.key)}
     records = {place for place in superseded if is_record_key(place.key)}
     for some in (metadata, superseded - metadata - records, records):

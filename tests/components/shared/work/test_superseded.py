@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from components.shared.errors import UserError
-from components.shared.work.left import files_in_the_way
+from components.shared.work.left import files_in_the_way, note_before_work, work_left
 from components.shared.work.records import Output, Record, commit, unseal
 from components.shared.work.superseded import (
     SUPERSEDED_KEY,
     note_all,
-    note_superseded,
     remove_superseded,
     superseded_files,
 )
@@ -33,7 +32,8 @@ def finished(folder: Path, **config: Any) -> AlignedStack:
 def planned(folder: Path, **config: Any) -> AlignedStack:
     """A run that has come as far as the tiles; what is in its way is noted."""
     stack = AlignedStack(folder, VOXELS, **{"raw_pyramid": False, **config})
-    note_superseded(stack.process, superseded_files(stack.run))
+    superseded = superseded_files(stack.run)
+    note_before_work(stack.run, work_left(stack.run, superseded), superseded)
     return stack
 
 
@@ -69,6 +69,16 @@ def test_a_run_that_was_stopped_is_superseded_too(tmp_path: Path) -> None:
     assert shards(tmp_path / "out") == shards(tmp_path / "alone")
 
 
+def test_shards_of_a_block_that_was_stopped_before_its_record_are_superseded_too(tmp_path: Path) -> None:
+    stopped = planned(tmp_path / "out", resolution=9.0)
+    stopped.write_blocks()
+    for record in (tmp_path / "out/process/records/pyramid").rglob("*.json"):
+        record.unlink()
+    finished(tmp_path / "out", resolution=10.0)
+    finished(tmp_path / "alone", resolution=10.0)
+    assert shards(tmp_path / "out") == shards(tmp_path / "alone")
+
+
 def test_what_a_third_run_needs_again_stays(tmp_path: Path) -> None:
     finished(tmp_path, resolution=8.0)
     first = shards(tmp_path)
@@ -91,7 +101,7 @@ def test_only_files_of_runs_are_out_of_the_way(tmp_path: Path) -> None:
     finished(tmp_path)
     wide = tmp_path / "chunk/8x8x8/7.shard"
     wide.write_bytes(b"of somebody")
-    stack = planned(tmp_path, resolution=8.0)
+    stack = AlignedStack(tmp_path, VOXELS, raw_pyramid=False, resolution=8.0)
     assert len(files_in_the_way(stack.volume, superseded_files(stack.run))) == 1
 
 
