@@ -17,7 +17,7 @@ import pytest
 from components.align import gates
 from components.align.models import PointPairs
 from components.align.normalise import MatchingPicture
-from components.align.pair import PairFit, match_pair
+from components.align.pair import PairFit, PreparedPair, _by_whole_frame_alone, match_pair
 from components.align.prepare import PreparedSlice, prepare
 from components.align.search import FrameMatch, whole_frame_search
 from components.shared.documents.align import PairRecord
@@ -217,7 +217,31 @@ def test_whole_frame_search_steps_in_where_features_drown_in_noise() -> None:
     pair = pair_of(a, b)
     assert pair.accepted
     assert pair.fallback == "whole_frame"
+    assert pair.coverage == 0  # of matched features, and there are none
     assert error_px(pair.matrix, truth) < 0.5
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_the_whole_frame_alone_is_as_coarse_as_its_pictures(scale: float) -> None:
+    truth = translation(11.0, -6.0)
+    slice_, neighbour = (
+        prepare(z, render(texture(1), m, seed=z), scale) for z, m in ((4, np.eye(3)), (5, truth))
+    )
+    fit = _by_whole_frame_alone(PreparedPair(slice_, neighbour)).fit
+    assert fit is not None
+    assert error_px(fit.matrix, truth) < 1.5 / scale
+    assert fit.sigma_px == fit.spread_px == gates.LIMITS.whole_frame_sigma_px / scale
+    assert fit.weights.size == 0  # no point speaks for it
+
+
+def test_no_finer_features_are_looked_for_in_what_is_matched_in_full(
+    still: PreparedSlice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looked_for(_: PreparedSlice) -> None:
+        pytest.fail("the source has no more to show")
+
+    monkeypatch.setattr(PreparedSlice, "fine_features", property(looked_for))
+    assert not match_pair(still, prepare(5, render(texture(2), seed=2), 1.0)).accepted
 
 
 @pytest.mark.parametrize("sides", [(160, 48), (48, 160)])

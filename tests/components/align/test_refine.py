@@ -148,6 +148,12 @@ def test_windows_that_share_structures_count_as_one(spacing_px: float, n_indepen
     assert found.n_independent == pytest.approx(n_independent)
 
 
+def test_no_window_is_no_independent_point() -> None:
+    none = np.zeros((0, 2))
+    found = refinement.Refinement(PointPairs(none, none), none.astype(np.int64), np.zeros(0, bool), 100)
+    assert found.n_independent == 0
+
+
 def test_pixels_of_outlier_windows_are_not_trusted_but_where_another_window_agrees() -> None:
     corners = np.array([[0, 0], [5, 0], [30, 0]])
     kept = np.array([True, True, False])
