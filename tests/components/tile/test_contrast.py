@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage import exposure
 
+from components.shared.documents.plan import PixelType
+from components.shared.documents.transforms import FillLevel, SliceTransform
 from components.shared.volume.volume import TileArray
-from components.tile.contrast import channels_of, equalized, to_uint8
+from components.tile.contrast import channels_of, equalized, slice_channels, to_uint8
 
 RGBA = TileArray(key="rgba", data_type="uint8", n_channels=4)
 
@@ -106,3 +108,24 @@ def test_raw_grey_levels_are_not_touched_by_the_mapping() -> None:
     np.testing.assert_array_equal(found, raw)
     (inverted,) = channels_of(deep, raw, (10_000, 30_000), 0.02, invert=True)
     np.testing.assert_array_equal(inverted, 40_000 - raw)
+
+
+@pytest.mark.parametrize("data_type", ["uint8", "uint16"])
+@pytest.mark.parametrize("padding_level", [None, 7])
+def test_padding_of_the_aligned_channel_alone_becomes_black(
+    data_type: PixelType, padding_level: int | None
+) -> None:
+    """A second channel is dark where the first is padding, and means it."""
+    aligned, second = texture(), texture()[::-1].copy()
+    aligned[:20] = second[:30] = 7
+    fill = () if padding_level is None else (FillLevel(level=padding_level, share=0.1, is_padding=True),)
+    shown = SliceTransform(
+        z=0, uri="", matrix=np.eye(3).tolist(), verdict="good", action="keep", replaced_from=None,
+        n_edges=2, edge_weight=1.0, residual_px=0.0, fill=fill,
+    )  # fmt: skip
+    tiles = TileArray(key="two", data_type=data_type, n_channels=2)
+    files = [picture.astype(data_type) for picture in (aligned, second)]
+    shows = list(slice_channels(tiles, files, [(0.0, 255.0)] * 2, 0, shown))
+    expected = [np.where(aligned == padding_level, 0, aligned), second]
+    np.testing.assert_array_equal(shows, expected)
+    assert [channel.dtype for channel in shows] == [data_type] * 2
