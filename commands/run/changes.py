@@ -44,9 +44,9 @@ from components.shared.work.superseded import (
     SUPERSEDED_KEY,
     files_of_volume,
     note_all,
+    noted_files,
     recorded_files,
     superseded_files,
-    waiting_files,
 )
 from pipeline.settings import Settings
 
@@ -216,9 +216,9 @@ def _report(found: Rehearsal, run: Run) -> None:
     for output in run.volume.outputs:
         uri = open_store(output.uri).uri
         found.written |= {join_uri(uri, key) for key in metadata_files(run.volume, output)}
-    waiting = waiting_files(run)
-    if waiting:
-        found.removed |= {join_uri(place.uri, place.key) for place in waiting}
+    if process.stat(SUPERSEDED_KEY) is not None:
+        gone = noted_files(process, locations) - files_of_volume(run.volume, locations)
+        found.removed |= {join_uri(place.uri, place.key) for place in gone}
         found.removed.add(join_uri(process.uri, SUPERSEDED_KEY))
     found.removed |= {join_uri(uri, key) for uri, key in volumes_left_alone(run.volume, locations)}
     if not run.plan.config.keep_tiles:

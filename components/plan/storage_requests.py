@@ -171,7 +171,7 @@ def report_requests(work: Work) -> Requests:
     metadata = sum(len(metadata_files(volume, output)) for output in volume.outputs)
     n_records = len(work.chunks) + volume.n_slabs + sum(p.n_blocks for p in volume.passes) + 2
     listed += ceil_div(n_records, _PAGE)
-    documents = 6 * (1 + _DOCUMENT) + 1 + _DOCUMENT  # superseded.json too; the last: compose's record
+    documents = 8 * (1 + _DOCUMENT) + 1 + _DOCUMENT  # superseded.json thrice; the last: compose's record
     per_chunk = 1 + 2 * _DOCUMENT
     blocks = sum(_DOCUMENT * p.n_blocks + work.n_exact_layers(p) for p in volume.passes)
     removal = 0 if work.plan.config.keep_tiles else ceil_div(volume.n_slabs, _PAGE)

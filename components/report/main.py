@@ -36,7 +36,7 @@ from components.shared.work.completeness import Block, Fault, check_blocks, chec
 from components.shared.work.publication import publish, withdraw, withdraw_unwritten
 from components.shared.work.records import outputs_present
 from components.shared.work.run import Run
-from components.shared.work.superseded import remove_superseded, waiting_files
+from components.shared.work.superseded import SUPERSEDED_KEY, remove_superseded, waiting_files
 from components.shared.work.verification import Verification, hash_of, is_untouched, read_blocks, verify
 
 logger = logging.getLogger(__name__)
@@ -152,10 +152,10 @@ def look_at(evidence: RunEvidence, volume: Volume | None, status: RunStatus, pro
         return Verification((problem,) if status.state != "failed" else (), ())
     run = Run.of(process, evidence.plan, evidence.transforms)
     blocks = read_blocks(run)
-    waiting = waiting_files(run)
-    if waiting and _is_whole(run, blocks):
-        remove_superseded(run.process, waiting)
-        logger.info("removed %d files of earlier volumes, which this one has no use for", len(waiting))
+    if _may_remove_superseded(run, blocks):
+        n_removed = remove_superseded(run)
+        if n_removed:
+            logger.info("removed %d files of earlier volumes, which this one has no use for", n_removed)
     earlier = earlier_run(process)
     has_opened = earlier is not None and hash_of(blocks) == earlier.volume_hash
     verification = verify(volume, blocks, has_opened=has_opened)
@@ -168,10 +168,15 @@ def look_at(evidence: RunEvidence, volume: Volume | None, status: RunStatus, pro
     return verification
 
 
-def _is_whole(run: Run, blocks: list[Block]) -> bool:
-    """True where all blocks are done, what they have written lies there, and the plan is still this run's."""
-    if check_blocks(blocks) or check_overwritten(blocks):
+def _may_remove_superseded(run: Run, blocks: list[Block]) -> bool:
+    """True where files of earlier volumes wait for their removal and the volume of this run is whole.
+
+    Every block is done then, all that the blocks have written lies there, and the plan is still this run's.
+    """
+    if run.process.stat(SUPERSEDED_KEY) is None or check_blocks(blocks) or check_overwritten(blocks):
         return False
+    if not waiting_files(run):
+        return True  # the note goes, and no file with it
     written = [block.record.outputs for block in blocks if block.record is not None]
     return all(in_parallel(outputs_present, written)) and read_plan(run.process) == run.plan
 

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import tifffile
 
-from components.shared.work.superseded import SUPERSEDED_KEY
 from tests.builders import cli
 from tests.components.pyramid.pyramid_builders import textured
 from tests.e2e.steps import run_steps
@@ -40,18 +39,13 @@ def files(output: Path) -> dict[str, bytes]:
     """Every file and folder of an output; files with their bytes, unless they name the output itself.
 
     What `align` has found is left out: it holds for its slices, and is used again where the range comes back.
-    Neither is the note of what a volume may write, which goes with the first files that it names.
     """
 
     def content(path: Path) -> bytes:
         return b"" if path.is_dir() or output / "process" in path.parents else path.read_bytes()
 
     found = {path.relative_to(output).as_posix(): content(path) for path in output.rglob("*")}
-    return {
-        key: data
-        for key, data in found.items()
-        if "/align/" not in key and key != f"process/{SUPERSEDED_KEY}"
-    }
+    return {key: data for key, data in found.items() if "/align/" not in key}
 
 
 def test_nothing_of_an_earlier_volume_is_left(source: Path, tmp_path: Path) -> None:

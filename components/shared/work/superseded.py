@@ -3,9 +3,8 @@
 Another resolution, crop or set of outputs leaves shards, levels and whole volumes behind, and the records
 that name them are written over one by one. So `compose`, before the first is, notes in `superseded.json` what
 the records name and the new volume does not, and all that the new one may write, for a block that is stopped
-before its record. `report` removes what the present volume has not when all its blocks are there; where
-nothing waits for that, the note stays as it is, for `report` may not delete it by its rights. What `align`
-has found stays: it holds for its slices.
+before its record. `report` removes what the present volume has not when all its blocks are there. What
+`align` has found stays: it holds for its slices.
 """
 
 from __future__ import annotations
@@ -102,7 +101,11 @@ def noted_files(process: Store, locations: Locations) -> set[Place]:
     Raises:
         UserError: it is damaged, or not of this version.
     """
-    return _written_by_runs(_noted(process), locations)
+    if process.stat(SUPERSEDED_KEY) is None:
+        return set()
+    noted = read_document(process, SUPERSEDED_KEY, Superseded).files
+    places = {Place(uri, key) for uri, keys in noted.items() for key in keys}
+    return _written_by_runs(places, locations)
 
 
 def superseded_files(run: Run) -> set[Place]:
@@ -117,13 +120,18 @@ def superseded_files(run: Run) -> set[Place]:
 
 
 def note_superseded(process: Store, superseded: Collection[Place]) -> None:
-    """Have `superseded.json` name these files; it is written where it does not name them all."""
-    if not _noted(process).issuperset(superseded):
-        process.write(SUPERSEDED_KEY, Superseded(files=dict(_by_uri(superseded))).to_json())
+    """Have `superseded.json` name these files; it is written where it is to name others than it does."""
+    there = process.stat(SUPERSEDED_KEY) is not None
+    data = Superseded(files=dict(_by_uri(superseded))).to_json()
+    if (there and process.read(SUPERSEDED_KEY) != data) or (superseded and not there):
+        process.write(SUPERSEDED_KEY, data)
 
 
 def note_all(process: Store, locations: Locations) -> None:
-    """Have `superseded.json` name all that records name: call it before records are removed."""
+    """Have `superseded.json` name all that records name: call it before records are removed.
+
+    `compose` takes back what the new volume needs.
+    """
     note_superseded(process, noted_files(process, locations) | recorded_files(process, locations))
 
 
@@ -133,26 +141,22 @@ def waiting_files(run: Run) -> set[Place]:
     return noted_files(run.process, locations) - files_of_volume(run.volume, locations)
 
 
-def remove_superseded(process: Store, waiting: Collection[Place]) -> None:
-    """Remove the files that `waiting_files` gives, and the note that names them.
+def remove_superseded(run: Run) -> int:
+    """Remove the files that `superseded.json` names, and then itself; returns their number.
 
     Call it when every block is of the present volume. Metadata go first, so that nobody sees half a volume.
     """
-    files = set(waiting)
-    metadata = {place for place in files if is_metadata(place.key)}
-    records = {place for place in files if is_record_key(place.key)}
-    for some in (metadata, files - metadata - records, records):
+    if run.process.stat(SUPERSEDED_KEY) is None:
+        return 0
+    superseded = waiting_files(run)
+    metadata = {place for place in superseded if is_metadata(place.key)}
+    records = {place for place in superseded if is_record_key(place.key)}
+    for some in (metadata, superseded - metadata - records, records):
         for uri, keys in _by_uri(some):
             in_parallel(open_store(uri).delete, keys)
             remove_empty_folders(uri, keys)
-    process.delete(SUPERSEDED_KEY)
-
-
-def _noted(process: Store) -> set[Place]:
-    if process.stat(SUPERSEDED_KEY) is None:
-        return set()
-    noted = read_document(process, SUPERSEDED_KEY, Superseded).files
-    return {Place(uri, key) for uri, keys in noted.items() for key in keys}
+    run.process.delete(SUPERSEDED_KEY)
+    return len(superseded)
 
 
 def _written_by_runs(places: Iterable[Place], locations: Locations) -> set[Place]:
