@@ -24,9 +24,10 @@ grant() { # STEP ROLE KIND...: the role on what lies in the buckets of these kin
         case $kind in
         process) # one bucket for all runs
             expression+="$name == '${buckets}_process' || $name.startsWith('${buckets}_process/')" ;;
-        page) # in it, what each report of a run writes anew
+        page) # in it, what each report of a run writes anew, and the note that it removes
             expression+="($name.startsWith('${buckets}_process/') &&"
-            expression+=" ($name.endsWith('/report/index.html') || $name.endsWith('/run.json')))" ;;
+            expression+=" ($name.endsWith('/report/index.html') || $name.endsWith('/run.json') ||"
+            expression+=" $name.endsWith('/superseded.json')))" ;;
         *)
             expression+="$name.startsWith('${buckets}_${kind}_')" ;;
         esac

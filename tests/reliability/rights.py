@@ -30,5 +30,5 @@ RIGHTS = {
     "viewer": {"neuroglancer": READER, "chunk": READER},
 }
 """Of each identity, by what lies in a bucket. The viewer is whoever looks at the volume."""
-PAGE = ("report/index.html", "run.json")
-"""Objects of `process` that every report writes anew; the part `page` is these."""
+PAGE = ("report/index.html", "run.json", "superseded.json")
+"""Objects of `process` that every report writes anew or removes; the part `page` is these."""

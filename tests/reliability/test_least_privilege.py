@@ -1,6 +1,6 @@
 """Each step as an identity of its own that has no more rights than it needs, in the buckets of a run.
 
-Only `report` may delete, and only the tiles and its own page.
+Only `report` may delete, and only the tiles, its own page and the note of what the volume may write.
 """
 
 import secrets
