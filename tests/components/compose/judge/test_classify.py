@@ -68,8 +68,8 @@ class Evidence:
         }  # fmt: skip
         return PairRecord(**values | self.changes.get((i, j), {}))
 
-    def figures(self) -> SliceFigures:
-        records = [self.record(i, j) for i, j in self.ends()]
+    def figures(self, *others: PairRecord) -> SliceFigures:
+        records = [self.record(i, j) for i, j in self.ends()] + list(others)
         pairs = accepted_pairs(records, self.stack)
         problem = SolveProblem.of(self.stack, pairs)
         solution = solve(problem)
@@ -95,6 +95,15 @@ REFUSED = {
 @pytest.mark.parametrize("n", [1, 2, 3, 40])
 def test_good_slices_are_good(n: int) -> None:
     assert Evidence(n).verdicts() == {}
+
+
+def test_a_pair_with_a_slice_that_is_missing_says_nothing() -> None:
+    evidence = Evidence()
+    with_missing = evidence.record(N - 2, N - 1).model_copy(update={"neighbour_z": N})
+    for field in ("n_pairs", "n_accepted", "n_kept"):
+        np.testing.assert_array_equal(
+            getattr(evidence.figures(with_missing), field), getattr(evidence.figures(), field)
+        )
 
 
 @pytest.mark.parametrize("z", [0, 1, 20, 38, 39])

@@ -10,7 +10,8 @@ from components.compose.solve.chain import chained, neighbours_of
 from components.compose.solve.connectivity import connectivity
 from components.compose.solve.pairs import Pairs, Slices, Solution
 from components.compose.solve.problem import SolveProblem
-from components.compose.solve.robust import solve
+from components.compose.solve.robust import solve, upright
+from components.compose.solve.ties import PoseFrame
 from components.shared.geometry import rotation_about, rotation_deg, transform_points
 from tests.components.compose.planted_stack import (
     Planted,
@@ -104,6 +105,17 @@ def test_first_slice_stays_and_the_stack_stands_upright() -> None:
     assert abs(np.mean(angles)) < 1e-3
     first = transform_points(solution.volume_from_slice[0], [[2499.5, 2499.5]])
     assert np.allclose(first, 2499.5, atol=1e-6)
+
+
+def test_upright_is_the_mean_rotation_whatever_the_sizes() -> None:
+    """A slice of twice the scale turns the stack no more than the others."""
+    frame = PoseFrame.of([[101, 101]])
+    motions = [
+        rotation_about((50, 50), a) @ about_center(1, 101, linear=(s - 1) * np.eye(2))[0]
+        for a, s in ((0.1, 2.0), (-0.1, 0.5))
+    ]
+    poses = frame.poses(np.array(motions))
+    np.testing.assert_allclose(upright(poses, frame), poses, atol=1e-9)
 
 
 def test_slices_that_turn_far_leave_all_at_their_own_size() -> None:
