@@ -45,6 +45,13 @@ def test_halving_is_tensorstores_mean_to_the_bit(
     np.testing.assert_array_equal(halved, expected)
 
 
+@pytest.mark.parametrize("rows", [127, 128, 129, 400])
+def test_planes_of_several_strips_are_halved_as_one(pool: Executor, rows: int) -> None:
+    voxels = np.random.default_rng(rows).integers(0, 256, (2, rows, 6), dtype=np.uint8)
+    expected = ts.downsample(ts.array(voxels), [2, 2, 2], method="mean").read().result()
+    np.testing.assert_array_equal(halve(voxels, pool), expected)
+
+
 @given(shape=shapes, n_channels=st.integers(1, 4), axes=some_axes)
 def test_channels_are_halved_each_for_itself(
     pool: Executor, shape: tuple[int, ...], n_channels: int, axes: tuple[bool, bool, bool]
