@@ -142,6 +142,15 @@ def test_spots_of_the_number_of_the_padding_are_no_padding() -> None:
     assert not found[:, 9:].any()
 
 
+@pytest.mark.parametrize("side", [np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]])
+def test_a_part_is_at_a_side_where_it_has_its_outermost_pixels(side: Any) -> None:
+    at_side, inside = np.zeros((2, 60, 80), np.bool_)
+    at_side[side] = True
+    inside[1:-1, 1:-1] = True
+    assert np.array_equal(parts_at_sides(at_side), at_side)
+    assert not parts_at_sides(inside).any()
+
+
 def test_a_hot_pixel_hides_no_border() -> None:
     picture = bordered(levels(13_000, 17_000), 0)
     picture[100, 100] = 65_535

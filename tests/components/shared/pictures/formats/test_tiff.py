@@ -211,6 +211,17 @@ JPEG_PICTURES = {
         np.moveaxis(picture("uint8", 3, 64, 48), 2, 0),
         {"photometric": "rgb", "planarconfig": "separate"},
     ),
+    "YCbCr that says what it is": (
+        picture("uint8", 3, 64, 48),
+        {
+            "photometric": "ycbcr",
+            "subsampling": (1, 1),
+            "extratags": [
+                (529, 5, 3, (299, 1000, 587, 1000, 114, 1000)),
+                (532, 5, 6, (0, 1, 255, 1, 128, 1, 255, 1, 128, 1, 255, 1)),
+            ],
+        },
+    ),
     "tiles": (picture("uint8", 3, 70, 50), {"photometric": "ycbcr", "tile": (32, 32)}),
     "strips": (picture("uint8", 3, 70, 50), {"photometric": "ycbcr", "rowsperstrip": 16}),
 }

@@ -133,3 +133,10 @@ def test_a_tag_of_an_unknown_type_is_skipped() -> None:
 def test_no_two_tags_have_one_code() -> None:
     codes = [tag.code for tag in tiff_tags.all_tags()]
     assert codes == sorted(set(codes))
+
+
+def test_a_directory_has_4096_tags_at_most() -> None:
+    entries = [(code, 3, 1, b"\1\0\0\0") for code in range(256, 256 + 4097)]
+    assert first(directory(*entries[:4096])).integer(tiff_tags.WIDTH) == 1
+    with pytest.raises(RefusedImageError, match="a page of 4,097 tags"):
+        first(directory(*entries))
