@@ -89,6 +89,15 @@ def test_fill_bytes_in_front_of_a_marker_change_nothing(marker: bytes) -> None:
     np.testing.assert_array_equal(decoded(filled), decoded(data))
 
 
+def test_a_header_has_4096_segments_at_most() -> None:
+    """Comments are put in front of six: APP0, DQT, the frame header, two DHT and the header of the scan."""
+    comment = b"\xff\xfe\0\2"
+    data = jpeg()
+    assert decoded(data[:2] + comment * 4090 + data[2:]).shape == GREY.shape
+    with pytest.raises(RefusedImageError, match="without a frame header"):
+        decoded(data[:2] + comment * 4091 + data[2:])
+
+
 @pytest.mark.parametrize("n_levels", [256, 250])
 @pytest.mark.parametrize("more", [(), (chunk(b"tRNS", bytes(9)),)], ids=["opaque", "transparent"])
 def test_a_palette_of_greys_is_grey(n_levels: int, more: tuple[bytes, ...]) -> None:
