@@ -30,7 +30,7 @@ from google.auth import exceptions as auth
 
 from components.shared.errors import ConfigError, TransientError, UserError
 from components.shared.storage import gcs
-from components.shared.storage.gcs import GcsStore, JoinedParts
+from components.shared.storage.gcs import RETRY, GcsStore, JoinedParts
 from components.shared.storage.gcs_failures import failures
 from components.shared.storage.store import READS, ObjectChangedError, ObjectMissingError, checksum
 
@@ -689,3 +689,11 @@ def test_a_body_that_stops_arriving_is_asked_for_again(
     )
     assert reader.stdout == "stored\n", reader.stderr
     assert len(faulty.requests) == 2  # the one that was answered in full, and one for the checksum
+
+
+def test_tensorstore_tries_for_two_minutes_as_the_other_requests_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:1")
+    tries = GcsStore("gs://bucket").kvstore()["gcs_request_retries"]
+    first_s, longest_s = (float(tries[key].removesuffix("s")) for key in ("initial_delay", "max_delay"))
+    pauses_s = [min(first_s * 2**n, longest_s) for n in range(tries["max_retries"])]
+    assert sum(pauses_s) == pytest.approx(RETRY.timeout, rel=0.1)
