@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterator
 
 import click
@@ -10,7 +11,8 @@ import click
 from pipeline.submit.runs import RunState
 from pipeline.submit.targets import target_of
 
-_MAX_SHOWN_FAILURES = 5
+_MAX_SHOWN = 5
+"""Failures, and reasons to wait, that are shown."""
 _COLUMNS = ("done", "running", "failed", "waiting")
 
 
@@ -35,7 +37,7 @@ def status(run_or_output: str) -> None:
 
 
 def _state_lines(run: RunState) -> Iterator[str]:
-    """The state of a submitted run, its tasks by step and state, and its first failures."""
+    """The state of a submitted run, its tasks by step and state, its first failures, and why others wait."""
     yield f"{run.name}: {run.state}" + (f", {_first_line(run.message)}" if run.message else "")
     counts = run.counts()
     if counts:
@@ -43,8 +45,15 @@ def _state_lines(run: RunState) -> Iterator[str]:
     for step, count in counts.items():
         yield f"{step:8}" + "".join(f"{count[name]:>9,}" for name in _COLUMNS)  # type: ignore[index]
     failures = [task for task in run.tasks if task.state == "failed" and task.message]
-    for task in failures[:_MAX_SHOWN_FAILURES]:
+    for task in failures[:_MAX_SHOWN]:
         yield f"{task.name} failed: {_first_line(task.message)}"
+    reasons = Counter(
+        (task.step or task.name, _first_line(task.message))
+        for task in run.tasks
+        if task.state == "waiting" and task.message
+    )
+    for (name, reason), n_tasks in reasons.most_common(_MAX_SHOWN):
+        yield f"{name}: {n_tasks:,} waiting, {reason}"
     if run.output:
         yield f"Units: fibstack status {shlex.quote(run.output)}"
 

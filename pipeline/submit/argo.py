@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import io
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +16,7 @@ from kubernetes.config import ConfigException
 from components.shared.documents.config import RunConfig
 from components.shared.errors import ConfigError, FibstackError, UserError
 from components.shared.steps import STEPS
-from components.shared.web import ANSWER_BYTES, AnswerError, BoundedPool, within
+from components.shared.web import AnswerError, BoundedPool, within
 from pipeline.argo.pod import UNIT_LABEL
 from pipeline.compiled.compile import compile_argo
 from pipeline.compiled.ir import to_text
@@ -31,13 +28,13 @@ from pipeline.submit.runs import (
     LOGIN_TIMEOUT_S,
     Log,
     RunState,
-    RunTask,
+    not_taken_up,
     refused,
     require_reachable,
-    task_state,
     unexpected,
     unreachable,
 )
+from pipeline.submit.workflow import Call, Node, Workflow, without_executor_lines, without_tries
 
 SCHEME = "argo://"
 TEMPLATE = "align-stack"
@@ -95,15 +92,15 @@ def submit(config: RunConfig, settings: Settings | None, namespace: str = "") ->
 def state(reference: str) -> RunState:
     """The state of a run and of its tasks."""
     cluster, name = _parts(reference)
-    workflow = cluster.workflow(name)
+    manifest = cluster.workflow(name)
     with cluster.failures(f"read the workflow '{name}'", ""):
-        status = workflow.get("status", {})
+        workflow = Workflow(manifest, _call_of)
         return RunState(
             name=name,
-            state=status.get("phase") or "Pending",
-            message=status.get("message", ""),
-            output=_arguments(workflow).get("output", ""),
-            tasks=tuple(_tasks(_nodes(status))),
+            state=workflow.phase or "Pending",
+            message=workflow.message or ("" if workflow.phase else not_taken_up(workflow.created_at)),
+            output=_arguments(manifest).get("output", ""),
+            tasks=tuple(workflow.tasks()),
         )
 
 
@@ -115,7 +112,8 @@ def logs(reference: str, step: str = "") -> Iterator[Log]:
         labels = pod.metadata.labels or {}
         unit = labels.get(UNIT_LABEL, "")
         title = " ".join(word for word in (labels.get("app.kubernetes.io/component", ""), unit) if word)
-        yield Log(title=f"{title}: {pod.metadata.name}", text=cluster.pod_log(pod.metadata.name))
+        log = without_executor_lines(cluster.pod_log(pod.metadata.name))
+        yield Log(title=f"{title}: {pod.metadata.name}", text=log)
 
 
 class _Cluster:
@@ -264,34 +262,11 @@ def _arguments(workflow: Mapping[str, Any]) -> dict[str, str]:
     return {parameter["name"]: parameter.get("value", "") for parameter in parameters}
 
 
-def _nodes(status: Mapping[str, Any]) -> dict[str, Any]:
-    """The nodes of a workflow, which Argo compresses where they are many."""
-    compressed = status.get("compressedNodes")
-    nodes: dict[str, Any] = status.get("nodes") or {}
-    if compressed:
-        with gzip.open(io.BytesIO(base64.b64decode(compressed))) as file:
-            try:
-                nodes = json.loads(file.read(ANSWER_BYTES))
-            except gzip.BadGzipFile:
-                raise AnswerError("nodes that cannot be unpacked") from None
-    return nodes
-
-
-def _tasks(nodes: Mapping[str, Any]) -> Iterator[RunTask]:
-    """The calls of steps: one for a call that is tried again, not one for each try."""
-    tries = {
-        child for node in nodes.values() if node["type"] == "Retry" for child in node.get("children", [])
-    }
-    for name, node in nodes.items():
-        step = node.get("templateName", "")
-        if node["type"] in ("Pod", "Retry") and name not in tries and step in STEPS:
-            last_try = nodes.get((node.get("children") or [""])[-1], {}) if node["type"] == "Retry" else node
-            yield RunTask(
-                name=node.get("displayName", name),
-                step=step,
-                state=task_state(node.get("phase", "")),
-                message=last_try.get("message") or node.get("message", ""),
-            )
+def _call_of(node: Node) -> Call | None:
+    """The call of a step: Argo names a step's template after it."""
+    step = node.get("templateName", "")
+    name = without_tries(node.get("displayName") or step)
+    return Call(name, step, without_tries(node["name"])) if step in STEPS else None
 
 
 def _parts(reference: str) -> tuple[_Cluster, str]:

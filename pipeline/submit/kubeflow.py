@@ -1,13 +1,17 @@
-"""Runs on Kubeflow Pipelines, through its v2beta1 API."""
+"""Runs on Kubeflow Pipelines, through its API v2beta1.
+
+What that leaves out, the messages of tasks and the names of their pods, stands in the Workflow of Argo behind
+a run, which the API v1beta1 hands out.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from typing import Any
 
 import kfp
@@ -29,6 +33,7 @@ from pipeline.submit.runs import (
     Log,
     RunState,
     RunTask,
+    not_taken_up,
     raise_without_login,
     refused,
     require_reachable,
@@ -36,12 +41,17 @@ from pipeline.submit.runs import (
     unexpected,
     unreachable,
 )
+from pipeline.submit.workflow import Call, Node, Workflow, without_executor_lines, without_tries
 
 EXPERIMENT = "fibstack"
 MAX_PARAMETER_BYTES = 10_000
 """Limit of the API server on all parameters of a run together."""
 _PAGE = "/#/runs/details/"
 _CHECK_HOST = "Check --host, and docs/submit.md on how to log in."
+_ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
+_NOT_SERVED = (404, 405, 500, 501)
+"""Answers of a server that serves no logs, or has none of a pod."""
+_NO_LOG = "no log: this server keeps none of it. While the pod is there, run"
 _TIMEOUT = (CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S)
 
 
@@ -90,44 +100,68 @@ def submit(
 
 def state(reference: str) -> RunState:
     """The state of a run and of its tasks."""
-    run = _run(reference)
-    with _failures("cannot look at a run on", _parts(reference)[0]):
-        return _state_of(run)
+    host, run_id = _parts(reference)
+    client, run = _connected_to_run(reference)
+    manifest = client.workflow_manifest(run_id, host)
+    with _failures("cannot look at a run on", host):
+        return _state_of(run, manifest)
 
 
-def _state_of(run: Any) -> RunState:  # noqa: ANN401 - a model of kfp_server_api
+def _state_of(run: Any, manifest: Mapping[str, Any]) -> RunState:  # noqa: ANN401 - a model of kfp_server_api
+    """The state of a run, of what the API of today tells and of the Workflow behind the run.
+
+    Args:
+        run: The run as the API tells it; of its tasks, it knows no message and no pod.
+        manifest: The Workflow; empty where the server does not give it.
+    """
     runtime = run.runtime_config
-    error = run.error.message if run.error else ""
+    workflow = Workflow(manifest, _call_of, has_ended=run.state in _ENDED)
+    message = (run.error.message if run.error else "") or workflow.message
+    if manifest and not workflow.phase and run.state not in _ENDED:
+        message = message or not_taken_up(run.created_at.isoformat() if run.created_at else "")
     return RunState(
         name=run.display_name or run.run_id,
         state=run.state or "PENDING",
-        message=error or "",
+        message=message,
         output=str((runtime.parameters or {}).get("output", "") if runtime else ""),
-        tasks=tuple(
-            RunTask(
-                name=executor.step,
-                step=executor.step,
-                state=task_state(executor.task.state or ""),
-                message=(executor.task.error.message if executor.task.error else "") or "",
-            )
-            for executor in _executors(run)
-            if not executor.is_try
-        ),
+        tasks=tuple(workflow.tasks() if workflow.phase else _tasks(run)),
     )
+
+
+def _tasks(run: Any) -> Iterator[RunTask]:  # noqa: ANN401 - a model of kfp_server_api
+    """The calls of programs as the API tells them: one that waits for a machine is running there."""
+    for task in (run.run_details.task_details if run.run_details else None) or []:
+        name = task.display_name or ""
+        if step_of(name) and "(" not in name and task.state:  # neither one try of several nor left out
+            yield RunTask(name=name, step=step_of(name), state=task_state(task.state))
 
 
 def logs(reference: str, step: str = "") -> Iterator[Log]:
     """The logs of the pods of a run, of one step or of all."""
     host, run_id = _parts(reference)
-    run = _run(reference)
-    client = _connected(host)
+    client, run = _connected_to_run(reference)
+    manifest = client.workflow_manifest(run_id, host)
     with _failures("cannot look at a run on", host):
-        executors = _executors(run)
-    for executor in executors:
-        if executor.is_pod and step in ("", executor.step):
-            pod = executor.task.pod_name
-            with _failures("cannot read logs from", host):
-                yield Log(title=f"{executor.step}: {pod}", text=client.pod_log(run_id, pod))
+        workflow = Workflow(manifest, _call_of)
+        has_begun = any(step in ("", task.step) for task in _tasks(run))
+        pods = [
+            (call, node, workflow.pod_name(node)) for call, node in workflow.pods() if step in ("", call.step)
+        ]
+    if has_begun and not manifest:
+        raise UserError(
+            f"{host} must tell the names of a run's pods, for their logs; it does not (it has no API "
+            f"v1beta1). Read them with: kubectl logs --namespace NAMESPACE --container main --prefix "
+            f"--tail -1 --selector pipeline/runid={run_id}"
+        )
+    for call, node, pod in pods:
+        title = f"{call.name}: {pod}"
+        if task_state(node.get("phase", "")) == "waiting":
+            yield Log(title=title, text=f"no log: the pod waits. {node.get('message', '')}".strip())
+            continue
+        with _failures("cannot read logs from", host):
+            text = client.pod_log(run_id, pod)
+        kubectl = f"kubectl logs --namespace {workflow.namespace} {pod} --container main"
+        yield Log(title=title, text=text if text is not None else f"{_NO_LOG}: {kubectl}")
 
 
 class _Client(kfp.Client):  # type: ignore[misc]
@@ -154,27 +188,42 @@ class _Client(kfp.Client):  # type: ignore[misc]
         self._bound()
         return self._healthz_api.healthz_service_get_healthz(_request_timeout=_TIMEOUT)
 
-    def pod_log(self, run_id: str, pod: str) -> str:
-        """The log of a pod, or of its archive; only this address of an old API has it."""
+    def workflow_manifest(self, run_id: str, host: str) -> dict[str, Any]:
+        """The Workflow behind a run, which only the API v1beta1 tells; empty where a server has none."""
+        with _failures("cannot look at a run on", host):
+            try:
+                answer = self._get(f"/apis/v1beta1/runs/{run_id}", ANSWER_TIMEOUT_S)
+                runtime = json_object(answer).get("pipeline_runtime") or {}
+                return json_object((runtime.get("workflow_manifest") or "{}").encode())
+            except (api.ApiException, AnswerError):
+                return {}
+
+    def pod_log(self, run_id: str, pod: str) -> str | None:
+        """The log of a pod, or of its archive; None where the server has none. Only an old API has it."""
         try:
-            answer = self._run_api.api_client.call_api(
-                "/apis/v1alpha1/runs/{run_id}/nodes/{pod}/log",
-                "GET",
-                path_params={"run_id": run_id, "pod": pod},
-                response_type="str",
-                auth_settings=["Bearer"],
-                _return_http_data_only=True,
-                _preload_content=False,
-                _request_timeout=(CONNECT_TIMEOUT_S, LOG_TIMEOUT_S),
-            )
+            answer = self._get(f"/apis/v1alpha1/runs/{run_id}/nodes/{pod}/log", LOG_TIMEOUT_S)
         except AnswerError as error:
             return f"no log: {error}"
-        text: str = answer.data.decode(errors="replace")
+        except api.ApiException as error:
+            if error.status in _NOT_SERVED:
+                return None
+            raise
+        text = answer.decode(errors="replace")
         # It answers 200 before it looks, and writes the error into the body.
-        if text.startswith('{"error_message"'):
-            with suppress(AnswerError):
-                return f"no log: {json_object(answer.data).get('error_message')}"
-        return text
+        return None if text.startswith('{"error_message"') else without_executor_lines(text)
+
+    def _get(self, path: str, timeout_s: int) -> bytes:
+        """What an address of an old API answers, of which the library has no model."""
+        answer = self._run_api.api_client.call_api(
+            path,
+            "GET",
+            response_type="str",
+            auth_settings=["Bearer"],
+            _return_http_data_only=True,
+            _preload_content=False,
+            _request_timeout=(CONNECT_TIMEOUT_S, timeout_s),
+        )
+        return bytes(answer.data)
 
 
 def _connected(host: str) -> _Client:
@@ -199,54 +248,34 @@ def _experiment(client: _Client, namespace: str | None, host: str) -> str:
     return _present(made.experiment_id, host)
 
 
-def _run(reference: str) -> Any:  # noqa: ANN401 - a model of kfp_server_api
+def _connected_to_run(reference: str) -> tuple[_Client, Any]:
+    """A client, and the run as the API tells it."""
     host, run_id = _parts(reference)
+    client = _connected(host)
     with _failures("cannot look at a run on", host):
-        run = _connected(host).runs.run_service_get_run(run_id=run_id, _request_timeout=_TIMEOUT)
+        run = client.runs.run_service_get_run(run_id=run_id, _request_timeout=_TIMEOUT)
     _present(run.run_id, host)
-    return run
+    return client, run
 
 
-@dataclass(frozen=True, slots=True)
-class _Executor:
-    """A task that runs the program of a step."""
+def _call_of(node: Node) -> Call | None:
+    """The call that a node of a run's Workflow belongs to.
 
-    step: str
-    task: Any
-    """A model of kfp_server_api."""
-    is_try: bool
-    """The task is one try of another task, which stands for all its tries."""
-    is_pod: bool
-
-
-def _executors(run: Any) -> list[_Executor]:  # noqa: ANN401 - a model of kfp_server_api
-    """The tasks that run programs, oldest first; of the nodes that Kubeflow lists, few are pods of a step.
-
-    A step is a graph of a driver and of `executor`, which has the children `executor(0)` and so on where it
-    may be tried again. Other children of a node are what waits for it. A child is named by its node's ID, a
-    task by its pod; both end in the same number.
+    A program runs in the node `executor` below that of its task, after a pod `TASK-driver` beside that; the
+    node's name holds those of all nodes above it, such as `x.root.for-loop-2.iteration(0:0).align.executor`.
     """
-    tasks = (run.run_details.task_details if run.run_details else None) or []
-    parents = {_number(child): task for task in tasks for child in task.child_tasks or []}
-    inside = {_number(task) for task in tasks if _is_executor(task)}
-    found = []
-    for task in tasks:
-        above = parents.get(_number(task))
-        is_try = _is_executor(above)
-        graph = parents.get(_number(above)) if is_try else above
-        step = step_of(graph.display_name or "") if graph else ""
-        if step and _is_executor(task):
-            has_tries = any(_number(child) in inside for child in task.child_tasks or [])
-            found.append(_Executor(step, task, is_try, is_pod=not has_tries))
-    return sorted(found, key=lambda executor: (str(executor.task.start_time), executor.task.pod_name))
-
-
-def _is_executor(task: Any) -> bool:  # noqa: ANN401 - a model of kfp_server_api
-    return task is not None and (task.display_name or "").partition("(")[0] == "executor"
-
-
-def _number(task: Any) -> str:  # noqa: ANN401 - a model of kfp_server_api
-    return (task.pod_name or "").rpartition("-")[2]
+    path, _, leaf = without_tries(node["name"]).rpartition(".")
+    if leaf != "executor":
+        task, is_driver, _ = leaf.rpartition("-driver")
+        if not is_driver:
+            return None
+        path = f"{path}.{task}"
+    task = path.rpartition(".")[2]
+    iterations = re.findall(r"\((\d+):", path)
+    name = f"{task}({iterations[-1]})" if iterations and step_of(task) else task
+    if leaf == "executor":
+        return Call(name, step_of(task), path)
+    return Call(name if step_of(task) else leaf, step_of(task), path, is_driver=True)
 
 
 def _parts(reference: str) -> tuple[str, str]:

@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 from components.shared.documents.config import RunConfig
@@ -28,6 +29,13 @@ LOG_TIMEOUT_S = 300
 """Longest that reading the log of one task may take."""
 LOGIN_TIMEOUT_S = 600
 """Longest that logging in may take, for which a person may have to open a page."""
+
+TAKEN_UP_WITHIN_S = 60
+"""Time in which a controller that works has long taken up a run."""
+NOT_TAKEN_UP = (
+    "nobody has taken it up: Argo's controller does not run, or does not watch this namespace. "
+    "Look with: kubectl get deployments --all-namespaces --field-selector metadata.name=workflow-controller"
+)
 
 TaskState = Literal["done", "running", "failed", "waiting"]
 _TASK_STATES: Mapping[str, TaskState] = {
@@ -49,9 +57,10 @@ class RunTask:
 
     name: str
     step: str
-    """Name of the step, as in `STEPS`."""
+    """Name of the step, as in `STEPS`; empty for a pod of the service's own."""
     state: TaskState
     message: str = ""
+    """Why it has failed, or why it waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +79,8 @@ class RunState:
         """Number of tasks in each state, for the steps that have any, in the order of the pipeline."""
         counts: dict[str, Counter[TaskState]] = {step: Counter() for step in STEPS}
         for task in self.tasks:
-            counts[task.step][task.state] += 1
+            if task.step:
+                counts[task.step][task.state] += 1
         return {step: count for step, count in counts.items() if count}
 
 
@@ -90,6 +100,18 @@ def task_state(word: str) -> TaskState:
         ['done', 'failed', 'failed', 'waiting']
     """
     return _TASK_STATES.get(word.lower(), "waiting")
+
+
+def not_taken_up(created_at: str) -> str:
+    """What to say of a run on Argo's controller that has no state yet; nothing in its first minute.
+
+    Args:
+        created_at: When the run was made, as ISO 8601 has it; empty where that is not known.
+    """
+    if not created_at:
+        return ""
+    age_s = (datetime.now(UTC) - datetime.fromisoformat(created_at)).total_seconds()
+    return NOT_TAKEN_UP if age_s >= TAKEN_UP_WITHIN_S else ""
 
 
 def require_reachable(config: RunConfig, mounts: Collection[str] = ()) -> None:

@@ -5,6 +5,8 @@ import functools
 import gzip
 import json
 import time
+import zlib
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -201,37 +203,59 @@ def test_a_template_of_another_version_is_refused(cluster: Any) -> None:
     assert "must be of this version; it does not know keep_bits. Install it anew" in result.output
 
 
-def pod_node(step, phase, **more):
-    return {"type": "Pod", "templateName": step, "phase": phase, "displayName": f"{step}(0:0-7)", **more}
+def node(name, kind, step, phase, message="", started="", children=()):
+    """A node as Argo's controller writes it."""
+    found = {
+        "id": f"align-stack-x7-{zlib.crc32(name.encode())}",
+        "name": f"align-stack-x7{name}",
+        "displayName": name.rpartition(".")[2] or "align-stack-x7",
+        "type": kind,
+        "templateName": step,
+        "phase": phase,
+        "message": message,
+        "startedAt": f"2026-11-22T10:00:{started or '00'}Z",
+        "children": [f"align-stack-x7-{zlib.crc32(child.encode())}" for child in children],
+    }
+    return {key: value for key, value in found.items() if value}
 
 
-NODES = {
-    "root": {"type": "DAG", "templateName": "main", "phase": "Running", "children": ["p", "a"]},
-    "p": {"type": "Retry", "templateName": "plan", "phase": "Succeeded", "children": ["p0"]},
-    "p0": pod_node("plan", "Succeeded"),
-    "a": {"type": "TaskGroup", "templateName": "align", "phase": "Running", "children": ["a0", "b0"]},
-    "a0": {"type": "Retry", "templateName": "align", "phase": "Running", "children": ["a00", "a01"]},
-    "a00": pod_node("align", "Failed", message="OOMKilled (exit code 137)"),
-    "a01": pod_node("align", "Running"),
-    "b0": {
-        "type": "Retry",
-        "templateName": "align",
-        "phase": "Failed",
-        "displayName": "align(1:8-15)",
-        "message": "No more retries left",
-        "children": ["b00"],
-    },
-    "b00": pod_node("align", "Error", message="Error (exit code 65)"),
-    "c": pod_node("tile", "Pending"),
-}
+def by_id(*nodes):
+    return {node["id"]: node for node in nodes}
+
+
+UNSCHEDULABLE = "Unschedulable: 0/1 nodes are available: 1 Insufficient memory."
+LOCK = "Waiting for em/ConfigMap/align-stack-limits/align lock. Lock status: 3/3"
+SENTENCE = "a.png must be a picture; got a text. Replace it."
+NODES = by_id(
+    node("", "DAG", "main", "Running", children=[".plan"]),
+    node(".plan", "Retry", "plan", "Succeeded", children=[".plan(0)"]),
+    node(".plan(0)", "Pod", "plan", "Succeeded"),
+    node(".align", "TaskGroup", "align", "Running", children=[".align(0:0-7)", ".align(1:8-15)"]),
+    node(".align(0:0-7)", "Retry", "align", "Running", children=[".align(0:0-7)(0)", ".align(0:0-7)(1)"]),
+    node(".align(0:0-7)(0)", "Pod", "align", "Failed", "OOMKilled (exit code 137)", "01"),
+    node(".align(0:0-7)(1)", "Pod", "align", "Running", started="02"),
+    node(".align(1:8-15)", "Retry", "align", "Failed", "No more retries left"),
+    node(".align(1:8-15)(0)", "Pod", "align", "Failed", f"main: Error (exit code 65): {SENTENCE}"),
+    node(".align(2:16-23)", "Retry", "align", "Running"),
+    node(".align(2:16-23)(0)", "Pod", "align", "Pending", UNSCHEDULABLE),
+    node(".align(3:24-31)", "Retry", "align", "Running"),
+    node(".align(3:24-31)(0)", "Pod", "align", "Pending", UNSCHEDULABLE),
+    node(".align(4:32-39)", "Retry", "align", "Running", "Backoff for 10 seconds"),
+    node(".align(4:32-39)(0)", "Pod", "align", "Error", "pod deleted"),
+    node(".align(5:40-47)", "Pod", "align", "Pending", LOCK),
+    node(".tile(0:0)", "Pod", "tile", "Pending"),
+)
 STATUS = {"phase": "Running", "message": "two of three", "nodes": NODES}
 STATUS_LINES = [
     "align-stack-x7: Running, two of three",
     "step         done  running   failed  waiting",
     "plan            1        0        0        0",
-    "align           0        1        1        0",
+    "align           0        1        1        4",
     "tile            0        0        0        1",
-    "align(1:8-15) failed: Error (exit code 65)",
+    f"align(1:8-15) failed: {SENTENCE}",
+    f"align: 2 waiting, {UNSCHEDULABLE}",
+    "align: 1 waiting, Backoff for 10 seconds, after pod deleted",
+    f"align: 1 waiting, {LOCK}",
     "Units: fibstack status gs://em/out",
 ]
 
@@ -253,14 +277,39 @@ def test_status(cluster: Any, is_compressed: bool) -> None:
     assert result.output.splitlines() == STATUS_LINES
 
 
-def test_status_of_a_run_that_nobody_has_looked_at(cluster: Any) -> None:
-    cluster.on("GET", WORKFLOW, {"metadata": {"name": "align-stack-x7"}, "spec": {}})
-    assert cli("status", "argo://em/align-stack-x7").output == "align-stack-x7: Pending\n"
+def test_nothing_runs_in_a_run_that_was_stopped(cluster: Any) -> None:
+    ended = {**STATUS, "phase": "Failed", "message": "Stopped", "finishedAt": "2026-11-22T10:05:00Z"}
+    cluster.on("GET", WORKFLOW, workflow(ended))
+    lines = cli("status", "argo://em/align-stack-x7").output.splitlines()
+    assert lines[3:5] == [
+        "align           0        0        6        0",
+        "tile            0        0        1        0",
+    ]
+    assert "align(0:0-7) failed: it was stopped with the run" in lines
+    assert f"align(2:16-23) failed: {UNSCHEDULABLE}" in lines
+    assert not [line for line in lines if "waiting," in line]
+
+
+@pytest.mark.parametrize(("age_s", "is_told"), [(5, False), (300, True)])
+def test_status_of_a_run_that_nobody_has_taken_up(cluster: Any, age_s: int, is_told: bool) -> None:
+    created = datetime.now(UTC) - timedelta(seconds=age_s)
+    metadata = {"name": "align-stack-x7", "creationTimestamp": created.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    cluster.on("GET", WORKFLOW, {"metadata": metadata, "spec": {}})
+    said = cli("status", "argo://em/align-stack-x7").output
+    assert said.startswith("align-stack-x7: Pending, nobody has taken it up: Argo's controller") == is_told
+    assert said == "align-stack-x7: Pending\n" or is_told
 
 
 def pod(name, step, unit, created):
     labels = {"app.kubernetes.io/component": step, **({"fibstack/unit": unit} if unit else {})}
     return {"metadata": {"name": name, "labels": labels, "creationTimestamp": created}}
+
+
+EXECUTOR = (
+    'time="2026-11-22T10:00:05.000Z" level=info msg="sub-process exited" argo=true error="<nil>"\n'
+    "time=2026-11-22T10:00:05.000Z level=INFO msg=exited argo=true\n"
+    "Error: exit status 65\n"
+)
 
 
 def test_logs(cluster: Any) -> None:
@@ -270,7 +319,7 @@ def test_logs(cluster: Any) -> None:
         pod("x7-align-1", "align", "0-7", "2026-11-22T10:00:01Z"),
     ]
     cluster.on("GET", PODS, {"kind": "PodList", "items": pods})
-    cluster.on("GET", f"{PODS}/x7-align-1/log", "12 pairs\n12% of 5 \\u00b5m\n")
+    cluster.on("GET", f"{PODS}/x7-align-1/log", f"12 pairs\n12% of 5 \\u00b5m\n{EXECUTOR}")
     cluster.on("GET", f"{PODS}/x7-align-2/log", failure(400, 'container "main" is waiting to start'))
     result = cli("logs", "argo://em/align-stack-x7", "align")
     assert result.exit_code == 0, result.output

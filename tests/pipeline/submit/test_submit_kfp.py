@@ -19,6 +19,15 @@ from components.shared.documents.config import RunConfig
 from pipeline.compiled.compile import compile_kfp
 from pipeline.settings import Settings
 from tests.builders import cli
+from tests.pipeline.submit.kfp_server import (
+    Node,
+    answer,
+    answer_workflow,
+    call,
+    compressed,
+    no_such_key,
+    pod_of,
+)
 from tests.pipeline.submit.loopback import Answer, serve
 
 CONFIG = ["--source", "gs://em/raw", "--image", "img.%05d.png", "--minz", "3", "--maxz", "9"]
@@ -65,56 +74,34 @@ def kfp():
     loopback.on("GET", "/apis/v2beta1/experiments", {"experiments": []})
     loopback.on("POST", "/apis/v2beta1/experiments", {"experiment_id": "exp-1", "display_name": "fibstack"})
     loopback.on("POST", "/apis/v2beta1/runs", created_run)
-    loopback.on("GET", "/apis/v2beta1/runs/run-1", RUN)
+    answer(loopback, NODES)
     yield loopback
     server.shutdown()
     server.server_close()
 
 
-def node(name, number, children=(), template="impl", state="SUCCEEDED", **more):
-    """A task of KFP's run details: a node of the workflow, named by its pod; children by the node's ID."""
-    pods = [{"pod_name": f"align-stack-x-{child}"} for child in children]
-    return {
-        "display_name": name,
-        "pod_name": f"align-stack-x-{template}-{number}",
-        "state": state,
-        "child_tasks": pods,
-        **more,
-    }
-
-
-# As Argo links its nodes: a graph has its first tasks as children, and a pod has what waits for it.
-TASKS = [
-    node("align-stack-x", 1, [2], template="root"),
-    node("root-driver", 2, [32]),
-    node("plan-driver", 32, [3]),
-    node("plan", 3, [31], template="executor"),
-    node("executor", 31, [40]),
-    node("for-loop-1-driver", 40, [4]),
-    node("for-loop-1", 4, [41, 42], template="loop"),
-    node("iteration-item(0:0)", 41, [43], template="iteration"),
-    node("iteration-item(1:1)", 42, [52], template="iteration"),
-    node("align-driver", 43, [44]),
-    node("align", 44, [46], template="executor", state="RUNNING"),
-    node("executor", 46, [47, 48], template="retry", state="RUNNING"),
-    node("executor(0)", 47, state="FAILED", error={"code": 9, "message": "OOMKilled"}),
-    node("executor(1)", 48, state="RUNNING"),
-    node("align-driver(0)", 52, [45]),
-    node("align(0)", 45, [49], template="executor"),
-    node("executor", 49, [50], template="retry", state="FAILED", error={"code": 9, "message": "gone\nmore"}),
-    node("executor(0)", 50, [60], state="FAILED"),
-    node("compose-driver", 60, [61]),
-    node("compose", 61, [62], template="executor"),
-    node("executor", 62, state="PENDING"),
+LOOP = ".root.exit-handler-1.for-loop-2.iteration-iterations"
+GROUPS = [
+    Node("", "DAG", "Running", template="entrypoint", children=(".root-driver",)),
+    Node(".root-driver", template="system-dag-driver", children=(".root",)),
+    Node(".root", "DAG", "Running", template="root", children=(".root.exit-handler-1-driver",)),
+    Node(f"{LOOP}(0:0).iteration-item-driver", template="system-dag-driver"),
+    Node(f"{LOOP}(0:0).iteration-item", "DAG", "Running", template="comp-for-loop-2"),
 ]
-RUN = {
-    "run_id": "run-1",
-    "display_name": "007 2026-11-22",
-    "state": "RUNNING",
-    "created_at": "2026-11-22T10:00:00Z",
-    "runtime_config": {"parameters": {"output": "gs://em/out"}},
-    "run_details": {"task_details": TASKS[::-1]},
-}
+UNSCHEDULABLE = "Unschedulable: 0/1 nodes are available: 1 Insufficient memory."
+NODES = [
+    *GROUPS,
+    *call(".root.exit-handler-1.plan", "Succeeded"),
+    *call(
+        f"{LOOP}(0:0).iteration-item.align", "Failed: OOMKilled (exit code 137)", "Running", retry="Running"
+    ),
+    *call(f"{LOOP}(1:1).iteration-item.align", "Error: pod deleted", about="Max duration limit exceeded"),
+    *call(f"{LOOP}(2:2).iteration-item.align", f"Pending: {UNSCHEDULABLE}", retry="Running"),
+    *call(f"{LOOP}(3:3).iteration-item.align", f"Pending: {UNSCHEDULABLE}", retry="Running"),
+    Node(".root.exit-handler-1.compose-driver", "Skipped", "Omitted", "omitted: depends condition not met"),
+    Node(".root.exit-handler-1.compose", "Skipped", "Omitted", "omitted: depends condition not met"),
+]
+REFUSED = "main: Error (exit code 1): no slice matches 'img.%05d.png'. Change 'image'."
 
 
 def submit(host, *more):
@@ -184,32 +171,139 @@ def test_profile_account_and_settings(kfp: Any, tmp_path: Path) -> None:
     assert executors["exec-tile"]["container"]["resources"]["resourceMemoryRequest"] == "7G"
 
 
-def test_status(kfp: Any) -> None:
+def status_of(kfp):
     result = cli("status", f"{kfp.url}/#/runs/details/run-1")
     assert result.exit_code == 0, result.output
-    assert result.output.splitlines() == [
+    return result.output.splitlines()
+
+
+STATUS_LINES = [
+    "007 2026-11-22: RUNNING",
+    "step         done  running   failed  waiting",
+    "plan            1        0        0        0",
+    "align           0        1        1        2",
+    "align(1) failed: pod deleted; Max duration limit exceeded",
+    f"align: 2 waiting, {UNSCHEDULABLE}",
+    "Units: fibstack status gs://em/out",
+]
+
+
+def test_status(kfp: Any) -> None:
+    assert status_of(kfp) == STATUS_LINES
+
+
+def test_status_where_argo_has_compressed_the_nodes(kfp: Any) -> None:
+    nodes = {node.node_id: node.as_argo() for node in NODES}
+    answer_workflow(kfp, compressed({"phase": "Running", "nodes": nodes}))
+    assert status_of(kfp) == STATUS_LINES
+
+
+@pytest.mark.parametrize("status", [404, 501])
+def test_a_server_without_the_api_of_before_tells_steps_and_no_reasons(kfp: Any, status: int) -> None:
+    kfp.on("GET", "/apis/v1beta1/.*", Answer({"code": 12, "message": "Not Implemented"}, status))
+    assert status_of(kfp) == [
         "007 2026-11-22: RUNNING",
         "step         done  running   failed  waiting",
         "plan            1        0        0        0",
-        "align           0        1        1        0",
-        "compose         0        0        0        1",
-        "align failed: gone",
+        "align           0        3        1        0",
         "Units: fibstack status gs://em/out",
     ]
 
 
+def test_an_installation_that_tries_every_node_again_counts_a_call_once(kfp: Any) -> None:
+    task = ".root.exit-handler-1.plan"
+    nodes = [
+        Node(f"{task}-driver", "Retry", template="system-container-driver"),
+        Node(f"{task}-driver(0)", template="system-container-driver"),
+        Node(task, "Retry", "Running", template="metadata-0-2-retry-system-container-executor"),
+        *call(f"{task}(0)", "Error: pod deleted")[1:],
+        *call(f"{task}(1)", "Running", second=7)[1:],
+    ]
+    answer(kfp, nodes)
+    assert status_of(kfp)[2] == "plan            0        1        0        0"
+
+
+def test_status_of_a_refused_input_says_why(kfp: Any) -> None:
+    nodes = [
+        *call(".root.exit-handler-1.plan", REFUSED, REFUSED, about="No more retries left"),
+        Node(".root.exit-handler-1.compose", "Skipped", "Omitted", "omitted: depends condition not met"),
+        *call(".root.exit-handler-1.onExit.report", "Succeeded", second=9),
+    ]
+    answer(kfp, nodes, state="FAILED", phase="Failed")
+    assert status_of(kfp) == [
+        "007 2026-11-22: FAILED",
+        "step         done  running   failed  waiting",
+        "plan            0        0        1        0",
+        "report          1        0        0        0",
+        "plan failed: no slice matches 'img.%05d.png'. Change 'image'.",
+        "Units: fibstack status gs://em/out",
+    ]
+
+
+def test_a_driver_that_waits_or_fails_is_told(kfp: Any) -> None:
+    no_image = "ImagePullBackOff: Back-off pulling image"
+    answer(kfp, [Node(".root-driver", phase="Pending", message=no_image, template="system-dag-driver")])
+    assert status_of(kfp)[1] == f"root-driver: 1 waiting, {no_image}"
+    failed = Node(".root.exit-handler-1.plan-driver", phase="Failed", message="main: Error (exit code 1)")
+    answer(kfp, [failed])
+    assert status_of(kfp)[2:4] == [
+        "plan            0        0        1        0",
+        "plan failed: main: Error (exit code 1)",
+    ]
+
+
+def test_nothing_runs_in_a_run_that_has_ended(kfp: Any) -> None:
+    answer(kfp, call(".root.exit-handler-1.plan", "Running"), state="FAILED")
+    assert status_of(kfp)[2:4] == [
+        "plan            0        0        1        0",
+        "plan failed: it was stopped with the run",
+    ]
+
+
+def test_a_run_that_nobody_has_taken_up(kfp: Any) -> None:
+    answer(kfp, [], state="PENDING", phase="")
+    assert status_of(kfp)[0].startswith("007 2026-11-22: PENDING, nobody has taken it up: Argo's controller")
+
+
 def test_logs(kfp: Any) -> None:
-    kfp.on("GET", "/apis/v1alpha1/runs/run-1/nodes/([^/]+)/log", lambda _, pod: f"{pod} says\nhello\n")
+    said = 'time="2026-11-22" level=info msg="capturing logs" argo=true\nhello\nError: exit status 1\n'
+    kfp.on("GET", "/apis/v1alpha1/runs/run-1/nodes/([^/]+)/log", lambda _, pod: f"{pod} says\n{said}")
     reference = f"{kfp.url}/#/runs/details/run-1"
     result = cli("logs", reference, "align")
     assert result.exit_code == 0, result.output
-    titles = [line for line in result.output.splitlines() if line.startswith("==>")]
-    assert titles == [f"==> align: align-stack-x-impl-{number} <==" for number in (47, 48, 50)]
-    assert "align-stack-x-impl-47 says\nhello\n==>" in result.output
-    assert "plan: align-stack-x-impl-31" in cli("logs", reference).output
-    kfp.on("GET", "/apis/v1alpha1/.*", '{"error_message":"pod is gone","error_details":"at line 1"}')
-    assert cli("logs", reference, "plan").output.endswith("<==\nno log: pod is gone\n")
+    first, second, lost = (
+        pod_of(f"{LOOP}({item}).iteration-item.align.executor({number})")
+        for item, number in (("0:0", 0), ("0:0", 1), ("1:1", 0))
+    )
+    lines = result.output.splitlines()
+    assert lines[:3] == [f"==> align(0): {first} <==", f"{first} says", "hello"]
+    assert {f"==> align(0): {second} <==", f"==> align(1): {lost} <=="} < set(lines)
+    assert f"no log: the pod waits. {UNSCHEDULABLE}" in lines
+    plan = pod_of(".root.exit-handler-1.plan.executor(0)")
+    assert f"==> plan: {plan} <==\n{plan} says\nhello\n" in cli("logs", reference).output
     assert cli("logs", reference, "tile").stderr == "No task of tile has begun, or its logs are gone.\n"
+
+
+def test_logs_that_the_server_does_not_have_are_read_with_kubectl(kfp: Any) -> None:
+    pod = pod_of(".root.exit-handler-1.plan.executor(0)")
+    kubectl = f"kubectl logs --namespace kubeflow {pod} --container main"
+    lines = [
+        f"==> plan: {pod} <==",
+        f"no log: this server keeps none of it. While the pod is there, run: {kubectl}",
+    ]
+    for missing in (no_such_key, Answer({"error": "no such page"}, 404)):
+        kfp.on("GET", "/apis/v1alpha1/runs/run-1/nodes/([^/]+)/log", missing)
+        result = cli("logs", f"{kfp.url}/#/runs/details/run-1", "plan")
+        assert (result.exit_code, result.output.splitlines()) == (0, lines)
+
+
+def test_logs_of_pods_that_the_server_does_not_name(kfp: Any) -> None:
+    kfp.on("GET", "/apis/v1beta1/.*", Answer({"code": 12, "message": "Not Implemented"}, 501))
+    result = cli("logs", f"{kfp.url}/#/runs/details/run-1", "plan")
+    assert result.exit_code == 65
+    assert result.output.endswith("--prefix --tail -1 --selector pipeline/runid=run-1\n")
+    result = cli("logs", f"{kfp.url}/#/runs/details/run-1", "tile")
+    assert result.output == "No task of tile has begun, or its logs are gone.\n"
 
 
 @pytest.mark.parametrize(

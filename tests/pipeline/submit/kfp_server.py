@@ -1,0 +1,149 @@
+"""What a Kubeflow Pipelines server of release 2.17 answers about a run, of nodes of Argo that a test gives.
+
+The API v2beta1 names the children of a task by Argo's node IDs and fills neither a task's own pod nor its
+error; the Workflow, with messages and names, comes from the API v1beta1 alone.
+"""
+
+import base64
+import gzip
+import json
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import kfp_server_api as api
+
+from tests.pipeline.submit.loopback import Answer, Loopback
+
+WORKFLOW = "align-stack-q7w2z"
+RUN_ID = "run-1"
+BEGIN = "2026-11-22T10:00:00Z"
+_STATES = {
+    "Succeeded": "SUCCEEDED",
+    "Running": "RUNNING",
+    "Pending": "PENDING",
+    "Failed": "FAILED",
+    "Error": "FAILED",
+    "Skipped": "SKIPPED",
+}
+"""State of a task by phase of its node; one that was omitted has none."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of the Workflow; its name holds those of the nodes above it."""
+
+    name: str
+    type: str = "Pod"
+    phase: str = "Succeeded"
+    message: str = ""
+    template: str = "metadata-0-2-retry-system-container-impl"
+    second: int = 0
+    children: tuple[str, ...] = ()
+
+    @property
+    def node_id(self) -> str:
+        return node_id(self.name)
+
+    def as_argo(self) -> dict[str, Any]:
+        found = {
+            "id": self.node_id,
+            "name": WORKFLOW + self.name,
+            "displayName": self.display_name,
+            "type": self.type,
+            "templateName": self.template,
+            "phase": self.phase,
+            "message": self.message,
+            "startedAt": f"2026-11-22T10:00:{self.second:02}Z",
+            "children": [node_id(child) for child in self.children],
+        }
+        return {key: value for key, value in found.items() if value}
+
+    @property
+    def display_name(self) -> str:
+        return self.name.rpartition(".")[2] or WORKFLOW
+
+    def as_task(self) -> api.V2beta1PipelineTaskDetail:
+        children = [api.PipelineTaskDetailChildTask(pod_name=node_id(child)) for child in self.children]
+        return api.V2beta1PipelineTaskDetail(
+            run_id=RUN_ID,
+            task_id=f"task-{number(self.name)}",
+            display_name=self.display_name,
+            create_time=BEGIN,
+            start_time=f"2026-11-22T10:00:{self.second:02}Z",
+            state=_STATES.get(self.phase),
+            child_tasks=children or None,
+        )
+
+
+def number(name: str) -> int:
+    """The number that ends the node's ID and the name of its pod."""
+    return zlib.crc32(name.encode())
+
+
+def node_id(name: str) -> str:
+    return f"{WORKFLOW}-{number(name)}"
+
+
+def pod_of(name: str, template: str = "metadata-0-2-retry-system-container-impl") -> str:
+    return f"{WORKFLOW}-{template}-{number(name)}"
+
+
+def call(path: str, *tries: str, retry: str = "", about: str = "", second: int = 1) -> list[Node]:
+    """The nodes of a program's call: driver, task, executor, tries ('Phase' or 'Phase: message')."""
+    words = [text.partition(": ") for text in tries]
+    pods = [
+        Node(f"{path}.executor({n})", phase=phase, message=message, second=second + n)
+        for n, (phase, _, message) in enumerate(words)
+    ]
+    phase = retry or (pods[-1].phase if pods else "Pending")
+    above = Node(
+        f"{path}.executor",
+        "Retry",
+        phase,
+        about,
+        second=second,
+        children=tuple(pod.name for pod in pods),
+    )
+    task = Node(
+        path, "DAG", phase, template="metadata-0-2-retry-system-container-executor", children=(above.name,)
+    )
+    return [Node(f"{path}-driver", template="system-container-driver", children=(path,)), task, above, *pods]
+
+
+def answer(loopback: Loopback, nodes: list[Node], state: str = "RUNNING", phase: str = "Running") -> None:
+    """Let a server tell of a run with these nodes, as one of a single user does."""
+    run = api.V2beta1Run(
+        run_id=RUN_ID,
+        display_name="007 2026-11-22",
+        state=state,
+        created_at=BEGIN,
+        pipeline_spec={},
+        runtime_config=api.V2beta1RuntimeConfig(parameters={"output": "gs://em/out"}),
+        run_details=api.V2beta1RunDetails(task_details=[node.as_task() for node in nodes][::-1]),
+    )
+    loopback.on("GET", f"/apis/v2beta1/runs/{RUN_ID}", api.ApiClient().sanitize_for_serialization(run))
+    by_id = {node.node_id: node.as_argo() for node in nodes}
+    answer_workflow(loopback, {"phase": phase, "nodes": by_id} if phase else {})
+    loopback.on("GET", f"/apis/v1alpha1/runs/{RUN_ID}/nodes/([^/]+)/log", no_such_key)
+
+
+def answer_workflow(loopback: Loopback, status: dict[str, Any]) -> None:
+    """Let it tell the Workflow, which has a status once Argo's controller has taken it up."""
+    metadata = {"name": WORKFLOW, "namespace": "kubeflow", "labels": {"pipeline/runid": RUN_ID}}
+    manifest = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": metadata}
+    text = json.dumps(manifest | ({"status": status} if status else {}))
+    body = {"run": {"id": RUN_ID}, "pipeline_runtime": {"workflow_manifest": text}}
+    loopback.on("GET", f"/apis/v1beta1/runs/{RUN_ID}", body)
+
+
+def compressed(status: dict[str, Any]) -> dict[str, Any]:
+    """A status as Argo keeps it where its nodes are many."""
+    packed = base64.b64encode(gzip.compress(json.dumps(status["nodes"]).encode())).decode()
+    return {"phase": status["phase"], "compressedNodes": packed}
+
+
+def no_such_key(_: object, pod: str) -> Answer:
+    """The log of a pod: a server of a single user looks for its archive, and there is none."""
+    key = f"/artifacts/{WORKFLOW}/{pod}/main.log"
+    return Answer(json.dumps({"error_message": f"NoSuchKey: {key}", "error_details": "at line 1"}))
