@@ -11,7 +11,7 @@ from commands.options import SETTINGS, settings_of
 from components.shared.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipeline.compiled.compile import Target
+    from pipeline.settings import Target
 
 
 @click.command("compile")

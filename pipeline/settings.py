@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,12 +18,19 @@ from pydantic import Field, ValidationError, create_model
 
 from components.shared.errors import ConfigError
 from components.shared.given_file import GivenModel, read_given_file
+from components.shared.grid import ceil_div
 from components.shared.steps import REGISTRY, STEPS, image_name, release
 
 if TYPE_CHECKING:
     StepName = str
 else:
     StepName = Literal[tuple(STEPS)]
+
+Target = Literal["kfp", "vertex", "argo"]
+"""A service that runs the pipeline: Kubeflow, Vertex AI, or Argo Workflows alone."""
+_MOST_ITEMS: Mapping[Target, int] = {"kfp": 64, "vertex": 100, "argo": 200}
+"""Upper limit on the items in a loop. An item takes three pods and 20 to 30 s of its own on KFP, so it
+pays to have no more than run at a time; on Vertex AI each is a machine that has to start."""
 
 SPOT_LABEL = "cloud.google.com/gke-spot"
 """Label of GKE's spot nodes, and key of the taint that a cluster may put on them."""
@@ -49,11 +57,18 @@ class StepSettings(GivenModel):
         pattern=rf"^({_MEMORY})?$",
         description="Most memory, above which a task is killed; empty: memory.",
     )
-    retries: int = Field(3, ge=0, le=20, description="How often a failed task is tried again.")
+    retries: int = Field(
+        3, ge=0, le=20, description="How often a failed task is tried again; plan on KFP once at most."
+    )
     backoff_s: int = Field(
         10, ge=0, le=3600, description="Pause before the first retry; it doubles each time."
     )
-    backoff_max_s: int = Field(300, ge=0, le=3600, description="Longest pause before a retry.")
+    backoff_max_s: int = Field(
+        300,
+        ge=0,
+        le=3600,
+        description="Longest pause before a retry. On KFP and Vertex AI, those that would pass it are alike.",
+    )
     timeout_s: int = Field(6 * 3600, ge=60, le=7 * 86400, description="Longest time of one try.")
     parallelism: int = Field(64, ge=1, le=1000, description="Most pods of the step at a time.")
     spot: bool = Field(False, description="Run on GKE's spot machines: cheaper, but they may be taken away.")
@@ -67,6 +82,21 @@ class StepSettings(GivenModel):
     def nodes(self) -> Labels:
         """The labels that a node must have, with those of spot machines."""
         return self.node_selector | ({SPOT_LABEL: "true"} if self.spot else {})
+
+    @property
+    def uncapped_pauses(self) -> tuple[int, int]:
+        """The first pause and its whole factor where no pause can be limited.
+
+        Pauses that would double past the longest are all alike there, and as long together as if limited.
+
+        Example:
+            >>> StepSettings(retries=3).uncapped_pauses, StepSettings(retries=8).uncapped_pauses
+            ((10, 2), (152, 1))
+        """
+        pauses = [min(self.backoff_s * 2**retry, self.backoff_max_s) for retry in range(self.retries)]
+        if self.backoff_s * 2 ** max(0, self.retries - 1) <= self.backoff_max_s:
+            return self.backoff_s, 2
+        return ceil_div(sum(pauses), max(1, self.retries)), 1
 
     @property
     def most_cpu(self) -> str:
@@ -87,7 +117,9 @@ class SettingsOfAllSteps(GivenModel):
     digests: dict[StepName, Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]] = Field(
         {}, description="Digest of each step's image, as `make push` records them; pins what runs."
     )
-    fan: int = Field(200, ge=1, le=200, description="Most items in a loop.")
+    fan: int = Field(
+        200, ge=1, le=200, description="Most items in a loop; on KFP at most 64, on Vertex AI at most 100."
+    )
     service_account: str = Field(
         "",
         pattern=rf"^({_NAME})?$",
@@ -98,6 +130,15 @@ class SettingsOfAllSteps(GivenModel):
         """The settings of one step."""
         found: StepSettings = getattr(self, step)
         return found
+
+    def fan_on(self, target: Target) -> int:
+        """Most items in a loop on a target.
+
+        Example:
+            >>> Settings().fan_on("argo"), Settings().fan_on("kfp"), Settings(fan=10).fan_on("kfp")
+            (200, 64, 10)
+        """
+        return min(self.fan, _MOST_ITEMS[target])
 
     def image(self, step: str) -> str:
         """The image of one step: by digest where one is known, else by tag.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -13,9 +14,19 @@ from components.shared.documents.cost import parse_pods, read_prices
 from components.shared.errors import UserError
 from components.shared.text import PIPED_WIDTH
 
+if TYPE_CHECKING:
+    from pipeline.settings import Target
+
 
 @click.command()
 @config_options
+@click.option(
+    "--target",
+    type=click.Choice(["kfp", "vertex", "argo"]),
+    default="argo",
+    show_default=True,
+    help="What will run it: a loop has at most 64 items on Kubeflow, 100 on Vertex AI and 200 on Argo.",
+)
 @SETTINGS
 @click.option(
     "--prices",
@@ -27,6 +38,7 @@ from components.shared.text import PIPED_WIDTH
 def design(
     config_path: Path | None,
     changes: tuple[str, ...],
+    target: Target,
     settings_path: Path | None,
     prices_path: Path | None,
     as_json: bool,
@@ -45,11 +57,11 @@ def design(
     config = given_config(config_path, flags, changes)
     settings = settings_of(settings_path)
     prices = read_prices(prices_path) if prices_path else read_prices()
-    found = estimates.design(config, settings.fan, parse_pods(settings.pods), prices)
+    found = estimates.design(config, settings.fan_on(target), parse_pods(settings.pods), prices)
     if as_json:
         click.echo(table.as_json(found))
     else:
         width = None if sys.stdout.isatty() else PIPED_WIDTH
-        table.print_design(Console(width=width, highlight=False), found)
+        table.print_design(Console(width=width, highlight=False), found, on_kfp=target == "kfp")
     if found.refusal:
         raise UserError(found.refusal)

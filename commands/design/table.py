@@ -14,16 +14,24 @@ from rich.text import Text
 from commands.design.concerns import slice_ranges
 from commands.design.estimates import Design
 from components.plan.estimate import StepEstimate
+from components.shared.steps import STEPS
 from components.shared.text import product, size
 
 
-def print_design(console: Console, design: Design) -> None:
-    """Print what a run would do and cost, and what looks wrong."""
+def print_design(console: Console, design: Design, *, on_kfp: bool = False) -> None:
+    """Print what a run would do and cost, and what looks wrong.
+
+    Args:
+        console: Where it is printed.
+        design: The run before it starts.
+        on_kfp: Say what Kubeflow Pipelines adds to it.
+    """
     console.print(
         Group(
             _facts_table(design),
             "",
             _steps_table(design),
+            *([Text(_kfp_pods(design.estimate.steps))] if on_kfp else []),
             "",
             _bytes_table(design),
             "",
@@ -125,6 +133,21 @@ def _steps_table(design: Design) -> Table:
         f"{requests.class_a:,}", f"{requests.class_b:,}",
     )  # fmt: skip
     return table
+
+
+def _kfp_pods(steps: tuple[StepEstimate, ...]) -> str:
+    """The pods that Kubeflow Pipelines starts: two drivers for each item, one for each loop and each group.
+
+    A step without a loop has a driver too; the groups are the run and what its report waits for.
+    """
+    n_items = sum(step.n_pods for step in steps if step.items)
+    n_alone = sum(not step.items for step in steps)
+    n_loops = sum(len(step.loops) for step in STEPS.values())
+    n_pods = 3 * n_items + 2 * n_alone + n_loops + 2
+    return (
+        f"On Kubeflow Pipelines {n_pods:,} pods, with its drivers; an item takes 20 to 30 s there beside "
+        "its work."
+    )
 
 
 def _bytes_table(design: Design) -> Table:

@@ -186,12 +186,12 @@ def _run_steps(
 ) -> Failure | None:
     """Run the steps; returns the first failure."""
     # Imported here: kfp takes a second, and the help needs none of it.
-    from pipeline.compiled.compile import compile_kfp
+    from pipeline.compiled.compile import compile_ir
     from pipeline.compiled.ir import read_pipeline, step_names, up_to
     from pipeline.here.local import run_pipeline
     from pipeline.here.progress import StepUse, print_summary, progress_on
 
-    text = compile_kfp(settings)
+    text = compile_ir(settings)
     pipeline = read_pipeline(text)
     folder = _new_folder(log_dir.expanduser().absolute(), config.id)
     (folder / "pipeline.yaml").write_text(text)

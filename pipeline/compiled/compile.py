@@ -5,25 +5,25 @@ from __future__ import annotations
 import re
 import tempfile
 from pathlib import Path
-from typing import Literal
 
 import yaml
 from kfp.compiler import Compiler
 from kfp.dsl.base_component import BaseComponent
 
 from pipeline.align_stack import align_stack
-from pipeline.compiled.ir import read_pipeline
+from pipeline.compiled.ir import read_pipeline, step_of
 from pipeline.compiled.lint import problems
-from pipeline.settings import Settings
+from pipeline.settings import Settings, Target
 
-Target = Literal["kfp", "vertex", "argo"]
 MANIFESTS: dict[Target, Path] = {
     "kfp": Path("manifests/align-stack.kfp.yaml"),
     "vertex": Path("manifests/align-stack.vertex.yaml"),
     "argo": Path("manifests/argo/align-stack.yaml"),
 }
-VERTEX_FAN = 100
-"""Upper limit on the items in a loop on Vertex AI, where each is a machine that has to start."""
+VERTEX_WINDOW_S = 3600
+"""Longest time from the start of a task's first try in which Vertex AI tries again."""
+KFP_PLAN_RETRIES = 1
+"""Most retries of `plan` on KFP, which tries again after bad input too, since it loses exit codes."""
 
 _ARGO_HEADER = """\
 # Made by 'fibstack compile --target argo'. Once for a namespace: kubectl create -f FILE
@@ -47,22 +47,59 @@ def compile_target(target: Target, settings: Settings) -> str:
             return compile_argo(settings)
 
 
+def compile_ir(settings: Settings) -> str:
+    """The pipeline as KFP's IR, with pauses between tries as this machine and Argo keep them."""
+    return compile_pipeline(align_stack(settings))
+
+
 def compile_kfp(settings: Settings) -> str:
     """The pipeline as KFP's IR in YAML, and a second document of what is Kubernetes' own."""
-    return compile_pipeline(align_stack(settings))
+    plan = settings.step("plan")
+    few = plan.model_copy(update={"retries": min(plan.retries, KFP_PLAN_RETRIES)})
+    known = settings.model_copy(update={"fan": settings.fan_on("kfp"), "plan": few})
+    pipeline = align_stack(known)
+    _set_windows_of_tries(pipeline, known)
+    return compile_pipeline(pipeline)
 
 
 def compile_vertex(settings: Settings) -> str:
     """The pipeline as KFP's IR alone, since Vertex AI refuses a second document."""
-    fan = min(settings.fan, VERTEX_FAN)
-    return compile_pipeline(align_stack(settings.model_copy(update={"fan": fan}), on_kubernetes=False))
+    known = settings.model_copy(update={"fan": settings.fan_on("vertex")})
+    pipeline = align_stack(known, on_kubernetes=False)
+    _set_windows_of_tries(pipeline, known, most_s=VERTEX_WINDOW_S)
+    return compile_pipeline(pipeline)
 
 
 def compile_argo(settings: Settings) -> str:
     """The pipeline as an Argo WorkflowTemplate, and the ConfigMap of its limits."""
     from pipeline.argo.lowering import lower, to_yaml
 
-    return _ARGO_HEADER + to_yaml(lower(read_pipeline(compile_kfp(settings)), settings))
+    return _ARGO_HEADER + to_yaml(lower(read_pipeline(compile_ir(settings)), settings))
+
+
+def _set_windows_of_tries(pipeline: BaseComponent, settings: Settings, most_s: int | None = None) -> None:
+    """Give each task time for all its tries.
+
+    What the IR calls `backoffMaxDuration` is no pause on KFP and Vertex AI: it begins with the first try, and
+    when it is over, a try that runs is killed and none begins. It is set in the finished IR, since kfp cuts
+    it to an hour.
+
+    Args:
+        pipeline: The pipeline, which is changed.
+        settings: The settings that it was made with.
+        most_s: Upper limit on the time; None for no limit.
+    """
+    spec = pipeline.pipeline_spec
+    for dag in (spec.root.dag, *(component.dag for component in spec.components.values())):
+        for name, task in dag.tasks.items():
+            if not task.HasField("retry_policy"):
+                continue
+            machine, policy = settings.step(step_of(name)), task.retry_policy
+            pause_s, factor = machine.uncapped_pauses
+            pauses_s = sum(pause_s * factor**retry for retry in range(machine.retries))
+            window_s = (machine.retries + 1) * machine.timeout_s + pauses_s
+            policy.backoff_duration.seconds, policy.backoff_factor = pause_s, factor
+            policy.backoff_max_duration.seconds = window_s if most_s is None else min(window_s, most_s)
 
 
 def compile_pipeline(pipeline: BaseComponent) -> str:

@@ -60,6 +60,24 @@ def test_it_tells_the_plan_and_the_price_and_writes_nothing(folder: Path) -> Non
     assert tree(folder) == before
 
 
+def test_pods_of_kubeflow_are_those_that_a_real_one_started(folder: Path) -> None:
+    """A run of 12 slices in two chunks was 25 pods on Kubeflow Pipelines 2.17."""
+    result = design(folder, "--target", "kfp", maxz=11)
+    assert "On Kubeflow Pipelines 25 pods, with its drivers" in result.output, result.output
+    assert "Kubeflow" not in design(folder, maxz=11).output
+
+
+def test_loops_are_those_of_the_target(tmp_path: Path) -> None:
+    long = Stack("long", n_slices=1600, side_px=64)
+    write_headers(tmp_path / "raw", long, long.file_bytes)
+    pods = {}
+    for target in ("argo", "vertex", "kfp"):
+        result = design(tmp_path, "--target", target, "--json", maxz=long.n_slices - 1)
+        steps = json.loads(result.stdout)["steps"]
+        pods[target] = next(step["n_pods"] for step in steps if step["step"] == "tile")
+    assert pods == {"argo": 100, "vertex": 100, "kfp": 50}
+
+
 def test_a_bucket_is_only_read(bucket: str) -> None:
     store = open_store(f"gs://{bucket}")
     for z in range(5):

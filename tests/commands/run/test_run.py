@@ -44,12 +44,12 @@ if step == "report":
 def fake_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The real pipeline, with a fake in place of every step's program and no pauses."""
     settings = Settings()
-    ir = next(yaml.safe_load_all(pipeline.compiled.compile.compile_kfp(settings)))
+    ir = next(yaml.safe_load_all(pipeline.compiled.compile.compile_ir(settings)))
     for executor in ir["deploymentSpec"]["executors"].values():
         step = executor["container"]["command"][-1].split(".")[1]
         executor["container"]["command"] = ["python", "-c", FAKE, step]
     text = yaml.safe_dump(ir).replace("backoffDuration: 10s", "backoffDuration: 0s")
-    monkeypatch.setattr(pipeline.compiled.compile, "compile_kfp", lambda _: text)
+    monkeypatch.setattr(pipeline.compiled.compile, "compile_ir", lambda _: text)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from components.report.run_status import parse_status
 from components.shared.errors import ConfigError
 from components.shared.steps import STEPS
 from pipeline.argo.lowering import lower
-from pipeline.compiled.compile import MANIFESTS, compile_argo, compile_kfp
+from pipeline.compiled.compile import MANIFESTS, compile_argo, compile_ir
 from pipeline.compiled.ir import Container, read_pipeline, to_text
 from pipeline.here.local import run_pipeline
 from pipeline.settings import Settings, StepSettings
@@ -270,7 +270,7 @@ with open(pathlib.Path(folder, hashlib.sha256(text.encode()).hexdigest()), "x") 
 
 def recording(folder: Path):
     """The real pipeline, whose programs only write down their arguments."""
-    pipeline = read_pipeline(compile_kfp(Settings()))
+    pipeline = read_pipeline(compile_ir(Settings()))
     folder.mkdir()
     return replace(
         pipeline,

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from components.shared.documents.config import RunConfig
 from components.shared.steps import STEPS
-from pipeline.compiled.compile import compile_argo, compile_kfp
+from pipeline.compiled.compile import compile_argo, compile_ir
 from pipeline.compiled.ir import read_pipeline, to_text
 from pipeline.here.local import run_pipeline
 from pipeline.settings import Settings
@@ -43,7 +43,7 @@ def test_workflow_writes_the_volume_that_the_ir_writes(tmp_path: Path) -> None:
     )
     given = config.model_dump(mode="json")
 
-    assert run_pipeline(read_pipeline(compile_kfp(Settings())), given, tmp_path / "logs", 2, Memory()) is None
+    assert run_pipeline(read_pipeline(compile_ir(Settings())), given, tmp_path / "logs", 2, Memory()) is None
     output.rename(tmp_path / "of-the-ir")  # records name the output, so both runs have the same
 
     workflow = Workflow(

@@ -11,8 +11,16 @@ import yaml
 
 from components.shared.documents.config import RunConfig
 from components.shared.steps import STEPS
-from pipeline.compiled.compile import MANIFESTS, VERTEX_FAN, compile_kfp, compile_target, compile_vertex
-from pipeline.compiled.ir import read_pipeline, step_names
+from pipeline.compiled.compile import (
+    KFP_PLAN_RETRIES,
+    MANIFESTS,
+    VERTEX_WINDOW_S,
+    compile_ir,
+    compile_kfp,
+    compile_target,
+    compile_vertex,
+)
+from pipeline.compiled.ir import read_pipeline, step_names, step_of
 from pipeline.settings import Settings, StepSettings
 
 ROOT = Path(__file__).parents[3]
@@ -127,18 +135,72 @@ def test_settings_reach_the_compiled_pipeline() -> None:
     tile = next(tasks["tile"] for tasks in dags if "tile" in tasks)
     assert tile["retryPolicy"] == {
         "maxRetryCount": 6,
-        "backoffDuration": "3s",
-        "backoffFactor": 2.0,
-        "backoffMaxDuration": "60s",
+        "backoffDuration": "26s",  # as long together as 3, 6, 12, 24, 48 and 60 s
+        "backoffFactor": 1.0,
+        "backoffMaxDuration": f"{7 * 77 + 6 * 26}s",
     }
     plan = next(tasks["plan"] for tasks in dags if "plan" in tasks)
     assert plan["inputs"]["parameters"]["fan"]["runtimeValue"]["constant"] == 17
 
 
+def tasks_of_steps(ir: Any) -> dict[str, Any]:
+    """The tasks that run programs, by name."""
+    dags = [ir["root"]["dag"], *(c["dag"] for c in ir["components"].values() if "dag" in c)]
+    return {name: task for dag in dags for name, task in dag["tasks"].items() if step_of(name)}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(),
+        Settings(align={"retries": 8}, tile={"retries": 20, "backoff_s": 3600, "backoff_max_s": 3600}),
+        Settings(**{step: {"retries": 0, "timeout_s": 60, "backoff_s": 0} for step in STEPS}),
+        Settings(**{step: {"retries": 20, "timeout_s": 7 * 86400} for step in STEPS}),
+    ],
+)
+def test_kfp_has_time_for_all_tries(settings: Settings) -> None:
+    ir, platform = yaml.safe_load_all(compile_kfp(settings))
+    tasks = tasks_of_steps(ir)
+    assert {step_of(name) for name in tasks} == set(STEPS)
+    for name, task in tasks.items():
+        policy, machine = task["retryPolicy"], settings.step(step_of(name))
+        retries = policy.get("maxRetryCount", 0)
+        assert retries == min(machine.retries, KFP_PLAN_RETRIES if name == "plan" else machine.retries)
+        label = ir["components"][task["componentRef"]["name"]]["executorLabel"]
+        pod = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"][label]
+        factor = policy["backoffFactor"]
+        assert factor == int(factor) > 0  # Argo, which KFP hands it to, reads whole numbers alone
+        pauses = [float(policy["backoffDuration"][:-1]) * factor**retry for retry in range(retries)]
+        assert max(pauses, default=0) <= machine.backoff_max_s
+        window_s = float(policy["backoffMaxDuration"][:-1])
+        assert window_s >= (retries + 1) * int(pod["activeDeadlineSeconds"]) + sum(pauses)
+
+
+def test_vertex_tries_again_as_long_as_it_can(ir: Any) -> None:
+    tasks = tasks_of_steps(yaml.safe_load(compile_vertex(Settings())))
+    assert {task["retryPolicy"]["backoffMaxDuration"] for task in tasks.values()} == {f"{VERTEX_WINDOW_S}s"}
+    short = tasks_of_steps(yaml.safe_load(compile_vertex(Settings(tile={"timeout_s": 60, "retries": 1}))))
+    assert short["tile"]["retryPolicy"]["backoffMaxDuration"] == f"{2 * 60 + 10}s"
+
+
+def test_plan_is_tried_again_where_exit_codes_are_known() -> None:
+    """KFP alone cannot tell bad input from a failure that may pass."""
+    settings = Settings(plan={"retries": 5})
+    for compile_, retries in ((compile_ir, 5), (compile_vertex, 5), (compile_kfp, 1)):
+        ir = next(yaml.safe_load_all(compile_(settings)))
+        assert tasks_of_steps(ir)["plan"]["retryPolicy"]["maxRetryCount"] == retries
+
+
+@pytest.mark.parametrize(("fan", "items"), [(200, 64), (17, 17)])
+def test_kfp_gets_no_more_items_than_run_at_a_time(fan: int, items: int) -> None:
+    plan = tasks_of_steps(next(yaml.safe_load_all(compile_kfp(Settings(fan=fan)))))["plan"]
+    assert plan["inputs"]["parameters"]["fan"]["runtimeValue"]["constant"] == items
+
+
 def test_vertex_gets_one_document_and_short_loops() -> None:
     (ir,) = yaml.safe_load_all(compile_vertex(Settings(fan=200)))
     plan = ir["components"]["comp-exit-handler-1"]["dag"]["tasks"]["plan"]
-    assert plan["inputs"]["parameters"]["fan"]["runtimeValue"]["constant"] == VERTEX_FAN == 100
+    assert plan["inputs"]["parameters"]["fan"]["runtimeValue"]["constant"] == 100
     for executor in ir["deploymentSpec"]["executors"].values():  # Vertex AI chooses the machine by these
         assert {"cpuLimit", "memoryLimit"} <= executor["container"]["resources"].keys()
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kfp import dsl
 
 from components.shared.errors import ConfigError
-from pipeline.compiled.compile import compile_kfp
+from pipeline.compiled.compile import compile_ir
 from pipeline.compiled.ir import Container, Loop, ParentInput, Retry, fill, from_text, read_pipeline, to_text
 from pipeline.settings import Settings
 from tests.pipeline.toys import compiled, say, uncached
@@ -20,7 +20,7 @@ from tests.pipeline.toys import compiled, say, uncached
 
 @pytest.fixture(scope="module")
 def sound() -> dict:
-    return next(yaml.safe_load_all(compile_kfp(Settings())))
+    return next(yaml.safe_load_all(compile_ir(Settings())))
 
 
 def test_reads_the_pipeline(sound: Any) -> None:
