@@ -32,6 +32,12 @@ from components.shared.grid import Span
 CLEAN_UP_S = 3
 """Seconds after SIGTERM at which a program that has not ended by itself is ended."""
 _TERMINATED = 128 + signal.SIGTERM
+TERMINATION_LOG = Path("/dev/termination-log")
+"""File that says why a pod ended: Kubernetes shows its text, and Argo in the workflow. Absent elsewhere."""
+REASON_BYTES = 512
+"""Upper limit on that text. Argo keeps it for each try and each call, in an object of 1 MiB at most: 200 pods
+that fail four times each take half of it, before Argo compresses them. A step's sentence is shorter."""
+_CUT = b" ..."
 
 
 class EndingCommand(click.Command):
@@ -72,9 +78,25 @@ class EndingCommand(click.Command):
 
 def _told(failure: UserError | TransientError) -> SystemExit:
     """The end of a program, whose reason has been said as far as it can be."""
+    _leave_reason(str(failure))
     with contextlib.suppress(OSError):
         click.echo(f"error: {failure}", err=True)
     return SystemExit(failure.exit_code)
+
+
+def _leave_reason(reason: str) -> None:
+    """Leave the reason of this program's end where Kubernetes looks for it, in a file that only pods have."""
+    text = " ".join(reason.split()).encode()
+    if len(text) > REASON_BYTES:
+        text = text[: REASON_BYTES - len(_CUT)].decode(errors="ignore").encode() + _CUT
+    with suppress(OSError):
+        file = os.open(
+            TERMINATION_LOG, os.O_WRONLY | os.O_TRUNC
+        )  # never made: it is a mount, or there is none
+        try:
+            os.write(file, text)
+        finally:
+            os.close(file)
 
 
 def _drop_output() -> None:
@@ -83,12 +105,22 @@ def _drop_output() -> None:
 
 
 class StepCommand(EndingCommand):
-    """A click command that answers a `FibstackError` with its sentence and its exit code."""
+    """A click command that answers a `FibstackError` with its sentence and its exit code.
+
+    In a pod, the reason of any failure is its termination message too.
+    """
 
     def __init__(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401 - click's signature
         # As `fibstack` has it: click keeps the names that a command was first called with.
         settings.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
         super().__init__(*args, **settings)
+
+    def main(self, *args: Any, **settings: Any) -> Any:  # noqa: ANN401 - click's signature
+        try:
+            return super().main(*args, **settings)
+        except Exception as error:
+            _leave_reason(f"a mistake of the program, {type(error).__name__}: {error}. Its log tells where.")
+            raise
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         with _errors_as_sentences(ctx):
@@ -109,9 +141,13 @@ def _errors_as_sentences(ctx: click.Context) -> Iterator[None]:
     try:
         yield
     except FibstackError as error:
+        _leave_reason(str(error))
         with suppress(OSError):
             click.echo(f"error: {error}", err=True)
         ctx.exit(error.exit_code)
+    except click.ClickException as error:
+        _leave_reason(error.format_message())
+        raise
 
 
 class SpanType(click.ParamType):  # type: ignore[type-arg]  # generic in new releases alone

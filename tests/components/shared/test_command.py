@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
-from components.shared.command import write_parameter
+from components.shared import command
+from components.shared.command import REASON_BYTES, StepCommand, write_parameter
+from components.shared.errors import UserError
 
 PROGRAM = """
 import sys
@@ -73,6 +79,86 @@ def test_a_wrong_flag_is_no_traceback() -> None:
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     assert "--mode" in result.stderr
+
+
+@pytest.fixture
+def termination_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that Kubernetes mounts into a pod; it is there, with what an earlier program left."""
+    file = tmp_path / "termination-log"
+    file.write_text("what was there before")
+    monkeypatch.setattr(command, "TERMINATION_LOG", file)
+    return file
+
+
+def fail_with(error: BaseException | None) -> int:
+    """The exit code of a step whose program raises an error."""
+
+    @click.command(cls=StepCommand)
+    @click.option("--level", type=int)
+    def step(level: int | None) -> None:
+        if error is not None:
+            raise error
+
+    return CliRunner().invoke(step, []).exit_code
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "reason"),
+    [
+        (
+            UserError("no slice matches 'i.%05d.png'.\nChange it."),
+            65,
+            "no slice matches 'i.%05d.png'. Change it.",
+        ),
+        (OSError(errno.ENOSPC, "full"), 75, "cannot write: the disk is full. Make free space and try again."),
+        (
+            KeyError("z"),
+            1,
+            "a mistake of the program, KeyError: 'z'. Its log tells where.",
+        ),
+        (click.UsageError("no such option"), 2, "no such option"),
+    ],
+    ids=["bad input", "machine", "bug", "usage"],
+)
+def test_the_reason_of_a_failure_is_the_pods_termination_message(
+    termination_log: Path, error: Exception, code: int, reason: str
+) -> None:
+    assert fail_with(error) == code
+    assert termination_log.read_text() == reason
+
+
+def test_a_wrong_argument_is_a_termination_message_too(termination_log: Path) -> None:
+    @click.command(cls=StepCommand)
+    @click.option("--level", type=int)
+    def step(level: int) -> None:
+        pass
+
+    assert CliRunner().invoke(step, ["--level", "x"]).exit_code == 2
+    assert "'x' is not a valid integer" in termination_log.read_text()
+
+
+def test_success_leaves_the_termination_message_alone(termination_log: Path) -> None:
+    assert fail_with(None) == 0
+    assert termination_log.read_text() == "what was there before"
+
+
+def test_a_termination_message_is_bounded_and_whole_characters(termination_log: Path) -> None:
+    assert fail_with(UserError("é" * 5000)) == 65
+    written = termination_log.read_bytes()
+    assert REASON_BYTES - 1 <= len(written) <= REASON_BYTES
+    assert written.decode() == "é" * ((len(written) - 4) // 2) + " ..."
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("/dev/full"), lambda path: None])
+def test_a_termination_message_that_cannot_be_written_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None]
+) -> None:
+    place = tmp_path / "elsewhere"
+    make(place)
+    monkeypatch.setattr(command, "TERMINATION_LOG", place)
+    there = place.exists()
+    assert fail_with(UserError("bad")) == 65
+    assert place.exists() == there
 
 
 NATIVE = """
