@@ -11,6 +11,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,7 +19,6 @@ from pydantic import Field, ValidationError, create_model
 
 from components.shared.errors import ConfigError
 from components.shared.given_file import GivenModel, read_given_file
-from components.shared.grid import ceil_div
 from components.shared.steps import REGISTRY, STEPS, image_name, release
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class StepSettings(GivenModel):
         pauses = [min(self.backoff_s * 2**retry, self.backoff_max_s) for retry in range(self.retries)]
         if self.backoff_s * 2 ** max(0, self.retries - 1) <= self.backoff_max_s:
             return self.backoff_s, 2
-        return ceil_div(sum(pauses), max(1, self.retries)), 1
+        return ceil(sum(pauses) / max(1, self.retries)), 1
 
     @property
     def most_cpu(self) -> str:
