@@ -141,7 +141,7 @@ def _submit() -> click.Command:
 
 @_command("status", "Say how far a run is.")
 def _status() -> click.Command:
-    from commands.status.main import status
+    from commands.status import status
 
     return status
 

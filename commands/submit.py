@@ -10,6 +10,7 @@ import click
 from commands.buckets import make_buckets
 from commands.options import SETTINGS, config_options, given_config, settings_of
 from components.shared.errors import ConfigError
+from pipeline.submit.runs import NOT_TAKEN_UP, units_hint
 
 
 @click.command()
@@ -96,7 +97,9 @@ def submit(
     click.echo(f"Run:    {reference}")
     click.echo(f"Status: fibstack status {shlex.quote(reference)}")
     click.echo(f"Logs:   fibstack logs {shlex.quote(reference)} [STEP]")
-    click.echo(f"Units:  fibstack status {shlex.quote(config.output)}")
+    click.echo(f"Units:  {units_hint(reference, config.output)}")
+    if target == "argo" and not argo.is_taken_up(reference):
+        click.echo(f"Note:   {NOT_TAKEN_UP}")
 
 
 def _check_options(target: str, own: dict[str, tuple[str, ...]], given: dict[str, str]) -> None:

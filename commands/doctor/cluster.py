@@ -3,94 +3,160 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
+from typing import Any
+
+import yaml
 
 from commands.doctor.findings import Finding
-from components.shared.web import ANSWER_BYTES, AnswerError, ask, json_object, reason_of
-from pipeline.submit.runs import CONNECT_TIMEOUT_S
+from commands.doctor.kubectl import kubectl
+from components.shared.web import AnswerError, ask, json_object, reason_of
 
 ARGO_AT_LEAST = (3, 6)
 """First release with several semaphores for a template, which limit how many pods a step has at a time."""
+TEMPLATE = "align-stack"
 _DEADLINE_S = 30
-"""Longest that a call of kubectl, or an answer of Kubeflow Pipelines, may take."""
+"""Longest that an answer of Kubeflow Pipelines may take."""
 _INSTALL_ARGO = (
     "kubectl create namespace argo; kubectl apply -n argo --server-side "
     "-f https://github.com/argoproj/argo-workflows/releases/download/v4.1.2/install.yaml"
 )
+_KUBEFLOW = "kubeflow"
+"""Namespace that Kubeflow Pipelines is installed in."""
+_CONFIG_MAP = "workflow-controller-configmap"
 
 
-def check_argo(namespace: str) -> Iterator[Finding]:
-    """Check kubectl, its cluster, Argo Workflows there, the pipeline, and the right to run it."""
+def namespace_of(namespace: str) -> str:
+    """The namespace that is meant: the given one, or that of kubectl's context."""
+    found = kubectl("config", "view", "--minify", "--output", "jsonpath={..namespace}")
+    return namespace or found.text or "default"
+
+
+def installed_template(namespace: str) -> dict[str, Any]:
+    """The WorkflowTemplate of the pipeline in a namespace; empty where none can be seen."""
+    if shutil.which("kubectl") is None:
+        return {}
+    where = ("--namespace", namespace_of(namespace))
+    return kubectl("get", "workflowtemplate", TEMPLATE, *where, "--output", "json").as_object()
+
+
+def check_argo(namespace: str, *, on_volume: bool = False) -> Iterator[Finding]:
+    """Check kubectl, its cluster, Argo Workflows there, the pipeline, and the right to run it.
+
+    Args:
+        namespace: Where the pods run; empty for that of kubectl's context.
+        on_volume: Slices or results lie on a volume of the pods.
+    """
     if shutil.which("kubectl") is None:
         yield Finding("wrong", "kubectl is not on the PATH", "gcloud components install kubectl")
         return
-    context = _kubectl("config", "current-context")
-    if context is None:
+    context = kubectl("config", "current-context")
+    if not context.worked:
         yield Finding(
             "wrong",
             "kubectl has no current context",
             "gcloud container clusters get-credentials NAME --region REGION",
         )
         return
-    versions = _versions(_kubectl("version", "--output", "json") or "")
+    versions = _versions()
     if versions is None:
         yield Finding(
-            "wrong", f"the cluster of kubectl's context {context} does not answer", "kubectl cluster-info"
+            "wrong",
+            f"the cluster of kubectl's context {context.text} does not answer",
+            "kubectl cluster-info",
         )
         return
-    yield Finding(
-        "ok",
-        f"kubectl {versions[0]}, cluster {context}: Kubernetes {versions[1]}",
-    )
-    yield from _check_controller()
-    where = ("--namespace", namespace) if namespace else ()
-    flag = "".join(f" {word}" for word in where)
-    if _kubectl("get", "workflowtemplate", "align-stack", *where) is None:
-        yield Finding(
-            "note",
-            f"there is no WorkflowTemplate align-stack in {namespace or 'the namespace of the context'}; "
-            "with --settings, 'fibstack submit' brings its own",
-            "kubectl apply -k manifests/gke/spot",
-        )
+    yield Finding("ok", f"kubectl {versions[0]}, cluster {context.text}: Kubernetes {versions[1]}")
+    has_argo = f"workflowtemplates.{_GROUP}" in kubectl(*_KINDS).text
+    if has_argo:
+        yield from _check_controllers(at_least=ARGO_AT_LEAST)
     else:
-        yield Finding("ok", "the WorkflowTemplate align-stack is there")
-    if _kubectl("auth", "can-i", "create", "workflows.argoproj.io", *where) is None:
-        yield Finding(
-            "wrong", "you may not create workflows there", f"kubectl auth can-i --list{flag}"
-        )  # fmt: skip
-    else:
-        yield Finding("ok", "you may create workflows there")
+        yield Finding("wrong", "the cluster has no Argo Workflows: it knows no workflows", _INSTALL_ARGO)
+    namespace = namespace_of(namespace)
+    overlay = "local-volume" if on_volume or "-gke." not in versions[1] else "spot"
+    own = f"kubectl apply --namespace {namespace} -k manifests/argo"
+    install = f"kubectl apply -k manifests/gke/{overlay}" if namespace == "fibstack" else own
+    if kubectl("get", "namespace", namespace).is_missing:
+        makes = install if namespace == "fibstack" else f"kubectl create namespace {namespace}"
+        yield Finding("wrong", f"there is no namespace {namespace} in the cluster", makes)
+    elif has_argo:
+        yield _template(namespace, install)
+        yield _right(namespace)
 
 
-def _check_controller() -> Iterator[Finding]:
-    if _kubectl("get", "crd", "workflowtemplates.argoproj.io") is None:
-        yield Finding("wrong", "the cluster has no Argo Workflows, or you may not see it", _INSTALL_ARGO)
-        return
-    images = _kubectl(
-        *("get", "deployments", "--all-namespaces", "--field-selector", "metadata.name=workflow-controller"),
-        *("--output", "jsonpath={.items[*].spec.template.spec.containers[*].image}"),
+_GROUP = "argoproj.io"
+# Every user may ask which kinds there are; few may look at the CRDs.
+_KINDS = ("api-resources", "--api-group", _GROUP, "--output", "name")
+
+
+def _template(namespace: str, install: str) -> Finding:
+    found = kubectl("get", "workflowtemplate", TEMPLATE, "--namespace", namespace)
+    if found.worked:
+        return Finding("ok", f"the WorkflowTemplate {TEMPLATE} is there")
+    if found.is_missing:
+        text = f"there is no WorkflowTemplate {TEMPLATE} in {namespace}"
+        return Finding("note", f"{text}; with --settings, 'fibstack submit' brings its own", install)
+    text = f"you may not see whether the WorkflowTemplate {TEMPLATE} is in {namespace}"
+    return Finding("note", text, f"kubectl auth can-i --list --namespace {namespace}")
+
+
+def _right(namespace: str) -> Finding:
+    where = ("--namespace", namespace)
+    if kubectl("auth", "can-i", "create", f"workflows.{_GROUP}", *where).worked:
+        return Finding("ok", "you may create workflows there")
+    return Finding(
+        "wrong", "you may not create workflows there", f"kubectl auth can-i --list {' '.join(where)}"
     )
-    found = re.search(r":v(\d+)\.(\d+)", images or "")
-    if found is None:
-        yield Finding("note", "Argo Workflows is there; you may not see which version")
+
+
+def _check_controllers(namespace: str = "", at_least: tuple[int, int] = (0, 0)) -> Iterator[Finding]:
+    """Check that a controller of Argo works, of a release that is new enough.
+
+    Args:
+        namespace: Where to look; empty for everywhere.
+        at_least: The oldest release that will do.
+    """
+    where = ("--namespace", namespace) if namespace else ("--all-namespaces",)
+    named = ("--field-selector", "metadata.name=workflow-controller", "--output", "json")
+    found = kubectl("get", "deployments", *where, *named).as_object().get("items") or []
+    if not found:
+        yield Finding("note", "Argo Workflows is there; you may not see its controller, nor which version")
         return
-    version = int(found[1]), int(found[2])
-    text = f"Argo Workflows {version[0]}.{version[1]}"
-    if version < ARGO_AT_LEAST:
+    working = [item for item in found if (item.get("status") or {}).get("availableReplicas")]
+    if not working:
+        name, place = found[0]["metadata"]["name"], found[0]["metadata"]["namespace"]
+        wanted = found[0].get("spec", {}).get("replicas", 1)
         yield Finding(
-            "wrong", f"{text} is too old; {'.'.join(map(str, ARGO_AT_LEAST))} is needed", _INSTALL_ARGO
+            "wrong",
+            "no controller of Argo Workflows works, so nobody takes up a run: "
+            f"{place}/{name} has 0 of {wanted} pods",
+            f"kubectl describe deployment {name} --namespace {place}"
+            if wanted
+            else f"kubectl scale deployment {name} --namespace {place} --replicas 1",
         )
+        return
+    versions = [_release(item) for item in working]
+    known = [version for version in versions if version is not None]
+    if not known:
+        yield Finding("ok", "Argo Workflows works, of a version that its image does not tell")
+    elif max(known) < at_least:
+        least = ".".join(map(str, at_least))
+        text = f"Argo Workflows {'.'.join(map(str, max(known)))} is too old; {least} is needed"
+        yield Finding("wrong", text, _INSTALL_ARGO)
     else:
-        yield Finding("ok", text)
+        yield Finding("ok", f"Argo Workflows {'.'.join(map(str, max(known)))}, and its controller works")
+
+
+def _release(deployment: dict[str, Any]) -> tuple[int, int] | None:
+    containers = deployment.get("spec", {}).get("template", {}).get("spec", {}).get("containers") or [{}]
+    found = re.search(r":v(\d+)\.(\d+)", containers[0].get("image", ""))
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def check_kfp(host: str) -> Iterator[Finding]:
-    """Check the API of Kubeflow Pipelines, and its client on this machine."""
+    """Check the API of Kubeflow Pipelines, its client on this machine, and the controller behind it."""
     yield _installed("kfp", "kfp", "submit")
     address = (host if "://" in host else f"http://{host}").rstrip("/") + "/apis/v2beta1/healthz"
     forward = "kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80"
@@ -109,8 +175,49 @@ def check_kfp(host: str) -> Iterator[Finding]:
         yield Finding(
             "wrong", f"{host} is no Kubeflow Pipelines 2 that lets you in (HTTP {answer.status})", forward
         )
-    else:
-        yield Finding("ok", f"Kubeflow Pipelines answers at {host}")
+        return
+    yield Finding("ok", f"Kubeflow Pipelines answers at {host}")
+    yield from _check_kubeflow()
+
+
+def _check_kubeflow() -> Iterator[Finding]:
+    """Check the controller that runs Kubeflow's tasks, where kubectl's cluster has Kubeflow."""
+    if shutil.which("kubectl") is None:
+        return
+    where = ("--namespace", _KUBEFLOW, "--output", "json")
+    config = kubectl("get", "configmap", _CONFIG_MAP, *where)
+    if not config.worked:
+        yield Finding(
+            "note",
+            "kubectl's context does not show the controller of this Kubeflow: "
+            "whether it works, and tries failed programs again, is not known",
+            f"kubectl get configmap {_CONFIG_MAP} --namespace {_KUBEFLOW}",
+        )
+        return
+    yield from _check_controllers(_KUBEFLOW)
+    policy = _retry_policy(config.as_object().get("data") or {})
+    if policy not in ("", "Always", "OnFailure"):
+        yield Finding(
+            "note",
+            "this Kubeflow tries lost pods again, but no program that failed, whatever 'retries' says: the "
+            f"defaults of its controller set retryPolicy {policy}, which an administrator can remove",
+            f"kubectl edit configmap {_CONFIG_MAP} --namespace {_KUBEFLOW}",
+        )
+
+
+def _retry_policy(data: dict[str, Any]) -> str:
+    """The policy that a controller gives to retries which name none; empty for Argo's own.
+
+    Args:
+        data: Its ConfigMap: a text for each key, or one that holds them all.
+    """
+    try:
+        whole = yaml.safe_load(data.get("config") or "{}")
+        defaults = yaml.safe_load(data.get("workflowDefaults") or "{}") or whole.get("workflowDefaults") or {}
+        strategy = defaults["spec"]["templateDefaults"]["retryStrategy"]
+        return str(strategy.get("retryPolicy") or "")
+    except (yaml.YAMLError, AttributeError, LookupError, TypeError):
+        return ""
 
 
 def check_vertex() -> Iterator[Finding]:
@@ -128,30 +235,10 @@ def _installed(module: str, name: str, extra: str) -> Finding:
     return Finding("ok", f"{name} is installed")
 
 
-def _kubectl(*words: str) -> str | None:
-    """The output of kubectl; None where it fails or does not end. `version` prints before it fails."""
-    # A file, since a pipe stays open as long as a program that kubectl started, such as one to log in.
-    with tempfile.TemporaryFile() as output:
-        try:
-            done = subprocess.run(
-                ["kubectl", f"--request-timeout={CONNECT_TIMEOUT_S}s", *words],
-                stdout=output,
-                stderr=subprocess.DEVNULL,
-                check=False,
-                timeout=_DEADLINE_S,
-            )
-        except subprocess.TimeoutExpired:
-            return None
-        if done.returncode != 0 and words[0] != "version":
-            return None
-        output.seek(0)
-        return output.read(ANSWER_BYTES).decode(errors="replace").strip()
-
-
-def _versions(said: str) -> tuple[str, str] | None:
+def _versions() -> tuple[str, str] | None:
     """The versions of kubectl and of its cluster; None where either is not told."""
+    both = kubectl("version", "--output", "json").as_object()
     try:
-        both = json.loads(said)
         return str(both["clientVersion"]["gitVersion"]), str(both["serverVersion"]["gitVersion"])
-    except (ValueError, LookupError, TypeError, RecursionError):
+    except (LookupError, TypeError):
         return None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from commands.doctor.cluster import check_argo, check_kfp, check_vertex
+from commands.doctor.cluster import check_argo, check_kfp, check_vertex, installed_template
 from commands.doctor.findings import Finding, Use
 from commands.doctor.machine import check_disk, check_engine, check_folder, check_machine
 from commands.options import SETTINGS, settings_of
@@ -16,6 +16,7 @@ from components.shared.documents.config import RunConfig
 from components.shared.errors import FibstackError, UserError
 from components.shared.storage.schemes import scheme_of
 from pipeline.configuration import absolute, read_config
+from pipeline.submit.runs import pod_mounts, require_reachable
 
 _MARKS = {"ok": "ok   ", "note": "note ", "wrong": "WRONG"}
 
@@ -55,8 +56,9 @@ def _findings(
 ) -> Iterator[Finding]:
     try:
         settings = settings_of(settings_path)
+        config = read_config(Path(what), {}, ()) if what and Path(what).is_file() else None
         if target == "argo":
-            yield from check_argo(namespace)
+            yield from check_argo(namespace, on_volume=config is not None and bool(_folders(config)))
         elif target == "kfp":
             yield from check_kfp(host or "http://localhost:8080")
         elif target == "vertex":
@@ -65,23 +67,55 @@ def _findings(
             yield from check_machine(settings)
             if runner == "docker":
                 yield from check_engine(settings)
-        if what and Path(what).is_file():
-            yield from _check_config(read_config(Path(what), {}, ()))
+        if config:
+            unseen = _folders(config) if target else []
+            if unseen:
+                yield _check_volume(config, unseen, target or "", namespace)
+            yield from _check_config(config, unseen)
         elif what:
             yield from _check_place(what, "look")
     except FibstackError as error:
         yield Finding("wrong", str(error))
 
 
-def _check_config(config: RunConfig) -> Iterator[Finding]:
-    if "google" in (scheme_of(config.source).cloud, scheme_of(config.output).cloud):
+def _folders(config: RunConfig) -> list[str]:
+    """The locations of a configuration that are folders, not in a bucket."""
+    locations = (config.source, config.output, config.overrides)
+    return [location for location in locations if location and not scheme_of(location).is_remote]
+
+
+def _check_volume(config: RunConfig, folders: list[str], target: str, namespace: str) -> Finding:
+    """Check that folders lie on a volume that every pod of the target sees.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    template = installed_template(namespace) if target == "argo" else {}
+    mounts = pod_mounts(template.get("spec", {}))
+    if template or target != "argo":
+        require_reachable(config, mounts)
+    there = f", which every pod has at {' and '.join(mounts)}" if mounts else ""
+    names = " and ".join(folders)
+    return Finding("note", f"{names} must be on a volume of the cluster{there}: not checked from here")
+
+
+def _check_config(config: RunConfig, unseen: list[str]) -> Iterator[Finding]:
+    """Check source and output of a run.
+
+    Args:
+        config: What is to run.
+        unseen: Locations on a volume of the cluster, which this machine does not see.
+    """
+    seen = [place for place in (config.source, config.output) if place not in unseen]
+    if "google" in [scheme_of(place).cloud for place in seen]:
         from commands.doctor.buckets import check_login
 
         yield check_login()
-    found = list(_check_place(config.source, "read"))
+    found = list(_check_place(config.source, "read")) if config.source in seen else []
     yield from found
-    yield from _check_place(config.output, "write", config.project)
-    if any(finding.state == "wrong" for finding in found):
+    if config.output in seen:
+        yield from _check_place(config.output, "write", config.project)
+    if config.source not in seen or any(finding.state == "wrong" for finding in found):
         return
     from components.shared.storage.registry import open_store
 
@@ -90,7 +124,8 @@ def _check_config(config: RunConfig) -> Iterator[Finding]:
         sizes = [stat.size_bytes for stat in source.list(image.partition("%")[0])]
         if sizes:
             yield Finding("ok", f"{len(sizes):,} files like {image} in {config.source}")
-            yield from check_disk(config, sum(sizes))
+            if config.output in seen:
+                yield from check_disk(config, sum(sizes))
             return
     yield Finding("wrong", f"no files like {config.image} in {config.source}", "change 'source' or 'image'")
 

@@ -353,7 +353,7 @@ def _print_part(output: str, until: str) -> None:
 def _standing_lines(output: str, until: str) -> Iterator[str]:
     """The units that each step has done, and where its results lie; nothing without the storage libraries."""
     try:
-        from commands.status.unit_counts import read_status
+        from components.report.unit_counts import read_status
 
         status = read_status(output)
     except (FibstackError, ModuleNotFoundError):

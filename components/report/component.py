@@ -17,6 +17,9 @@ _OTHERS: dict[str, tuple[Any, str]] = {
 }
 """Type and description of the inputs and outputs that are no keys of the configuration."""
 
+UNIT_COUNTS = ("python", "-m", "components.report.unit_counts")
+"""Command of the same image that prints, given an output, the units of work that each step has done."""
+
 
 def _signature() -> inspect.Signature:
     """Every input and output as a parameter without a default: no argument of a container may be absent."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import kubernetes
@@ -14,7 +15,7 @@ from kubernetes.client import ApiException
 from kubernetes.config import ConfigException
 
 from components.shared.documents.config import RunConfig
-from components.shared.errors import ConfigError, FibstackError, UserError
+from components.shared.errors import ConfigError, FibstackError, TransientError, UserError
 from components.shared.steps import STEPS
 from components.shared.web import AnswerError, BoundedPool, within
 from pipeline.argo.pod import UNIT_LABEL
@@ -26,20 +27,26 @@ from pipeline.submit.runs import (
     CONNECT_TIMEOUT_S,
     LOG_TIMEOUT_S,
     LOGIN_TIMEOUT_S,
+    NOT_TAKEN_UP,
     Log,
     RunState,
     not_taken_up,
+    pod_mounts,
     refused,
     require_reachable,
     unexpected,
     unreachable,
 )
+from pipeline.submit.units import LONGEST_S, units_workflow
 from pipeline.submit.workflow import Call, Node, Workflow, without_executor_lines, without_tries
 
 SCHEME = "argo://"
 TEMPLATE = "align-stack"
 _API = ("argoproj.io", "v1alpha1")
 _TIMEOUT = (CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S)
+_TAKEN_UP_S = 10
+"""Time that a controller gets to take up a new run, which takes a second where it has little to do."""
+_POLL_S = 1
 _LABELS = {"app.kubernetes.io/name": "fibstack"}
 _INSTALL = "Install it: docs/submit.md says how."
 
@@ -71,7 +78,7 @@ def submit(config: RunConfig, settings: Settings | None, namespace: str = "") ->
         limits, template = yaml.safe_load_all(compile_argo(settings))
         spec = template["spec"]
     with cluster.failures(f"read the WorkflowTemplate '{TEMPLATE}'", ""):
-        require_reachable(config, _mounts(template["spec"]))
+        require_reachable(config, pod_mounts(template["spec"]))
         _check_parameters(template["spec"], cluster.namespace)
     if settings is not None:
         cluster.create_limits(limits)
@@ -87,6 +94,21 @@ def submit(config: RunConfig, settings: Settings | None, namespace: str = "") ->
         }
     )
     return f"{SCHEME}{cluster.namespace}/{name}"
+
+
+def is_taken_up(reference: str) -> bool:
+    """Whether Argo's controller begins with a run that was just submitted, for which it gets some seconds.
+
+    A cluster that cannot be asked leaves it at that: the run is there.
+    """
+    cluster, name = _parts(reference)
+    until = time.monotonic() + _TAKEN_UP_S
+    with suppress(FibstackError):
+        while not Workflow(cluster.workflow(name), _call_of).phase:
+            if time.monotonic() > until:
+                return False
+            time.sleep(_POLL_S)
+    return True
 
 
 def state(reference: str) -> RunState:
@@ -114,6 +136,48 @@ def logs(reference: str, step: str = "") -> Iterator[Log]:
         title = " ".join(word for word in (labels.get("app.kubernetes.io/component", ""), unit) if word)
         log = without_executor_lines(cluster.pod_log(pod.metadata.name))
         yield Log(title=f"{title}: {pod.metadata.name}", text=log)
+
+
+def count_units(reference: str) -> str:
+    """The lines of a pod in the run's cluster, which counts the units of work that each step has done.
+
+    Raises:
+        UserError: the pod refuses, such as for a run that has not begun.
+        TransientError: it has not ended in its time.
+    """
+    cluster, name = _parts(reference)
+    run = cluster.workflow(name)
+    with cluster.failures(f"read the workflow '{name}'", ""):
+        wanted = units_workflow(run, _arguments(run)["output"])
+    counting = cluster.create(wanted)
+    try:
+        return _ended_log(cluster, counting)
+    finally:
+        with suppress(FibstackError):  # who may not delete it leaves it to Argo, which does so soon
+            cluster.delete(counting)
+
+
+def _ended_log(cluster: _Cluster, name: str) -> str:
+    """The log of the only pod of a workflow, when it has ended well."""
+    until = time.monotonic() + LONGEST_S
+    while True:
+        manifest = cluster.workflow(name)
+        with cluster.failures(f"read the workflow '{name}'", ""):
+            workflow = Workflow(manifest, lambda _: Call("units", "", "units"))
+            reason = next((task.message for task in workflow.tasks() if task.message), workflow.message)
+        if workflow.has_ended:
+            pods = cluster.pods(name, "")
+            log = without_executor_lines(cluster.pod_log(pods[0].metadata.name)) if pods else ""
+            if workflow.phase == "Succeeded":
+                return log
+            said = (log.strip().splitlines() or [reason])[-1].removeprefix("error: ")
+            raise UserError(f"the pod that counts the units failed: {said}")
+        if time.monotonic() > until:
+            waits_for = reason or ("it works" if workflow.phase else NOT_TAKEN_UP)
+            raise TransientError(
+                f"the pod that counts the units has not ended within {LONGEST_S} s: {waits_for}. Try again."
+            )
+        time.sleep(_POLL_S)
 
 
 class _Cluster:
@@ -160,6 +224,12 @@ class _Cluster:
                 *_API, self.namespace, "workflows", workflow, _request_timeout=_TIMEOUT
             )
             return str(made["metadata"]["name"])
+
+    def delete(self, workflow: str) -> None:
+        with self.failures("delete a workflow", ""):
+            self._objects.delete_namespaced_custom_object(
+                *_API, self.namespace, "workflows", workflow, _request_timeout=_TIMEOUT
+            )
 
     def create_limits(self, config_map: Mapping[str, Any]) -> None:
         """Create the ConfigMap of the semaphores; one that is there stays, since operators change it."""
@@ -233,17 +303,6 @@ class _Cluster:
         except Exception as error:
             # The client takes any JSON, which fails where it is read.
             raise unexpected(what, "Kubernetes", error, context) from error
-
-
-def _mounts(spec: Mapping[str, Any]) -> list[str]:
-    """The folders where every pod sees a PersistentVolumeClaim, as the overlay `local-volume` sets them."""
-    try:
-        patch = json.loads(spec.get("podSpecPatch", "{}"))
-    except ValueError:  # with expressions inside, so not that of the overlay
-        return []
-    claims = {v["name"] for v in patch.get("volumes", []) if "persistentVolumeClaim" in v}
-    mounts = [m for container in patch.get("containers", []) for m in container.get("volumeMounts", [])]
-    return [mount["mountPath"] for mount in mounts if mount["name"] in claims]
 
 
 def _check_parameters(spec: Mapping[str, Any], namespace: str) -> None:

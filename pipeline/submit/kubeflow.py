@@ -213,7 +213,7 @@ class _Client(kfp.Client):  # type: ignore[misc]
         return None if text.startswith('{"error_message"') else without_executor_lines(text)
 
     def _get(self, path: str, timeout_s: int) -> bytes:
-        """What an address of an old API answers, of which the library has no model."""
+        """The answer of an address of an old API, of which the library has no model."""
         answer = self._run_api.api_client.call_api(
             path,
             "GET",

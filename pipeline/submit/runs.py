@@ -9,12 +9,14 @@ A run is known by a reference that names its target; `fibstack status` and `fibs
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from components.shared.documents.config import RunConfig
 from components.shared.errors import ConfigError, FibstackError, TransientError, UserError
@@ -31,7 +33,7 @@ LOGIN_TIMEOUT_S = 600
 """Longest that logging in may take, for which a person may have to open a page."""
 
 TAKEN_UP_WITHIN_S = 60
-"""Time in which a controller that works has long taken up a run."""
+"""Age of a run by which any controller that works has taken it up; most do within a second."""
 NOT_TAKEN_UP = (
     "nobody has taken it up: Argo's controller does not run, or does not watch this namespace. "
     "Look with: kubectl get deployments --all-namespaces --field-selector metadata.name=workflow-controller"
@@ -103,7 +105,7 @@ def task_state(word: str) -> TaskState:
 
 
 def not_taken_up(created_at: str) -> str:
-    """What to say of a run on Argo's controller that has no state yet; nothing in its first minute.
+    """The sentence about a run that Argo's controller has given no state; empty in its first minute.
 
     Args:
         created_at: When the run was made, as ISO 8601 has it; empty where that is not known.
@@ -112,6 +114,24 @@ def not_taken_up(created_at: str) -> str:
         return ""
     age_s = (datetime.now(UTC) - datetime.fromisoformat(created_at)).total_seconds()
     return NOT_TAKEN_UP if age_s >= TAKEN_UP_WITHIN_S else ""
+
+
+def units_hint(reference: str, output: str) -> str:
+    """How the units of work of a run are counted: a command, or why there is none.
+
+    Args:
+        reference: The run.
+        output: URI or folder that receives the results.
+
+    Example:
+        >>> units_hint("argo://em/x7", "gs://em/out")
+        'fibstack status gs://em/out'
+    """
+    if scheme_of(output).is_remote:
+        return f"fibstack status {shlex.quote(output)}"
+    if reference.startswith("argo://"):
+        return f"fibstack status {shlex.quote(reference)} --units"
+    return f"{output} is on a volume of the cluster, which cannot be looked at from here"
 
 
 def require_reachable(config: RunConfig, mounts: Collection[str] = ()) -> None:
@@ -132,6 +152,21 @@ def require_reachable(config: RunConfig, mounts: Collection[str] = ()) -> None:
                 f"'{key}' must be in a bucket, since a cluster does not see this machine; got {location}. "
                 f"Give a gs:// URI{remedy}."
             )
+
+
+def pod_mounts(spec: Mapping[str, Any]) -> list[str]:
+    """The folders where every pod sees a PersistentVolumeClaim, as the overlay `local-volume` sets them.
+
+    Args:
+        spec: The spec of a Workflow or of its template.
+    """
+    try:
+        patch = json.loads(spec.get("podSpecPatch", "{}"))
+    except ValueError:  # with expressions inside, so not that of the overlay
+        return []
+    claims = {v["name"] for v in patch.get("volumes", []) if "persistentVolumeClaim" in v}
+    mounts = [m for container in patch.get("containers", []) for m in container.get("volumeMounts", [])]
+    return [mount["mountPath"] for mount in mounts if mount["name"] in claims]
 
 
 def _is_below(location: str, folders: Iterable[str]) -> bool:

@@ -58,7 +58,7 @@ class Workflow:
         self.phase = str(status.get("phase") or "")
         self.message = str(status.get("message") or "")
         self._has_long_names = _pod_name_format(metadata) != "v1"
-        self._has_ended = has_ended or bool(status.get("finishedAt")) or self.phase in _ENDED
+        self.has_ended = has_ended or bool(status.get("finishedAt")) or self.phase in _ENDED
         self._calls: dict[str, list[tuple[Call, Node]]] = {}
         for node in _nodes(status).values():
             call = call_of(node) if node["type"] in ("Pod", "Retry") else None
@@ -94,11 +94,11 @@ class Workflow:
         state = task_state(last.get("phase", ""))
         message = reason_of_failure(last.get("message", ""))
         about_tries = str(retry.get("message", ""))
-        if state == "failed" and not self._has_ended and retry.get("phase") in ("Running", "Pending"):
+        if state == "failed" and not self.has_ended and retry.get("phase") in ("Running", "Pending"):
             return "waiting", f"{about_tries or 'it is tried again'}, after {message or 'a failure'}"
         if state == "failed" and "duration limit" in about_tries:
             return state, f"{message}; {about_tries}"
-        if state in ("running", "waiting") and self._has_ended:
+        if state in ("running", "waiting") and self.has_ended:
             return "failed", message or "it was stopped with the run"
         if state == "running" and not pods:
             return "waiting", about_tries

@@ -294,7 +294,7 @@ def test_what_is_no_kubeflow_is_told(behave: Behaviour, said: str, monkeypatch: 
 def test_kubectl_that_leaves_a_program_behind_is_not_waited_for(
     program: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("commands.doctor.cluster._DEADLINE_S", 0.5)
+    monkeypatch.setattr("commands.doctor.kubectl._DEADLINE_S", 0.5)
     program("kubectl", "sleep 15 & sleep 15")
     started = time.monotonic()
     assert "kubectl has no current context" in wrong(doctor("--target", "argo"))[0]
@@ -308,18 +308,42 @@ VERSIONS: dict[str, Any] = {
 KUBECTL = """
 case "$*" in
   *current-context*) {context};;
+  *"config view"*) echo em;;
   *version*) echo '{versions}';;
-  *crd*) {crd};;
-  *deployments*) echo quay.io/argoproj/workflow-controller:{controller};;
+  *api-resources*) {kinds};;
+  *deployments*) echo '{controller}';;
+  *"get namespace"*) {place};;
+  *configmap*) {config};;
   *workflowtemplate*) {template};;
   *can-i*) {may};;
 esac
 """
 
 
+def deployment(image: str = "workflow-controller:v4.1.2", n_pods: int = 1, n_wanted: int = 1) -> str:
+    """A list of the one controller, as kubectl prints it; Kubernetes leaves a count of none out."""
+    pod = {"containers": [{"image": f"quay.io/argoproj/{image}"}]}
+    return json.dumps(
+        {
+            "items": [
+                {
+                    "metadata": {"name": "workflow-controller", "namespace": "argo"},
+                    "spec": {"replicas": n_wanted, "template": {"spec": pod}},
+                    "status": {"availableReplicas": n_pods} if n_pods else {},
+                }
+            ]
+        }
+    )
+
+
+def refuses(reason: str, text: str = "no") -> str:
+    return f"echo 'Error from server ({reason}): {text}' >&2; exit 1"
+
+
 def kubectl(**changes: str) -> str:
-    good = {"context": "echo gke_em", "versions": json.dumps(VERSIONS), "crd": "true", "controller": "v4.1.2"}
-    good |= {"template": "true", "may": "echo yes"}
+    good = {"context": "echo gke_em", "versions": json.dumps(VERSIONS), "controller": deployment()}
+    good |= {"kinds": "echo workflows.argoproj.io; echo workflowtemplates.argoproj.io", "place": "true"}
+    good |= {"template": "echo '{}'", "may": "echo yes", "config": "echo '{}'"}
     return KUBECTL.format(**good | changes)
 
 
@@ -328,7 +352,8 @@ def test_a_good_cluster(program: Callable[[str, str], None]) -> None:
     result = doctor("--target", "argo", "--namespace", "fibstack")
     assert result.exit_code == 0, result.output
     assert "kubectl v1.31.0, cluster gke_em: Kubernetes v1.30.5-gke.1" in result.output
-    assert "Argo Workflows 4.1" in result.output
+    assert "Argo Workflows 4.1, and its controller works" in result.output
+    assert "you may create workflows there" in result.output
 
 
 @pytest.mark.parametrize(
@@ -347,8 +372,27 @@ def test_a_good_cluster(program: Callable[[str, str], None]) -> None:
         ({"versions": "<html>"}, "does not answer", "kubectl cluster-info"),
         ({"versions": '{"serverVersion": []}'}, "does not answer", "kubectl cluster-info"),
         ({"versions": "[1]"}, "does not answer", "kubectl cluster-info"),
-        ({"crd": "exit 1"}, "the cluster has no Argo Workflows", "kubectl create namespace argo"),
-        ({"controller": "v3.5.10"}, "Argo Workflows 3.5 is too old; 3.6 is needed", "install.yaml"),
+        ({"kinds": "true"}, "the cluster has no Argo Workflows", "kubectl create namespace argo"),
+        (
+            {"controller": deployment("workflow-controller:v3.5.10")},
+            "Argo Workflows 3.5 is too old; 3.6 is needed",
+            "install.yaml",
+        ),
+        (
+            {"controller": deployment(n_pods=0, n_wanted=0)},
+            "so nobody takes up a run: argo/workflow-controller has 0 of 0 pods",
+            "kubectl scale deployment workflow-controller --namespace argo --replicas 1",
+        ),
+        (
+            {"controller": deployment(n_pods=0)},
+            "argo/workflow-controller has 0 of 1 pods",
+            "kubectl describe deployment workflow-controller --namespace argo",
+        ),
+        (
+            {"place": refuses("NotFound", 'namespaces "em" not found')},
+            "there is no namespace em in the cluster",
+            "kubectl create namespace em",
+        ),
         ({"may": "echo no; exit 1"}, "you may not create workflows there", "kubectl auth can-i --list"),
     ],
     ids=str,
@@ -359,16 +403,82 @@ def test_a_bad_cluster(
     program("kubectl", kubectl(**changes))
     result = doctor("--target", "argo")
     assert result.exit_code == 65
+    assert len(wrong(result)) == 1, result.output
     assert sentence in wrong(result)[0]
     assert remedy in mended_by(result)[0]
 
 
-def test_a_cluster_without_the_pipeline_is_only_noted(program: Callable[[str, str], None]) -> None:
-    program("kubectl", kubectl(template="exit 1", controller="latest"))
+@pytest.mark.parametrize("changes", [{"kinds": "true"}, {"place": refuses("NotFound")}], ids=str)
+def test_no_right_is_told_where_there_is_nothing_to_have_it_on(
+    changes: dict[str, str], program: Callable[[str, str], None]
+) -> None:
+    program("kubectl", kubectl(**changes))
     result = doctor("--target", "argo")
+    assert "you may create workflows" not in result.output
+    assert "WorkflowTemplate" not in result.output
+
+
+ON_PREMISES = json.dumps(VERSIONS | {"serverVersion": {"gitVersion": "v1.34.4"}})
+
+
+@pytest.mark.parametrize(
+    ("namespace", "versions", "remedy"),
+    [
+        ("fibstack", json.dumps(VERSIONS), "kubectl apply -k manifests/gke/spot"),
+        ("fibstack", ON_PREMISES, "kubectl apply -k manifests/gke/local-volume"),
+        ("lab", ON_PREMISES, "kubectl apply --namespace lab -k manifests/argo"),
+    ],
+)
+def test_a_cluster_without_the_pipeline_is_only_noted(
+    namespace: str, versions: str, remedy: str, program: Callable[[str, str], None]
+) -> None:
+    program("kubectl", kubectl(template=refuses("NotFound"), versions=versions))
+    result = doctor("--target", "argo", "--namespace", namespace)
     assert result.exit_code == 0
-    assert "kubectl apply -k manifests/gke/spot" in mended_by(result)
-    assert "you may not see which version" in result.output
+    assert remedy in mended_by(result)
+
+
+def test_what_one_may_not_see_is_not_said_to_be_missing(program: Callable[[str, str], None]) -> None:
+    forbidden = refuses("Forbidden")
+    program("kubectl", kubectl(template=forbidden, place=forbidden, controller=""))
+    result = doctor("--target", "argo")
+    assert result.exit_code == 0, result.output
+    assert "you may not see whether the WorkflowTemplate align-stack is in em" in result.output
+    assert "you may not see its controller" in result.output
+
+
+def template_with_volume() -> str:
+    volume = {"name": "data", "persistentVolumeClaim": {"claimName": "fibstack-data"}}
+    mount = {"name": "main", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}
+    spec = {"podSpecPatch": json.dumps({"volumes": [volume], "containers": [mount]})}
+    return f"echo '{json.dumps({'spec': spec})}'"
+
+
+@pytest.mark.parametrize(
+    ("template", "source", "code", "sentence"),
+    [
+        (template_with_volume(), "/data/raw", 0, "which every pod has at /data: not checked from here"),
+        (
+            template_with_volume(),
+            "/srv/raw",
+            65,
+            "'source' must be in a bucket, since a cluster does not see",
+        ),
+        ("echo '{\"spec\": {}}'", "/data/raw", 65, "'source' must be in a bucket"),
+        (refuses("NotFound"), "/data/raw", 0, "must be on a volume of the cluster: not checked from here"),
+    ],
+)
+def test_folders_of_a_run_on_a_cluster_are_not_looked_for_here(
+    template: str, source: str, code: int, sentence: str, program: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    program("kubectl", kubectl(template=template))
+    config = tmp_path / "run.yaml"
+    config.write_text(CONFIG.format(source=source, output="/data/volume"))
+    result = doctor(config, "--target", "argo")
+    assert result.exit_code == code, result.output
+    assert sentence in result.output
+    for judged in ("there is no folder", "you may write to", "GiB free"):
+        assert judged not in result.output
 
 
 def test_without_kubectl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -376,7 +486,8 @@ def test_without_kubectl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     assert wrong(doctor("--target", "argo")) == ["kubectl is not on the PATH"]
 
 
-def test_kubeflow(cloud: Loopback) -> None:
+def test_kubeflow(cloud: Loopback, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # no kubectl
     cloud.on("GET", "/apis/v2beta1/healthz", {"multi_user": False})
     host = cloud.url.removeprefix("http://")
     assert doctor("--target", "kfp", "--host", host).exit_code == 0
@@ -386,3 +497,41 @@ def test_kubeflow(cloud: Loopback) -> None:
     result = doctor("--target", "kfp", "--host", "http://127.0.0.1:1")
     assert "no Kubeflow Pipelines answers at http://127.0.0.1:1" in wrong(result)[0]
     assert mended_by(result) == ["kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80"]
+
+
+DEFAULTS = "spec:\n  templateDefaults:\n    retryStrategy:\n      limit: 2\n      retryPolicy: OnError\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ({"workflowDefaults": DEFAULTS}, True),
+        ({"config": "workflowDefaults:\n  " + DEFAULTS.replace("\n", "\n  ")}, True),
+        ({"workflowDefaults": DEFAULTS.replace("OnError", "Always")}, False),
+        ({"executor": "imagePullPolicy: IfNotPresent"}, False),
+        ({"workflowDefaults": "- {"}, False),
+    ],
+)
+def test_a_kubeflow_that_tries_no_failed_program_again(
+    data: dict[str, str], says: bool, cloud: Loopback, program: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    cloud.on("GET", "/apis/v2beta1/healthz", {})
+    (tmp_path / "config").write_text(json.dumps({"data": data}))
+    program("kubectl", kubectl(config=f"cat {tmp_path}/config"))
+    result = doctor("--target", "kfp", "--host", cloud.url)
+    assert result.exit_code == 0, result.output
+    assert ("set retryPolicy OnError, which an administrator can remove" in result.output) == says
+    edit = "kubectl edit configmap workflow-controller-configmap --namespace kubeflow"
+    assert mended_by(result) == ([edit] if says else [])
+
+
+def test_a_kubeflow_whose_controller_is_down_or_not_seen(
+    cloud: Loopback, program: Callable[[str, str], None]
+) -> None:
+    cloud.on("GET", "/apis/v2beta1/healthz", {})
+    program("kubectl", kubectl(controller=deployment(n_pods=0)))
+    assert "nobody takes up a run" in wrong(doctor("--target", "kfp", "--host", cloud.url))[0]
+    program("kubectl", kubectl(config=refuses("NotFound")))
+    result = doctor("--target", "kfp", "--host", cloud.url)
+    assert result.exit_code == 0
+    assert "kubectl's context does not show the controller of this Kubeflow" in result.output

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from hera.workflows import models as argo
 
+from components.report.component import UNIT_COUNTS
 from components.shared.documents.config import RunConfig
 from pipeline.compiled.compile import compile_argo
 from pipeline.settings import Settings
@@ -164,7 +165,8 @@ def test_another_namespace(cluster: Any) -> None:
     assert submit("--namespace", "fib").output.startswith("Run:    argo://fib/align-stack-x7\n")
 
 
-def test_folders_of_a_volume_of_the_cluster(cluster: Any) -> None:
+def with_volume():
+    """The template with the overlay that gives every pod a volume."""
     (patch,) = yaml.safe_load(OVERLAY.read_text())["patches"]
     template = installed()
     for operation in yaml.safe_load(patch["patch"]):
@@ -173,14 +175,117 @@ def test_folders_of_a_volume_of_the_cluster(cluster: Any) -> None:
         for folder in folders:
             below = below[folder]
         below[key] = operation["value"]
-    cluster.on("GET", TEMPLATE, template)
+    return template
+
+
+def test_folders_of_a_volume_of_the_cluster(cluster: Any) -> None:
+    cluster.on("GET", TEMPLATE, with_volume())
     result = submit("--source", "/data/raw", "--output", "/data/out")
     assert result.exit_code == 0, result.output
+    assert result.output.endswith("Units:  fibstack status argo://em/align-stack-x7 --units\n")
     (created,) = cluster.asked("POST", f"{NAMESPACE}/workflows")
     assert parameters_of(created)["output"] == "/data/out"
     result = submit("--source", "/database", "--output", "/data/out")
     assert result.exit_code == 78
     assert "got /database. Give a gs:// URI, or a path on the pods' volume, below /data." in result.output
+
+
+UNITS = f"{NAMESPACE}/workflows/align-stack-x7-units-1"
+COUNTS = "plan            1 of 1        100%\n"
+
+
+@pytest.fixture
+def counting(cluster: Any, monkeypatch: pytest.MonkeyPatch):
+    """A run on a volume, and the workflow that counts its units; what becomes of that is still to be said."""
+    monkeypatch.setattr("pipeline.submit.argo._POLL_S", 0.02)
+    run = {**workflow(STATUS), "apiVersion": "argoproj.io/v1alpha1"}
+    run["spec"]["arguments"]["parameters"][0]["value"] = "/data/out"
+    run["status"] = {**STATUS, "storedWorkflowTemplateSpec": with_volume()["spec"]}
+    cluster.on("GET", WORKFLOW, run)
+    made = {"metadata": {"name": "align-stack-x7-units-1"}}
+    cluster.on("POST", f"{NAMESPACE}/workflows", Answer(made, 201))
+    cluster.on("DELETE", UNITS, {"kind": "Status", "status": "Success"})
+    cluster.on("GET", PODS, {"kind": "PodList", "items": [pod("units-1", "units", "", None)]})
+    cluster.on("GET", f"{PODS}/units-1/log", EXECUTOR.partition("\n")[0] + "\n" + COUNTS)
+    return cluster
+
+
+def count_units():
+    return cli("status", "argo://em/align-stack-x7", "--units")
+
+
+def test_units_on_a_volume_are_counted_by_a_pod_like_those_of_the_run(counting: Any) -> None:
+    phases = ["", "Running", "Succeeded"]
+    counting.on("GET", UNITS, lambda *_: workflow({"phase": phases.pop(0)}))
+    result = count_units()
+    assert (result.exit_code, result.output) == (0, COUNTS)
+    assert len(counting.asked("DELETE", UNITS)) == 1
+    (created,) = counting.asked("POST", f"{NAMESPACE}/workflows")
+    made = argo.Workflow(**created.body)
+    assert not problems([{**installed(), "spec": created.body["spec"]}])
+    spec = made.spec
+    assert (spec.entrypoint, spec.service_account_name) == ("units", "fibstack-plan")
+    assert spec.security_context.run_as_non_root
+    assert spec.security_context.fs_group == 10001
+    assert (
+        json.loads(spec.pod_spec_patch)["volumes"][0]["persistentVolumeClaim"]["claimName"] == "fibstack-data"
+    )
+    (template,) = spec.templates
+    (report,) = [t for t in installed()["spec"]["templates"] if t["name"] == "report"]
+    container = template.container
+    assert container.image == report["container"]["image"]
+    assert container.command == [*UNIT_COUNTS, "/data/out"]
+    assert container.security_context.read_only_root_filesystem
+    assert container.resources.requests["memory"].root == "256Mi"
+    own = {c["name"] for c in json.loads(template.pod_spec_patch)["containers"]}
+    assert own == {"wait"}
+
+
+def test_a_pod_that_cannot_count_says_why(counting: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    counting.on("GET", UNITS, workflow({"phase": "Failed", "message": "child failed"}))
+    counting.on("GET", f"{PODS}/units-1/log", f"error: got no plan. Wait.\n{EXECUTOR}")
+    result = count_units()
+    assert (result.exit_code, result.output) == (
+        65,
+        "error: the pod that counts the units failed: got no plan. Wait.\n",
+    )
+    monkeypatch.setattr("pipeline.submit.argo.LONGEST_S", 0.1)
+    waiting = by_id(node("-units-1", "Pod", "units", "Pending", UNSCHEDULABLE))
+    counting.on("GET", UNITS, workflow({"phase": "Running", "nodes": waiting}))
+    result = count_units()
+    assert result.exit_code == 75
+    assert f"has not ended within 0.1 s: {UNSCHEDULABLE}" in result.output
+    assert len(counting.asked("DELETE", UNITS)) == 2
+
+
+def test_units_of_a_run_that_nobody_has_taken_up(counting: Any) -> None:
+    run = {
+        **workflow({}),
+        "spec": {"workflowTemplateRef": {"name": "align-stack"}, "arguments": {"parameters": []}},
+    }
+    run["spec"]["arguments"] = workflow({})["spec"]["arguments"]
+    counting.on("GET", WORKFLOW, run)
+    result = count_units()
+    assert result.exit_code == 65
+    assert "must have the step 'report', whose image counts the units" in result.output
+
+
+def test_units_of_what_is_no_run_on_argo(tmp_path: Path) -> None:
+    result = cli("status", tmp_path, "--units")
+    assert result.exit_code == 78
+    assert "--units must be given a run on Argo" in result.output
+
+
+@pytest.mark.parametrize(("phases", "is_told"), [(["", "Running"], False), ([], True)])
+def test_a_run_that_nobody_takes_up_is_told_when_it_is_submitted(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch, phases: list[str], is_told: bool
+) -> None:
+    monkeypatch.setattr("pipeline.submit.argo._TAKEN_UP_S", 0.2)
+    monkeypatch.setattr("pipeline.submit.argo._POLL_S", 0.05)
+    cluster.on("GET", WORKFLOW, lambda *_: workflow({"phase": phases.pop(0)} if phases else {}))
+    result = submit()
+    assert result.exit_code == 0, result.output
+    assert ("Note:   nobody has taken it up: Argo's controller does not run" in result.output) == is_told
 
 
 def test_folders_without_such_a_volume(cluster: Any) -> None:

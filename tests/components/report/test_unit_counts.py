@@ -1,5 +1,7 @@
 """What `fibstack status OUTPUT` counts, in folders and in buckets."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,8 @@ from typing import Any
 import pytest
 
 from commands.main import main
-from commands.status.unit_counts import UnitCount, read_status, status_lines
+from components.report.component import UNIT_COUNTS
+from components.report.unit_counts import UnitCount, read_status, status_lines
 from components.shared.documents.plan import Plan
 from components.shared.documents.transforms import Transforms
 from components.shared.errors import UserError
@@ -125,3 +128,18 @@ def test_the_command(tmp_path: Path) -> None:
     result = invoke(main, "status", tmp_path / "nothing")
     assert result.exit_code == 65
     assert result.output.startswith("error: status must be given the output of a run")
+
+
+def test_the_program_of_a_pod_prints_what_status_prints(tmp_path: Path) -> None:
+    def call(output: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *UNIT_COUNTS[1:], str(output)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    ended = call(tmp_path)
+    assert (ended.returncode, ended.stdout) == (65, "")
+    assert ended.stderr.startswith("error: status must be given the output of a run that has begun")
+    open_store(str(tmp_path / "process")).write("plan.json", plan_in(tmp_path).to_json())
+    ended = call(tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == invoke(main, "status", tmp_path).output
+    assert "align           0 of 3" in ended.stdout

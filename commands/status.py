@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterator
 
 import click
 
-from pipeline.submit.runs import RunState
+from components.shared.errors import ConfigError
+from pipeline.submit.runs import RunState, units_hint
 from pipeline.submit.targets import target_of
 
 _MAX_SHOWN = 5
@@ -18,25 +18,41 @@ _COLUMNS = ("done", "running", "failed", "waiting")
 
 @click.command()
 @click.argument("run_or_output", metavar="OUTPUT|RUN")
-def status(run_or_output: str) -> None:
+@click.option("--units", is_flag=True, help="Count the units of a RUN on Argo, in a short pod where it runs.")
+def status(run_or_output: str, units: bool) -> None:
     """Say how far a run is.
 
     OUTPUT, a folder or gs:// URI, counts the units of work that are done, from the records, wherever they are
-    done. RUN, as 'fibstack submit' prints it, asks the service that runs it.
+    done. RUN, as 'fibstack submit' prints it, asks the service that runs it; with --units a pod counts, which
+    sees a volume of the cluster.
     """
     target = target_of(run_or_output)
+    if units:
+        _print_units(run_or_output)
+        return
     if target is None:
         # Imported here: a laptop that only submits has no storage libraries.
-        from commands.status.unit_counts import status_lines
+        from components.report.unit_counts import status_lines
 
         lines = status_lines(run_or_output)
     else:
-        lines = _state_lines(target.state(run_or_output))
+        lines = _state_lines(run_or_output, target.state(run_or_output))
     for line in lines:
         click.echo(line)
 
 
-def _state_lines(run: RunState) -> Iterator[str]:
+def _print_units(run: str) -> None:
+    from pipeline.submit import argo
+
+    if not argo.is_reference(run):
+        raise ConfigError(
+            f"--units must be given a run on Argo, argo://NAMESPACE/NAME; got {run}. "
+            "Units in a folder or a bucket are counted by: fibstack status OUTPUT"
+        )
+    click.echo(argo.count_units(run), nl=False)
+
+
+def _state_lines(reference: str, run: RunState) -> Iterator[str]:
     """The state of a submitted run, its tasks by step and state, its first failures, and why others wait."""
     yield f"{run.name}: {run.state}" + (f", {_first_line(run.message)}" if run.message else "")
     counts = run.counts()
@@ -55,7 +71,7 @@ def _state_lines(run: RunState) -> Iterator[str]:
     for (name, reason), n_tasks in reasons.most_common(_MAX_SHOWN):
         yield f"{name}: {n_tasks:,} waiting, {reason}"
     if run.output:
-        yield f"Units: fibstack status {shlex.quote(run.output)}"
+        yield f"Units: {units_hint(reference, run.output)}"
 
 
 def _first_line(text: str) -> str:

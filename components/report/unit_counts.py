@@ -1,7 +1,11 @@
-"""Counts of the units that each step has done, from their records; they can be taken while a run works."""
+"""Counts of the units that each step has done, from their records; they can be taken while a run works.
+
+`python -m components.report.unit_counts OUTPUT` prints them, where only a pod sees the output.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +13,7 @@ from functools import partial
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
-from components.shared.errors import UserError
+from components.shared.errors import FibstackError, UserError
 from components.shared.grid import Span
 from components.shared.steps import STEPS, Step
 from components.shared.storage.registry import open_store
@@ -176,3 +180,18 @@ def _is_published(volume: Volume, output: VolumeOutput) -> bool:
     """True if viewers find a volume: the file that they find it by is written last."""
     *_, last = metadata_files(volume, output)
     return open_store(output.uri).stat(last) is not None
+
+
+def main(output: str) -> int:
+    """Print the counts of an output; returns the exit code."""
+    try:
+        for line in status_lines(output):
+            sys.stdout.write(f"{line}\n")
+    except FibstackError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,1 +1,0 @@
-"""`fibstack status`: how far a run is."""

@@ -1,0 +1,68 @@
+"""The Workflow of one short pod that counts the units of a run on Argo, where its results lie on a volume."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from components.report.component import UNIT_COUNTS
+from components.shared.errors import UserError
+
+LONGEST_S = 300
+"""Time that the pod gets, from when it is asked for."""
+_STEP = "report"
+"""The step whose image, account and machine the pod takes: it only reads what that reads."""
+_OF_RUN = ("serviceAccountName", "securityContext", "volumes", "podSpecPatch", "imagePullSecrets")
+_OF_STEP = ("serviceAccountName", "nodeSelector", "tolerations", "securityContext", "volumes")
+_MACHINE = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
+_KEPT_S = 600
+
+
+def units_workflow(run: Mapping[str, Any], output: str) -> dict[str, Any]:
+    """The Workflow of the pod, made of what the run's own pods are.
+
+    Args:
+        run: The Workflow of the run, as the cluster has it.
+        output: Folder of its results on the pods' volume.
+
+    Raises:
+        UserError: the run has no report to take it from.
+    """
+    metadata, status = run["metadata"], run.get("status") or {}
+    spec = status.get("storedWorkflowTemplateSpec") or run["spec"]
+    found = [t for t in spec.get("templates") or [] if t["name"] == _STEP and "container" in t]
+    if not found:
+        raise UserError(
+            f"the run must have the step '{_STEP}', whose image counts the units; {metadata['name']} has "
+            "none, or no controller has taken it up. Look with: fibstack doctor --target argo"
+        )
+    (report,) = found
+    kept = {key: value for key, value in report["container"].items() if key not in ("args", "envFrom", "env")}
+    labels = {"app.kubernetes.io/name": "fibstack", "app.kubernetes.io/component": "units"}
+    template = {
+        "name": "units",
+        "metadata": {"labels": labels},
+        "container": {**kept, "command": [*UNIT_COUNTS, output], "resources": _MACHINE},
+        "podSpecPatch": _patch_of_argos_own(report.get("podSpecPatch", "{}")),
+        **{key: report[key] for key in _OF_STEP if key in report},
+    }
+    return {
+        "apiVersion": run.get("apiVersion", "argoproj.io/v1alpha1"),
+        "kind": "Workflow",
+        "metadata": {"generateName": f"{metadata['name']}-units-", "labels": labels},
+        "spec": {
+            **{key: spec[key] for key in _OF_RUN if key in spec},
+            "entrypoint": "units",
+            "templates": [template],
+            "activeDeadlineSeconds": LONGEST_S,
+            "ttlStrategy": {"secondsAfterCompletion": _KEPT_S},
+        },
+    }
+
+
+def _patch_of_argos_own(patch: str) -> str:
+    """The patch of a step's pods without that of the program's container, whose memory grows with retries."""
+    pod = json.loads(patch)
+    others = [container for container in pod.get("containers", []) if container["name"] != "main"]
+    return json.dumps({**pod, "containers": others})
