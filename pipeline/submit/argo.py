@@ -48,7 +48,7 @@ _TAKEN_UP_S = 10
 """Time that a controller gets to take up a new run, which takes a second where it has little to do."""
 _POLL_S = 1
 _LABELS = {"app.kubernetes.io/name": "fibstack"}
-_INSTALL = "Install it: docs/submit.md says how."
+_DOCTOR = "Look with: fibstack doctor --target argo"
 
 
 def is_reference(text: str) -> bool:
@@ -209,7 +209,8 @@ class _Cluster:
     def template(self) -> dict[str, Any]:
         """The WorkflowTemplate of the namespace."""
         with self.failures(
-            f"find the WorkflowTemplate '{TEMPLATE}'", f"{_INSTALL} Or give --settings to do without."
+            f"find the WorkflowTemplate '{TEMPLATE}'",
+            f"Install it, or give --settings to do without. {_DOCTOR}",
         ):
             return self._get("workflowtemplates", TEMPLATE)
 
@@ -219,7 +220,7 @@ class _Cluster:
 
     def create(self, workflow: Mapping[str, Any]) -> str:
         """Create a workflow; returns the name that the cluster gives it."""
-        with self.failures("create a workflow", f"Is Argo Workflows installed? {_INSTALL}"):
+        with self.failures("create a workflow", f"Does the namespace exist? {_DOCTOR}"):
             made = self._objects.create_namespaced_custom_object(
                 *_API, self.namespace, "workflows", workflow, _request_timeout=_TIMEOUT
             )
@@ -233,7 +234,7 @@ class _Cluster:
 
     def create_limits(self, config_map: Mapping[str, Any]) -> None:
         """Create the ConfigMap of the semaphores; one that is there stays, since operators change it."""
-        with self.failures("create the ConfigMap of the limits", f"Does the namespace exist? {_INSTALL}"):
+        with self.failures("create the ConfigMap of the limits", f"Does the namespace exist? {_DOCTOR}"):
             try:
                 self._core.create_namespaced_config_map(self.namespace, config_map, _request_timeout=_TIMEOUT)
             except ApiException as error:
@@ -291,7 +292,7 @@ class _Cluster:
             remedies = {
                 401: "Log in to the cluster; 'kubectl get pods' must work.",
                 403: "Ask for a role in the namespace that may do so.",
-                404: remedy,
+                404: remedy if _names_object(error) else f"The cluster has no Argo Workflows. {_DOCTOR}",
             }
             raise refused(what, error.status or 0, _reason(error), remedies) from None
         except AnswerError as error:
@@ -336,6 +337,14 @@ def _parts(reference: str) -> tuple[_Cluster, str]:
             "'kubectl get workflows' shows the names."
         )
     return _Cluster(namespace), name
+
+
+def _names_object(error: ApiException) -> bool:
+    """Whether the cluster says which object is missing; of a kind that it does not know, it says nothing."""
+    try:
+        return bool(json.loads(error.body)["details"]["name"])
+    except (TypeError, ValueError, KeyError):
+        return False
 
 
 def _reason(error: ApiException) -> str:

@@ -19,7 +19,7 @@ Node = Mapping[str, Any]
 
 _TRY = re.compile(r"\(\d+\)")
 """Number of a try in a node's name; the number of a loop's item is followed by a colon and the item."""
-_WITH_EXIT_CODE = re.compile(r"(?:\w+: )?\w+ \(exit code \d+\): (?:error: )?(.+)", re.DOTALL)
+_WITH_EXIT_CODE = re.compile(r"(?:\w+: )?\w+ \(exit code \d+\): (.+)", re.DOTALL)
 _EXECUTOR_LINE = re.compile(r"time=.* argo=true( .*)?|Error: exit status \d+")
 _ENDED = ("Succeeded", "Failed", "Error")
 

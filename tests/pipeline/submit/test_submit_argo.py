@@ -44,7 +44,8 @@ def installed():
 
 def failure(status, message):
     """As Kubernetes says no."""
-    return Answer({"kind": "Status", "status": "Failure", "message": message, "code": status}, status)
+    body = {"kind": "Status", "status": "Failure", "message": message, "code": status}
+    return Answer(body | ({"details": {"name": "x7", "kind": "workflows"}} if status == 404 else {}), status)
 
 
 def created_workflow(request):
@@ -447,7 +448,8 @@ def test_logs(cluster: Any) -> None:
     [
         (failure(401, "Unauthorized"), 65, "Unauthorized (HTTP 401). Log in to the cluster"),
         (failure(403, "no access"), 65, "no access (HTTP 403). Ask for a role"),
-        (failure(404, "not found"), 65, "not found (HTTP 404). Install it"),
+        (failure(404, "not found"), 65, "not found (HTTP 404). Install it, or give --settings"),
+        (Answer("404 page not found\n", 404), 65, "Not Found (HTTP 404). The cluster has no Argo Workflows."),
         (failure(500, "etcd"), 75, "etcd (HTTP 500). Try again."),
     ],
 )
