@@ -17,7 +17,7 @@ from components.shared.documents import notification
 from components.shared.documents.config import described, parameters
 from components.shared.steps import STEPS, Step
 from components.tile.component import tile
-from pipeline.settings import SPOT_LABEL, Settings, StepSettings, pod_labels
+from pipeline.settings import Settings, pod_labels
 
 COMPONENTS: Mapping[str, Any] = {
     "plan": plan,
@@ -38,22 +38,6 @@ def align_stack(settings: Settings, *, on_kubernetes: bool = True) -> BaseCompon
         on_kubernetes: Say where pods run and how long, which KFP takes and Vertex AI refuses.
     """
 
-    def on(step: str, task: dsl.PipelineTask) -> dsl.PipelineTask:
-        """Give a task its image, machine and retries; steps know themselves what is done, so no caching."""
-        wanted = settings.step(step)
-        if on_kubernetes:
-            _set_pod(task, step, wanted)
-        task.set_container_image(settings.image(step))
-        task.set_cpu_request(wanted.cpu).set_cpu_limit(wanted.most_cpu)
-        task.set_memory_request(wanted.memory).set_memory_limit(wanted.most_memory)
-        task.set_retry(
-            wanted.retries,
-            backoff_duration=f"{wanted.backoff_s}s",
-            backoff_factor=2.0,
-            backoff_max_duration=f"{wanted.backoff_max_s}s",
-        )
-        return task.set_caching_options(False)
-
     def pipeline(*channels: PipelineChannel) -> None:
         values = dict(zip((parameter.name for parameter in parameters()), channels, strict=True))
         values |= {"fan": settings.fan, "pods": settings.pods}
@@ -62,7 +46,10 @@ def align_stack(settings: Settings, *, on_kubernetes: bool = True) -> BaseCompon
             """A task of a step: its inputs are the values of their names."""
             component, known = COMPONENTS[step.name], {**values, **others}
             taken = {name: known[name] for name in component.component_spec.inputs if name in known}
-            return on(step.name, component(**taken))
+            task = component(**taken)
+            if on_kubernetes:
+                _set_pod(task, step.name, settings)
+            return _set_machine(task, step.name, settings)
 
         (last,) = (step for step in STEPS.values() if step.is_last)
         with dsl.ExitHandler(task_of(last)):
@@ -94,16 +81,39 @@ def align_stack(settings: Settings, *, on_kubernetes: bool = True) -> BaseCompon
     )(pipeline)
 
 
-def _set_pod(task: dsl.PipelineTask, step: str, wanted: StepSettings) -> None:
+def _set_machine(task: dsl.PipelineTask, step: str, settings: Settings) -> dsl.PipelineTask:
+    """Give a task its image, machine and retries; steps know themselves what is done, so no caching."""
+    wanted = settings.step(step)
+    task.set_container_image(settings.image(step))
+    task.set_cpu_request(wanted.cpu).set_cpu_limit(wanted.most_cpu)
+    task.set_memory_request(wanted.memory).set_memory_limit(wanted.most_memory)
+    task.set_retry(
+        wanted.retries,
+        backoff_duration=f"{wanted.backoff_s}s",
+        backoff_factor=2.0,
+        backoff_max_duration=f"{wanted.backoff_max_s}s",
+    )
+    for name, value in settings.environment.items():
+        task.set_env_variable(name, value)
+    return task.set_caching_options(False)
+
+
+def _set_pod(task: dsl.PipelineTask, step: str, settings: Settings) -> None:
     """Say what of a pod is Kubernetes' own; it lands in a second document beside the IR."""
+    wanted = settings.step(step)
     kubernetes.set_timeout(task, wanted.timeout_s)
     kubernetes.set_security_context(task, run_as_non_root=True)
-    for key, value in pod_labels(step, wanted).items():
+    for key, value in pod_labels(step, wanted, settings.queue).items():
         kubernetes.add_pod_label(task, key, value)
     for key, value in wanted.nodes.items():
         kubernetes.add_node_selector(task, key, value)
+    for taint in wanted.taints:
+        kubernetes.add_toleration(task, taint.key, taint.operator, taint.value or None, taint.effect)
+    if settings.volume:
+        kubernetes.mount_pvc(task, settings.volume.claim, settings.volume.path)
+    for secret, variables in settings.secrets.items():
+        for variable, key in variables.items():
+            kubernetes.use_secret_as_env(task, secret, {key: variable})
     if step == "report":
         names = {name: name for name in notification.VARIABLES}
         kubernetes.use_secret_as_env(task, notification.SECRET, names, optional=True)
-    if wanted.spot:
-        kubernetes.add_toleration(task, SPOT_LABEL, "Equal", "true", "NoSchedule")

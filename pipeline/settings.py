@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, ValidationError, create_model
+from pydantic import Field, ValidationError, create_model, field_validator
 
 from components.shared.errors import ConfigError
 from components.shared.given_file import GivenModel, read_given_file
@@ -34,6 +34,8 @@ pays to have no more than run at a time; on Vertex AI each is a machine that has
 
 SPOT_LABEL = "cloud.google.com/gke-spot"
 """Label of GKE's spot nodes, and key of the taint that a cluster may put on them."""
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+"""Label by which Kueue knows the queue of a pod."""
 
 _CPU = r"(\d+(\.\d+)?|\d+m)"
 _MEMORY = r"\d+[KMGT]i?"
@@ -44,6 +46,47 @@ _LabelKey = Annotated[str, Field(pattern=rf"^({_NAME}/)?[A-Za-z0-9]([A-Za-z0-9._
 _LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$")]
 Labels = dict[_LabelKey, _LabelValue]
 """Kubernetes' labels; their syntax is checked, since a cluster would refuse the pod and not the manifest."""
+
+
+_Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+_Text = Annotated[str, Field(pattern=r"^([^{]|\{[^{])*\{?$")]
+"""Text without '{{', where Argo and KFP would fill something in."""
+_SecretKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+_SecretName = Annotated[str, Field(pattern=rf"^{_NAME}$")]
+_OWN_FOLDERS = ("/tmp", "/app", "/dev", "/etc", "/proc", "/sys", "/usr", "/var/run")  # noqa: S108
+"""Folders that a pod has already: a volume there would hide them."""
+
+
+class Volume(GivenModel):
+    """A volume of the cluster that every pod sees, with slices and results in place of buckets."""
+
+    claim: str = Field(pattern=rf"^{_NAME}$", description="Name of the PersistentVolumeClaim.")
+    path: str = Field(
+        pattern=r"^(/[A-Za-z0-9][A-Za-z0-9._-]*)+$",
+        description="Folder where the pods see it, such as /data.",
+    )
+
+    @field_validator("path")
+    @classmethod
+    def _hides_nothing(cls, path: str) -> str:
+        if any(path == own or path.startswith(f"{own}/") for own in _OWN_FOLDERS):
+            raise ValueError("must be a folder that pods do not have already, such as /data")
+        return path
+
+
+class Toleration(GivenModel):
+    """A taint of nodes that pods accept."""
+
+    key: _LabelKey = Field(description="Key of the taint.")
+    value: _LabelValue = Field("", description="Value of the taint; empty: any.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(
+        "NoSchedule", description="What the taint does to pods that do not accept it."
+    )
+
+    @property
+    def operator(self) -> Literal["Equal", "Exists"]:
+        """How the value is compared."""
+        return "Equal" if self.value else "Exists"
 
 
 class StepSettings(GivenModel):
@@ -73,7 +116,18 @@ class StepSettings(GivenModel):
     parallelism: int = Field(64, ge=1, le=1000, description="Most pods of the step at a time.")
     spot: bool = Field(False, description="Run on GKE's spot machines: cheaper, but they may be taken away.")
     node_selector: Labels = Field({}, description="Labels that a node must have.")
+    tolerations: tuple[Toleration, ...] = Field((), description="Taints of nodes that the pods accept.")
     labels: Labels = Field({}, description="Further labels of the step's pods.")
+    priority_class: str = Field(
+        "", pattern=rf"^({_NAME})?$", description="Priority class of the pods (target argo)."
+    )
+    pending_timeout_s: int = Field(
+        0,
+        ge=0,
+        le=30 * 86400,
+        description="Longest that a try waits for a node and for its turn before it has failed; 0: for ever "
+        "(target argo, Argo 4.1 or newer).",
+    )
     service_account: str = Field(
         "", pattern=rf"^({_NAME})?$", description="Kubernetes service account of the pods (target argo)."
     )
@@ -82,6 +136,11 @@ class StepSettings(GivenModel):
     def nodes(self) -> Labels:
         """The labels that a node must have, with those of spot machines."""
         return self.node_selector | ({SPOT_LABEL: "true"} if self.spot else {})
+
+    @property
+    def taints(self) -> tuple[Toleration, ...]:
+        """The taints that the pods accept, with that of spot machines."""
+        return self.tolerations + ((Toleration(key=SPOT_LABEL, value="true"),) if self.spot else ())
 
     @property
     def uncapped_pauses(self) -> tuple[int, int]:
@@ -125,6 +184,27 @@ class SettingsOfAllSteps(GivenModel):
         pattern=rf"^({_NAME})?$",
         description="Kubernetes service account of steps that name none (target argo).",
     )
+
+    volume: Volume | None = Field(
+        None, description="Volume of the cluster that every pod sees (targets kfp and argo)."
+    )
+    environment: dict[_Variable, _Text] = Field({}, description="Environment variables of every pod.")
+    secrets: dict[_SecretName, dict[_Variable, _SecretKey]] = Field(
+        {},
+        description="Environment variables of every pod from Secrets: for each Secret, its key for each "
+        "variable (targets kfp and argo).",
+    )
+    queue: str = Field(
+        "", pattern=rf"^({_NAME})?$", description="Queue of Kueue in which pods wait (targets kfp and argo)."
+    )
+    user_namespaces: bool = Field(
+        False, description="Give each pod users of its own, 'hostUsers: false' (target argo)."
+    )
+
+    @property
+    def mounts(self) -> tuple[str, ...]:
+        """Folders that every pod sees, on a volume of the cluster."""
+        return (self.volume.path,) if self.volume else ()
 
     def step(self, step: str) -> StepSettings:
         """The settings of one step."""
@@ -191,10 +271,25 @@ def quantity(text: str) -> Decimal:
     return Decimal(number) * _UNITS[text.removeprefix(number)]
 
 
-def pod_labels(step: str, settings: StepSettings) -> Labels:
-    """The labels by which `kubectl get pods -l` finds the pods of a step."""
+def pod_labels(step: str, settings: StepSettings, queue: str = "") -> Labels:
+    """The labels by which `kubectl get pods -l` finds the pods of a step, and Kueue their queue."""
     standard = {"app.kubernetes.io/name": "fibstack", "app.kubernetes.io/component": step}
-    return settings.labels | standard
+    return settings.labels | standard | ({QUEUE_LABEL: queue} if queue else {})
+
+
+def is_on_volume(location: str, mounts: Iterable[str]) -> bool:
+    """Whether a location is a folder that pods see on a volume of theirs.
+
+    Args:
+        location: Folder, or URI.
+        mounts: Folders where pods see volumes, as `Settings.mounts` lists them.
+
+    Example:
+        >>> [is_on_volume(where, ["/data"]) for where in ("/data/raw", "file:///data", "/database", "gs://data/a")]
+        [True, True, False, False]
+    """
+    path = location.removeprefix("file://")
+    return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in mounts)
 
 
 def read_settings(path: Path) -> Settings:

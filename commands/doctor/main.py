@@ -16,6 +16,7 @@ from components.shared.documents.config import RunConfig
 from components.shared.errors import FibstackError, UserError
 from components.shared.storage.schemes import scheme_of
 from pipeline.configuration import absolute, read_config
+from pipeline.settings import Settings
 from pipeline.submit.runs import pod_mounts, require_reachable
 
 _MARKS = {"ok": "ok   ", "note": "note ", "wrong": "WRONG"}
@@ -70,7 +71,7 @@ def _findings(
         if config:
             unseen = _folders(config) if target else []
             if unseen:
-                yield _check_volume(config, unseen, target or "", namespace)
+                yield _check_volume(config, unseen, target or "", namespace, settings)
             yield from _check_config(config, unseen)
         elif what:
             yield from _check_place(what, "look")
@@ -84,14 +85,16 @@ def _folders(config: RunConfig) -> list[str]:
     return [location for location in locations if location and not scheme_of(location).is_remote]
 
 
-def _check_volume(config: RunConfig, folders: list[str], target: str, namespace: str) -> Finding:
+def _check_volume(
+    config: RunConfig, folders: list[str], target: str, namespace: str, settings: Settings
+) -> Finding:
     """Check that folders lie on a volume that every pod of the target sees.
 
     Raises:
         ConfigError: they do not.
     """
     template = installed_template(namespace) if target == "argo" else {}
-    mounts = pod_mounts(template.get("spec", {}))
+    mounts = settings.mounts or pod_mounts(template.get("spec", {}))
     if template or target != "argo":
         require_reachable(config, mounts)
     there = f", which every pod has at {' and '.join(mounts)}" if mounts else ""

@@ -20,7 +20,7 @@ from hera.workflows import models as argo
 
 from components.shared.errors import ConfigError
 from components.shared.steps import STEPS
-from pipeline.argo.pod import pod_template
+from pipeline.argo.pod import DATA_VOLUME, pod_template
 from pipeline.compiled.ir import (
     PLACEHOLDER,
     Constant,
@@ -36,7 +36,7 @@ from pipeline.compiled.ir import (
     to_text,
 )
 from pipeline.here.containers import IMAGE_USER
-from pipeline.settings import Settings, StepSettings
+from pipeline.settings import Settings
 
 Expressions = Mapping[str, str]
 """The value of each input by name: a text, or a placeholder `{{...}}` of Argo."""
@@ -83,7 +83,9 @@ def to_yaml(objects: Iterable[Mapping[str, Any]]) -> str:
 
 def _plain(model: Any) -> dict[str, Any]:  # noqa: ANN401 - any of hera's models
     """A model as YAML holds it, the name of each thing first."""
-    values: dict[str, Any] = json.loads(model.model_dump_json(exclude_none=True, by_alias=True))
+    values: dict[str, Any] = json.loads(
+        model.model_dump_json(exclude_none=True, by_alias=True, serialize_as_any=True)
+    )
     return {key: _name_first(value) for key, value in values.items()}
 
 
@@ -142,8 +144,9 @@ class _Lowering:
                 run_as_user=IMAGE_USER[0],  # the image of Argo's own containers would run as root
                 run_as_group=IMAGE_USER[1],
                 seccomp_profile=argo.SeccompProfile(type="RuntimeDefault"),
+                fs_group=IMAGE_USER[1] if self._settings.volume else None,  # else root's alone to write
             ),
-            volumes=[argo.Volume(name="tmp", empty_dir=argo.EmptyDirVolumeSource())],
+            volumes=self._volumes(),
             # A finished pod stays a while, so that its log can be read.
             pod_gc=argo.PodGC(strategy="OnPodSuccess", delete_delay_duration="3600s"),
             ttl_strategy=argo.TTLStrategy(
@@ -152,6 +155,13 @@ class _Lowering:
             workflow_metadata=argo.WorkflowMetadata(labels={"app.kubernetes.io/name": "fibstack"}),
             templates=list(self._templates.values()),
         )
+
+    def _volumes(self) -> list[argo.Volume]:
+        volumes = [argo.Volume(name="tmp", empty_dir=argo.EmptyDirVolumeSource())]
+        if self._settings.volume:
+            claim = argo.PersistentVolumeClaimVolumeSource(claim_name=self._settings.volume.claim)
+            volumes.append(argo.Volume(name=DATA_VOLUME, persistent_volume_claim=claim))
+        return volumes
 
     def _dag(self, name: str, tasks: Iterable[Task], expressions: Expressions) -> argo.Template:
         """Add the template of a group of tasks, after the templates that it uses."""
@@ -226,10 +236,9 @@ class _Lowering:
             template, step = self._dag(name, component.tasks.values(), below), name
         else:
             known = self._step_of_image.get(component.image)
-            machine = self._settings.step(known) if known else StepSettings()
             step = known or name
             unit = next((key for key in component.inputs if inputs.get(key) == _ITEM), "")
-            template = pod_template(name, step, component, machine, task.retry, unit)
+            template = pod_template(name, step, component, self._settings, task.retry, unit)
         if parallelism:
             self.limits[step] = str(parallelism)
             key = argo.ConfigMapKeySelector(name=self.limits_name, key=step)

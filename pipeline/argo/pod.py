@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 
 from hera.workflows import models as argo
+from pydantic import Field
 
 from components.shared.documents import notification
 from components.shared.errors import FINAL_EXIT_CODES
+from components.shared.steps import STEPS
 from pipeline.compiled.ir import PLACEHOLDER, Container, Retry
-from pipeline.settings import SPOT_LABEL, StepSettings, pod_labels
+from pipeline.settings import Settings, StepSettings, pod_labels
 
 UNIT_LABEL = "fibstack/unit"
+DATA_VOLUME = "data"
+"""Name, in the workflow, of the volume of the cluster that every pod sees."""
 OUTPUTS = "/tmp/outputs"  # noqa: S108 - in the pod's own volume
 """Folder of the output files; the only folder that a program may write to is /tmp."""
 
@@ -19,33 +23,41 @@ _MEMORY_FACTORS = {"1": 2, "2": 3}
 """Memory of a retry after the program ran out of it, by the number of the retry; 4 for later ones."""
 
 
+class PodTemplate(argo.Template):
+    """A template whose pods run a program, with what Argo 4.1 knows and hera's models do not."""
+
+    pending_timeout: str | None = Field(None, alias="pendingTimeout")
+
+
 def pod_template(
-    name: str, step: str, container: Container, machine: StepSettings, retry: Retry, unit: str = ""
-) -> argo.Template:
+    name: str, step: str, container: Container, settings: Settings, retry: Retry, unit: str = ""
+) -> PodTemplate:
     """A template whose pods run a program.
 
     Args:
         name: Name of the template, which Argo makes part of the pods' names.
         step: What the label `app.kubernetes.io/component` says.
         container: The program.
-        machine: Where and on what it runs.
+        settings: Where and on what it runs: the table of its step, and what holds for every step.
         retry: How often it is tried again.
         unit: Input that says which unit of work a pod does, for its label; empty for none.
     """
+    machine = settings.step(step) if step in STEPS else StepSettings()
     used = _used_inputs(container)
     outputs = [
         argo.Parameter(name=output, value_from=argo.ValueFrom(path=f"{OUTPUTS}/{output}"))
         for output in container.outputs
     ]
-    return argo.Template(
+    return PodTemplate(
         name=name,
         inputs=argo.Inputs(parameters=[argo.Parameter(name=key) for key in used]) if used else None,
         outputs=argo.Outputs(parameters=outputs) if outputs else None,
-        metadata=_metadata(step, machine, unit),
+        metadata=_metadata(step, settings, machine, unit),
         container=argo.Container(
             image=container.image,
             image_pull_policy="IfNotPresent",
             command=[_word(word) for word in container.argv],
+            env=_environment(settings) or None,
             env_from=[_NOTIFICATION] if step == "report" else None,
             resources=argo.ResourceRequirements(
                 requests={"cpu": machine.cpu, "memory": machine.memory},
@@ -56,19 +68,41 @@ def pod_template(
                 read_only_root_filesystem=True,
                 capabilities=argo.Capabilities(drop=["ALL"]),
             ),
-            volume_mounts=[argo.VolumeMount(name="tmp", mount_path="/tmp")],  # noqa: S108
+            volume_mounts=[
+                argo.VolumeMount(name="tmp", mount_path="/tmp"),  # noqa: S108
+                *(argo.VolumeMount(name=DATA_VOLUME, mount_path=path) for path in settings.mounts),
+            ],
         ),
         retry_strategy=_retry(retry),
-        pod_spec_patch=_patch(machine, retry),
+        pod_spec_patch=_patch(machine, retry, user_namespaces=settings.user_namespaces),
         active_deadline_seconds=argo.IntOrString(machine.timeout_s),
         service_account_name=machine.service_account or None,
         node_selector=machine.nodes or None,
-        tolerations=[_SPOT] if machine.spot else None,
+        tolerations=[
+            argo.Toleration(key=t.key, operator=t.operator, value=t.value or None, effect=t.effect)
+            for t in machine.taints
+        ]
+        or None,
+        priority_class_name=machine.priority_class or None,
+        pending_timeout=f"{machine.pending_timeout_s}s" if machine.pending_timeout_s else None,
     )
 
 
 _NOTIFICATION = argo.EnvFromSource(secret_ref=argo.SecretEnvSource(name=notification.SECRET, optional=True))
-_SPOT = argo.Toleration(key=SPOT_LABEL, operator="Equal", value="true", effect="NoSchedule")
+
+
+def _environment(settings: Settings) -> list[argo.EnvVar]:
+    """The environment variables of a pod, those whose values a Secret holds last."""
+    plain = [argo.EnvVar(name=name, value=value) for name, value in settings.environment.items()]
+    secret = [
+        argo.EnvVar(
+            name=name,
+            value_from=argo.EnvVarSource(secret_key_ref=argo.SecretKeySelector(name=holder, key=key)),
+        )
+        for holder, variables in settings.secrets.items()
+        for name, key in variables.items()
+    ]
+    return plain + secret
 
 
 def _used_inputs(container: Container) -> list[str]:
@@ -87,8 +121,8 @@ def _word(word: str) -> str:
     )
 
 
-def _metadata(step: str, machine: StepSettings, unit: str) -> argo.Metadata:
-    labels = {**pod_labels(step, machine), "app.kubernetes.io/instance": "{{workflow.name}}"}
+def _metadata(step: str, settings: Settings, machine: StepSettings, unit: str) -> argo.Metadata:
+    labels = {**pod_labels(step, machine, settings.queue), "app.kubernetes.io/instance": "{{workflow.name}}"}
     if unit:
         labels[UNIT_LABEL] = f"{{{{inputs.parameters.{unit}}}}}"
     return argo.Metadata(
@@ -113,13 +147,14 @@ def _retry(retry: Retry) -> argo.RetryStrategy | None:
     )
 
 
-def _patch(machine: StepSettings, retry: Retry) -> str:
+def _patch(machine: StepSettings, retry: Retry, *, user_namespaces: bool) -> str:
     """The patch of Argo's pods: its own containers give up their rights, and the memory of retries grows."""
     own = {"securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}}
     containers: list[dict[str, object]] = [{"name": "wait", **own}]
     if retry.count:
         containers.append({"name": "main", "resources": _more_memory(machine)})
-    return json.dumps({"initContainers": [{"name": "init", **own}], "containers": containers})
+    users = {"hostUsers": False} if user_namespaces else {}  # Argo has no field for it
+    return json.dumps({**users, "initContainers": [{"name": "init", **own}], "containers": containers})
 
 
 def _more_memory(machine: StepSettings) -> dict[str, dict[str, str]]:

@@ -48,8 +48,12 @@ def compile_target(target: Target, settings: Settings) -> str:
 
 
 def compile_ir(settings: Settings) -> str:
-    """The pipeline as KFP's IR, with pauses between tries as this machine and Argo keep them."""
-    return compile_pipeline(align_stack(settings))
+    """The pipeline as KFP's IR, for this machine and for Argo, which know a longest pause between tries.
+
+    It names no environment variables: programs here have this machine's, and Argo's pods get theirs from the
+    settings.
+    """
+    return compile_pipeline(align_stack(settings.model_copy(update={"environment": {}})))
 
 
 def compile_kfp(settings: Settings) -> str:

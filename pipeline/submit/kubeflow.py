@@ -77,7 +77,7 @@ def submit(
         UserError: the installation refuses the run.
         TransientError: it cannot be reached.
     """
-    require_reachable(config)
+    require_reachable(config, settings.mounts)
     parameters = config.model_dump(mode="json")
     _check_size(parameters)
     pipeline_spec, platform_spec = yaml.safe_load_all(compile_kfp(settings))

@@ -9,11 +9,10 @@ A run is known by a reference that names its target; `fibstack status` and `fibs
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -23,6 +22,7 @@ from components.shared.errors import ConfigError, FibstackError, TransientError,
 from components.shared.steps import STEPS
 from components.shared.storage.schemes import scheme_of
 from components.shared.web import AnswerError
+from pipeline.settings import is_on_volume
 
 CONNECT_TIMEOUT_S = 5
 ANSWER_TIMEOUT_S = 60
@@ -146,7 +146,7 @@ def require_reachable(config: RunConfig, mounts: Collection[str] = ()) -> None:
     """
     locations = {"source": config.source, "output": config.output, "overrides": config.overrides}
     for key, location in locations.items():
-        if location and not scheme_of(location).is_remote and not _is_below(location, mounts):
+        if location and not scheme_of(location).is_remote and not is_on_volume(location, mounts):
             remedy = f", or a path on the pods' volume, below {' or '.join(mounts)}" if mounts else ""
             raise ConfigError(
                 f"'{key}' must be in a bucket, since a cluster does not see this machine; got {location}. "
@@ -155,23 +155,18 @@ def require_reachable(config: RunConfig, mounts: Collection[str] = ()) -> None:
 
 
 def pod_mounts(spec: Mapping[str, Any]) -> list[str]:
-    """The folders where every pod sees a PersistentVolumeClaim, as the overlay `local-volume` sets them.
+    """The folders where every pod sees a PersistentVolumeClaim.
 
     Args:
         spec: The spec of a Workflow or of its template.
     """
-    try:
-        patch = json.loads(spec.get("podSpecPatch", "{}"))
-    except ValueError:  # with expressions inside, so not that of the overlay
-        return []
-    claims = {v["name"] for v in patch.get("volumes", []) if "persistentVolumeClaim" in v}
-    mounts = [m for container in patch.get("containers", []) for m in container.get("volumeMounts", [])]
-    return [mount["mountPath"] for mount in mounts if mount["name"] in claims]
-
-
-def _is_below(location: str, folders: Iterable[str]) -> bool:
-    path = location.removeprefix("file://")
-    return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)
+    claims = {v["name"] for v in spec.get("volumes", []) if "persistentVolumeClaim" in v}
+    containers = [t["container"] for t in spec.get("templates", []) if "container" in t]
+    seen = [
+        {mount["mountPath"] for mount in container.get("volumeMounts", []) if mount["name"] in claims}
+        for container in containers
+    ]
+    return sorted(set.intersection(*seen)) if seen else []
 
 
 def refused(what: str, status: int, reason: str, remedies: Mapping[int, str]) -> FibstackError:

@@ -1,6 +1,5 @@
 """The kustomizations of manifests/gke: what they name exists, and the compiled workflows are up to date."""
 
-import json
 import re
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ import yaml
 from components.shared.steps import STEPS
 from manifests.overlays import LIMITS, WORKFLOW, overlay_patches
 from pipeline.compiled.compile import compile_argo
-from pipeline.settings import Settings, StepSettings, read_settings
+from pipeline.settings import Settings, StepSettings, quantity, read_settings
 from tests.pipeline.argo.argo_lint import problems
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -70,13 +69,13 @@ def merge(patched: dict, patch: dict) -> None:
             patched[key] = value
 
 
-@pytest.mark.parametrize("overlay", ["spot", "on-demand"])
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_patches_are_up_to_date(overlay: str) -> None:
     for name, text in overlay_patches(read_settings(GKE / overlay / "settings.toml")).items():
         assert (GKE / overlay / name).read_text() == text, "run 'make overlays'"
 
 
-@pytest.mark.parametrize("overlay", ["spot", "on-demand"])
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_patched_workflow_is_the_compiled_one(overlay: str) -> None:
     compiled = list(yaml.safe_load_all(compile_argo(read_settings(GKE / overlay / "settings.toml"))))
     names = {o["metadata"]["name"] for o in compiled}
@@ -165,21 +164,31 @@ def test_each_step_has_a_service_account_of_its_own() -> None:
 def test_guide_gives_rights_only_to_accounts_that_exist() -> None:
     guide = (MANIFESTS.parent / "docs/gke.md").read_text()
     assert set(re.findall(r"fibstack-[a-z]+\b", guide)) - {f"fibstack-{step}" for step in STEPS} == {
-        "fibstack-loader"
+        "fibstack-loader",
+        "fibstack-data",
     }
     for path in re.findall(r"manifests/[\w./-]+", guide):
         assert (MANIFESTS.parent / path).exists(), path
 
 
-def test_patches_of_the_local_volume_fit_the_workflow() -> None:
-    kustomization = yaml.safe_load((GKE / "local-volume/kustomization.yaml").read_text())
-    (workflow,) = [o for o in objects(GKE / "local-volume") if o["kind"] == "WorkflowTemplate"]
+def test_the_local_volume_is_that_of_its_claim_and_of_the_loader() -> None:
+    settings = read_settings(GKE / "local-volume/settings.toml")
     (claim,) = [o for o in objects(GKE / "local-volume") if o["kind"] == "PersistentVolumeClaim"]
-    (patch,) = kustomization["patches"]
-    assert patch["target"] == {"kind": workflow["kind"], "name": workflow["metadata"]["name"]}
-    values = {one["path"]: one["value"] for one in yaml.safe_load(patch["patch"])}
-    pod = json.loads(values["/spec/podSpecPatch"])
-    assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
-    assert pod["containers"][0]["volumeMounts"][0]["name"] == pod["volumes"][0]["name"]
-    assert workflow["spec"]["podSpecPatch"] == values["/spec/podSpecPatch"]
-    assert workflow["spec"]["securityContext"]["runAsNonRoot"]
+    loader = yaml.safe_load((GKE / "local-volume/loader.yaml").read_text())
+    assert settings.volume is not None
+    assert settings.volume.claim == claim["metadata"]["name"]
+    (volume,) = loader["spec"]["volumes"]
+    assert volume["persistentVolumeClaim"]["claimName"] == settings.volume.claim
+    (mount,) = loader["spec"]["containers"][0]["volumeMounts"]
+    assert mount["mountPath"] == settings.volume.path
+
+
+def test_pods_on_the_local_volume_fit_a_small_node() -> None:
+    """Three of them beside each other on two cores and 4 GB, and each may take what it takes elsewhere."""
+    settings = read_settings(GKE / "local-volume/settings.toml")
+    for step in STEPS:
+        machine = settings.step(step)
+        assert quantity(machine.cpu) * 3 < 2
+        assert quantity(machine.memory) * 3 < quantity("4G")
+        assert quantity(machine.most_memory) == quantity(Settings().step(step).memory)
+        assert quantity(machine.most_cpu) == quantity(Settings().step(step).cpu)

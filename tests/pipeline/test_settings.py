@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from components.shared.errors import ConfigError
-from pipeline.settings import Settings, StepSettings, read_settings
+from pipeline.settings import Settings, StepSettings, is_on_volume, read_settings
 
 EXAMPLE = Path(__file__).parents[2] / "docs/settings.toml"
 
@@ -61,6 +61,19 @@ def test_limits_are_what_is_asked_for_unless_named() -> None:
     assert StepSettings(cpu="2", cpu_limit="4").most_cpu == "4"
 
 
+def test_text_of_the_environment_may_hold_braces(tmp_path: Path) -> None:
+    text = """environment = { A = '{"a": {"b": 1}}', B = "{", C = "" }"""
+    assert read(tmp_path, text).environment == {"A": '{"a": {"b": 1}}', "B": "{", "C": ""}
+
+
+def test_a_volume_tells_what_pods_see(tmp_path: Path) -> None:
+    settings = read(tmp_path, 'volume = { claim = "em", path = "/data/em" }')
+    assert settings.mounts == ("/data/em",)
+    assert is_on_volume("/data/em/raw", settings.mounts)
+    assert not is_on_volume("/data/embase", settings.mounts)
+    assert not is_on_volume("/data/em/raw", Settings().mounts)
+
+
 def test_spot_is_a_label_of_the_node() -> None:
     assert StepSettings(spot=True, node_selector={"a": "b"}).nodes == {
         "a": "b",
@@ -77,6 +90,20 @@ def test_spot_is_a_label_of_the_node() -> None:
         ("[tile]\ntimeout_s = 0", "'tile.timeout_s'"),
         ('service_account = "Fib_Stack"', "'service_account'"),
         ('[tile]\ncpu_limit = "lots"', "'tile.cpu_limit'"),
+        ('volume = { claim = "a b", path = "/data" }', "'volume.claim'"),
+        ('volume = { claim = "a", path = "data" }', "'volume.path'"),
+        ('volume = { claim = "a", path = "/data/" }', "'volume.path'"),
+        ('volume = { claim = "a", path = "/data/../etc" }', "'volume.path'"),
+        ('volume = { claim = "a", path = "/tmp/data" }', "'volume.path'"),
+        ('volume = { path = "/data" }', "'volume.claim'"),
+        ('environment = { "a b" = "c" }', "'environment.a b"),
+        ('environment = { A = "{{workflow.name}}" }', "'environment.A'"),
+        ("environment = { A = 1 }", "'environment.A'"),
+        ('secrets = { Sec_ret = { A = "a" } }', "'secrets.Sec_ret"),
+        ('secrets = { a = { A = "a b" } }', "'secrets.a.A'"),
+        ('queue = "a b"', "'queue'"),
+        ('[tile]\ntolerations = [{ key = "a", effect = "Never" }]', "'tile.tolerations.0.effect'"),
+        ("[tile]\npending_timeout_s = -1", "'tile.pending_timeout_s'"),
     ],
 )
 def test_refuses_what_a_cluster_would_refuse(tmp_path: Path, text: str, key: str) -> None:

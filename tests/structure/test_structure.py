@@ -24,6 +24,7 @@ OPENS_FILES = {"open", "read_bytes", "write_bytes", "fromfile", "tofile", "imrea
 MAY_OPEN_FILES = {
     "components/shared/regular_file.py",  # the one open for reading
     "components/shared/storage/folder.py",  # the one place that writes data in folders
+    "components/shared/command.py",  # the termination log of a pod
     # What brings files of a folder to where runs find them; they may be larger than memory.
     "commands/data/renumber.py",
     "commands/data/split.py",

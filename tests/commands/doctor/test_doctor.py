@@ -449,8 +449,8 @@ def test_what_one_may_not_see_is_not_said_to_be_missing(program: Callable[[str, 
 
 def template_with_volume() -> str:
     volume = {"name": "data", "persistentVolumeClaim": {"claimName": "fibstack-data"}}
-    mount = {"name": "main", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}
-    spec = {"podSpecPatch": json.dumps({"volumes": [volume], "containers": [mount]})}
+    container = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
+    spec = {"volumes": [volume], "templates": [{"name": "plan", "container": container}]}
     return f"echo '{json.dumps({'spec': spec})}'"
 
 
@@ -479,6 +479,20 @@ def test_folders_of_a_run_on_a_cluster_are_not_looked_for_here(
     assert sentence in result.output
     for judged in ("there is no folder", "you may write to", "GiB free"):
         assert judged not in result.output
+
+
+@pytest.mark.parametrize("target", ["argo", "kfp"])
+def test_folders_on_the_volume_of_the_settings(
+    target: str, program: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    program("kubectl", kubectl(template="echo '{\"spec\": {}}'"))
+    config, settings = tmp_path / "run.yaml", tmp_path / "settings.toml"
+    settings.write_text('volume = { claim = "em", path = "/data" }')
+    sentences = {"/data/raw": "which every pod has at /data", "/srv/raw": "must be in a bucket"}
+    for source, sentence in sentences.items():
+        config.write_text(CONFIG.format(source=source, output="/data/volume"))
+        result = doctor(config, "--target", target, "--host", "http://127.0.0.1:1", "--settings", settings)
+        assert sentence in result.output, result.output
 
 
 def test_without_kubectl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -48,13 +48,19 @@ def problems(objects: Sequence[Object]) -> list[str]:
 def _unknown_fields(workflow: Object) -> Iterator[str]:
     """What Argo's models drop or refuse when they read the object."""
     try:
-        model = argo.WorkflowTemplate.model_validate(workflow)
+        model = argo.WorkflowTemplate.model_validate(_as_argo_4_0(workflow))
     except ValidationError as error:
         for problem in error.errors():
             yield f"{'.'.join(map(str, problem['loc']))} must be as Argo knows it: {problem['msg']}."
         return
     kept = json.loads(model.model_dump_json(exclude_none=True, by_alias=True))
-    yield from _dropped(workflow, kept, "")
+    yield from _dropped(_as_argo_4_0(workflow), kept, "")
+
+
+def _as_argo_4_0(workflow: Object) -> Object:
+    """The object without the field of Argo 4.1 that hera's models do not know."""
+    templates = [{k: v for k, v in t.items() if k != "pendingTimeout"} for t in workflow["spec"]["templates"]]
+    return {**workflow, "spec": {**workflow["spec"], "templates": templates}}
 
 
 def _dropped(given: Any, kept: Any, where: str) -> Iterator[str]:

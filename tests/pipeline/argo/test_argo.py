@@ -164,6 +164,53 @@ def test_settings_reach_the_pods() -> None:
     assert pod["metadata"]["labels"]["team"] == "em"
 
 
+def test_settings_of_the_cluster_reach_the_pods() -> None:
+    settings = Settings(
+        volume={"claim": "em-data", "path": "/data"},
+        environment={"HTTPS_PROXY": "http://proxy:3128"},
+        secrets={"store": {"WORD": "word"}},
+        queue="em",
+        user_namespaces=True,
+        tile={
+            "tolerations": [{"key": "dedicated", "value": "em"}, {"key": "gpu", "effect": "NoExecute"}],
+            "priority_class": "batch",
+            "pending_timeout_s": 3600,
+            "spot": True,
+        },
+    )
+    objects = list(yaml.safe_load_all(compile_argo(settings)))
+    assert problems(objects) == []
+    spec = objects[1]["spec"]
+    assert spec["securityContext"]["fsGroup"] == 10001
+    assert spec["volumes"] == [
+        {"name": "tmp", "emptyDir": {}},
+        {"name": "data", "persistentVolumeClaim": {"claimName": "em-data"}},
+    ]
+    pods = {t["name"]: t for t in spec["templates"] if "container" in t}
+    for name, pod in pods.items():
+        assert pod["container"]["volumeMounts"][1:] == [{"name": "data", "mountPath": "/data"}]
+        assert pod["container"]["env"] == [
+            {"name": "HTTPS_PROXY", "value": "http://proxy:3128"},
+            {"name": "WORD", "valueFrom": {"secretKeyRef": {"name": "store", "key": "word"}}},
+        ]
+        assert pod["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "em"
+        assert json.loads(re.sub("{{=.*?}}", "1G", pod["podSpecPatch"]))["hostUsers"] is False
+        for key in ("tolerations", "priorityClassName", "pendingTimeout"):
+            assert (key in pod) == (name == "tile")
+    assert pods["tile"]["tolerations"] == [
+        {"key": "dedicated", "operator": "Equal", "value": "em", "effect": "NoSchedule"},
+        {"key": "gpu", "operator": "Exists", "effect": "NoExecute"},
+        {"key": "cloud.google.com/gke-spot", "operator": "Equal", "value": "true", "effect": "NoSchedule"},
+    ]
+    assert pods["tile"]["priorityClassName"] == "batch"
+    assert pods["tile"]["pendingTimeout"] == "3600s"
+
+
+def test_nothing_of_a_cluster_is_said_unasked(manifest: str) -> None:
+    for word in ("fsGroup", "hostUsers", "persistentVolumeClaim", "pendingTimeout", "priorityClassName"):
+        assert word not in manifest
+
+
 ODD = StepSettings(
     cpu="500m", memory="1536Mi", cpu_limit="1.25", memory_limit="2T", retries=0, backoff_s=0, backoff_max_s=0,
     timeout_s=60, parallelism=1, spot=True, node_selector={"lab.org/Zone_1": "a.B_c-1", "empty": ""},

@@ -197,6 +197,46 @@ def test_kfp_gets_no_more_items_than_run_at_a_time(fan: int, items: int) -> None
     assert plan["inputs"]["parameters"]["fan"]["runtimeValue"]["constant"] == items
 
 
+CLUSTER = Settings(
+    volume={"claim": "em-data", "path": "/data"},
+    environment={"HTTPS_PROXY": "http://proxy:3128"},
+    secrets={"store": {"USER": "user", "WORD": "word"}, "other": {"WORD_2": "word"}},
+    queue="em",
+    tile={"tolerations": [{"key": "dedicated", "value": "em"}, {"key": "gpu", "effect": "NoExecute"}]},
+)
+
+
+def test_kfp_is_told_of_the_cluster() -> None:
+    ir, platform = yaml.safe_load_all(compile_kfp(CLUSTER))
+    for executor in ir["deploymentSpec"]["executors"].values():
+        assert executor["container"]["env"] == [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}]
+    pods = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    for name, pod in pods.items():
+        (mount,) = pod["pvcMount"]
+        assert mount["mountPath"] == "/data"
+        assert mount["pvcNameParameter"] == {"runtimeValue": {"constant": "em-data"}}
+        held = {
+            (each["envVar"], secret["secretNameParameter"]["runtimeValue"]["constant"], each["secretKey"])
+            for secret in pod["secretAsEnv"]
+            if not secret["optional"]
+            for each in secret["keyToEnv"]
+        }
+        assert held == {("USER", "store", "user"), ("WORD", "store", "word"), ("WORD_2", "other", "word")}
+        assert pod["podMetadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "em"
+        assert ("tolerations" in pod) == (name == "exec-tile")
+    assert pods["exec-tile"]["tolerations"] == [
+        {"key": "dedicated", "operator": "Equal", "value": "em", "effect": "NoSchedule"},
+        {"key": "gpu", "operator": "Exists", "effect": "NoExecute"},
+    ]
+
+
+def test_vertex_and_this_machine_are_told_of_no_cluster() -> None:
+    (ir,) = yaml.safe_load_all(compile_vertex(CLUSTER))
+    for executor in ir["deploymentSpec"]["executors"].values():
+        assert executor["container"]["env"] == [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}]
+    assert step_names(read_pipeline(compile_ir(CLUSTER)))  # environment variables would be refused
+
+
 def test_vertex_gets_one_document_and_short_loops() -> None:
     (ir,) = yaml.safe_load_all(compile_vertex(Settings(fan=200)))
     plan = ir["components"]["comp-exit-handler-1"]["dag"]["tasks"]["plan"]

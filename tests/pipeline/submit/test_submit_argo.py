@@ -17,7 +17,7 @@ from hera.workflows import models as argo
 from components.report.component import UNIT_COUNTS
 from components.shared.documents.config import RunConfig
 from pipeline.compiled.compile import compile_argo
-from pipeline.settings import Settings
+from pipeline.settings import Settings, read_settings
 from tests.builders import cli
 from tests.pipeline.argo.argo_lint import problems
 from tests.pipeline.submit.loopback import Answer, serve
@@ -28,7 +28,7 @@ NAMESPACE = "/apis/argoproj.io/v1alpha1/namespaces/em"
 TEMPLATE = f"{NAMESPACE}/workflowtemplates/align-stack"
 WORKFLOW = f"{NAMESPACE}/workflows/align-stack-x7"
 PODS = "/api/v1/namespaces/em/pods"
-OVERLAY = Path("manifests/gke/local-volume/kustomization.yaml")
+ON_A_VOLUME = Path("manifests/gke/local-volume/settings.toml")
 
 
 @functools.cache
@@ -167,15 +167,8 @@ def test_another_namespace(cluster: Any) -> None:
 
 
 def with_volume():
-    """The template with the overlay that gives every pod a volume."""
-    (patch,) = yaml.safe_load(OVERLAY.read_text())["patches"]
-    template = installed()
-    for operation in yaml.safe_load(patch["patch"]):
-        *folders, key = operation["path"].strip("/").split("/")
-        below = template
-        for folder in folders:
-            below = below[folder]
-        below[key] = operation["value"]
+    """The template of the overlay that gives every pod a volume."""
+    _, template = yaml.safe_load_all(compile_argo(read_settings(ON_A_VOLUME)))
     return template
 
 
@@ -228,12 +221,11 @@ def test_units_on_a_volume_are_counted_by_a_pod_like_those_of_the_run(counting: 
     assert (spec.entrypoint, spec.service_account_name) == ("units", "fibstack-plan")
     assert spec.security_context.run_as_non_root
     assert spec.security_context.fs_group == 10001
-    assert (
-        json.loads(spec.pod_spec_patch)["volumes"][0]["persistentVolumeClaim"]["claimName"] == "fibstack-data"
-    )
+    assert spec.volumes[-1].persistent_volume_claim.claim_name == "fibstack-data"
     (template,) = spec.templates
     (report,) = [t for t in installed()["spec"]["templates"] if t["name"] == "report"]
     container = template.container
+    assert [mount.mount_path for mount in container.volume_mounts] == ["/tmp", "/data"]
     assert container.image == report["container"]["image"]
     assert container.command == [*UNIT_COUNTS, "/data/out"]
     assert container.security_context.read_only_root_filesystem
@@ -287,6 +279,15 @@ def test_a_run_that_nobody_takes_up_is_told_when_it_is_submitted(
     result = submit()
     assert result.exit_code == 0, result.output
     assert ("Note:   nobody has taken it up: Argo's controller does not run" in result.output) == is_told
+
+
+def test_folders_of_a_volume_that_the_settings_name(cluster: Any) -> None:
+    result = submit("--source", "/data/raw", "--output", "/data/out", "--settings", str(ON_A_VOLUME))
+    assert result.exit_code == 0, result.output
+    (created,) = cluster.asked("POST", f"{NAMESPACE}/workflows")
+    (volume,) = [v for v in created.body["spec"]["volumes"] if "persistentVolumeClaim" in v]
+    assert volume["persistentVolumeClaim"] == {"claimName": "fibstack-data"}
+    assert parameters_of(created)["output"] == "/data/out"
 
 
 def test_folders_without_such_a_volume(cluster: Any) -> None:

@@ -387,6 +387,22 @@ def test_data_of_this_machine_is_refused_before_anything_is_sent(kfp: Any, tmp_p
     assert not kfp.requests
 
 
+def test_data_on_a_volume_of_the_cluster_is_taken(kfp: Any, tmp_path: Path) -> None:
+    settings = tmp_path / "settings.toml"
+    settings.write_text('volume = { claim = "em", path = "/data" }\n')
+    given = ["--settings", str(settings), "--output", "/data/volume", "--source"]
+    result = submit(kfp.url, *given, "/data/raw")
+    assert result.exit_code == 0, result.output
+    (run,) = kfp.asked("POST", "/apis/v2beta1/runs")
+    assert run.body["runtime_config"]["parameters"]["output"] == "/data/volume"
+    platform = run.body["pipeline_spec"]["platform_spec"]["platforms"]["kubernetes"]
+    for pod in platform["deploymentSpec"]["executors"].values():
+        assert [mount["mountPath"] for mount in pod["pvcMount"]] == ["/data"]
+    result = submit(kfp.url, *given, "/database/raw")
+    assert result.exit_code == 78
+    assert "got /database/raw. Give a gs:// URI, or a path on the pods' volume, below /data." in result.output
+
+
 def test_more_parameters_than_the_server_takes(kfp: Any) -> None:
     channels = json.dumps([f"{'c' * 900}{n}-%d.png" for n in range(12)])
     result = submit(kfp.url, "--set", f"more_channels={channels}")
