@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 from commands.main import main as fibstack
 from commands.program import LazyCommand
 from commands.verify.wrong_results import WrongResult, wrong_results
+from components.plan.output import ForeignOutputError
 from components.shared.documents.config import ALIASES, RunConfig
 from components.shared.errors import ConfigError, TransientError, UserError
 from components.shared.limits import has_reasons, reasons_of
@@ -28,7 +29,9 @@ from components.shared.limits import has_reasons, reasons_of
 GENERATED = "<!-- `make manifests` writes this page. -->"
 WIDTH = 100
 ROOT = Path(__file__).parents[1]
-ERRORS = {error.__name__: error.exit_code for error in (UserError, TransientError, ConfigError)}
+ERRORS = {
+    error.__name__: error.exit_code for error in (UserError, ForeignOutputError, TransientError, ConfigError)
+}
 
 
 def configuration_page() -> str:

@@ -39,6 +39,7 @@ from components.shared.volume.volume import RAW_TILES_KEY, TILES_KEY
 from components.shared.work.left import WorkLeft, chunks_to_do, note_before_work, work_left
 from components.shared.work.publication import volumes_left_alone
 from components.shared.work.records import record_key, unseal
+from components.shared.work.refusal import leave_refusal, take_refusal_back
 from components.shared.work.run import Run
 from components.shared.work.superseded import (
     SUPERSEDED_KEY,
@@ -113,6 +114,7 @@ def rehearse(config: RunConfig, settings: Settings, until: str, again_from: str 
     found = Rehearsal(plan, process)
     found.removed |= set(_abandoned(written_uris(plan.locations)))
     write_plan(plan, process, config.decided)
+    take_refusal_back(process)
     write_cost(cost_estimate(plan, parse_pods(settings.pods), read_prices()), process)
     if again_from is not None:
         note_all(process, plan.locations)
@@ -162,6 +164,7 @@ def _solve(found: Rehearsal, steps: tuple[str, ...]) -> None:
     preview = check_on_thumbnails(plan, transforms, findings.input_hash, findings.statistics, process)
     if preview.gate.stops_the_run:
         found.refusal = refusal(plan, preview)
+        leave_refusal(process, "compose", found.refusal)
         found.written |= _pages(process)
         return
     run = Run.of(process, plan, transforms)

@@ -17,9 +17,12 @@ from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.preview import Preview
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import Transforms
+from components.shared.errors import ConfigError, FibstackError, UserError
 from components.shared.grid import group
 from components.shared.storage.registry import open_store
+from components.shared.storage.store import Store
 from components.shared.work.left import WorkLeft, note_before_work, work_left
+from components.shared.work.refusal import leave_refusal
 from components.shared.work.run import Run
 from components.shared.work.superseded import superseded_files
 
@@ -37,7 +40,24 @@ def main(
 ) -> None:
     """Solve for the transform of every slice and list the work that is left."""
     process = open_store(process_uri)
-    plan = read_document(process, PLAN_KEY, Plan)
+    try:
+        plan = read_document(process, PLAN_KEY, Plan)
+        left = solve_and_list(plan, process)
+    except (UserError, ConfigError) as error:
+        _leave_refusal(error, process)
+        raise
+    _log_left(left)
+    write_parameter(slabs_out, _items(left.slabs, plan.fan))
+    for path, blocks in zip((blocks_out, coarse_blocks_out, top_blocks_out), left.blocks, strict=True):
+        write_parameter(path, _items(blocks, plan.fan))
+
+
+def solve_and_list(plan: Plan, process: Store) -> WorkLeft:
+    """Solve, write the result, and list the work that is left.
+
+    Raises:
+        UserError: the slices cannot be solved for, or do not pass the check on thumbnails.
+    """
     findings = read_findings(plan, process)
     placement = place(plan, findings.pairs)
     transforms = judged(plan, placement, findings)
@@ -51,10 +71,15 @@ def main(
     superseded = superseded_files(run)
     left = work_left(run, superseded)
     note_before_work(run, left, superseded)
-    _log_left(left)
-    write_parameter(slabs_out, _items(left.slabs, plan.fan))
-    for path, blocks in zip((blocks_out, coarse_blocks_out, top_blocks_out), left.blocks, strict=True):
-        write_parameter(path, _items(blocks, plan.fan))
+    return left
+
+
+def _leave_refusal(error: UserError | ConfigError, process: Store) -> None:
+    """Write why the run is refused."""
+    try:
+        leave_refusal(process, "compose", error)
+    except FibstackError as failure:
+        log.warning("the report cannot say why the run is refused: %s", failure)
 
 
 def judged(plan: Plan, placement: Placement, findings: AlignFindings) -> Transforms:

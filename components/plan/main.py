@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import click
 
 from components.plan import fitness, inventory, work
 from components.plan.estimate import cost_estimate
 from components.plan.output import (
+    ForeignOutputError,
     check_earlier_run,
     check_no_export,
     check_source_apart,
@@ -26,14 +27,16 @@ from components.shared.documents.config_flags import config_flags, parse_flags
 from components.shared.documents.cost import COST_KEY, CostEstimate, parse_pods, read_prices
 from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import PLAN_KEY, Plan, voxel_size
-from components.shared.errors import UserError
+from components.shared.errors import ConfigError, FibstackError, UserError
 from components.shared.grid import ceil_div
 from components.shared.storage.folder import remove_abandoned
 from components.shared.storage.registry import open_store
+from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import Store
 from components.shared.text import product
 from components.shared.volume.volume import jpeg_channels
 from components.shared.work.left import chunks_to_do
+from components.shared.work.refusal import REFUSED_KEY, leave_refusal, settings_hash, take_refusal_back
 
 log = logging.getLogger(__name__)
 
@@ -48,18 +51,43 @@ log = logging.getLogger(__name__)
 )
 def main(fan: int, pods: str, process_uri_out: str, chunks_out: str, **fields: str | None) -> None:
     """Look at the input, refuse what cannot work, and cut the work into units."""
-    config = parse_flags(fields)
-    plan = make_plan(config, fan)
-    process = open_store(plan.locations.process_uri)
-    for uri in written_uris(plan.locations):
-        remove_abandoned(uri)
-    write_plan(plan, process, config.decided)
+    try:
+        config = parse_flags(fields)
+        plan = make_plan(config, fan)
+        process = open_store(plan.locations.process_uri)
+        for uri in written_uris(plan.locations):
+            remove_abandoned(uri)
+        write_plan(plan, process, config.decided)
+    except ForeignOutputError:
+        raise
+    except (UserError, ConfigError) as error:
+        _leave_refusal(error, fields)
+        raise
+    _take_refusal_back(process)
     if pods:
         write_cost(cost_estimate(plan, parse_pods(pods), read_prices()), process)
     chunks = chunks_to_do(plan, process)
     _log_inventory(plan, len(chunks))
     write_parameter(process_uri_out, plan.locations.process_uri)
     write_parameter(chunks_out, [str(chunk) for chunk in chunks])
+
+
+def _leave_refusal(error: UserError | ConfigError, fields: Mapping[str, str | None]) -> None:
+    """Write why the input is refused; a run whose output is not said, or not there, goes without."""
+    output = fields.get("output")
+    if not output:
+        return
+    try:
+        leave_refusal(open_store(part_uri(output, "process")), "plan", error, settings_hash(fields))
+    except FibstackError as failure:
+        log.warning("the report cannot say why the input is refused: %s", failure)
+
+
+def _take_refusal_back(process: Store) -> None:
+    try:
+        take_refusal_back(process)
+    except UserError as error:  # an identity that may create but not delete
+        log.warning("%s stays, although the input is not refused any more: %s", REFUSED_KEY, error)
 
 
 def make_plan(config: RunConfig, fan: int) -> Plan:

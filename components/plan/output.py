@@ -24,6 +24,10 @@ _SHOWN = 3
 """Overrides that a sentence names."""
 
 
+class ForeignOutputError(UserError):
+    """The output is not this run's to write to, not even why it was refused."""
+
+
 def written_uris(locations: Locations) -> tuple[str, ...]:
     """Places that a run writes to."""
     return (
@@ -39,14 +43,14 @@ def check_source_apart(config: RunConfig, locations: Locations) -> None:
     """Refuse slices that lie where a run writes and cleans up.
 
     Raises:
-        UserError: they do.
+        ForeignOutputError: they do.
     """
     for pattern in (config.image, *config.more_channels):
         folder = join_uri(locations.source_uri, *pattern.split("/")[:-1])
         slices_uri = open_store(folder).uri + "/"
         for uri in written_uris(locations):
             if slices_uri.startswith(open_store(uri).uri + "/"):
-                raise UserError(
+                raise ForeignOutputError(
                     f"the slices must lie outside of what a run writes; got {folder}, where {uri} is "
                     f"written. Choose another output."
                 )
@@ -56,10 +60,10 @@ def check_no_export(config: RunConfig, locations: Locations) -> None:
     """Refuse an output that `fibstack export` has written: its volume is not this run's to change.
 
     Raises:
-        UserError: the output holds an exported volume.
+        ForeignOutputError: the output holds an exported volume.
     """
     if open_store(locations.process_uri).stat(EXPORT_KEY) is not None:
-        raise UserError(
+        raise ForeignOutputError(
             f"the output must not hold an exported volume; got {config.output}. Choose another output, or "
             f"delete that volume."
         )

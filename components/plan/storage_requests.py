@@ -95,7 +95,7 @@ def plan_requests(work: Work) -> Requests:
     n_slices, n_patterns = len(work.plan.slices), work.n_files_per_slice
     listings = n_patterns * (1 + ceil_div(n_slices, _PAGE))
     overrides = _DOCUMENT * bool(work.plan.config.overrides)
-    looked_for = 4 + _ABSENT * len(work.chunks)
+    looked_for = 5 + _ABSENT * len(work.chunks)  # documents of an earlier run, the refusal of one among them
     n_sampled = min(SAMPLING.n_slices, n_slices)
     return Requests(listings + 2, n_slices * n_patterns + n_sampled + looked_for + overrides)
 
@@ -158,7 +158,10 @@ def _tile_reads(work: Work) -> int:
 
 
 def report_requests(work: Work) -> Requests:
-    """Requests of `report`: it looks at all records and into all shards, publishes, and removes the tiles."""
+    """Requests of `report`: it looks at all records and into all shards, publishes, and removes the tiles.
+
+    Those included by which it finds out whether all steps went well; Argo's word for success spares them.
+    """
     volume = work.volume
     listed = opened = 0
     for output in volume.outputs:
@@ -172,7 +175,8 @@ def report_requests(work: Work) -> Requests:
     n_records = len(work.chunks) + volume.n_slabs + sum(p.n_blocks for p in volume.passes) + 2
     listed += ceil_div(n_records, _PAGE)
     documents = 8 * (1 + _DOCUMENT) + 1 + _DOCUMENT  # superseded.json thrice; the last: compose's record
-    per_chunk = 1 + 2 * _DOCUMENT
+    documents += 3 * _DOCUMENT + _ABSENT  # records of what compose has written; no refusal
+    per_chunk = 1 + 4 * _DOCUMENT
     blocks = sum(_DOCUMENT * p.n_blocks + work.n_exact_layers(p) for p in volume.passes)
     removal = 0 if work.plan.config.keep_tiles else ceil_div(volume.n_slabs, _PAGE)
     records = _DOCUMENT * volume.n_slabs if removal else 0

@@ -9,15 +9,54 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components.report.gather import RunEvidence
-from components.report.run_document import RunDocument
+from components.report.page.refused import refused_page
+from components.report.run_document import PAGE_KEY, RunDocument
 from components.report.words.run_verdict import run_verdict
+from components.shared.storage.store import Store, join_uri
 
 METRICS = "metrics"
 """Name of the output artifact that holds the figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """The files of a report that the console collects; each path is empty where nobody asks for its file."""
+
+    page_path: str
+    markdown_path: str
+    executor_input: str
+    """JSON that KFP puts into the arguments; it names the file that receives figures."""
+
+    def show(self, run: RunDocument, evidence: RunEvidence, process: Store) -> None:
+        """Write what the console shows of a run that has a report."""
+        if self.page_path:
+            write_artifact(self.page_path, process.read(PAGE_KEY).decode())
+        markdown = markdown_of(run, evidence, join_uri(process.uri, PAGE_KEY))
+        self._write(markdown, metrics_of(run, evidence))
+
+    def show_refused(self, text: str) -> None:
+        """Write what the console shows of a run that ended before any work was done.
+
+        Args:
+            text: Sentences, a line each; the first is the headline.
+        """
+        if self.page_path:
+            write_artifact(self.page_path, refused_page(text))
+        headline, *rest = text.splitlines()
+        self._write(
+            "\n".join([f"# {headline}", "", *(f"- {line}" for line in rest)]) + "\n", {"complete": 0.0}
+        )
+
+    def _write(self, markdown: str, metrics: dict[str, float]) -> None:
+        if self.markdown_path:
+            write_artifact(self.markdown_path, markdown)
+        if self.executor_input:
+            write_metrics(self.executor_input, metrics)
 
 
 def metrics_of(run: RunDocument, evidence: RunEvidence) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from components.report.origin import preview_is_of, transforms_are_of
 from components.report.page.timings import RECORDED, StepTime, raw_bytes, step_times
 from components.report.pair_tally import PairTally
 from components.shared.documents.align import AlignRecord
@@ -57,8 +58,15 @@ def read_plan(process: Store) -> Plan | None:
     return read_document(process, PLAN_KEY, Plan)
 
 
-def gather(process: Store, plan: Plan) -> RunEvidence:
-    """Read every document of the run, one align record at a time."""
+def gather(process: Store, plan: Plan, *, by_records: bool = False) -> RunEvidence:
+    """Read every document of the run, one align record at a time.
+
+    Args:
+        process: Where they lie.
+        plan: The plan of the run.
+        by_records: Take the documents of `compose` for this run's only where the records say so; needless
+            where all steps are known to have succeeded.
+    """
     evidence = RunEvidence(plan, n_chunks=len(chunks(plan)))
     for chunk in chunks(plan):
         record = _optional(process, f"align/{chunk}.json", AlignRecord, evidence)
@@ -66,9 +74,19 @@ def gather(process: Store, plan: Plan) -> RunEvidence:
             evidence.pairs.add(record)
             evidence.n_chunks_matched += 1
     evidence.transforms = _transforms(process, evidence)
+    if by_records and evidence.transforms is not None and not transforms_are_of(plan, process):
+        evidence.unreadable.append(
+            "transforms.json is of an earlier run, or what it was made from has changed"
+        )
+        evidence.transforms = None
     if evidence.transforms is not None:
         evidence.trends = _optional(process, TRENDS_KEY, Trends, evidence)
     evidence.preview = _preview(process, evidence)
+    if by_records and evidence.preview is not None:
+        transforms = evidence.transforms
+        if transforms is None or not preview_is_of(plan, transforms, process):
+            evidence.unreadable.append("preview.json is of an earlier run")
+            evidence.preview = None
     evidence.cost = _optional(process, COST_KEY, CostEstimate, evidence)
     evidence.times = _times(process, plan)
     if evidence.transforms is not None and process.stat(SLICES_KEY) is not None:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import click
 
-from components.report.console_artifacts import markdown_of, metrics_of, write_artifact, write_metrics
+from components.report.console_artifacts import Console
 from components.report.gather import Pictures, RunEvidence, gather, read_plan
 from components.report.page.page import render
+from components.report.page.refused import refused_page
 from components.report.page.sections import SectionPair, make_sections
 from components.report.page.strips import Strip, make_strips, slices_in_strips
 from components.report.run_document import PAGE_KEY, RUN_KEY, RunDocument
 from components.report.run_status import RunStatus, beside_another, other_settings, parse_status
 from components.report.telling import tell
 from components.report.tiles_removal import remove_tiles
-from components.report.words.notice import notice_of, notice_without_work
+from components.report.words.notice import Notice, notice_of, notice_without_work
+from components.report.words.run_verdict import is_held_back
 from components.report.words.summary import summarise
 from components.shared.command import StepCommand
 from components.shared.documents.config import RunConfig
@@ -35,6 +39,7 @@ from components.shared.volume.volume import Volume, volume_of
 from components.shared.work.completeness import Block, Fault, check_blocks, check_overwritten
 from components.shared.work.publication import publish, withdraw, withdraw_unwritten
 from components.shared.work.records import outputs_present
+from components.shared.work.refusal import Refusal, settings_hash, standing_refusal
 from components.shared.work.run import Run
 from components.shared.work.superseded import SUPERSEDED_KEY, remove_superseded, waiting_files
 from components.shared.work.verification import Verification, hash_of, is_untouched, read_blocks, verify
@@ -67,71 +72,121 @@ def main(
 ) -> None:
     """Prove that the volume is complete, publish it, and say how the run went; also after a failure."""
     process = open_store(part_uri(output, "process"))
-    plan = read_plan(process)
+    flags = {"output": output, "email": email, "webhook": webhook, **fields}
     run_status = parse_status(status)
-    if plan is None:
-        logger.info("no plan in %s: the input was refused, so there is nothing to report", process.uri)
-        tell(notice_without_work(output, run_status), email, webhook, os.environ)
+    to_tell = partial(tell, email=email, webhook=webhook, environment=os.environ)
+    console = Console(page_out, markdown_out, executor_input)
+    refusal = _refusal(process, flags, run_status)
+    plan = _plan_beside(refusal, process) if refusal is not None else read_plan(process)
+    other = other_settings(flags, plan.config) if plan is not None else ""
+    if plan is None or (other and refusal is not None and refusal.step == "plan"):
+        _end_without_plan(refusal, output, run_status, process, console, to_tell)
         return
-    other = other_settings({"output": output, "email": email, "webhook": webhook, **fields}, plan.config)
     planned = process.stat(PLAN_KEY)
     if other:
-        _end_beside(other, output, run_status, email, webhook)
+        _end_beside(other, output, run_status, to_tell)
         return
-    evidence = gather(process, plan)
+    evidence = gather(process, plan, by_records=run_status.state != "succeeded")
     evidence.pods, evidence.as_processes = parse_pods(pods) if pods else {}, PROCESSES in os.environ
     volume = volume_of(plan, evidence.transforms) if evidence.transforms else None
-    if run_status.state == "failed" and stands(evidence, volume, process):
+    told = run_status if refusal is None else RunStatus("failed", refusal.sentence, by_kfp=run_status.by_kfp)
+    if told.has_surely_failed and stands(evidence, volume, process):
         logger.warning("nothing was changed in %s: the report there is of the run before", output)
-        tell(notice_without_work(output, run_status), email, webhook, os.environ)
+        notice = notice_without_work(output, told)
+        console.show_refused(notice.text)
+        to_tell(notice)
         return
     verification = look_at(evidence, volume, run_status, process)
     if process.stat(PLAN_KEY) != planned and read_plan(process) != plan:
-        _end_beside("one that was written in the meantime", output, run_status, email, webhook)
+        _end_beside("one that was written in the meantime", output, run_status, to_tell)
         return
-    run = write_page(evidence, run_status, volume, verification, process)
+    run = write_page(evidence, told, volume, verification, process)
     if run.complete and volume is not None:
         _publish(volume, plan)
     process.write(RUN_KEY, run.to_json())
-    _write_artifacts(run, evidence, process, page_out, markdown_out, executor_input)
+    console.show(run, evidence, process)
     for sentence in run.summary:
         logger.info("%s", sentence)
     if run.complete and volume is not None and not plan.config.keep_tiles:
         logger.info("removed %d files of aligned tiles", remove_tiles(plan, volume, process))
-    tell(notice_of(run), email, webhook, os.environ)
-    if not run.complete and run.state != "failed":
-        raise incomplete(verification.problems, output)
+    to_tell(notice_of(run))
+    is_undone = volume is None or told != run_status or is_held_back(evidence, run_status)
+    is_undone = is_undone or any(problem.is_undone for problem in verification.problems)
+    if not run.complete and not _is_shown_as_failed(run_status, is_undone=is_undone):
+        raise incomplete(verification.problems, output) if verification.problems else UserError(run.error)
 
 
-def _write_artifacts(
-    run: RunDocument,
-    evidence: RunEvidence,
+def _refusal(process: Store, flags: Mapping[str, str | None], status: RunStatus) -> Refusal | None:
+    """Why `plan` or `compose` has refused this run; None where neither has."""
+    if status.state == "succeeded":
+        return None
+    return standing_refusal(process, settings_hash(flags) if flags.get("source") is not None else "")
+
+
+def _plan_beside(refusal: Refusal, process: Store) -> Plan | None:
+    """The plan in the output of a run that was refused; None where `plan` has refused it for that plan."""
+    try:
+        return read_plan(process)
+    except UserError:
+        if refusal.step == "plan":
+            return None
+        raise
+
+
+def _end_without_plan(
+    refusal: Refusal | None,
+    output: str,
+    status: RunStatus,
     process: Store,
-    page_out: str,
-    markdown_out: str,
-    executor_input: str,
+    console: Console,
+    to_tell: Callable[[Notice], None],
 ) -> None:
-    """Write what KFP's console shows of a run, to the files that it has asked for."""
-    if page_out:
-        write_artifact(page_out, process.read(PAGE_KEY).decode())
-    if markdown_out:
-        write_artifact(markdown_out, markdown_of(run, evidence, join_uri(process.uri, PAGE_KEY)))
-    if executor_input:
-        write_metrics(executor_input, metrics_of(run, evidence))
+    """End the report of a run that has no plan: say why, where that is known; what is in the output stays.
+
+    Raises:
+        UserError: the run was refused, and nothing else shows it as failed.
+    """
+    if refusal is None:
+        logger.info("no plan in %s: the input was refused, so there is nothing to report", process.uri)
+        told = status
+    else:
+        logger.info("%s", refusal.sentence)
+        told = RunStatus("failed", refusal.sentence)
+    notice = notice_without_work(output, told)
+    page = refused_page(notice.text)
+    if refusal is not None and process.stat(PLAN_KEY) is None:
+        process.write(PAGE_KEY, sealed_page(page))
+    console.show_refused(notice.text)
+    to_tell(notice)
+    if refusal is not None and status.state != "failed" and not status.by_kfp:
+        raise UserError(refusal.sentence)
 
 
-def _end_beside(other: str, output: str, status: RunStatus, email: str, webhook: str) -> None:
+def _is_shown_as_failed(status: RunStatus, *, is_undone: bool) -> bool:
+    """True where the engine shows a run that is not complete as failed, whatever the report ends with.
+
+    Kubeflow's word tells neither that a run has failed nor that it has not. But there a unit that is not done
+    means a task that has failed. Where all are done and the volume is damaged, only the report shows it.
+
+    Args:
+        status: How the engine says that the run went.
+        is_undone: A step has refused to go on, or not done all that it was to do.
+    """
+    return status.has_surely_failed or (status.by_kfp and status.state != "succeeded" and is_undone)
+
+
+def _end_beside(other: str, output: str, status: RunStatus, to_tell: Callable[[Notice], None]) -> None:
     """End the report of a run in whose output another run's plan lies: what is there is not for it to judge.
 
     Raises:
-        UserError: the run has not failed before; it must not seem to have made what is there.
+        UserError: the run has not surely failed before; it must not seem to have made what is there.
     """
     logger.warning("nothing was changed in %s: the plan there is of another run", output)
-    if status.state == "failed":
-        tell(notice_without_work(output, status), email, webhook, os.environ)
+    if status.has_surely_failed:
+        to_tell(notice_without_work(output, status))
         return
     error = UserError(beside_another(other, output))
-    tell(notice_without_work(output, RunStatus("failed", str(error))), email, webhook, os.environ)
+    to_tell(notice_without_work(output, RunStatus("failed", str(error))))
     raise error
 
 
@@ -142,13 +197,15 @@ def _publish(volume: Volume, plan: Plan) -> None:
 
 
 def look_at(evidence: RunEvidence, volume: Volume | None, status: RunStatus, process: Store) -> Verification:
-    """Verify the volume if the run did not fail before, and withdraw an `info` that is no longer true.
+    """Verify the volume, whatever the engine says of the run, and withdraw an `info` that is no longer true.
 
     A viewer takes `info` for the promise of a whole volume. An earlier run's `info` therefore goes when
     shards of this run have begun to take the place of that run's; it stays while that volume is untouched.
     """
     if volume is None or evidence.transforms is None:
-        problem = Fault("the slices have no transforms, so there is no volume", cured_by_retry=True)
+        problem = Fault(
+            "the slices have no transforms, so there is no volume", cured_by_retry=True, is_undone=True
+        )
         return Verification((problem,) if status.state != "failed" else (), ())
     run = Run.of(process, evidence.plan, evidence.transforms)
     blocks = read_blocks(run)
@@ -163,8 +220,6 @@ def look_at(evidence: RunEvidence, volume: Volume | None, status: RunStatus, pro
     if verification.problems and not is_untouched(blocks, earlier_hash):
         for uri in withdraw(volume):
             logger.warning("withdrew the info of %s: it no longer holds one whole volume", uri)
-    if status.state == "failed":
-        return Verification((), ())
     return verification
 
 

@@ -32,7 +32,7 @@ class RunDocument(SealedDocument):
 
     schema_version: Literal[1] = 1
     state: Literal["succeeded", "failed", "unknown"]
-    """Status with which the steps before the report ended."""
+    """How the steps before the report ended, by the records where they tell it, else by the engine's word."""
     error: str
     complete: bool
     """Every part of the volume was found, opened and published."""

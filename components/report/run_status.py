@@ -27,10 +27,20 @@ _WORDS: dict[str, State] = {
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """The state of the steps before the report, and the error if one is known."""
+    """The state of the steps before the report, and the error if one is known.
+
+    It is a word, and no proof. Kubeflow says FAILED of a run in which a task was tried again and went well,
+    and RUNNING of one in which all did (docs/decisions): only its success, and an error, are told for sure.
+    """
 
     state: State
     error: str = ""
+    by_kfp: bool = False
+    """KFP's pipelines tell it, in JSON; else Argo does, with a word."""
+
+    @property
+    def has_surely_failed(self) -> bool:
+        return self.state == "failed" and (not self.by_kfp or bool(self.error))
 
 
 def parse_status(text: str) -> RunStatus:
@@ -38,9 +48,9 @@ def parse_status(text: str) -> RunStatus:
 
     Example:
         >>> parse_status("Succeeded")
-        RunStatus(state='succeeded', error='')
+        RunStatus(state='succeeded', error='', by_kfp=False)
         >>> parse_status('{"state": "FAILED", "error": {"code": 9, "message": "tile must ..."}}')
-        RunStatus(state='failed', error='tile must ...')
+        RunStatus(state='failed', error='tile must ...', by_kfp=True)
     """
     try:
         value = json.loads(text)
@@ -51,7 +61,7 @@ def parse_status(text: str) -> RunStatus:
     error = value.get("error") or ""
     message = error.get("message", "") if isinstance(error, dict) else error
     word = str(value.get("state", "")).rpartition("_")[2]
-    return RunStatus(_WORDS.get(word.lower(), "unknown"), str(message))
+    return RunStatus(_WORDS.get(word.lower(), "unknown"), str(message), by_kfp=True)
 
 
 def other_settings(fields: Mapping[str, str | None], planned: RunConfig) -> str:

@@ -23,6 +23,7 @@ from components.shared.volume.layout import metadata_files
 from components.shared.volume.volume import Volume, VolumeOutput, volume_of
 from components.shared.work.export import EXPORT_KEY, Export, export_hash, exported_volume
 from components.shared.work.records import read_record, record_key
+from components.shared.work.refusal import Refusal, standing_refusal
 from components.shared.work.run import Run
 from components.shared.work.units import chunk_hash, chunks
 
@@ -57,6 +58,8 @@ class OutputStatus:
     published: tuple[str, ...] = ()
     """URIs of the volumes that viewers find."""
     unpublished: tuple[str, ...] = ()
+    refusal: Refusal | None = None
+    """Why the last run there was refused."""
 
 
 def status_lines(output: str) -> Iterator[str]:
@@ -67,6 +70,8 @@ def status_lines(output: str) -> Iterator[str]:
     """
     status = read_status(output)
     yield from map(str, status.counts)
+    if status.refusal is not None:
+        yield f"refused by {status.refusal.step}: {status.refusal.sentence}"
     for uri in status.published:
         yield f"published: {uri}"
     for uri in status.unpublished:
@@ -83,7 +88,10 @@ def read_status(output: str) -> OutputStatus:
         UserError: no run has begun there.
     """
     process = open_store(part_uri(output, "process"))
+    refusal = standing_refusal(process)
     if process.stat(PLAN_KEY) is None:
+        if refusal is not None:
+            return OutputStatus((), refusal=refusal)
         raise UserError(
             f"status must be given the output of a run that has begun; got no process/plan.json in {output}. "
             "Check the name, or wait until the plan is made."
@@ -104,6 +112,7 @@ def read_status(output: str) -> OutputStatus:
         counts,
         published=tuple(uri for uri, is_there in published.items() if is_there),
         unpublished=tuple(uri for uri, is_there in published.items() if not is_there),
+        refusal=refusal,
     )
 
 

@@ -25,6 +25,8 @@ HEAD = """\
 Input is checked before anything is spent on it: `plan` lists the source and reads the header of every slice,
 and no decoder sees a file whose header is refused. A mistake gets one sentence, which names what is wrong,
 where, and what to do, and an exit code. Nothing is published, and what an earlier run has written stays.
+Where `plan` or `compose` says it, the sentence stays in `process/refused.json` of the output until a run
+there is not refused: `fibstack status OUTPUT` prints it, and the report has it on its page.
 
 | exit code | what is wrong | what to do |
 |---|---|---|

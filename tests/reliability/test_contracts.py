@@ -9,6 +9,7 @@ import re
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -20,7 +21,7 @@ from components.shared.storage.registry import open_store
 from docs.contracts import Keys, contract_of, pattern_of
 from tests.reliability import tiny_stack
 from tests.reliability.conftest import Proxy, new_bucket
-from tests.reliability.programs import Call, Driver
+from tests.reliability.programs import PODS, Call, Driver, start
 from tests.reliability.rights import RIGHTS
 
 VERBS = {"get": "reads", "stat": "reads", "create": "writes", "part": "writes", "delete": "deletes"}
@@ -43,8 +44,8 @@ class Interrupted(Driver):
 
 @pytest.fixture(scope="module")
 def requests(running_proxy: Proxy, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """The requests of a run, of the same run again, of one with another quality that is interrupted, and of
-    one with a smaller volume in fewer formats."""
+    """The requests of a run, of the same run again, of one with another quality that is interrupted, of one
+    that `plan` refuses, of one with a smaller volume in fewer formats, and of `compose` that refuses it."""
     bucket = f"em-{secrets.token_hex(4)}"
     new_bucket(bucket)
     source, output = f"gs://{bucket}/source", f"gs://{bucket}/output"
@@ -57,8 +58,23 @@ def requests(running_proxy: Proxy, tmp_path_factory: pytest.TempPathFactory) -> 
         Driver(folder / turn, running_proxy.environment).run(output, **settings)
     Interrupted(folder / "third", running_proxy.environment).run(output, **settings, jpeg_quality=70)
     smaller = {"resolution": 9.0, "crop": [0, 0, 60, 60], "ome_zarr": False, "maxz": 3}
+    files = {f"{name}_out": str(folder / name) for name in ("process_uri", "chunks")}
+    refuse(Call("plan", {"output": output, **settings, "maxz": 99, **files}), running_proxy, folder)
+    report = {"output": output, "pods": PODS, "status": "Failed"}
+    Driver(folder / "refused", running_proxy.environment).step([Call("report", report)])
     Driver(folder / "fourth", running_proxy.environment).run(output, **settings | smaller)
+    shard = next(iter(open_store(f"{output}/chunk").list())).key
+    open_store(f"{output}/chunk").write(f"{shard.rpartition('/')[0]}/foreign.shard", b"?")
+    files = {f"{name}_out": str(folder / name) for name in ("slabs", "blocks", "coarse_blocks", "top_blocks")}
+    refuse(Call("compose", {"process_uri": f"{output}/process", **files}), running_proxy, folder)
     return running_proxy.log()
+
+
+def refuse(call: Call, proxy: Proxy, folder: Path) -> None:
+    """Run a program that must refuse what it is given."""
+    program = start(call, proxy.environment(call.step), folder / "refused.txt")
+    program.join()
+    assert program.exitcode == 65, (folder / "refused.txt").read_text()
 
 
 def write_16_bit_slices(uri: str) -> None:

@@ -21,6 +21,7 @@ from components.shared.errors import TransientError, UserError
 from components.shared.storage.store import Store, join_uri
 from components.shared.work import records
 from components.shared.work.thumbnails import Thumbnail, Thumbnails
+from components.shared.work.units import preview_hash
 
 _STEP, _UNIT = "compose", "preview"
 
@@ -41,7 +42,7 @@ def check_on_thumbnails(
         statistics: Statistics of each present slice, by z, of that evidence.
         process: Where the records of the run lie.
     """
-    input_hash = records.input_hash(evidence_hash, plan.to_json(), transforms.to_json())
+    input_hash = preview_hash(evidence_hash, plan, transforms)
     if records.is_done(process, _STEP, _UNIT, input_hash):
         return read_document(process, PREVIEW_KEY, Preview)
     preview = make_preview(plan, transforms, Thumbnails(plan, process), statistics)

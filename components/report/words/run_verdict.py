@@ -91,9 +91,14 @@ def outcome(run: RunDocument | None) -> Literal["complete", "failed"]:
     return "complete" if run is not None and run.complete else "failed"
 
 
+def is_held_back(evidence: RunEvidence, status: RunStatus) -> bool:
+    """True where the check on thumbnails lets no volume be written, whatever an earlier run has written."""
+    preview = evidence.preview
+    return preview is not None and preview.gate.stops_the_run and status.state != "succeeded"
+
+
 def is_stopped_by_check(evidence: RunEvidence, status: RunStatus) -> bool:
     """True where the check on thumbnails ended the run, and not a failure before or after it."""
-    preview = evidence.preview
-    if preview is None or status.state != "failed" or not preview.gate.stops_the_run:
+    if not is_held_back(evidence, status):
         return False
     return not status.error or "compose" in status.error or "check on thumbnails" in status.error

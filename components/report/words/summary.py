@@ -10,7 +10,7 @@ from components.report.run_status import RunStatus
 from components.report.slice_table import column, largest, median
 from components.report.words.bad_slices import bad_slices_sentence
 from components.report.words.fill_values import fill_sentences
-from components.report.words.run_verdict import STOPPED, ending, is_stopped_by_check
+from components.report.words.run_verdict import STOPPED, ending, is_held_back, is_stopped_by_check
 from components.shared.documents.plan import VoxelSize
 from components.shared.documents.transforms import Transforms
 from components.shared.text import count, product, size
@@ -26,16 +26,19 @@ def summarise(
 ) -> RunDocument:
     """The run document, with its sentences.
 
-    A run is complete when no step failed and the volume was found without a problem.
+    A run is complete when the volume was found without a problem, whatever its engine says of the steps, and
+    nothing holds it back.
     """
     rows, transforms = evidence.rows, evidence.transforms
     stopped = is_stopped_by_check(evidence, status)
+    held_back = is_held_back(evidence, status)
+    complete = volume is not None and not verification.problems and not held_back
     images, images_known = images_used(evidence.pods, as_processes=evidence.as_processes)
     clauses = evidence.preview.gate.failures if stopped and evidence.preview else ()
     document = RunDocument(
-        state=status.state,
-        error=STOPPED if stopped else status.error,
-        complete=status.state != "failed" and volume is not None and not verification.problems,
+        state="succeeded" if complete else "failed" if held_back else status.state,
+        error="" if complete else STOPPED if stopped else status.error,
+        complete=complete,
         problems=(
             *(_as_sentence(c) for c in clauses),
             *(p.sentence for p in verification.problems),

@@ -47,6 +47,8 @@ class Fault:
     sentence: str
     cured_by_retry: bool
     """The fault is mended when the same run is started again."""
+    is_undone: bool = False
+    """A unit of the run has not been done, so a task of the run has failed; nothing was damaged since."""
 
 
 class OutputSummary(Document):
@@ -65,9 +67,8 @@ def check_blocks(blocks: Sequence[Block]) -> list[Fault]:
     undone = [f"{block.index} of level {block.level}" for block in blocks if not block.is_done]
     if not undone:
         return []
-    return [
-        Fault(f"{len(undone)} of {len(blocks)} blocks have no valid record: {listed(undone, _NAMED)}", True)
-    ]
+    sentence = f"{len(undone)} of {len(blocks)} blocks have no valid record: {listed(undone, _NAMED)}"
+    return [Fault(sentence, cured_by_retry=True, is_undone=True)]
 
 
 def check_overwritten(blocks: Sequence[Block]) -> list[Fault]:

@@ -79,6 +79,17 @@ def compose_hash(plan: Plan, evidence: Iterable[bytes], versions: Mapping[str, i
     return input_hash(settings, *sources, *evidence)
 
 
+def preview_hash(evidence_hash: str, plan: Plan, transforms: Transforms) -> str:
+    """Input hash of the check on thumbnails.
+
+    Args:
+        evidence_hash: Input hash of the transforms, by `compose_hash`.
+        plan: The plan of the run.
+        transforms: What the volume is to show.
+    """
+    return input_hash(evidence_hash, plan.to_json(), transforms.to_json())
+
+
 def slab_hash(
     plan: Plan,
     transforms: Transforms,

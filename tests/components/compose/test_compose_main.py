@@ -26,6 +26,7 @@ from components.shared.storage.store import Store
 from components.shared.volume.volume import volume_of
 from components.shared.work import records, units
 from components.shared.work.left import chunks_to_do
+from components.shared.work.refusal import standing_refusal
 from tests.builders import invoke, plan_of
 from tests.components.compose.planted_stack import Planted, errors_px, plant
 from tests.components.shared.work.rot import rot
@@ -206,6 +207,10 @@ def test_a_long_bad_run_is_refused_with_the_ways_on(tmp_path: Path) -> None:
     assert "allow_gaps: true" in result.output
     assert "{z: 19, keep: true}" in result.output
     assert process.stat("transforms.json") is None
+    left = standing_refusal(process)
+    assert left is not None
+    assert (left.step, left.exit_code) == ("compose", 65)
+    assert f"error: {left.sentence}" in result.output
 
 
 def test_decisions_of_a_person_win_and_are_written(tmp_path: Path) -> None:

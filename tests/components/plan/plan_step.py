@@ -48,3 +48,13 @@ def refusal(result: Result, exit_code: int) -> str:
     errors = [line for line in result.output.splitlines() if line.startswith("error: ")]
     assert (result.exit_code, len(errors)) == (exit_code, 1), result.output
     return errors[0]
+
+
+def left_by_refusal(folder: Path) -> dict[str, bytes]:
+    """The file that a refused run leaves in its output."""
+    return {"process/refused.json": (folder / "out/process/refused.json").read_bytes()}
+
+
+def nothing_but_a_refusal(folder: Path) -> bool:
+    """Whether nothing lies in the output but why it was refused."""
+    return set(files_below(folder / "out")) <= {"process/refused.json"}

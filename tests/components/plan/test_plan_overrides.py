@@ -11,7 +11,7 @@ import pytest
 from components.shared.documents.plan import Override
 from components.shared.storage.registry import open_store
 from components.shared.work import units
-from tests.components.plan.plan_step import FIRST, plan_of, refusal, run
+from tests.components.plan.plan_step import FIRST, nothing_but_a_refusal, plan_of, refusal, run
 
 WriteDecisions = Callable[[str], Path]
 """Writes an overrides file with this text."""
@@ -113,7 +113,7 @@ def test_a_wrong_file_gets_a_sentence(
     sentence = refusal(run(source, overrides=decisions(text)), 78)
     assert WRONG[text] in sentence
     assert "decisions.yaml" in sentence
-    assert not (tmp_path / "out").exists()
+    assert nothing_but_a_refusal(tmp_path)
 
 
 def test_a_file_that_is_not_there(source: Path, tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ import tensorstore as ts
 from numpy.typing import NDArray
 
 from components.shared.documents.align import AlignRecord, PairRecord, SliceStatistics
-from components.shared.documents.plan import Plan
-from components.shared.documents.preview import Gate, Preview, WorstSlice
-from components.shared.documents.transforms import Transforms
+from components.shared.documents.plan import PLAN_KEY, Plan
+from components.shared.documents.preview import PREVIEW_KEY, Gate, Preview, WorstSlice
+from components.shared.documents.read_document import read_document
+from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.geometry import Matrix, rotation_deg
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store, checksum, join_uri
@@ -25,7 +26,14 @@ from components.shared.volume.layout import shards_of_block
 from components.shared.volume.precomputed import info
 from components.shared.volume.volume import Volume, volume_of
 from components.shared.work.records import Output, Record, commit, write_output
-from components.shared.work.units import block_hash, chunks, slab_hashes
+from components.shared.work.units import (
+    block_hash,
+    chunk_hash,
+    chunks,
+    compose_hash,
+    preview_hash,
+    slab_hashes,
+)
 from tests.builders import plan_of, transforms_of
 
 SIZE_XYZ = (1100, 70, 20)
@@ -122,10 +130,12 @@ def write_align(
             for n in range(z + 1, min(z + 5, plan.config.maxz + 1))
         ]
         record = AlignRecord(slices=[slice_statistics(z) for z in zs], pairs=pairs)
-        process.write(f"align/{chunk}.json", record.to_json())
+        outputs = [write_output(process, f"align/{chunk}.json", record.to_json())]
         archive = io.BytesIO()
         np.savez_compressed(archive, **{f"z{z}": thumbnails(z) for z in zs})
-        process.write(f"align/{chunk}.npz", archive.getvalue())
+        outputs.append(write_output(process, f"align/{chunk}.npz", archive.getvalue()))
+        input_hash, unit = chunk_hash(plan, chunk), str(chunk)
+        commit(process, Record(step="align", unit=unit, input_hash=input_hash, outputs=tuple(outputs)))
 
 
 def slice_lines(transforms: Transforms) -> Iterator[str]:
@@ -140,8 +150,34 @@ def slice_lines(transforms: Transforms) -> Iterator[str]:
 
 
 def write_compose(process: Store, transforms: Transforms) -> None:
-    process.write("transforms.json", transforms.to_json())
-    process.write("slices.jsonl", "\n".join(slice_lines(transforms)).encode())
+    """The documents of `compose`; their record too where every chunk of the plan is matched."""
+    outputs = (
+        write_output(process, "transforms.json", transforms.to_json()),
+        write_output(process, "slices.jsonl", "\n".join(slice_lines(transforms)).encode()),
+    )
+    solved = solved_hash(process)
+    if solved:
+        commit(process, Record(step="compose", unit="transforms", input_hash=solved, outputs=outputs))
+
+
+def write_preview(process: Store, preview: Preview) -> None:
+    """The check on thumbnails of the transforms that lie there, and its record."""
+    plan, transforms = (
+        read_document(process, PLAN_KEY, Plan),
+        read_document(process, TRANSFORMS_KEY, Transforms),
+    )
+    output = write_output(process, PREVIEW_KEY, preview.to_json())
+    input_hash = preview_hash(solved_hash(process), plan, transforms)
+    commit(process, Record(step="compose", unit="preview", input_hash=input_hash, outputs=(output,)))
+
+
+def solved_hash(process: Store) -> str:
+    """Input hash of the transforms of the plan that lies there; empty where a chunk is not matched."""
+    plan = read_document(process, PLAN_KEY, Plan)
+    keys = [f"align/{chunk}.json" for chunk in chunks(plan)]
+    if not all(process.stat(key) for key in keys):
+        return ""
+    return compose_hash(plan, [process.read(key) for key in keys])
 
 
 def write_volume(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from components.report.page.strips import make_strips
 from components.shared.geometry import translation
-from tests.components.report.finished_run import FinishedRun, finished_run, preview_of
+from tests.components.report.finished_run import FinishedRun, finished_run, preview_of, write_preview
 from tests.components.report.report_step import FAILED, read_page, report, run_json
 
 
@@ -20,7 +20,7 @@ def run(tmp_path: Path) -> FinishedRun:
 
 def test_a_passed_check_is_shown(run: FinishedRun) -> None:
     plan, _, process = run
-    process.write("preview.json", preview_of().to_json())
+    write_preview(process, preview_of())
     assert report(plan.config.output).exit_code == 0
     text = read_page(plan.config.output)
     assert "Check on thumbnails: passed." in text
@@ -32,7 +32,7 @@ def test_a_passed_check_is_shown(run: FinishedRun) -> None:
 
 def test_a_failed_check_leads_the_page_with_the_way_on(run: FinishedRun) -> None:
     plan, _, process = run
-    process.write("preview.json", preview_of(["3 of <9> neighbours correlate far less"]).to_json())
+    write_preview(process, preview_of(["3 of <9> neighbours correlate far less"]))
     report(plan.config.output, '{"state": "FAILED", "error": {"code": 9, "message": "task compose failed"}}')
     text = html.unescape(read_page(plan.config.output))
     heading = text[text.index("<h1") : text.index("</h1>")]
@@ -49,21 +49,21 @@ def test_a_failed_check_leads_the_page_with_the_way_on(run: FinishedRun) -> None
 
 def test_another_failure_is_not_blamed_on_the_check(run: FinishedRun) -> None:
     plan, _, process = run
-    process.write("preview.json", preview_of(["3 of 9"]).to_json())
+    write_preview(process, preview_of(["3 of 9"]))
     report(plan.config.output, FAILED)
     assert run_json(Path(plan.config.output))["summary"][0].startswith("The run failed: tile: a slice")
 
 
 def test_a_check_that_is_not_enforced_warns(run: FinishedRun) -> None:
     plan, _, process = run
-    process.write("preview.json", preview_of(["3 of 9"], enforced=False).to_json())
+    write_preview(process, preview_of(["3 of 9"], enforced=False))
     assert report(plan.config.output).exit_code == 0
     assert "not enforced" in read_page(plan.config.output)
 
 
 def test_a_preview_of_another_stack_is_not_shown(run: FinishedRun) -> None:
     plan, _, process = run
-    process.write("preview.json", preview_of(["3 of 9"], n=7).to_json())
+    write_preview(process, preview_of(["3 of 9"], n=7))
     report(plan.config.output, "Failed")
     text = read_page(plan.config.output)
     assert "Check on thumbnails" not in text

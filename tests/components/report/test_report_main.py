@@ -273,7 +273,7 @@ def test_a_refused_input_leaves_nothing(tmp_path: Path, caplog: pytest.LogCaptur
 
 @pytest.mark.parametrize("n_documents", range(5))
 def test_a_failed_run_tells_what_is_known(tmp_path: Path, n_documents: int) -> None:
-    """With plan, the first chunk, all chunks, the transforms, and the whole volume."""
+    """With plan, the first chunk, all chunks, the transforms, and a volume that lacks a block."""
     output = tmp_path / "out"
     plan = make_plan(output)
     process = open_store(str(output / "process"))
@@ -288,6 +288,7 @@ def test_a_failed_run_tells_what_is_known(tmp_path: Path, n_documents: int) -> N
         write_compose(process, transforms)
     if n_documents >= 4:
         write_volume(plan, transforms, process)
+        delete_record(output)
     result = report(output, FAILED)
     assert result.exit_code == 0, result.output
     document = run_json(output)
@@ -385,6 +386,7 @@ def test_a_failure_before_a_change_of_one_block_is_made_leaves_the_earlier_volum
     matrices = [np.eye(3)] * size_xyz[2]
     transforms = make_transforms(plan, matrices, size_xyz)
     write_plan(process, plan)
+    write_align(process, plan, lambda _: np.zeros((3, 3), np.uint8))
     write_compose(process, transforms)
     write_volume(plan, transforms, process)
     assert report(plan.config.output).exit_code == 0

@@ -21,6 +21,7 @@ from components.shared.volume.volume import volume_of
 from components.shared.work.export import Export, export_hash
 from components.shared.work.publication import publish
 from components.shared.work.records import Record, commit
+from components.shared.work.refusal import leave_refusal
 from components.shared.work.units import block_hash, chunk_hash, slab_hashes
 from tests.builders import invoke, plan_of, transforms_of
 
@@ -89,6 +90,22 @@ def test_a_run_from_its_beginning_to_its_end(store_uri: str) -> None:
     assert status.counts[-2:] == (UnitCount("tile", 3, 3), UnitCount("pyramid", 3, 3))
     assert len(status.published) == 3
     assert not status.unpublished
+
+
+def test_why_a_run_was_refused_is_told(tmp_path: Path) -> None:
+    process = open_store(str(tmp_path / "process"))
+    leave_refusal(
+        process, "plan", UserError("the source must hold slices 'wrong'; got none. Change 'image'.")
+    )
+    assert list(status_lines(str(tmp_path))) == [
+        "refused by plan: the source must hold slices 'wrong'; got none. Change 'image'."
+    ]
+    process.write("plan.json", plan_in(tmp_path).to_json())
+    assert not any("refused" in line for line in status_lines(str(tmp_path)))
+    leave_refusal(process, "compose", UserError("matched pairs must connect the slices"))
+    assert (
+        list(status_lines(str(tmp_path)))[-1] == "refused by compose: matched pairs must connect the slices"
+    )
 
 
 def test_records_of_an_earlier_run_with_other_settings_are_told(tmp_path: Path) -> None:
