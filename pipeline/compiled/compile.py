@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tempfile
 from pathlib import Path
@@ -64,6 +65,37 @@ def compile_kfp(settings: Settings) -> str:
     pipeline = align_stack(known)
     _set_windows_of_tries(pipeline, known)
     return compile_pipeline(pipeline)
+
+
+def compile_kfp_objects(settings: Settings) -> str:
+    """The pipeline as the Kubernetes objects `Pipeline` and `PipelineVersion`, which KFP 2.14 and newer read.
+
+    KFP refuses to change a version, so its name ends in a hash of what it holds.
+    """
+    text = compile_kfp(settings)
+    ir, platform = yaml.safe_load_all(text)
+    info = ir["pipelineInfo"]
+    digest = hashlib.sha256(text.encode()).hexdigest()[:10]
+    api, about = "pipelines.kubeflow.org/v2beta1", {"description": info["description"]}
+    pipeline = {
+        "apiVersion": api,
+        "kind": "Pipeline",
+        "metadata": {"name": info["name"]},
+        "spec": {"displayName": info["displayName"], **about},
+    }
+    version = {
+        "apiVersion": api,
+        "kind": "PipelineVersion",
+        "metadata": {"name": f"{info['name']}-{digest}"},
+        "spec": {
+            "displayName": f"{settings.tag} {digest}",
+            **about,
+            "pipelineName": info["name"],
+            "pipelineSpec": ir,
+            "platformSpec": platform,
+        },
+    }
+    return yaml.safe_dump_all([pipeline, version], sort_keys=False, width=110, allow_unicode=True)
 
 
 def compile_vertex(settings: Settings) -> str:

@@ -169,6 +169,16 @@ def test_compile_writes_the_manifest_in_the_repository(call: Call, tmp_path: Pat
     ).stdout
 
 
+def test_compile_as_objects_of_kubernetes(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "manifests").mkdir()
+    printed = call("compile", "--as", "manifest").stdout
+    assert [o["kind"] for o in yaml.safe_load_all(printed)] == ["Pipeline", "PipelineVersion"]
+    assert list((tmp_path / "manifests").iterdir()) == []
+    result = call("compile", "--as", "manifest", "--target", "argo")
+    assert result.exit_code == 78
+    assert "--as manifest must go with --target kfp; got --target argo. Remove it." in result.output
+
+
 def test_compile_to_a_place_that_cannot_be_written(call: Call) -> None:
     result = call("compile", "--output", "absent/p.yaml")
     assert result.exit_code == 78

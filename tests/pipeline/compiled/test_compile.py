@@ -1,6 +1,7 @@
 """What is compiled: the golden manifest, the parameters, the settings."""
 
 import json
+import re
 import types
 import typing
 from pathlib import Path
@@ -8,15 +9,19 @@ from typing import Any
 
 import pytest
 import yaml
+from kfp.compiler import Compiler
+from kfp.compiler.compiler_utils import KubernetesManifestOptions
 
 from components.shared.documents.config import RunConfig
 from components.shared.steps import STEPS
+from pipeline.align_stack import align_stack
 from pipeline.compiled.compile import (
     KFP_PLAN_RETRIES,
     MANIFESTS,
     VERTEX_WINDOW_S,
     compile_ir,
     compile_kfp,
+    compile_kfp_objects,
     compile_target,
     compile_vertex,
 )
@@ -195,6 +200,37 @@ def test_plan_is_tried_again_where_exit_codes_are_known() -> None:
 def test_kfp_gets_no_more_items_than_run_at_a_time(fan: int, items: int) -> None:
     plan = tasks_of_steps(next(yaml.safe_load_all(compile_kfp(Settings(fan=fan)))))["plan"]
     assert plan["inputs"]["parameters"]["fan"]["runtimeValue"]["constant"] == items
+
+
+def test_objects_of_kubernetes_hold_what_a_run_gets(tmp_path: Path) -> None:
+    pipeline, version = yaml.safe_load_all(compile_kfp_objects(Settings()))
+    assert [version["spec"][key] for key in ("pipelineSpec", "platformSpec")] == list(
+        yaml.safe_load_all(compile_kfp(Settings()))
+    )
+    assert version["spec"]["pipelineName"] == pipeline["metadata"]["name"] == "align-stack"
+    # kfp's own compiler writes the same fields of the same kinds.
+    options = KubernetesManifestOptions(include_pipeline_manifest=True)
+    Compiler().compile(
+        align_stack(Settings()), str(tmp_path / "k.yaml"),
+        kubernetes_manifest_format=True, kubernetes_manifest_options=options,
+    )  # fmt: skip
+    for ours, theirs in zip(
+        (pipeline, version), yaml.safe_load_all((tmp_path / "k.yaml").read_text()), strict=True
+    ):
+        assert (ours["apiVersion"], ours["kind"]) == (theirs["apiVersion"], theirs["kind"])
+        assert ours.keys() == theirs.keys()
+        assert ours["spec"].keys() == theirs["spec"].keys()
+
+
+def test_a_version_of_other_settings_is_another_object() -> None:
+    def name(settings: Settings) -> str:
+        _, version = yaml.safe_load_all(compile_kfp_objects(settings))
+        found: str = version["metadata"]["name"]
+        return found
+
+    assert name(Settings()) == name(Settings())
+    assert name(Settings()) != name(Settings(tile={"memory": "5G"}))
+    assert re.fullmatch("align-stack-[0-9a-f]{10}", name(Settings(tag="V_1")))
 
 
 CLUSTER = Settings(
