@@ -349,7 +349,7 @@ NODES = by_id(
     node(".align(3:24-31)(0)", "Pod", "align", "Pending", UNSCHEDULABLE),
     node(".align(4:32-39)", "Retry", "align", "Running", "Backoff for 10 seconds"),
     node(".align(4:32-39)(0)", "Pod", "align", "Error", "pod deleted"),
-    node(".align(5:40-47)", "Pod", "align", "Pending", LOCK),
+    node(".align(5:40-47)", "Retry", "align", "Pending", LOCK),
     node(".tile(0:0)", "Pod", "tile", "Pending"),
 )
 STATUS = {"phase": "Running", "message": "two of three", "nodes": NODES}
