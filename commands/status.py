@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import click
 
-from components.shared.errors import ConfigError
-from pipeline.submit.runs import RunState, units_hint
+from components.shared.errors import ConfigError, FibstackError
+from components.shared.storage.run_buckets import part_uri
+from components.shared.storage.schemes import scheme_of
+from components.shared.web import within
+from pipeline.submit.runs import RunState, RunTask, says_why, units_hint
 from pipeline.submit.targets import target_of
 
 _MAX_SHOWN = 5
 """Failures, and reasons to wait, that are shown."""
+_REFUSAL_S = 20
+"""Time that the bucket of a run gets to tell why the run was refused."""
 _COLUMNS = ("done", "running", "failed", "waiting")
 
 
@@ -63,6 +68,7 @@ def _state_lines(reference: str, run: RunState) -> Iterator[str]:
     failures = [task for task in run.tasks if task.state == "failed" and task.message]
     for task in failures[:_MAX_SHOWN]:
         yield f"{task.name} failed: {_first_line(task.message)}"
+    yield from _refusals(run.output, [task for task in run.tasks if task.state == "failed"])
     reasons = Counter(
         (task.step or task.name, _first_line(task.message))
         for task in run.tasks
@@ -72,6 +78,29 @@ def _state_lines(reference: str, run: RunState) -> Iterator[str]:
         yield f"{name}: {n_tasks:,} waiting, {reason}"
     if run.output:
         yield f"Units: {units_hint(reference, run.output)}"
+
+
+def _refusals(output: str, failed: Sequence[RunTask]) -> Iterator[str]:
+    """Why steps have refused their input, of which a service may keep only that they failed.
+
+    Args:
+        output: Where the run writes; the step leaves its sentence there.
+        failed: The tasks that failed.
+    """
+    silent = {task.step for task in failed if not says_why(task.message)}
+    if not silent or not scheme_of(output).is_remote:
+        return
+    try:
+        # Imported here: a laptop that only submits has no storage libraries.
+        from components.shared.storage.registry import open_store
+        from components.shared.work.refusal import standing_refusal
+
+        process = part_uri(output, "process")
+        refusal = within(_REFUSAL_S, lambda: standing_refusal(open_store(process)))
+    except (FibstackError, ModuleNotFoundError, OSError):
+        return
+    if refusal and refusal.step in silent:
+        yield f"refused by {refusal.step}: {refusal.sentence}"
 
 
 def _first_line(text: str) -> str:

@@ -104,6 +104,16 @@ def task_state(word: str) -> TaskState:
     return _TASK_STATES.get(word.lower(), "waiting")
 
 
+def says_why(message: str) -> bool:
+    """Whether the message of a task that failed tells more than its exit code.
+
+    Example:
+        >>> [says_why(text) for text in ("", "main: Error (exit code 1)", "pod deleted")]
+        [False, False, True]
+    """
+    return not re.fullmatch(r"((\w+: )?Error \(exit code \d+\))?", message.strip())
+
+
 def not_taken_up(created_at: str) -> str:
     """The sentence about a run that Argo's controller has given no state; empty in its first minute.
 

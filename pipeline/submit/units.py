@@ -13,8 +13,8 @@ LONGEST_S = 300
 """Time that the pod gets, from when it is asked for."""
 _STEP = "report"
 """The step whose image, account and machine the pod takes: it only reads what that reads."""
-_OF_RUN = ("serviceAccountName", "securityContext", "volumes", "podSpecPatch", "imagePullSecrets")
-_OF_STEP = ("serviceAccountName", "nodeSelector", "tolerations", "securityContext", "volumes")
+_OF_THE_WHOLE_RUN = ("arguments", "entrypoint", "onExit", "templates")
+_OF_THE_WHOLE_STEP = ("inputs", "outputs", "activeDeadlineSeconds", "retryStrategy", "synchronization")
 _MACHINE = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
 _KEPT_S = 600
 
@@ -38,21 +38,21 @@ def units_workflow(run: Mapping[str, Any], output: str) -> dict[str, Any]:
             "none, or no controller has taken it up. Look with: fibstack doctor --target argo"
         )
     (report,) = found
-    kept = {key: value for key, value in report["container"].items() if key not in ("args", "envFrom", "env")}
     labels = {"app.kubernetes.io/name": "fibstack", "app.kubernetes.io/component": "units"}
+    metadata_of_pod = report.get("metadata", {})
     template = {
+        **{key: value for key, value in report.items() if key not in _OF_THE_WHOLE_STEP},
         "name": "units",
-        "metadata": {"labels": labels},
-        "container": {**kept, "command": [*UNIT_COUNTS, output], "resources": _MACHINE},
+        "metadata": {**metadata_of_pod, "labels": metadata_of_pod.get("labels", {}) | labels},
+        "container": {**report["container"], "command": [*UNIT_COUNTS, output], "resources": _MACHINE},
         "podSpecPatch": _patch_of_argos_own(report.get("podSpecPatch", "{}")),
-        **{key: report[key] for key in _OF_STEP if key in report},
     }
     return {
         "apiVersion": run.get("apiVersion", "argoproj.io/v1alpha1"),
         "kind": "Workflow",
         "metadata": {"generateName": f"{metadata['name']}-units-", "labels": labels},
         "spec": {
-            **{key: spec[key] for key in _OF_RUN if key in spec},
+            **{key: value for key, value in spec.items() if key not in _OF_THE_WHOLE_RUN},
             "entrypoint": "units",
             "templates": [template],
             "activeDeadlineSeconds": LONGEST_S,

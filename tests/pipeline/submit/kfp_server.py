@@ -111,7 +111,13 @@ def call(path: str, *tries: str, retry: str = "", about: str = "", second: int =
     return [Node(f"{path}-driver", template="system-container-driver", children=(path,)), task, above, *pods]
 
 
-def answer(loopback: Loopback, nodes: list[Node], state: str = "RUNNING", phase: str = "Running") -> None:
+def answer(
+    loopback: Loopback,
+    nodes: list[Node],
+    state: str = "RUNNING",
+    phase: str = "Running",
+    output: str = "gs://em/out",
+) -> None:
     """Let a server tell of a run with these nodes, as one of a single user does."""
     run = api.V2beta1Run(
         run_id=RUN_ID,
@@ -119,7 +125,7 @@ def answer(loopback: Loopback, nodes: list[Node], state: str = "RUNNING", phase:
         state=state,
         created_at=BEGIN,
         pipeline_spec={},
-        runtime_config=api.V2beta1RuntimeConfig(parameters={"output": "gs://em/out"}),
+        runtime_config=api.V2beta1RuntimeConfig(parameters={"output": output}),
         run_details=api.V2beta1RunDetails(task_details=[node.as_task() for node in nodes][::-1]),
     )
     loopback.on("GET", f"/apis/v2beta1/runs/{RUN_ID}", api.ApiClient().sanitize_for_serialization(run))

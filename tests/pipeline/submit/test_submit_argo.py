@@ -194,7 +194,11 @@ def counting(cluster: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("pipeline.submit.argo._POLL_S", 0.02)
     run = {**workflow(STATUS), "apiVersion": "argoproj.io/v1alpha1"}
     run["spec"]["arguments"]["parameters"][0]["value"] = "/data/out"
-    run["status"] = {**STATUS, "storedWorkflowTemplateSpec": with_volume()["spec"]}
+    spec = with_volume()["spec"]
+    (report,) = [template for template in spec["templates"] if template["name"] == "report"]
+    report["nodeSelector"] = {"disk": "near"}
+    report["container"]["env"] = [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}]
+    run["status"] = {**STATUS, "storedWorkflowTemplateSpec": spec}
     cluster.on("GET", WORKFLOW, run)
     made = {"metadata": {"name": "align-stack-x7-units-1"}}
     cluster.on("POST", f"{NAMESPACE}/workflows", Answer(made, 201))
@@ -228,6 +232,7 @@ def test_units_on_a_volume_are_counted_by_a_pod_like_those_of_the_run(counting: 
     assert [mount.mount_path for mount in container.volume_mounts] == ["/tmp", "/data"]
     assert container.image == report["container"]["image"]
     assert container.command == [*UNIT_COUNTS, "/data/out"]
+    assert (container.env[0].name, template.node_selector) == ("HTTPS_PROXY", {"disk": "near"})
     assert container.security_context.read_only_root_filesystem
     assert container.resources.requests["memory"].root == "256Mi"
     own = {c["name"] for c in json.loads(template.pod_spec_patch)["containers"]}

@@ -16,6 +16,9 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.shared.documents.config import RunConfig
+from components.shared.errors import UserError
+from components.shared.storage.registry import open_store
+from components.shared.work.refusal import leave_refusal
 from pipeline.compiled.compile import compile_kfp
 from pipeline.settings import Settings
 from tests.builders import cli
@@ -240,12 +243,32 @@ def test_status_of_a_refused_input_says_why(kfp: Any) -> None:
     ]
 
 
+def test_a_refusal_of_which_only_the_exit_code_is_known_is_read_from_the_output(
+    kfp: Any, bucket: str
+) -> None:
+    output, line = f"gs://{bucket}/out", "refused by plan: the source must hold slices. Change 'image'."
+    leave_refusal(open_store(f"{output}/process"), "plan", UserError(line.partition(": ")[2]))
+    silent = call(".root.exit-handler-1.plan", "Failed: main: Error (exit code 1)")
+    answer(kfp, silent, "FAILED", "Failed", output)
+    assert status_of(kfp)[3:] == [
+        "plan failed: main: Error (exit code 1)",
+        line,
+        f"Units: fibstack status {output}",
+    ]
+    kfp.on("GET", "/apis/v1beta1/.*", Answer({"code": 12}, 501))
+    assert line in status_of(kfp)
+    answer(kfp, call(".root.exit-handler-1.plan", "Failed: pod deleted"), "FAILED", "Failed", output)
+    assert line not in status_of(kfp)
+    answer(kfp, silent, "FAILED", "Failed", f"gs://{bucket}/elsewhere")
+    assert line not in status_of(kfp)
+
+
 def test_a_driver_that_waits_or_fails_is_told(kfp: Any) -> None:
     no_image = "ImagePullBackOff: Back-off pulling image"
     answer(kfp, [Node(".root-driver", phase="Pending", message=no_image, template="system-dag-driver")])
     assert status_of(kfp)[1] == f"root-driver: 1 waiting, {no_image}"
     failed = Node(".root.exit-handler-1.plan-driver", phase="Failed", message="main: Error (exit code 1)")
-    answer(kfp, [failed])
+    answer(kfp, [failed], output="")
     assert status_of(kfp)[2:4] == [
         "plan            0        0        1        0",
         "plan failed: main: Error (exit code 1)",
