@@ -13,6 +13,7 @@ from components.shared.steps import STEPS
 from manifests.overlays import LIMITS, WORKFLOW, overlay_patches
 from pipeline.compiled.compile import compile_argo
 from pipeline.settings import Settings, StepSettings, quantity, read_settings
+from tests.pipeline.argo.argo_crds import RELEASES, refusals
 from tests.pipeline.argo.argo_lint import problems
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -105,6 +106,13 @@ def test_service_accounts_of_the_pods_exist_and_may_report(overlay: str) -> None
     used = {t.get("serviceAccountName") for t in workflow["spec"]["templates"]} - {None}
     assert used <= accounts == {subject["name"] for subject in binding["subjects"]}
     assert problems([o for o in every if o["kind"] in {"ConfigMap", "WorkflowTemplate"}]) == []
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_cluster_with_argos_full_crds_takes_the_workflow(overlay: str, release: str) -> None:
+    (workflow,) = [o for o in objects(GKE / overlay) if o["kind"] == "WorkflowTemplate"]
+    assert refusals(release, workflow) == []
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -19,6 +19,7 @@ from components.shared.documents.config import RunConfig
 from pipeline.compiled.compile import compile_argo
 from pipeline.settings import Settings, read_settings
 from tests.builders import cli
+from tests.pipeline.argo.argo_crds import RELEASES, refusals
 from tests.pipeline.argo.argo_lint import problems
 from tests.pipeline.submit.loopback import Answer, serve
 
@@ -52,6 +53,7 @@ def created_workflow(request):
     """Answers as Kubernetes and Argo: the types of Argo's API, and a value for each parameter."""
     body = request.body
     argo.Workflow(**body)
+    assert [refusals(release, body) for release in RELEASES] == [[]] * len(RELEASES)
     spec = body["spec"]
     if "workflowTemplateRef" in spec:
         assert spec["workflowTemplateRef"] == {"name": "align-stack"}
@@ -220,6 +222,7 @@ def test_units_on_a_volume_are_counted_by_a_pod_like_those_of_the_run(counting: 
     assert len(counting.asked("DELETE", UNITS)) == 1
     (created,) = counting.asked("POST", f"{NAMESPACE}/workflows")
     made = argo.Workflow(**created.body)
+    assert [refusals(release, created.body) for release in RELEASES] == [[]] * len(RELEASES)
     assert not problems([{**installed(), "spec": created.body["spec"]}])
     spec = made.spec
     assert (spec.entrypoint, spec.service_account_name) == ("units", "fibstack-plan")
