@@ -11,6 +11,7 @@ from commands.buckets import make_buckets
 from commands.options import SETTINGS, config_options, given_config, settings_of
 from components.shared.errors import ConfigError
 from pipeline.submit.runs import NOT_TAKEN_UP, units_hint
+from pipeline.submit.targets import target_of
 
 
 @click.command()
@@ -98,7 +99,8 @@ def submit(
     click.echo(f"Status: fibstack status {shlex.quote(reference)}")
     click.echo(f"Logs:   fibstack logs {shlex.quote(reference)} [STEP]")
     click.echo(f"Units:  {units_hint(reference, config.output)}")
-    if target == "argo" and not argo.is_taken_up(reference):
+    service = target_of(reference)
+    if service and not service.is_taken_up(reference):
         click.echo(f"Note:   {NOT_TAKEN_UP}")
 
 

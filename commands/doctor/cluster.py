@@ -23,7 +23,7 @@ _INSTALL_ARGO = (
     "kubectl create namespace argo; kubectl apply -n argo --server-side "
     "-f https://github.com/argoproj/argo-workflows/releases/download/v4.1.2/install.yaml"
 )
-_KUBEFLOW = "kubeflow"
+KUBEFLOW = "kubeflow"
 """Namespace that Kubeflow Pipelines is installed in."""
 _CONFIG_MAP = "workflow-controller-configmap"
 
@@ -155,6 +155,25 @@ def _release(deployment: dict[str, Any]) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
+def check_claim(claim: str, namespace: str) -> Iterator[Finding]:
+    """Check a PersistentVolumeClaim on which slices and results lie; nothing where it cannot be seen."""
+    if shutil.which("kubectl") is None:
+        return
+    found = kubectl("get", "pvc", claim, "--namespace", namespace, "--output", "json")
+    phase = (found.as_object().get("status") or {}).get("phase")
+    if found.is_missing:
+        text = f"there is no PersistentVolumeClaim {claim} in {namespace}, so no pod can start"
+        yield Finding("wrong", text, f"kubectl get pvc --namespace {namespace}")
+    elif phase == "Bound":
+        yield Finding("ok", f"the PersistentVolumeClaim {claim} has a volume")
+    elif phase:
+        yield Finding(
+            "note",
+            f"the PersistentVolumeClaim {claim} has no volume: none fits, or it gets one with the first pod",
+            f"kubectl describe pvc {claim} --namespace {namespace}",
+        )
+
+
 def check_kfp(host: str) -> Iterator[Finding]:
     """Check the API of Kubeflow Pipelines, its client on this machine, and the controller behind it."""
     yield _installed("kfp", "kfp", "submit")
@@ -184,24 +203,24 @@ def _check_kubeflow() -> Iterator[Finding]:
     """Check the controller that runs Kubeflow's tasks, where kubectl's cluster has Kubeflow."""
     if shutil.which("kubectl") is None:
         return
-    where = ("--namespace", _KUBEFLOW, "--output", "json")
+    where = ("--namespace", KUBEFLOW, "--output", "json")
     config = kubectl("get", "configmap", _CONFIG_MAP, *where)
     if not config.worked:
         yield Finding(
             "note",
             "kubectl's context does not show the controller of this Kubeflow: "
             "whether it works, and tries failed programs again, is not known",
-            f"kubectl get configmap {_CONFIG_MAP} --namespace {_KUBEFLOW}",
+            f"kubectl get configmap {_CONFIG_MAP} --namespace {KUBEFLOW}",
         )
         return
-    yield from _check_controllers(_KUBEFLOW)
+    yield from _check_controllers(KUBEFLOW)
     policy = _retry_policy(config.as_object().get("data") or {})
     if policy not in ("", "Always", "OnFailure"):
         yield Finding(
             "note",
             "this Kubeflow tries lost pods again, but no program that failed, whatever 'retries' says: the "
             f"defaults of its controller set retryPolicy {policy}, which an administrator can remove",
-            f"kubectl edit configmap {_CONFIG_MAP} --namespace {_KUBEFLOW}",
+            f"kubectl edit configmap {_CONFIG_MAP} --namespace {KUBEFLOW}",
         )
 
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
-from commands.doctor.cluster import check_argo, check_kfp, check_vertex, installed_template
+from commands.doctor.cluster import (
+    KUBEFLOW,
+    check_argo,
+    check_claim,
+    check_kfp,
+    check_vertex,
+    installed_template,
+    namespace_of,
+)
 from commands.doctor.findings import Finding, Use
 from commands.doctor.machine import check_disk, check_engine, check_folder, check_machine
 from commands.options import SETTINGS, settings_of
@@ -17,7 +25,7 @@ from components.shared.errors import FibstackError, UserError
 from components.shared.storage.schemes import scheme_of
 from pipeline.configuration import absolute, read_config
 from pipeline.settings import Settings
-from pipeline.submit.runs import pod_mounts, require_reachable
+from pipeline.submit.runs import claims_of, pod_mounts, require_reachable
 
 _MARKS = {"ok": "ok   ", "note": "note ", "wrong": "WRONG"}
 
@@ -71,7 +79,8 @@ def _findings(
         if config:
             unseen = _folders(config) if target else []
             if unseen:
-                yield _check_volume(config, unseen, target or "", namespace, settings)
+                given = settings if settings_path else None
+                yield from _check_volume(config, unseen, target or "", namespace, given)
             yield from _check_config(config, unseen)
         elif what:
             yield from _check_place(what, "look")
@@ -86,20 +95,39 @@ def _folders(config: RunConfig) -> list[str]:
 
 
 def _check_volume(
-    config: RunConfig, folders: list[str], target: str, namespace: str, settings: Settings
-) -> Finding:
+    config: RunConfig, folders: list[str], target: str, namespace: str, settings: Settings | None
+) -> Iterator[Finding]:
     """Check that folders lie on a volume that every pod of the target sees.
+
+    Args:
+        config: What is to run.
+        folders: Its locations that are folders.
+        target: What runs it.
+        namespace: Where the pods run; empty for the usual one.
+        settings: What the pipeline is compiled with; None where a template is installed.
 
     Raises:
         ConfigError: they do not.
     """
-    template = installed_template(namespace) if target == "argo" else {}
-    mounts = settings.mounts or pod_mounts(template.get("spec", {}))
-    if template or target != "argo":
-        require_reachable(config, mounts)
-    there = f", which every pod has at {' and '.join(mounts)}" if mounts else ""
-    names = " and ".join(folders)
-    return Finding("note", f"{names} must be on a volume of the cluster{there}: not checked from here")
+    mounts: Sequence[str] = ()
+    claims: list[str] = []
+    if target == "argo" and settings is None:
+        spec = installed_template(namespace).get("spec")
+        if spec is None:
+            names = " and ".join(folders)
+            yield Finding("note", f"{names} must be on a volume of the cluster: no template says which")
+            return
+        mounts, claims = pod_mounts(spec), claims_of(spec)
+    elif settings is not None and settings.volume and target != "vertex":
+        mounts, claims = settings.mounts, [settings.volume.claim]
+    require_reachable(config, mounts)
+    where = " and ".join(mounts)
+    yield Finding(
+        "note",
+        f"{' and '.join(folders)}: on the volume that every pod has at {where}; not looked at from here",
+    )
+    for claim in claims:
+        yield from check_claim(claim, namespace_of(namespace) if target == "argo" else namespace or KUBEFLOW)
 
 
 def _check_config(config: RunConfig, unseen: list[str]) -> Iterator[Finding]:

@@ -28,8 +28,10 @@ from pipeline.submit.runs import (
     LOG_TIMEOUT_S,
     LOGIN_TIMEOUT_S,
     NOT_TAKEN_UP,
+    POLL_S,
     Log,
     RunState,
+    is_begun_soon,
     not_taken_up,
     pod_mounts,
     refused,
@@ -44,9 +46,6 @@ SCHEME = "argo://"
 TEMPLATE = "align-stack"
 _API = ("argoproj.io", "v1alpha1")
 _TIMEOUT = (CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S)
-_TAKEN_UP_S = 10
-"""Time that a controller gets to take up a new run, which takes a second where it has little to do."""
-_POLL_S = 1
 _LABELS = {"app.kubernetes.io/name": "fibstack"}
 _DOCTOR = "Look with: fibstack doctor --target argo"
 
@@ -97,18 +96,9 @@ def submit(config: RunConfig, settings: Settings | None, namespace: str = "") ->
 
 
 def is_taken_up(reference: str) -> bool:
-    """Whether Argo's controller begins with a run that was just submitted, for which it gets some seconds.
-
-    A cluster that cannot be asked leaves it at that: the run is there.
-    """
+    """Whether Argo's controller begins with a run that was just submitted."""
     cluster, name = _parts(reference)
-    until = time.monotonic() + _TAKEN_UP_S
-    with suppress(FibstackError):
-        while not Workflow(cluster.workflow(name), _call_of).phase:
-            if time.monotonic() > until:
-                return False
-            time.sleep(_POLL_S)
-    return True
+    return is_begun_soon(lambda: bool(Workflow(cluster.workflow(name), _call_of).phase))
 
 
 def state(reference: str) -> RunState:
@@ -177,7 +167,7 @@ def _ended_log(cluster: _Cluster, name: str) -> str:
             raise TransientError(
                 f"the pod that counts the units has not ended within {LONGEST_S} s: {waits_for}. Try again."
             )
-        time.sleep(_POLL_S)
+        time.sleep(POLL_S)
 
 
 class _Cluster:

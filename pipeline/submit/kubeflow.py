@@ -11,7 +11,7 @@ import re
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import kfp
@@ -33,6 +33,7 @@ from pipeline.submit.runs import (
     Log,
     RunState,
     RunTask,
+    is_begun_soon,
     not_taken_up,
     raise_without_login,
     refused,
@@ -96,6 +97,15 @@ def submit(
             _request_timeout=_TIMEOUT,
         )
     return f"{host}{_PAGE}{_present(run.run_id, host)}"
+
+
+def is_taken_up(reference: str) -> bool:
+    """Whether Argo's controller behind Kubeflow begins with a run that was just submitted."""
+    host, run_id = _parts(reference)
+    with suppress(FibstackError):
+        client = _connected(host)
+        return is_begun_soon(lambda: _run(client, host, run_id).state not in (None, "PENDING"))
+    return True
 
 
 def state(reference: str) -> RunState:
@@ -252,10 +262,14 @@ def _connected_to_run(reference: str) -> tuple[_Client, Any]:
     """A client, and the run as the API tells it."""
     host, run_id = _parts(reference)
     client = _connected(host)
+    return client, _run(client, host, run_id)
+
+
+def _run(client: _Client, host: str, run_id: str) -> Any:  # noqa: ANN401 - a model of kfp_server_api
     with _failures("cannot look at a run on", host):
         run = client.runs.run_service_get_run(run_id=run_id, _request_timeout=_TIMEOUT)
     _present(run.run_id, host)
-    return client, run
+    return run
 
 
 def _call_of(node: Node) -> Call | None:

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import re
 import shlex
+import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -32,10 +34,13 @@ LOG_TIMEOUT_S = 300
 LOGIN_TIMEOUT_S = 600
 """Longest that logging in may take, for which a person may have to open a page."""
 
+POLL_S = 1
+NEW_RUN_S = 10
+"""Time that a controller gets to take up a new run, which takes a second where it has little to do."""
 TAKEN_UP_WITHIN_S = 60
 """Age of a run by which any controller that works has taken it up; most do within a second."""
 NOT_TAKEN_UP = (
-    "nobody has taken it up: Argo's controller does not run, or does not watch this namespace. "
+    "nobody has taken it up: Argo's controller does not run, does not watch this namespace, or is busy. "
     "Look with: kubectl get deployments --all-namespaces --field-selector metadata.name=workflow-controller"
 )
 
@@ -102,6 +107,23 @@ def task_state(word: str) -> TaskState:
         ['done', 'failed', 'failed', 'waiting']
     """
     return _TASK_STATES.get(word.lower(), "waiting")
+
+
+def is_begun_soon(is_begun: Callable[[], bool]) -> bool:
+    """Whether a run that was just submitted begins within some seconds.
+
+    A service that cannot be asked leaves it at that: the run is there.
+
+    Args:
+        is_begun: Asks the service.
+    """
+    until = time.monotonic() + NEW_RUN_S
+    with suppress(FibstackError):
+        while not is_begun():
+            if time.monotonic() > until:
+                return False
+            time.sleep(POLL_S)
+    return True
 
 
 def says_why(message: str) -> bool:
@@ -177,6 +199,16 @@ def pod_mounts(spec: Mapping[str, Any]) -> list[str]:
         for container in containers
     ]
     return sorted(set.intersection(*seen)) if seen else []
+
+
+def claims_of(spec: Mapping[str, Any]) -> list[str]:
+    """The PersistentVolumeClaims of the volumes of every pod.
+
+    Args:
+        spec: The spec of a Workflow or of its template.
+    """
+    volumes = spec.get("volumes", [])
+    return [v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v]
 
 
 def refused(what: str, status: int, reason: str, remedies: Mapping[int, str]) -> FibstackError:

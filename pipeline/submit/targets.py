@@ -16,6 +16,9 @@ class Target(Protocol):
     def is_reference(self, text: str) -> bool:
         """Whether a text is the reference of a run of this target."""
 
+    def is_taken_up(self, reference: str) -> bool:
+        """Whether a run that was just submitted begins within some seconds."""
+
     def state(self, reference: str) -> RunState:
         """The state of a run and of its tasks."""
 

@@ -43,6 +43,11 @@ def is_reference(text: str) -> bool:
     return text.startswith(SCHEME)
 
 
+def is_taken_up(reference: str) -> bool:  # noqa: ARG001 - every target's signature
+    """True: Google takes up what it has accepted."""
+    return True
+
+
 def endpoint(region: str) -> str:
     """The address of Vertex AI in a region."""
     return f"{region}-aiplatform.googleapis.com"

@@ -314,6 +314,7 @@ case "$*" in
   *deployments*) echo '{controller}';;
   *"get namespace"*) {place};;
   *configmap*) {config};;
+  *" pvc "*) {claim};;
   *workflowtemplate*) {template};;
   *can-i*) {may};;
 esac
@@ -343,7 +344,7 @@ def refuses(reason: str, text: str = "no") -> str:
 def kubectl(**changes: str) -> str:
     good = {"context": "echo gke_em", "versions": json.dumps(VERSIONS), "controller": deployment()}
     good |= {"kinds": "echo workflows.argoproj.io; echo workflowtemplates.argoproj.io", "place": "true"}
-    good |= {"template": "echo '{}'", "may": "echo yes", "config": "echo '{}'"}
+    good |= {"template": "echo '{}'", "may": "echo yes", "config": "echo '{}'", "claim": "echo '{}'"}
     return KUBECTL.format(**good | changes)
 
 
@@ -457,7 +458,12 @@ def template_with_volume() -> str:
 @pytest.mark.parametrize(
     ("template", "source", "code", "sentence"),
     [
-        (template_with_volume(), "/data/raw", 0, "which every pod has at /data: not checked from here"),
+        (
+            template_with_volume(),
+            "/data/raw",
+            0,
+            "/data/volume: on the volume that every pod has at /data; not looked at",
+        ),
         (
             template_with_volume(),
             "/srv/raw",
@@ -465,7 +471,7 @@ def template_with_volume() -> str:
             "'source' must be in a bucket, since a cluster does not see",
         ),
         ("echo '{\"spec\": {}}'", "/data/raw", 65, "'source' must be in a bucket"),
-        (refuses("NotFound"), "/data/raw", 0, "must be on a volume of the cluster: not checked from here"),
+        (refuses("NotFound"), "/data/raw", 0, "must be on a volume of the cluster: no template says which"),
     ],
 )
 def test_folders_of_a_run_on_a_cluster_are_not_looked_for_here(
@@ -488,11 +494,52 @@ def test_folders_on_the_volume_of_the_settings(
     program("kubectl", kubectl(template="echo '{\"spec\": {}}'"))
     config, settings = tmp_path / "run.yaml", tmp_path / "settings.toml"
     settings.write_text('volume = { claim = "em", path = "/data" }')
-    sentences = {"/data/raw": "which every pod has at /data", "/srv/raw": "must be in a bucket"}
+    sentences = {"/data/raw": "that every pod has at /data", "/srv/raw": "must be in a bucket"}
     for source, sentence in sentences.items():
         config.write_text(CONFIG.format(source=source, output="/data/volume"))
         result = doctor(config, "--target", target, "--host", "http://127.0.0.1:1", "--settings", settings)
         assert sentence in result.output, result.output
+
+
+def test_a_volume_that_the_settings_do_not_name_or_the_target_does_not_know(
+    program: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    program("kubectl", kubectl(template=template_with_volume()))
+    config, settings = tmp_path / "run.yaml", tmp_path / "settings.toml"
+    config.write_text(CONFIG.format(source="/data/raw", output="/data/volume"))
+    settings.write_text('tag = "1"')
+    assert "must be in a bucket" in doctor(config, "--target", "argo", "--settings", settings).output
+    settings.write_text('volume = { claim = "em", path = "/data" }')
+    assert "must be in a bucket" in doctor(config, "--target", "vertex", "--settings", settings).output
+    assert "must be in a bucket" in doctor(config, "--target", "kfp", "--host", "http://127.0.0.1:1").output
+
+
+@pytest.mark.parametrize(
+    ("claim", "code", "line"),
+    [
+        (
+            """echo '{"status": {"phase": "Bound"}}'""",
+            0,
+            "ok     the PersistentVolumeClaim fibstack-data has a",
+        ),
+        (
+            """echo '{"status": {"phase": "Pending"}}'""",
+            0,
+            "note   the PersistentVolumeClaim fibstack-data has no",
+        ),
+        (refuses("NotFound"), 65, "WRONG  there is no PersistentVolumeClaim fibstack-data in em"),
+        (refuses("Forbidden"), 0, "Nothing is wrong."),
+    ],
+)
+def test_the_claim_of_a_volume(
+    claim: str, code: int, line: str, program: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    program("kubectl", kubectl(template=template_with_volume(), claim=claim))
+    config = tmp_path / "run.yaml"
+    config.write_text(CONFIG.format(source="/data/raw", output="/data/volume"))
+    result = doctor(config, "--target", "argo")
+    assert result.exit_code == code, result.output
+    assert line in result.output
 
 
 def test_without_kubectl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ COUNTS = "plan            1 of 1        100%\n"
 @pytest.fixture
 def counting(cluster: Any, monkeypatch: pytest.MonkeyPatch):
     """A run on a volume, and the workflow that counts its units; what becomes of that is still to be said."""
-    monkeypatch.setattr("pipeline.submit.argo._POLL_S", 0.02)
+    monkeypatch.setattr("pipeline.submit.argo.POLL_S", 0.02)
     run = {**workflow(STATUS), "apiVersion": "argoproj.io/v1alpha1"}
     run["spec"]["arguments"]["parameters"][0]["value"] = "/data/out"
     spec = with_volume()["spec"]
@@ -281,8 +281,8 @@ def test_units_of_what_is_no_run_on_argo(tmp_path: Path) -> None:
 def test_a_run_that_nobody_takes_up_is_told_when_it_is_submitted(
     cluster: Any, monkeypatch: pytest.MonkeyPatch, phases: list[str], is_told: bool
 ) -> None:
-    monkeypatch.setattr("pipeline.submit.argo._TAKEN_UP_S", 0.2)
-    monkeypatch.setattr("pipeline.submit.argo._POLL_S", 0.05)
+    monkeypatch.setattr("pipeline.submit.runs.NEW_RUN_S", 0.2)
+    monkeypatch.setattr("pipeline.submit.runs.POLL_S", 0.05)
     cluster.on("GET", WORKFLOW, lambda *_: workflow({"phase": phases.pop(0)} if phases else {}))
     result = submit()
     assert result.exit_code == 0, result.output

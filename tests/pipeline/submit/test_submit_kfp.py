@@ -288,6 +288,18 @@ def test_a_run_that_nobody_has_taken_up(kfp: Any) -> None:
     assert status_of(kfp)[0].startswith("007 2026-11-22: PENDING, nobody has taken it up: Argo's controller")
 
 
+@pytest.mark.parametrize(("state", "is_told"), [("RUNNING", False), ("PENDING", True)])
+def test_a_run_that_nobody_takes_up_is_told_when_it_is_submitted(
+    kfp: Any, monkeypatch: pytest.MonkeyPatch, state: str, is_told: bool
+) -> None:
+    monkeypatch.setattr("pipeline.submit.runs.NEW_RUN_S", 0.1)
+    monkeypatch.setattr("pipeline.submit.runs.POLL_S", 0.05)
+    answer(kfp, [], state=state, phase="")
+    result = submit(kfp.url)
+    assert result.exit_code == 0, result.output
+    assert ("Note:   nobody has taken it up: Argo's controller does not run" in result.output) == is_told
+
+
 def test_logs(kfp: Any) -> None:
     said = 'time="2026-11-22" level=info msg="capturing logs" argo=true\nhello\nError: exit status 1\n'
     kfp.on("GET", "/apis/v1alpha1/runs/run-1/nodes/([^/]+)/log", lambda _, pod: f"{pod} says\n{said}")
