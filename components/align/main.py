@@ -85,24 +85,35 @@ def examine_chunk(plan: Plan, chunk: Span, source: Store) -> ChunkEvidence:
     halo is read no further than they look.
     """
     own, halo = units.chunk_slices(plan, chunk)
+    looked_at = own if plan.config.skip_align else own + halo
     evidence = ChunkEvidence()
     waiting: list[Neighbourhood] = []
-    for entry in own if plan.config.skip_align else own + halo:
+    for n_read, entry in enumerate(looked_at, start=1):
         if entry.z > chunk.last and not waiting:
             break
         image = read_slice(source, entry, plan.pixel_type, plan.reading)
         prepared = prepare(entry.z, image, plan.match_scale, plan.data_bars or ())
         if entry.z in chunk:
             _describe(evidence, plan, prepared, image)
+        pairs = [neighbourhood.add(prepared) for neighbourhood in waiting]
+        evidence.pairs.extend(pairs)
+        _log_slice(prepared.statistics, pairs, n_read, len(looked_at))
         if not plan.config.skip_align:
-            for neighbourhood in waiting:
-                evidence.pairs.append(neighbourhood.add(prepared))
             if entry.z in chunk:
                 waiting.append(Neighbourhood(prepared, plan.config.neighbours))
             waiting = [neighbourhood for neighbourhood in waiting if neighbourhood.wants_more]
     evidence.pairs.sort(key=lambda pair: (pair.z, pair.neighbour_z))
     _warn(evidence.pairs)
     return evidence
+
+
+def _log_slice(slice_: SliceStatistics, pairs: list[PairRecord], n_read: int, n_most: int) -> None:
+    """Say how far the chunk is; slices of its halo count, of which not all need be read."""
+    n_accepted = sum(pair.accepted for pair in pairs)
+    log.info(
+        "slice %d, %d of at most %d: %d features, matches %d of %d slices before it",
+        *(slice_.z, n_read, n_most, slice_.n_features, n_accepted, len(pairs)),
+    )
 
 
 def _describe(evidence: ChunkEvidence, plan: Plan, prepared: PreparedSlice, image: Raw) -> None:

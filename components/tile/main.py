@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import count
 
 import click
 import cv2
@@ -20,7 +21,7 @@ from components.shared.volume import tiles
 from components.shared.volume.volume import TileArray, Volume
 from components.shared.work import records
 from components.shared.work.run import Run
-from components.tile.slab import make_slab, shard_bytes
+from components.tile.slab import make_slab, planes_of_slices, shard_bytes
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +76,13 @@ def _write_slab(stores: dict[TileArray, Store], slab: int, run: Run) -> list[rec
     """Make a slab and write its shard in each array."""
     plan = run.plan
     source = open_store(plan.locations.source_uri)
+    n_slices = len(planes_of_slices(run.transforms, run.volume.slab_z_indices(slab)))
+    numbers = count(1)  # of slices that several threads read
 
     def read(entry: SourceSlice) -> list[Picture]:
-        return read_channels(source, entry, plan.pixel_type, plan.reading)
+        pictures = read_channels(source, entry, plan.pixel_type, plan.reading)
+        log.info("slab %d: slice %d read, %d of %d", slab, entry.z, next(numbers), n_slices)
+        return pictures
 
     voxels = make_slab(plan, run.transforms, run.volume, slab, read)
     written = []

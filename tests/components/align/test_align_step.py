@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -64,6 +65,23 @@ def run_all(plan: Plan) -> tuple[list[AlignRecord], FolderStore]:
 
 def pairs_of(found: list[AlignRecord]) -> list[PairRecord]:
     return [pair for record in found for pair in record.pairs]
+
+
+def test_each_slice_has_a_line_in_the_log(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever follows a pod sees how far it is."""
+    caplog.set_level("INFO")
+    assert align(plan_for(source, tmp_path, 3), "10-12").exit_code == 0
+    lines = [message for message in caplog.messages if message.startswith("slice ")]
+    said = [re.sub(r"\d+ features", "N features", line) for line in lines]
+    assert said == [
+        "slice 10, 1 of at most 7: N features, matches 0 of 0 slices before it",
+        "slice 11, 2 of at most 7: N features, matches 1 of 1 slices before it",
+        "slice 12, 3 of at most 7: N features, matches 2 of 2 slices before it",
+        "slice 13, 4 of at most 7: N features, matches 2 of 2 slices before it",
+        "slice 15, 5 of at most 7: N features, matches 1 of 1 slices before it",
+    ]
 
 
 def test_every_pair_of_neighbours_once_whatever_the_chunks(source: Path, tmp_path: Path) -> None:

@@ -141,6 +141,19 @@ def test_a_stack_is_tiled_exactly(stack: Run) -> None:
     assert [output.key for output in record.outputs] == ["zarr.json", "c/1/0/0"]
 
 
+def test_each_slice_has_a_line_in_the_log(stack: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever follows a pod sees how far it is."""
+    caplog.set_level("INFO")
+    assert stack.tile("0-0").exit_code == 0
+    lines = [message for message in caplog.messages if " read, " in message]
+    z = sorted(int(line.split()[3]) for line in lines)
+    assert z == [s.z for s in stack.transforms.slices][: len(z)]
+    assert [line.partition(" read, ")[2] for line in lines] == [
+        f"{n} of {len(z)}" for n in range(1, len(z) + 1)
+    ]
+    assert all(line.startswith("slab 0: slice ") for line in lines)
+
+
 def test_16_bit_is_shown_in_its_intensity_range(tmp_path: Path) -> None:
     stack = make_run(tmp_path, "uint16")
     assert stack.tile().exit_code == 0
