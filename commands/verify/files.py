@@ -176,7 +176,7 @@ class OutputFiles:
     def _records(self, step: str, units: Iterable[str], what: str) -> dict[str, Record]:
         """The records of units that are there and whole; of one that is damaged, tell."""
         there = [unit for unit in units if self._uri(record_key(step, unit)) in self._listed]
-        found = in_parallel(lambda unit: read_record(self._process, step, unit), there)
+        found = in_parallel(lambda unit: self._record(step, unit), there)
         for unit, record in zip(there, found, strict=True):
             uri = self._uri(record_key(step, unit))
             self._count(self._sealed, uri)
@@ -189,8 +189,12 @@ class OutputFiles:
         return {unit: record for unit, record in zip(there, found, strict=True) if record is not None}
 
     def _recorded(self, step: str, unit: str) -> list[Output]:
-        record = read_record(self._process, step, unit)
+        record = self._record(step, unit)
         return list(record.outputs) if record is not None else []
+
+    def _record(self, step: str, unit: str) -> Record | None:
+        record = read_record(self._process, step, unit)
+        return self._written.as_it_lies(record) if record is not None else None
 
     def _missing_record(self, step: str, unit: str, what: str) -> None:
         """Tell of a unit without a record; of one whose record is damaged, `_records` has told."""

@@ -15,6 +15,7 @@ from commands.verify.rereading import LevelCheck, Rereading
 from commands.verify.wrong_results import concerning
 from components.shared.command import StepCommand
 from components.shared.cores import available_cores
+from components.shared.documents.locations import locations_in
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
 from components.shared.documents.sealed import SealedDocument
@@ -54,6 +55,8 @@ def main(output: str, n_sampled: int, full: bool) -> None:
     which they must equal, and JPEG with the lossless volume. Of a coarse JPEG chunk a part is compared, so
     that little has to be read; with --full the whole, with the level below where no lossless one is near.
 
+    An output that was copied or moved is looked at where it lies; kept tiles are not compared with it then.
+
     An export is an output of its own, with an OUTPUT to verify; a notebook holds no data.
 
     Exit code: 0 nothing is wrong, 65 something is; one sentence for each fault, and what mends it.
@@ -71,6 +74,12 @@ def main(output: str, n_sampled: int, full: bool) -> None:
         click.echo(f"note: {sentence}", err=True)
     for damage in damages:
         click.echo(f"error: {damage.sentence}", err=True)
+    if damages and written.roots:
+        raise UserError(
+            f"the volume must be as its records say; got {count(len(damages), 'fault')} in {output}, a copy. "
+            f"Copy the files that are named once more from {written.plan.config.output}, and remove what is "
+            f"not there."
+        )
     if damages:
         process = open_store(written.plan.locations.process_uri)
         remove = sorted({uri for damage in damages for uri in damage.remove})
@@ -86,7 +95,7 @@ def _read_finished(output: str) -> Written:
     """The volume that a run or an export has written.
 
     Raises:
-        UserError: there are none, or they are of a volume in another place.
+        UserError: there are none, or they cannot be read.
     """
     process = open_store(part_uri(output, "process"))
     missing = next((key for key in (PLAN_KEY, TRANSFORMS_KEY) if process.stat(key) is None), None)
@@ -98,13 +107,10 @@ def _read_finished(output: str) -> Written:
     for key, kind in ((EXPORT_KEY, Export), (PLAN_KEY, Plan), (TRANSFORMS_KEY, Transforms)):
         if process.stat(key) is not None:
             _check_readable(process, key, kind, output)
-    written = read_written(process)
-    if open_store(written.plan.locations.process_uri).uri != process.uri:
-        raise UserError(
-            f"a volume must be verified where it was written, since its records name the place; got "
-            f"{output}, written as {written.plan.config.output}. Move it back."
-        )
-    return written
+    written_at = read_document(process, PLAN_KEY, Plan).locations
+    if open_store(written_at.process_uri).uri == process.uri:
+        return read_written(process)
+    return read_written(process, locations_in(output, written_at.source_uri))
 
 
 def _check_readable(process: Store, key: str, kind: type[SealedDocument], output: str) -> None:
@@ -127,7 +133,9 @@ def _reread(written: Written, n_sampled: int | None) -> list[LevelCheck]:
 
 
 def _tmp_uri(written: Written) -> str | None:
-    """The URI of the aligned tiles; None unless all of them are kept."""
+    """The URI of the aligned tiles; None unless all of them are kept where they were written."""
+    if written.roots:
+        return None
     process = open_store(written.plan.locations.process_uri)
     blocks = list(range(written.volume.passes[0].n_blocks))
     if slabs_to_do(Run.of(process, written.plan, written.transforms), blocks):
@@ -174,7 +182,7 @@ def _print_levels(checks: list[LevelCheck], written: Written) -> None:
         table.add_column(
             name, justify="left" if name in ("volume", "encoding", "compared with", "") else "right"
         )
-    root = written.plan.config.output.rstrip("/") + "/"
+    root = written.plan.locations.process_uri.removesuffix("process")
     for check in checks:
         prefix = scale_at(written.volume, check.output, check.level).shards_prefix
         files = [

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from components.shared.documents.locations import locations_in
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
@@ -97,6 +98,9 @@ def read_status(output: str) -> OutputStatus:
             "Check the name, or wait until the plan is made."
         )
     plan = read_document(process, PLAN_KEY, Plan)
+    # An output that was moved is looked at where it lies.
+    there = locations_in(output, plan.locations.source_uri)
+    plan = plan.model_copy(update={"locations": there})
     transforms: Transforms | None = None
     if process.stat(TRANSFORMS_KEY) is not None:
         transforms = read_document(process, TRANSFORMS_KEY, Transforms)

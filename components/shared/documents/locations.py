@@ -26,11 +26,16 @@ def locations_of(config: RunConfig) -> Locations:
         >>> locations_of(config).tmp_uri
         'gs://em/out/tmp'
     """
+    return locations_in(config.output, config.source)
+
+
+def locations_in(output: str, source_uri: str) -> Locations:
+    """Roots of a run whose output lies at a place, wherever it was written."""
     return Locations(
-        source_uri=config.source,
-        neuroglancer_uri=part_uri(config.output, "neuroglancer"),
-        chunk_uri=part_uri(config.output, "chunk"),
-        ome_zarr_uri=part_uri(config.output, "ome-zarr"),
-        process_uri=part_uri(config.output, "process"),
-        tmp_uri=part_uri(config.output, "tmp"),
+        source_uri=source_uri,
+        neuroglancer_uri=part_uri(output, "neuroglancer"),
+        chunk_uri=part_uri(output, "chunk"),
+        ome_zarr_uri=part_uri(output, "ome-zarr"),
+        process_uri=part_uri(output, "process"),
+        tmp_uri=part_uri(output, "tmp"),
     )

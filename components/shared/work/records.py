@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from pydantic import ValidationError
 
@@ -91,6 +91,24 @@ def commit(process: Store, record: Record) -> None:
 
 def _seal(body: bytes) -> bytes:
     return b"\n" + checksum(body).encode() + b"\n"
+
+
+def relocated(record: Record, roots: Mapping[str, str]) -> Record:
+    """A record of an output that was moved, as if its unit had been done where that lies now.
+
+    Args:
+        record: A record as it was written.
+        roots: URI of each part where it lies now, by its URI where it was written.
+    """
+    outputs = (output.model_copy(update={"uri": _relocated(output.uri, roots)}) for output in record.outputs)
+    return record.model_copy(update={"outputs": tuple(outputs)})
+
+
+def _relocated(uri: str, roots: Mapping[str, str]) -> str:
+    for old in sorted(roots, key=len, reverse=True):
+        if uri == old or uri.startswith(f"{old}/"):
+            return roots[old] + uri.removeprefix(old)
+    return uri
 
 
 def read_record(process: Store, step: str, unit: str) -> Record | None:

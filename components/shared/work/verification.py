@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
+from types import MappingProxyType
 from typing import Any
 
 import tensorstore as ts
 
+from components.shared.documents.locations import Locations
 from components.shared.documents.plan import Plan
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import Transforms
@@ -31,9 +33,17 @@ from components.shared.work.completeness import (
     summary_of,
 )
 from components.shared.work.export import EXPORT_KEY, Export, export_hash, exported_volume
-from components.shared.work.records import input_hash, outputs_present, overwritten, read_record
+from components.shared.work.records import (
+    Record,
+    input_hash,
+    outputs_present,
+    overwritten,
+    read_record,
+    relocated,
+)
 from components.shared.work.run import Run
 
+_NONE_MOVED: Mapping[str, str] = MappingProxyType({})
 _SHARDS_AT_A_TIME = 64
 """Shards that tensorstore opens together; they cost no threads."""
 
@@ -56,21 +66,42 @@ class Written:
     transforms: Transforms
     volume: Volume
     blocks: list[Block]
+    roots: Mapping[str, str] = field(default_factory=dict)
+    """URI of each part where it lies, by its URI where it was written; empty where it has not moved."""
+
+    def as_it_lies(self, record: Record) -> Record:
+        """A record of this output, whose files are named where they lie."""
+        return relocated(record, self.roots)
 
 
-def read_written(process: Store) -> Written:
+def read_written(process: Store, locations: Locations | None = None) -> Written:
     """The volume that a run or an export has written, with the records of its blocks.
+
+    Args:
+        process: Where its documents lie.
+        locations: Where its parts lie, if not where they were written.
 
     Raises:
         UserError: a document of it is missing or not of this version.
     """
-    run = Run.read(process)
+    run, roots = Run.read(process), {}
+    if locations is not None:
+        roots = _roots_between(run.plan.locations, locations)
+        plan = run.plan.model_copy(update={"locations": locations})
+        run = Run.of(process, plan, run.transforms)
     if process.stat(EXPORT_KEY) is None:
-        return Written(run.plan, run.transforms, run.volume, read_blocks(run))
+        blocks = blocks_with(run.volume, process, run.block_hash, roots)
+        return Written(run.plan, run.transforms, run.volume, blocks, roots)
     export = read_document(process, EXPORT_KEY, Export)
     volume = exported_volume(export, run.plan, run.transforms)
-    blocks = blocks_with(volume, process, partial(export_hash, export))
-    return Written(run.plan, run.transforms, volume, blocks)
+    blocks = blocks_with(volume, process, partial(export_hash, export), roots)
+    return Written(run.plan, run.transforms, volume, blocks, roots)
+
+
+def _roots_between(written: Locations, found: Locations) -> dict[str, str]:
+    """URI of each part of an output where it was found, by its URI where it was written."""
+    parts = [part for part in Locations.model_fields if part != "source_uri"]
+    return {open_store(getattr(written, part)).uri: open_store(getattr(found, part)).uri for part in parts}
 
 
 def read_blocks(run: Run) -> list[Block]:
@@ -78,18 +109,26 @@ def read_blocks(run: Run) -> list[Block]:
     return blocks_with(run.volume, run.process, run.block_hash)
 
 
-def blocks_with(volume: Volume, process: Store, expected: Callable[[int, int], str]) -> list[Block]:
+def blocks_with(
+    volume: Volume,
+    process: Store,
+    expected: Callable[[int, int], str],
+    roots: Mapping[str, str] = _NONE_MOVED,
+) -> list[Block]:
     """Every block of every pass with its record.
 
     Args:
         volume: the volume that the blocks make up.
         process: store of the records.
         expected: the input hash of a block, given its base level and number.
+        roots: where the parts of the output lie, by where they were written.
     """
 
     def block(level_and_index: tuple[int, int]) -> Block:
         level, index = level_and_index
         record = read_record(process, f"pyramid/{level}", str(index))
+        if record is not None and roots:
+            record = relocated(record, roots)
         return Block(
             level=level,
             index=index,

@@ -303,11 +303,44 @@ def test_a_run_that_has_not_ended_is_one_sentence(tmp_path: Path) -> None:
     )
 
 
-def test_a_moved_run_is_refused(run: WholeRun, tmp_path: Path) -> None:
-    shutil.copytree(run.output, tmp_path / "moved")
-    result = cli("verify", tmp_path / "moved")
+def moved(run: WholeRun, folder: Path) -> Path:
+    """The only copy of a run, in another place and with the times of the copying."""
+    shutil.copytree(run.output, folder / "moved", copy_function=shutil.copyfile)
+    shutil.rmtree(run.output)
+    return folder / "moved"
+
+
+def test_a_moved_run_is_verified_where_it_lies(run: WholeRun, tmp_path: Path) -> None:
+    result = cli("verify", moved(run, tmp_path), "--full")
+    assert result.exit_code == 0, result.output
+    assert "Every file is there and whole." in result.stdout
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("damage", ["flipped", "missing", "foreign", "unpublished"])
+def test_what_is_wrong_with_a_copy_is_named_with_what_to_copy_again(
+    run: WholeRun, tmp_path: Path, damage: str
+) -> None:
+    copy = moved(run, tmp_path)
+    shard = next((copy / "neuroglancer/jpeg").rglob("*.shard"))
+    named = shard
+    if damage == "flipped":
+        data = shard.read_bytes()
+        shard.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    elif damage == "missing":
+        shard.unlink()
+    elif damage == "foreign":
+        named = shard.with_name("foreign.shard")
+        named.write_bytes(b"?")
+    else:
+        named = copy / "neuroglancer/jpeg/info"
+        named.unlink()
+    result = cli("verify", copy)
     assert result.exit_code == 65
-    assert run.output in result.stderr
+    assert str(named) in result.stderr
+    assert (
+        f"Copy the files that are named once more from {run.output}, and remove the others" in result.stderr
+    )
 
 
 def test_sampling_is_bounded_and_repeats_itself() -> None:

@@ -242,6 +242,12 @@ def test_a_record_cannot_remove_anything_outside_the_tiles(run: FinishedRun) -> 
     assert (output / "tmp/aligned/plan.json").exists()
 
 
+def test_no_empty_folder_is_left_of_the_tiles(run: FinishedRun) -> None:
+    output = Path(run[0].config.output)
+    assert report(output).exit_code == 0
+    assert not (output / "tmp").exists()
+
+
 def test_tiles_can_be_kept(tmp_path: Path) -> None:
     plan, _, _ = finished_run(tmp_path, keep_tiles=True)
     assert report(plan.config.output).exit_code == 0

@@ -108,6 +108,20 @@ def test_why_a_run_was_refused_is_told(tmp_path: Path) -> None:
     )
 
 
+def test_a_copy_is_looked_at_where_it_lies(tmp_path: Path) -> None:
+    plan = plan_in(tmp_path / "written")
+    process = open_store(str(tmp_path / "written/process"))
+    process.write("plan.json", plan.to_json())
+    process.write("transforms.json", transforms().to_json())
+    publish(volume_of(plan, transforms()))
+    (tmp_path / "written").rename(tmp_path / "copy")
+    published = [f"published: {tmp_path}/copy/neuroglancer/jpeg", f"published: {tmp_path}/copy/chunk"]
+    assert list(status_lines(str(tmp_path / "copy")))[-2:] == published
+    publish(volume_of(plan, transforms()))
+    (tmp_path / "copy/chunk/info").unlink()
+    assert list(status_lines(str(tmp_path / "copy")))[-1] == f"not published: {tmp_path}/copy/chunk"
+
+
 def test_records_of_an_earlier_run_with_other_settings_are_told(tmp_path: Path) -> None:
     process = open_store(str(tmp_path / "process"))
     align(process, plan_in(tmp_path), CHUNKS)
