@@ -339,7 +339,8 @@ def test_what_is_wrong_with_a_copy_is_named_with_what_to_copy_again(
     assert result.exit_code == 65
     assert str(named) in result.stderr
     assert (
-        f"Copy the files that are named once more from {run.output}, and remove the others" in result.stderr
+        f"Copy the files that are named once more from {run.output}, and remove what is not there"
+        in result.stderr
     )
 
 
