@@ -219,7 +219,7 @@ def _check_kubeflow() -> Iterator[Finding]:
         yield Finding(
             "note",
             "this Kubeflow tries lost pods again, but no program that failed, whatever 'retries' says: the "
-            f"defaults of its controller set retryPolicy {policy}, which an administrator can remove",
+            f"defaults of its controller set retryPolicy {policy}, which should be Always",
             f"kubectl edit configmap {_CONFIG_MAP} --namespace {KUBEFLOW}",
         )
 

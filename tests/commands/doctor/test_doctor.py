@@ -581,7 +581,7 @@ def test_a_kubeflow_that_tries_no_failed_program_again(
     program("kubectl", kubectl(config=f"cat {tmp_path}/config"))
     result = doctor("--target", "kfp", "--host", cloud.url)
     assert result.exit_code == 0, result.output
-    assert ("set retryPolicy OnError, which an administrator can remove" in result.output) == says
+    assert ("set retryPolicy OnError, which should be Always" in result.output) == says
     edit = "kubectl edit configmap workflow-controller-configmap --namespace kubeflow"
     assert mended_by(result) == ([edit] if says else [])
 
