@@ -13,7 +13,19 @@ LONGEST_S = 300
 """Time that the pod gets, from when it is asked for."""
 _STEP = "report"
 """The step whose image, account and machine the pod takes: it only reads what that reads."""
-_OF_THE_WHOLE_RUN = ("arguments", "entrypoint", "onExit", "templates")
+_OF_EVERY_POD = (
+    *(
+        "serviceAccountName",
+        "automountServiceAccountToken",
+        "executor",
+        "securityContext",
+        "imagePullSecrets",
+    ),
+    *("volumes", "podSpecPatch", "podMetadata", "artifactRepositoryRef"),
+    *("nodeSelector", "affinity", "tolerations", "schedulerName", "podPriorityClassName"),
+    *("hostNetwork", "dnsPolicy", "dnsConfig", "hostAliases"),
+)
+"""Fields of a spec that say how pods are; others, such as that the run was stopped, are of the run alone."""
 _OF_THE_WHOLE_STEP = ("inputs", "outputs", "activeDeadlineSeconds", "retryStrategy", "synchronization")
 _MACHINE = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
 _KEPT_S = 600
@@ -52,7 +64,7 @@ def units_workflow(run: Mapping[str, Any], output: str) -> dict[str, Any]:
         "kind": "Workflow",
         "metadata": {"generateName": f"{metadata['name']}-units-", "labels": labels},
         "spec": {
-            **{key: value for key, value in spec.items() if key not in _OF_THE_WHOLE_RUN},
+            **{key: value for key, value in spec.items() if key in _OF_EVERY_POD},
             "entrypoint": "units",
             "templates": [template],
             "activeDeadlineSeconds": LONGEST_S,

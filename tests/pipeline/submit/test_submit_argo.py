@@ -200,6 +200,12 @@ def counting(cluster: Any, monkeypatch: pytest.MonkeyPatch):
     (report,) = [template for template in spec["templates"] if template["name"] == "report"]
     report["nodeSelector"] = {"disk": "near"}
     report["container"]["env"] = [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}]
+    # Argo keeps the run's own spec in it, too.
+    spec |= {
+        "workflowTemplateRef": {"name": "align-stack"},
+        "shutdown": "Stop",
+        "imagePullSecrets": [{"name": "p"}],
+    }
     run["status"] = {**STATUS, "storedWorkflowTemplateSpec": spec}
     cluster.on("GET", WORKFLOW, run)
     made = {"metadata": {"name": "align-stack-x7-units-1"}}
@@ -226,6 +232,8 @@ def test_units_on_a_volume_are_counted_by_a_pod_like_those_of_the_run(counting: 
     assert not problems([{**installed(), "spec": created.body["spec"]}])
     spec = made.spec
     assert (spec.entrypoint, spec.service_account_name) == ("units", "fibstack-plan")
+    assert (spec.workflow_template_ref, spec.shutdown, spec.on_exit) == (None, None, None)
+    assert spec.image_pull_secrets[0].name == "p"
     assert spec.security_context.run_as_non_root
     assert spec.security_context.fs_group == 10001
     assert spec.volumes[-1].persistent_volume_claim.claim_name == "fibstack-data"
