@@ -58,7 +58,8 @@ def submit(
     """Start a run on a cluster.
 
     CONFIG.yaml, the flags of the configuration and --set are those of 'fibstack run'; source and output must
-    be in buckets. Prints the name of the run, which 'fibstack status' and 'fibstack logs' take.
+    be in buckets, or on a volume of the cluster. Prints the name of the run, which 'fibstack status' and
+    'fibstack logs' take.
 
     Exit code: 0 the run has started, 65 it was refused, 75 try again, 78 bad configuration.
     """

@@ -8,7 +8,7 @@ from hera.workflows import models as argo
 from pydantic import Field
 
 from components.shared.documents import notification
-from components.shared.errors import FINAL_EXIT_CODES
+from components.shared.errors import FINAL_EXIT_CODES, MORE_MEMORY
 from components.shared.steps import STEPS
 from pipeline.compiled.ir import PLACEHOLDER, Container, Retry
 from pipeline.settings import Settings, StepSettings, pod_labels
@@ -21,6 +21,9 @@ OUTPUTS = "/tmp/outputs"  # noqa: S108 - in the pod's own volume
 
 _MEMORY_FACTORS = {"1": 2, "2": 3}
 """Memory of a retry after the program ran out of it, by the number of the retry; 4 for later ones."""
+_RAN_OUT = ("OOMKilled", MORE_MEMORY.partition(" (")[0])
+"""Words in the message of a try that ran out of memory: Kubernetes' own of a killed container, and those
+of a program that was refused memory or lost a process of its own."""
 
 
 class PodTemplate(argo.Template):
@@ -166,7 +169,8 @@ def _more_memory(machine: StepSettings) -> dict[str, dict[str, str]]:
             for retry, factor in _MEMORY_FACTORS.items()
         )
         grown = f"{known}'{_times(memory, 4)}'"
-        return f"{{{{=lastRetry.message contains 'OOMKilled' ? ({grown}) : '{memory}'}}}}"
+        ran_out = " or ".join(f"lastRetry.message contains '{words}'" for words in _RAN_OUT)
+        return f"{{{{={ran_out} ? ({grown}) : '{memory}'}}}}"
 
     return {
         "requests": {"memory": by_retry(machine.memory)},

@@ -21,11 +21,14 @@ TOKEN = re.compile(r"\s*('[^']*'|[\w.]+|==|&&|\|\||.)")
 
 
 def evaluate(expression: str, values: dict):  # noqa: C901 - a grammar in one place
-    """The subset of expr-lang that the manifests use: ?:, ==, contains, not in, and lists of texts."""
+    """The subset of expr-lang that the manifests use: ?:, or, ==, contains, not in, and lists of texts."""
     tokens = TOKEN.findall(expression)
 
     def choice():
         condition = comparison()
+        while tokens[:1] == ["or"]:
+            tokens.pop(0)
+            condition = comparison() or condition
         if tokens[:1] != ["?"]:
             return condition
         tokens.pop(0)

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hera.workflows import models as argo
 from kfp import dsl
 
 from components.report.run_status import parse_status
-from components.shared.errors import ConfigError
+from components.shared.errors import ConfigError, failure_of_machine
 from components.shared.steps import STEPS
 from pipeline.argo.lowering import lower
 from pipeline.compiled.compile import MANIFESTS, compile_argo, compile_ir
@@ -242,7 +243,10 @@ def test_an_image_that_argo_would_fill_in_is_refused() -> None:
 @pytest.mark.parametrize(
     ("message", "retries", "memory"),
     [("", "0", "4G"), ("OOMKilled (exit code 137)", "1", "8G"), ("OOMKilled (exit code 137)", "2", "12G"),
-     ("OOMKilled (exit code 137)", "5", "16G"), ("Error (exit code 75)", "2", "4G")],
+     ("OOMKilled (exit code 137)", "5", "16G"), ("Error (exit code 75)", "2", "4G"),
+     (f"main: Error (exit code 75): {failure_of_machine(MemoryError())}", "1", "8G"),
+     (f"main: Error (exit code 75): {failure_of_machine(BrokenProcessPool())}", "2", "12G"),
+     ("main: Error (exit code 75): the disk is full. Make free space and try again.", "1", "4G")],
 )  # fmt: skip
 def test_memory_grows_only_when_it_ran_out(pods: Any, message: str, retries: Any, memory: Any) -> None:
     found = re.findall(r"{{=(.*?)}}", pods["tile"]["podSpecPatch"])
