@@ -86,7 +86,7 @@ def _told(failure: UserError | TransientError) -> SystemExit:
 
 def _leave_reason(reason: str) -> None:
     """Leave the reason of this program's end where Kubernetes looks for it, in a file that only pods have."""
-    text = " ".join(reason.split()).encode()
+    text = " ".join(reason.split()).encode(errors="backslashreplace")  # names of files may be no text
     if len(text) > REASON_BYTES:
         text = text[: REASON_BYTES - len(_CUT)].decode(errors="ignore").encode() + _CUT
     with suppress(OSError):

@@ -137,6 +137,11 @@ def test_a_wrong_argument_is_a_termination_message_too(termination_log: Path) ->
     assert "'x' is not a valid integer" in termination_log.read_text()
 
 
+def test_a_name_that_is_no_text_is_escaped(termination_log: Path) -> None:
+    assert fail_with(UserError("no slice \udcff.png")) == 65
+    assert termination_log.read_text() == "no slice \\udcff.png"
+
+
 def test_success_leaves_the_termination_message_alone(termination_log: Path) -> None:
     assert fail_with(None) == 0
     assert termination_log.read_text() == "what was there before"
