@@ -110,9 +110,13 @@ def main(
     if run.complete and volume is not None and not plan.config.keep_tiles:
         logger.info("removed %d files of aligned tiles", remove_tiles(plan, volume, process))
     to_tell(notice_of(run))
-    is_undone = volume is None or told != run_status or is_held_back(evidence, run_status)
-    is_undone = is_undone or any(problem.is_undone for problem in verification.problems)
-    if not run.complete and not _is_shown_as_failed(run_status, is_undone=is_undone):
+    is_undone = (
+        volume is None
+        or refusal is not None
+        or is_held_back(evidence, run_status)
+        or any(problem.is_undone for problem in verification.problems)
+    )
+    if not run.complete and not run_status.is_shown_as_failed(is_undone=is_undone):
         raise incomplete(verification.problems, output) if verification.problems else UserError(run.error)
 
 
@@ -160,19 +164,6 @@ def _end_without_plan(
     to_tell(notice)
     if refusal is not None and status.state != "failed" and not status.by_kfp:
         raise UserError(refusal.sentence)
-
-
-def _is_shown_as_failed(status: RunStatus, *, is_undone: bool) -> bool:
-    """True where the engine shows a run that is not complete as failed, whatever the report ends with.
-
-    Kubeflow's word tells neither that a run has failed nor that it has not. But there a unit that is not done
-    means a task that has failed. Where all are done and the volume is damaged, only the report shows it.
-
-    Args:
-        status: How the engine says that the run went.
-        is_undone: A step has refused to go on, or not done all that it was to do.
-    """
-    return status.has_surely_failed or (status.by_kfp and status.state != "succeeded" and is_undone)
 
 
 def _end_beside(other: str, output: str, status: RunStatus, to_tell: Callable[[Notice], None]) -> None:

@@ -42,6 +42,17 @@ class RunStatus:
     def has_surely_failed(self) -> bool:
         return self.state == "failed" and (not self.by_kfp or bool(self.error))
 
+    def is_shown_as_failed(self, *, is_undone: bool) -> bool:
+        """True where the engine shows a run that is not complete as failed, whatever the report ends with.
+
+        On Kubeflow a unit that is not done means a task that has failed. Where all are done and the volume is
+        damaged, only the report shows it.
+
+        Args:
+            is_undone: A step has refused to go on, or not done all that it was to do.
+        """
+        return self.has_surely_failed or (self.by_kfp and self.state != "succeeded" and is_undone)
+
 
 def parse_status(text: str) -> RunStatus:
     """Read KFP's final status (JSON) or Argo's (a word); anything else counts as unknown.
