@@ -98,7 +98,8 @@ class Workflow:
             return "waiting", f"{about_tries or 'it is tried again'}, after {message or 'a failure'}"
         if state == "failed" and "duration limit" in about_tries:
             return state, f"{message}; {about_tries}"
-        if state in ("running", "waiting") and self.has_ended:
+        is_only_ready = state == "done" and not own and bool(members[0][0].step)
+        if self.has_ended and (state in ("running", "waiting") or is_only_ready):
             return "failed", message or "it was stopped with the run"
         if state == "running" and not pods:
             return "waiting", about_tries

@@ -283,6 +283,18 @@ def test_nothing_runs_in_a_run_that_has_ended(kfp: Any) -> None:
     ]
 
 
+def test_a_call_that_a_stopped_run_has_made_ready_does_not_wait(kfp: Any) -> None:
+    group = Node(".root.exit-handler-1-driver", template="system-dag-driver")
+    driver, *_ = call(".root.exit-handler-1.compose", "Succeeded")
+    answer(kfp, [group, driver])
+    assert status_of(kfp)[2:-1] == ["compose         0        0        0        1"]
+    answer(kfp, [group, driver], state="FAILED", phase="Failed")
+    assert status_of(kfp)[2:-1] == [
+        "compose         0        0        1        0",
+        "compose failed: it was stopped with the run",
+    ]
+
+
 def test_a_run_that_nobody_has_taken_up(kfp: Any) -> None:
     answer(kfp, [], state="PENDING", phase="")
     assert status_of(kfp)[0].startswith("007 2026-11-22: PENDING, nobody has taken it up: Argo's controller")
