@@ -59,7 +59,8 @@ def _print_units(run: str) -> None:
 
 def _state_lines(reference: str, run: RunState) -> Iterator[str]:
     """The state of a submitted run, its tasks by step and state, its first failures, and why others wait."""
-    yield f"{run.name}: {run.state}" + (f", {_first_line(run.message)}" if run.message else "")
+    said = _first_line(run.message)
+    yield f"{run.name}: {run.state}" + (f", {said}" if said else "")
     counts = run.counts()
     if counts:
         yield f"{'step':8}" + "".join(f"{name:>9}" for name in _COLUMNS)
@@ -104,4 +105,4 @@ def _refusals(output: str, failed: Sequence[RunTask]) -> Iterator[str]:
 
 
 def _first_line(text: str) -> str:
-    return text.strip().splitlines()[0]
+    return next(iter(text.strip().splitlines()), "")

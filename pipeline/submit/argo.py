@@ -98,7 +98,13 @@ def submit(config: RunConfig, settings: Settings | None, namespace: str = "") ->
 def is_taken_up(reference: str) -> bool:
     """Whether Argo's controller begins with a run that was just submitted."""
     cluster, name = _parts(reference)
-    return is_begun_soon(lambda: bool(Workflow(cluster.workflow(name), _call_of).phase))
+
+    def is_begun() -> bool:
+        manifest = cluster.workflow(name)
+        with cluster.failures(f"read the workflow '{name}'", ""):
+            return bool(Workflow(manifest, _call_of).phase)
+
+    return is_begun_soon(is_begun)
 
 
 def state(reference: str) -> RunState:

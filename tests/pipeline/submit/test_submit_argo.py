@@ -297,6 +297,17 @@ def test_a_run_that_nobody_takes_up_is_told_when_it_is_submitted(
     assert ("Note:   nobody has taken it up: Argo's controller does not run" in result.output) == is_told
 
 
+@pytest.mark.parametrize("status", ["Running", {"compressedNodes": "AAAA"}], ids=str)
+def test_a_run_that_was_submitted_is_told_whatever_the_cluster_says_of_it_then(
+    cluster: Any, status: Any
+) -> None:
+    cluster.on("GET", WORKFLOW, workflow(status))
+    result = submit()
+    assert result.exit_code == 0, result.output
+    assert "Run:    argo://em/align-stack-x7\n" in result.output
+    assert "Note:" not in result.output
+
+
 def test_folders_of_a_volume_that_the_settings_name(cluster: Any) -> None:
     result = submit("--source", "/data/raw", "--output", "/data/out", "--settings", str(ON_A_VOLUME))
     assert result.exit_code == 0, result.output
@@ -398,6 +409,13 @@ def test_status(cluster: Any, is_compressed: bool) -> None:
     result = cli("status", "argo://em/align-stack-x7")
     assert result.exit_code == 0, result.output
     assert result.output.splitlines() == STATUS_LINES
+
+
+def test_status_of_a_run_whose_message_is_blank(cluster: Any) -> None:
+    cluster.on("GET", WORKFLOW, workflow({"phase": "Failed", "message": " \n"}))
+    result = cli("status", "argo://em/align-stack-x7")
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("align-stack-x7: Failed\n")
 
 
 def test_nothing_runs_in_a_run_that_was_stopped(cluster: Any) -> None:
