@@ -15,7 +15,7 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, ValidationError, create_model, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, create_model, field_validator
 
 from components.shared.errors import ConfigError
 from components.shared.given_file import GivenModel, read_given_file
@@ -38,7 +38,8 @@ QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 """Label by which Kueue knows the queue of a pod."""
 
 _CPU = r"(\d+(\.\d+)?|\d+m)"
-_MEMORY = r"\d+[KMGT]i?"
+_MEMORY = r"\d+([MGT]i?|Ki)"
+"""Whole numbers, which KFP takes alone; Kubernetes knows no 'K', and KFP no 'k'."""
 _NAME = r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?"
 _UNITS = {"m": Decimal("0.001"), **{unit: Decimal(10 ** (3 * i)) for i, unit in enumerate(["", *"KMGT"])}}
 _UNITS |= {f"{unit}i": Decimal(2 ** (10 * power)) for power, unit in enumerate("KMGT", 1)}
@@ -53,7 +54,11 @@ _Text = Annotated[str, Field(pattern=r"^([^{]|\{[^{])*\{?$")]
 """Text without '{{', where Argo and KFP would fill something in."""
 _SecretKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
 _SecretName = Annotated[str, Field(pattern=rf"^{_NAME}$")]
-_OWN_FOLDERS = ("/tmp", "/app", "/dev", "/etc", "/proc", "/sys", "/usr", "/var/run")  # noqa: S108
+_OWN_FOLDERS = (
+    *("/app", "/bin", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/tmp"),  # noqa: S108
+    *("/usr", "/var/run"),
+    *("/gcs", "/kfp-launcher", "/minio", "/s3"),  # KFP's own volumes
+)
 """Folders that a pod has already: a volume there would hide them."""
 
 
@@ -69,7 +74,7 @@ class Volume(GivenModel):
     @field_validator("path")
     @classmethod
     def _hides_nothing(cls, path: str) -> str:
-        if any(path == own or path.startswith(f"{own}/") for own in _OWN_FOLDERS):
+        if any(f"{path}/".startswith(f"{own}/") or own.startswith(f"{path}/") for own in _OWN_FOLDERS):
             raise ValueError("must be a folder that pods do not have already, such as /data")
         return path
 
@@ -131,6 +136,14 @@ class StepSettings(GivenModel):
     service_account: str = Field(
         "", pattern=rf"^({_NAME})?$", description="Kubernetes service account of the pods (target argo)."
     )
+
+    @field_validator("cpu_limit", "memory_limit")
+    @classmethod
+    def _is_not_below_what_is_asked_for(cls, limit: str, info: ValidationInfo) -> str:
+        asked_for = info.data.get(str(info.field_name).removesuffix("_limit"))
+        if limit and asked_for and quantity(limit) < quantity(asked_for):
+            raise ValueError(f"must be at least what a task asks for, {asked_for}")
+        return limit
 
     @property
     def nodes(self) -> Labels:

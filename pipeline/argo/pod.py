@@ -182,8 +182,8 @@ def _times(quantity: str, factor: int) -> str:
     """A multiple of a quantity of memory.
 
     Example:
-        >>> _times("4G", 2), _times("1.5Gi", 3)
-        ('8G', '4.5Gi')
+        >>> _times("4G", 2), _times("16777216Ki", 3)
+        ('8G', '50331648Ki')
     """
     number = quantity.rstrip("KMGTi")
-    return f"{float(number) * factor:g}{quantity.removeprefix(number)}"
+    return f"{int(number) * factor}{quantity.removeprefix(number)}"
