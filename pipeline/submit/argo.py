@@ -15,7 +15,13 @@ from kubernetes.client import ApiException
 from kubernetes.config import ConfigException
 
 from components.shared.documents.config import RunConfig
-from components.shared.errors import ConfigError, FibstackError, TransientError, UserError
+from components.shared.errors import (
+    FINAL_EXIT_CODES,
+    ConfigError,
+    FibstackError,
+    TransientError,
+    UserError,
+)
 from components.shared.steps import STEPS
 from components.shared.web import AnswerError, BoundedPool, within
 from pipeline.argo.pod import UNIT_LABEL
@@ -48,6 +54,8 @@ _API = ("argoproj.io", "v1alpha1")
 _TIMEOUT = (CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S)
 _LABELS = {"app.kubernetes.io/name": "fibstack"}
 _DOCTOR = "Look with: fibstack doctor --target argo"
+_NO_LOG = "no log: "
+_FINAL = {str(code) for code in FINAL_EXIT_CODES}
 
 
 def is_reference(text: str) -> bool:
@@ -139,7 +147,7 @@ def count_units(reference: str) -> str:
 
     Raises:
         UserError: the pod refuses, such as for a run that has not begun.
-        TransientError: it has not ended in its time.
+        TransientError: it has not ended in its time, was lost, or its log was.
     """
     cluster, name = _parts(reference)
     run = cluster.workflow(name)
@@ -161,13 +169,20 @@ def _ended_log(cluster: _Cluster, name: str) -> str:
         with cluster.failures(f"read the workflow '{name}'", ""):
             workflow = Workflow(manifest, lambda _: Call("units", "", "units"))
             reason = next((task.message for task in workflow.tasks() if task.message), workflow.message)
+            exit_codes = [node.get("outputs", {}).get("exitCode") for _, node in workflow.pods()]
         if workflow.has_ended:
             pods = cluster.pods(name, "")
             log = without_executor_lines(cluster.pod_log(pods[0].metadata.name)) if pods else ""
-            if workflow.phase == "Succeeded":
-                return log
-            said = (log.strip().splitlines() or [reason])[-1].removeprefix("error: ")
-            raise UserError(f"the pod that counts the units failed: {said}")
+            if log.startswith(_NO_LOG):
+                log = ""
+            if workflow.phase != "Succeeded":
+                said = (log.strip().splitlines() or [reason])[-1].removeprefix("error: ")
+                # Without a pod, the cluster has refused it.
+                kind = UserError if all(code in _FINAL for code in exit_codes) else TransientError
+                raise kind(f"the pod that counts the units failed: {said}")
+            if not log:
+                raise TransientError("the log of the pod that counts the units is gone. Try again.")
+            return log
         if time.monotonic() > until:
             waits_for = reason or ("it works" if workflow.phase else NOT_TAKEN_UP)
             raise TransientError(
@@ -248,7 +263,7 @@ class _Cluster:
             return sorted(found.items, key=lambda pod: (pod.metadata.creation_timestamp, pod.metadata.name))
 
     def pod_log(self, pod: str) -> str:
-        """The log of a pod's program; empty for a pod that waits or is gone."""
+        """The log of a pod's program; for a pod that waits or is gone, why there is none."""
         with self.failures(f"read the log of {pod}", ""):
             try:
                 # Some releases of the client give the text of Python's bytes.
@@ -263,9 +278,9 @@ class _Cluster:
             except ApiException as error:
                 if error.status not in (400, 404):
                     raise
-                return f"no log: {_reason(error)}"
+                return f"{_NO_LOG}{_reason(error)}"
             except AnswerError as error:
-                return f"no log: {error}"
+                return f"{_NO_LOG}{error}"
 
     def _get(self, plural: str, name: str) -> dict[str, Any]:
         found = self._objects.get_namespaced_custom_object(

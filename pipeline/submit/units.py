@@ -69,6 +69,8 @@ def units_workflow(run: Mapping[str, Any], output: str) -> dict[str, Any]:
             "templates": [template],
             "activeDeadlineSeconds": LONGEST_S,
             "ttlStrategy": {"secondsAfterCompletion": _KEPT_S},
+            # Else a cluster whose defaults remove pods at once takes the log away before it is read.
+            "podGC": {"strategy": "OnPodSuccess", "deleteDelayDuration": f"{_KEPT_S}s"},
         },
     }
 

@@ -234,6 +234,7 @@ def test_units_on_a_volume_are_counted_by_a_pod_like_those_of_the_run(counting: 
     assert (spec.entrypoint, spec.service_account_name) == ("units", "fibstack-plan")
     assert (spec.workflow_template_ref, spec.shutdown, spec.on_exit) == (None, None, None)
     assert spec.image_pull_secrets[0].name == "p"
+    assert spec.pod_gc.delete_delay_duration == "600s"
     assert spec.security_context.run_as_non_root
     assert spec.security_context.fs_group == 10001
     assert spec.volumes[-1].persistent_volume_claim.claim_name == "fibstack-data"
@@ -265,6 +266,36 @@ def test_a_pod_that_cannot_count_says_why(counting: Any, monkeypatch: pytest.Mon
     assert result.exit_code == 75
     assert f"has not ended within 0.1 s: {UNSCHEDULABLE}" in result.output
     assert len(counting.asked("DELETE", UNITS)) == 2
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "code"),
+    [("65", 65), ("78", 65), ("75", 75), ("137", 75), (None, 75)],
+)
+def test_only_a_pod_that_says_so_is_of_no_use_to_try_again(
+    counting: Any, exit_code: str | None, code: int
+) -> None:
+    ended = node("-units-1", "Pod", "units", "Failed", "Error")
+    if exit_code:
+        ended["outputs"] = {"exitCode": exit_code}
+    counting.on("GET", UNITS, workflow({"phase": "Failed", "nodes": by_id(ended)}))
+    counting.on("GET", f"{PODS}/units-1/log", "error: storage does not answer. Try again.\n")
+    result = count_units()
+    assert (result.exit_code, result.output) == (
+        code,
+        "error: the pod that counts the units failed: storage does not answer. Try again.\n",
+    )
+
+
+def test_a_log_that_is_gone_is_no_count(counting: Any) -> None:
+    counting.on("GET", UNITS, workflow({"phase": "Succeeded"}))
+    gone = "error: the log of the pod that counts the units is gone. Try again.\n"
+    counting.on("GET", f"{PODS}/units-1/log", failure(404, "pods not found"))
+    result = count_units()
+    assert (result.exit_code, result.output) == (75, gone)
+    counting.on("GET", PODS, {"kind": "PodList", "items": []})
+    result = count_units()
+    assert (result.exit_code, result.output) == (75, gone)
 
 
 def test_units_of_a_run_that_nobody_has_taken_up(counting: Any) -> None:
