@@ -13,6 +13,7 @@ import yaml
 from commands.doctor.findings import Finding
 from commands.doctor.kubectl import kubectl
 from components.shared.web import AnswerError, ask, json_object, reason_of
+from pipeline.submit.runs import with_scheme
 
 ARGO_AT_LEAST = (3, 6)
 """First release with several semaphores for a template, which limit how many pods a step has at a time."""
@@ -69,9 +70,16 @@ def check_argo(namespace: str, *, on_volume: bool = False) -> Iterator[Finding]:
         )
         return
     yield Finding("ok", f"kubectl {versions[0]}, cluster {context.text}: Kubernetes {versions[1]}")
-    has_argo = f"workflowtemplates.{_GROUP}" in kubectl(*_KINDS).text
+    kinds = kubectl(*_KINDS)
+    has_argo = f"workflowtemplates.{_GROUP}" in kinds.text
     if has_argo:
         yield from _check_controllers(at_least=ARGO_AT_LEAST)
+    elif not kinds.worked:
+        yield Finding(
+            "wrong",
+            "the cluster does not tell whether it has Argo Workflows",
+            f"kubectl {' '.join(_KINDS)}",
+        )
     else:
         yield Finding("wrong", "the cluster has no Argo Workflows: it knows no workflows", _INSTALL_ARGO)
     namespace = namespace_of(namespace)
@@ -120,9 +128,15 @@ def _check_controllers(namespace: str = "", at_least: tuple[int, int] = (0, 0)) 
     """
     where = ("--namespace", namespace) if namespace else ("--all-namespaces",)
     named = ("--field-selector", "metadata.name=workflow-controller", "--output", "json")
-    found = kubectl("get", "deployments", *where, *named).as_object().get("items") or []
+    answer = kubectl("get", "deployments", *where, *named)
+    found = answer.as_object().get("items") or []
     if not found:
-        yield Finding("note", "Argo Workflows is there; you may not see its controller, nor which version")
+        unseen = (
+            "you may not see its controller"
+            if answer.is_forbidden
+            else "no deployment workflow-controller tells whether its controller works"
+        )
+        yield Finding("note", f"Argo Workflows is there; {unseen}, nor which version")
         return
     working = [item for item in found if (item.get("status") or {}).get("availableReplicas")]
     if not working:
@@ -177,7 +191,7 @@ def check_claim(claim: str, namespace: str) -> Iterator[Finding]:
 def check_kfp(host: str) -> Iterator[Finding]:
     """Check the API of Kubeflow Pipelines, its client on this machine, and the controller behind it."""
     yield _installed("kfp", "kfp", "submit")
-    address = (host if "://" in host else f"http://{host}").rstrip("/") + "/apis/v2beta1/healthz"
+    address = with_scheme(host) + "/apis/v2beta1/healthz"
     forward = "kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80"
     try:
         answer = ask("GET", address, deadline_s=_DEADLINE_S)

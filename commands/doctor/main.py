@@ -37,7 +37,7 @@ _MARKS = {"ok": "ok   ", "note": "note ", "wrong": "WRONG"}
     "--target", type=click.Choice(["kfp", "vertex", "argo"]), help="Check a cluster, not this machine."
 )
 @click.option("--host", default="", help="Address of Kubeflow Pipelines.")
-@click.option("--namespace", default="", help="Namespace on Argo.")
+@click.option("--namespace", default="", help="Namespace on Argo, profile on Kubeflow.")
 @SETTINGS
 def doctor(
     what: str | None, runner: str, target: str | None, host: str, namespace: str, settings_path: Path | None

@@ -41,6 +41,7 @@ from pipeline.submit.runs import (
     task_state,
     unexpected,
     unreachable,
+    with_scheme,
 )
 from pipeline.submit.workflow import Call, Node, Workflow, without_executor_lines, without_tries
 
@@ -52,6 +53,8 @@ _CHECK_HOST = "Check --host, and docs/submit.md on how to log in."
 _ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 _NOT_SERVED = (404, 405, 500, 501)
 """Answers of a server that serves no logs, or has none of a pod."""
+_PASSING = (408, 429, 502, 503, 504)
+"""Answers that say nothing of what a server has."""
 _NO_LOG = "no log: this server keeps none of it. While the pod is there, run"
 _TIMEOUT = (CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S)
 
@@ -82,7 +85,7 @@ def submit(
     parameters = config.model_dump(mode="json")
     _check_size(parameters)
     pipeline_spec, platform_spec = yaml.safe_load_all(compile_kfp(settings))
-    host = _with_scheme(host)
+    host = with_scheme(host)
     with _failures("cannot submit to", host):
         client = within(LOGIN_TIMEOUT_S, lambda: _Client(host))
         profile = namespace or client.get_user_namespace() or None
@@ -205,7 +208,11 @@ class _Client(kfp.Client):  # type: ignore[misc]
                 answer = self._get(f"/apis/v1beta1/runs/{run_id}", ANSWER_TIMEOUT_S)
                 runtime = json_object(answer).get("pipeline_runtime") or {}
                 return json_object((runtime.get("workflow_manifest") or "{}").encode())
-            except (api.ApiException, AnswerError):
+            except AnswerError:
+                return {}
+            except api.ApiException as error:
+                if error.status in _PASSING:
+                    raise
                 return {}
 
     def pod_log(self, run_id: str, pod: str) -> str | None:
@@ -295,20 +302,6 @@ def _call_of(node: Node) -> Call | None:
 def _parts(reference: str) -> tuple[str, str]:
     host, _, run_id = reference.partition(_PAGE)
     return host, run_id.strip("/")
-
-
-def _with_scheme(host: str) -> str:
-    """The address as a browser would show it.
-
-    Example:
-        >>> _with_scheme("kfp.example.org/"), _with_scheme("localhost:8080")
-        ('https://kfp.example.org', 'http://localhost:8080')
-    """
-    host = host.strip().split("/#/")[0].rstrip("/")
-    if "://" in host:
-        return host
-    is_local = host.partition(":")[0] in ("localhost", "127.0.0.1")
-    return f"{'http' if is_local else 'https'}://{host}"
 
 
 def _check_size(parameters: Mapping[str, Any]) -> None:

@@ -148,6 +148,20 @@ def not_taken_up(created_at: str) -> str:
     return NOT_TAKEN_UP if age_s >= TAKEN_UP_WITHIN_S else ""
 
 
+def with_scheme(host: str) -> str:
+    """The address of Kubeflow Pipelines as a browser would show it.
+
+    Example:
+        >>> with_scheme("kfp.example.org/"), with_scheme("localhost:8080")
+        ('https://kfp.example.org', 'http://localhost:8080')
+    """
+    host = host.strip().split("/#/")[0].rstrip("/")
+    if "://" in host:
+        return host
+    is_local = host.partition(":")[0] in ("localhost", "127.0.0.1")
+    return f"{'http' if is_local else 'https'}://{host}"
+
+
 def units_hint(reference: str, output: str) -> str:
     """How the units of work of a run are counted: a command, or why there is none.
 

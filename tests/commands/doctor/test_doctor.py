@@ -311,7 +311,7 @@ case "$*" in
   *"config view"*) echo em;;
   *version*) echo '{versions}';;
   *api-resources*) {kinds};;
-  *deployments*) echo '{controller}';;
+  *deployments*) {controller};;
   *"get namespace"*) {place};;
   *configmap*) {config};;
   *" pvc "*) {claim};;
@@ -324,17 +324,16 @@ esac
 def deployment(image: str = "workflow-controller:v4.1.2", n_pods: int = 1, n_wanted: int = 1) -> str:
     """A list of the one controller, as kubectl prints it; Kubernetes leaves a count of none out."""
     pod = {"containers": [{"image": f"quay.io/argoproj/{image}"}]}
-    return json.dumps(
-        {
-            "items": [
-                {
-                    "metadata": {"name": "workflow-controller", "namespace": "argo"},
-                    "spec": {"replicas": n_wanted, "template": {"spec": pod}},
-                    "status": {"availableReplicas": n_pods} if n_pods else {},
-                }
-            ]
-        }
-    )
+    listed = {
+        "items": [
+            {
+                "metadata": {"name": "workflow-controller", "namespace": "argo"},
+                "spec": {"replicas": n_wanted, "template": {"spec": pod}},
+                "status": {"availableReplicas": n_pods} if n_pods else {},
+            }
+        ]
+    }
+    return f"echo '{json.dumps(listed)}'"
 
 
 def refuses(reason: str, text: str = "no") -> str:
@@ -374,6 +373,11 @@ def test_a_good_cluster(program: Callable[[str, str], None]) -> None:
         ({"versions": '{"serverVersion": []}'}, "does not answer", "kubectl cluster-info"),
         ({"versions": "[1]"}, "does not answer", "kubectl cluster-info"),
         ({"kinds": "true"}, "the cluster has no Argo Workflows", "kubectl create namespace argo"),
+        (
+            {"kinds": "echo Unable to connect >&2; exit 1"},
+            "the cluster does not tell whether it has Argo Workflows",
+            "kubectl api-resources --api-group argoproj.io --output name",
+        ),
         (
             {"controller": deployment("workflow-controller:v3.5.10")},
             "Argo Workflows 3.5 is too old; 3.6 is needed",
@@ -441,11 +445,18 @@ def test_a_cluster_without_the_pipeline_is_only_noted(
 
 def test_what_one_may_not_see_is_not_said_to_be_missing(program: Callable[[str, str], None]) -> None:
     forbidden = refuses("Forbidden")
-    program("kubectl", kubectl(template=forbidden, place=forbidden, controller=""))
+    program("kubectl", kubectl(template=forbidden, place=forbidden, controller=forbidden))
     result = doctor("--target", "argo")
     assert result.exit_code == 0, result.output
     assert "you may not see whether the WorkflowTemplate align-stack is in em" in result.output
     assert "you may not see its controller" in result.output
+
+
+def test_a_controller_of_another_name_is_not_said_to_be_hidden(program: Callable[[str, str], None]) -> None:
+    program("kubectl", kubectl(controller="echo '{\"items\": []}'"))
+    result = doctor("--target", "argo")
+    assert result.exit_code == 0, result.output
+    assert "no deployment workflow-controller tells whether its controller works" in result.output
 
 
 def template_with_volume() -> str:
@@ -558,6 +569,21 @@ def test_kubeflow(cloud: Loopback, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     result = doctor("--target", "kfp", "--host", "http://127.0.0.1:1")
     assert "no Kubeflow Pipelines answers at http://127.0.0.1:1" in wrong(result)[0]
     assert mended_by(result) == ["kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80"]
+
+
+@pytest.mark.parametrize(
+    "host", ["kfp.example.org", "https://kfp.example.org/", "https://kfp.example.org/#/runs/details/4"]
+)
+def test_kubeflow_is_asked_where_submit_asks_it(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def refuse(_: str, address: str, **__: Any) -> None:
+        asked.append(address)
+        raise OSError
+
+    monkeypatch.setattr("commands.doctor.cluster.ask", refuse)
+    doctor("--target", "kfp", "--host", host)
+    assert asked == ["https://kfp.example.org/apis/v2beta1/healthz"]
 
 
 DEFAULTS = "spec:\n  templateDefaults:\n    retryStrategy:\n      limit: 2\n      retryPolicy: OnError\n"

@@ -353,6 +353,14 @@ def test_logs_of_pods_that_the_server_does_not_name(kfp: Any) -> None:
     assert result.output == "No task of tile has begun, or its logs are gone.\n"
 
 
+@pytest.mark.parametrize("verb", ["status", "logs"])
+def test_a_server_that_is_busy_is_not_said_to_lack_an_api(kfp: Any, verb: str) -> None:
+    kfp.on("GET", "/apis/v1beta1/.*", Answer({"message": "no healthy upstream"}, 503))
+    result = cli(verb, f"{kfp.url}/#/runs/details/run-1")
+    assert result.exit_code == 75
+    assert result.output.endswith(": no healthy upstream (HTTP 503). Try again.\n")
+
+
 @pytest.mark.parametrize(
     ("status", "body", "code", "says"),
     [
