@@ -25,6 +25,8 @@ from components.shared.volume.layout import metadata_files, predicted_shards, sc
 from components.shared.work.completeness import shards_of
 from components.shared.work.export import EXPORT_KEY, Export
 from components.shared.work.records import Output, Record, read_record, record_key
+from components.shared.work.refusal import REFUSED_KEY, Refusal
+from components.shared.work.superseded import SUPERSEDED_KEY, Superseded
 from components.shared.work.units import chunks
 from components.shared.work.verification import Written
 from components.shared.work.versions import blocks_as_written
@@ -40,6 +42,8 @@ _SEALED: tuple[tuple[str, type[SealedDocument]], ...] = (
     (COST_KEY, CostEstimate),
     (TRENDS_KEY, Trends),
     (PREVIEW_KEY, Preview),
+    (SUPERSEDED_KEY, Superseded),
+    (REFUSED_KEY, Refusal),
 )
 """Documents that carry their own checksum, by their keys below the process URI."""
 

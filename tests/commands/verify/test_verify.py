@@ -24,6 +24,7 @@ from commands.verify.comparison import psnr_db, sampled, worst_jpeg_error
 from commands.verify.files import checksum_of
 from commands.verify.mending import export_command, joined
 from components.report.run_document import RunDocument
+from components.shared.errors import UserError
 from components.shared.grid import SizeXyz
 from components.shared.steps import RESULT_VERSIONS
 from components.shared.storage.registry import open_store
@@ -34,6 +35,8 @@ from components.shared.work import units
 from components.shared.work.export import Export, LeftOut
 from components.shared.work.publication import publish
 from components.shared.work.records import Record, commit, write_output
+from components.shared.work.refusal import leave_refusal
+from components.shared.work.superseded import Place, note_superseded
 from tests.builders import cli, plan_of, transforms_of
 from tests.components.report.finished_run import (
     SIZE_XYZ,
@@ -393,8 +396,12 @@ def test_a_seal_of_any_kind_is_looked_at(run: WholeRun) -> None:
         wanted = units.chunk_hash(run.plan, each)
         outputs = (evidence,) if each == chunk else ()
         commit(run.process, Record(step="align", unit=str(each), input_hash=wanted, outputs=outputs))
+    leave_refusal(run.process, "compose", UserError("no"))
+    note_superseded(run.process, [Place(run.process.uri, "pyramid/level-4/0.raw")])
     assert run.verify("--sample", "0").exit_code == 0
     for key, named in (
+        ("refused.json", "process/refused.json must be a Refusal document"),
+        ("superseded.json", "process/superseded.json must be a Superseded document"),
         (f"align/{chunk}.json", f"a file of slices {chunk} of align must have the checksum of its record"),
         (f"records/align/{chunk}.json", f"the record of slices {chunk} of align"),
         ("records/pyramid/5/0.json", "the record of block 0 of level 5"),
