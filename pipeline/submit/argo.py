@@ -177,9 +177,9 @@ def _ended_log(cluster: _Cluster, name: str) -> str:
                 log = ""
             if workflow.phase != "Succeeded":
                 said = (log.strip().splitlines() or [reason])[-1].removeprefix("error: ")
-                # Without a pod, the cluster has refused it.
-                kind = UserError if all(code in _FINAL for code in exit_codes) else TransientError
-                raise kind(f"the pod that counts the units failed: {said}")
+                if all(code in _FINAL for code in exit_codes):  # without a pod, the cluster has refused it
+                    raise UserError(f"the pod that counts the units failed: {said}")
+                raise TransientError(f"the pod that counts the units failed: {said}")
             if not log:
                 raise TransientError("the log of the pod that counts the units is gone. Try again.")
             return log
