@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from commands.doctor.findings import Finding
-from commands.doctor.kubectl import kubectl
+from commands.doctor.kubectl import Said, kubectl
 from components.shared.web import AnswerError, ask, json_object, reason_of
 from pipeline.submit.runs import with_scheme
 
@@ -213,12 +213,20 @@ def check_kfp(host: str) -> Iterator[Finding]:
     yield from _check_kubeflow()
 
 
+def sees_kubeflow() -> bool:
+    """Whether kubectl's context shows the controller of a Kubeflow."""
+    return shutil.which("kubectl") is not None and _kubeflow_config().worked
+
+
+def _kubeflow_config() -> Said:
+    return kubectl("get", "configmap", _CONFIG_MAP, "--namespace", KUBEFLOW, "--output", "json")
+
+
 def _check_kubeflow() -> Iterator[Finding]:
     """Check the controller that runs Kubeflow's tasks, where kubectl's cluster has Kubeflow."""
     if shutil.which("kubectl") is None:
         return
-    where = ("--namespace", KUBEFLOW, "--output", "json")
-    config = kubectl("get", "configmap", _CONFIG_MAP, *where)
+    config = _kubeflow_config()
     if not config.worked:
         yield Finding(
             "note",

@@ -16,6 +16,7 @@ from commands.doctor.cluster import (
     check_vertex,
     installed_template,
     namespace_of,
+    sees_kubeflow,
 )
 from commands.doctor.findings import Finding, Use
 from commands.doctor.machine import check_disk, check_engine, check_folder, check_machine
@@ -126,6 +127,8 @@ def _check_volume(
         "note",
         f"{' and '.join(folders)}: on the volume that every pod has at {where}; not looked at from here",
     )
+    if target == "kfp" and not sees_kubeflow():
+        return  # kubectl's context is another cluster, or shows too little
     for claim in claims:
         yield from check_claim(claim, namespace_of(namespace) if target == "argo" else namespace or KUBEFLOW)
 

@@ -553,6 +553,22 @@ def test_the_claim_of_a_volume(
     assert line in result.output
 
 
+@pytest.mark.parametrize(
+    ("config_map", "is_looked_for"), [("echo '{}'", True), (refuses("NotFound"), False)], ids=str
+)
+def test_the_claim_of_a_kubeflow_that_kubectl_does_not_show_is_not_looked_for(
+    config_map: str, is_looked_for: bool, cloud: Loopback, program: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    cloud.on("GET", "/apis/v2beta1/healthz", {})
+    program("kubectl", kubectl(config=config_map, claim=refuses("NotFound")))
+    config, settings = tmp_path / "run.yaml", tmp_path / "settings.toml"
+    config.write_text(CONFIG.format(source="/data/raw", output="/data/volume"))
+    settings.write_text('volume = { claim = "em", path = "/data" }')
+    result = doctor(config, "--target", "kfp", "--host", cloud.url, "--settings", settings)
+    assert result.exit_code == (65 if is_looked_for else 0), result.output
+    assert ("there is no PersistentVolumeClaim em in kubeflow" in result.output) == is_looked_for
+
+
 def test_without_kubectl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert wrong(doctor("--target", "argo")) == ["kubectl is not on the PATH"]
