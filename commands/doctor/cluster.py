@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from commands.doctor.findings import Finding
-from commands.doctor.kubectl import Said, kubectl
+from commands.doctor.kubectl import Said, at, kubectl
 from components.shared.web import AnswerError, ask, json_object, reason_of
 from pipeline.submit.runs import with_scheme
 
@@ -129,7 +129,8 @@ def _check_controllers(namespace: str = "", at_least: tuple[int, int] = (0, 0)) 
     where = ("--namespace", namespace) if namespace else ("--all-namespaces",)
     named = ("--field-selector", "metadata.name=workflow-controller", "--output", "json")
     answer = kubectl("get", "deployments", *where, *named)
-    found = answer.as_object().get("items") or []
+    items = at(answer.as_object(), "items")
+    found = [item for item in items if at(item, "metadata", "name")] if isinstance(items, list) else []
     if not found:
         unseen = (
             "you may not see its controller"
@@ -138,10 +139,11 @@ def _check_controllers(namespace: str = "", at_least: tuple[int, int] = (0, 0)) 
         )
         yield Finding("note", f"Argo Workflows is there; {unseen}, nor which version")
         return
-    working = [item for item in found if (item.get("status") or {}).get("availableReplicas")]
+    working = [item for item in found if at(item, "status", "availableReplicas")]
     if not working:
-        name, place = found[0]["metadata"]["name"], found[0]["metadata"]["namespace"]
-        wanted = found[0].get("spec", {}).get("replicas", 1)
+        name, place = at(found[0], "metadata", "name"), at(found[0], "metadata", "namespace")
+        replicas = at(found[0], "spec", "replicas")
+        wanted = 1 if replicas is None else replicas
         yield Finding(
             "wrong",
             "no controller of Argo Workflows works, so nobody takes up a run: "
@@ -164,8 +166,8 @@ def _check_controllers(namespace: str = "", at_least: tuple[int, int] = (0, 0)) 
 
 
 def _release(deployment: dict[str, Any]) -> tuple[int, int] | None:
-    containers = deployment.get("spec", {}).get("template", {}).get("spec", {}).get("containers") or [{}]
-    found = re.search(r":v(\d+)\.(\d+)", containers[0].get("image", ""))
+    image = at(deployment, "spec", "template", "spec", "containers", 0, "image")
+    found = re.search(r":v(\d+)\.(\d+)", str(image))
     return (int(found[1]), int(found[2])) if found else None
 
 
@@ -174,7 +176,7 @@ def check_claim(claim: str, namespace: str) -> Iterator[Finding]:
     if shutil.which("kubectl") is None:
         return
     found = kubectl("get", "pvc", claim, "--namespace", namespace, "--output", "json")
-    phase = (found.as_object().get("status") or {}).get("phase")
+    phase = at(found.as_object(), "status", "phase")
     if found.is_missing:
         text = f"there is no PersistentVolumeClaim {claim} in {namespace}, so no pod can start"
         yield Finding("wrong", text, f"kubectl get pvc --namespace {namespace}")

@@ -44,6 +44,21 @@ class Said:
         return found if isinstance(found, dict) else {}
 
 
+def at(found: object, *keys: str | int) -> Any:  # noqa: ANN401 - any JSON
+    """What lies at a path in JSON; None where the path leads nowhere.
+
+    Example:
+        >>> at({"items": [{"a": 1}]}, "items", 0, "a"), at({"items": 3}, "items", 0, "a")
+        (1, None)
+    """
+    for key in keys:
+        if isinstance(key, int):
+            found = found[key] if isinstance(found, list) and key < len(found) else None
+        else:
+            found = found.get(key) if isinstance(found, dict) else None
+    return found
+
+
 def kubectl(*words: str) -> Said:
     """Call kubectl."""
     # Files, since a pipe stays open as long as a program that kubectl started, such as one to log in.

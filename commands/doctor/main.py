@@ -118,7 +118,12 @@ def _check_volume(
             names = " and ".join(folders)
             yield Finding("note", f"{names} must be on a volume of the cluster: no template says which")
             return
-        mounts, claims = pod_mounts(spec), claims_of(spec)
+        try:
+            mounts, claims = pod_mounts(spec), claims_of(spec)
+        except (AttributeError, LookupError, TypeError):
+            text = "the WorkflowTemplate must be fibstack's; the one there tells no volumes of its pods"
+            yield Finding("wrong", text, "kubectl apply -k manifests/gke/local-volume")
+            return
     elif settings is not None and settings.volume and target != "vertex":
         mounts, claims = settings.mounts, [settings.volume.claim]
     require_reachable(config, mounts)

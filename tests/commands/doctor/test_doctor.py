@@ -553,6 +553,25 @@ def test_the_claim_of_a_volume(
     assert line in result.output
 
 
+@pytest.mark.parametrize("what", ["controller", "template", "claim"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[]", "null", '{"items": [{}]}', '{"items": "x"}', '{"spec": {"volumes": null}}', '{"status": 3}'),
+        *('{"spec": 3}', '{"items": [{"metadata": {"name": "workflow-controller"}, "spec": null}]}'),
+    ],
+)
+def test_an_odd_answer_of_a_cluster_ends_in_no_exception(
+    what: str, text: str, program: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    program("kubectl", kubectl(**{"template": template_with_volume(), what: f"echo '{text}'"}))
+    config = tmp_path / "run.yaml"
+    config.write_text(CONFIG.format(source="/data/raw", output="/data/volume"))
+    result = doctor(config, "--target", "argo")
+    assert result.exit_code == (65 if "WRONG" in result.output else 0)
+    assert result.output.endswith(" wrong.\n" if result.exit_code else "Nothing is wrong.\n")
+
+
 @pytest.mark.parametrize(
     ("config_map", "is_looked_for"), [("echo '{}'", True), (refuses("NotFound"), False)], ids=str
 )
