@@ -27,6 +27,8 @@ _INSTALL_ARGO = (
 KUBEFLOW = "kubeflow"
 """Namespace that Kubeflow Pipelines is installed in."""
 _CONFIG_MAP = "workflow-controller-configmap"
+_ARGOS_OWN_POLICY = "OnFailure"
+"""Policy of retries where neither they nor the controller's defaults name one."""
 
 
 def namespace_of(namespace: str) -> str:
@@ -239,17 +241,22 @@ def _check_kubeflow() -> Iterator[Finding]:
         return
     yield from _check_controllers(KUBEFLOW)
     policy = _retry_policy(config.as_object().get("data") or {})
-    if policy not in ("", "Always", "OnFailure"):
+    if policy != "Always":
+        tried = (
+            "programs that failed again, but no pod that was lost, as with a spot machine"
+            if policy == _ARGOS_OWN_POLICY
+            else "lost pods again, but no program that failed"
+        )
         yield Finding(
             "note",
-            "this Kubeflow tries lost pods again, but no program that failed, whatever 'retries' says: the "
-            f"defaults of its controller set retryPolicy {policy}, which should be Always",
+            f"this Kubeflow tries {tried}, whatever 'retries' says: the retryPolicy of its controller's "
+            f"defaults is {policy}, which should be Always",
             f"kubectl edit configmap {_CONFIG_MAP} --namespace {KUBEFLOW}",
         )
 
 
 def _retry_policy(data: dict[str, Any]) -> str:
-    """The policy that a controller gives to retries which name none; empty for Argo's own.
+    """The policy that a controller gives to retries which name none.
 
     Args:
         data: Its ConfigMap: a text for each key, or one that holds them all.
@@ -258,9 +265,9 @@ def _retry_policy(data: dict[str, Any]) -> str:
         whole = yaml.safe_load(data.get("config") or "{}")
         defaults = yaml.safe_load(data.get("workflowDefaults") or "{}") or whole.get("workflowDefaults") or {}
         strategy = defaults["spec"]["templateDefaults"]["retryStrategy"]
-        return str(strategy.get("retryPolicy") or "")
+        return str(strategy.get("retryPolicy") or _ARGOS_OWN_POLICY)
     except (yaml.YAMLError, AttributeError, LookupError, TypeError):
-        return ""
+        return _ARGOS_OWN_POLICY
 
 
 def check_vertex() -> Iterator[Finding]:
