@@ -45,7 +45,7 @@ class Said:
 
 
 def at(found: object, *keys: str | int) -> Any:  # noqa: ANN401 - any JSON
-    """What lies at a path in JSON; None where the path leads nowhere.
+    """The value at a path in JSON; None where the path leads nowhere.
 
     Example:
         >>> at({"items": [{"a": 1}]}, "items", 0, "a"), at({"items": 3}, "items", 0, "a")
