@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from components.report.component import UNIT_COUNTS
+from components.shared.documents import notification
 from components.shared.errors import UserError
 
 LONGEST_S = 300
@@ -56,7 +57,12 @@ def units_workflow(run: Mapping[str, Any], output: str) -> dict[str, Any]:
         **{key: value for key, value in report.items() if key not in _OF_THE_WHOLE_STEP},
         "name": "units",
         "metadata": {**metadata_of_pod, "labels": metadata_of_pod.get("labels", {}) | labels},
-        "container": {**report["container"], "command": [*UNIT_COUNTS, output], "resources": _MACHINE},
+        "container": {
+            **report["container"],
+            "command": [*UNIT_COUNTS, output],
+            "envFrom": _without_notification(report["container"].get("envFrom", [])),
+            "resources": _MACHINE,
+        },
         "podSpecPatch": _patch_of_argos_own(report.get("podSpecPatch", "{}")),
     }
     return {
@@ -73,6 +79,11 @@ def units_workflow(run: Mapping[str, Any], output: str) -> dict[str, Any]:
             "podGC": {"strategy": "OnPodSuccess", "deleteDelayDuration": f"{_KEPT_S}s"},
         },
     }
+
+
+def _without_notification(sources: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The sources of variables without the Secret of notification, since this pod tells nobody."""
+    return [source for source in sources if source.get("secretRef", {}).get("name") != notification.SECRET]
 
 
 def _patch_of_argos_own(patch: str) -> str:

@@ -199,6 +199,7 @@ def counting(cluster: Any, monkeypatch: pytest.MonkeyPatch):
     spec = with_volume()["spec"]
     (report,) = [template for template in spec["templates"] if template["name"] == "report"]
     report["nodeSelector"] = {"disk": "near"}
+    report["container"]["envFrom"].append({"configMapRef": {"name": "proxies"}})
     report["container"]["env"] = [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}]
     # Argo keeps the run's own spec in it, too.
     spec |= {
@@ -245,6 +246,9 @@ def test_units_on_a_volume_are_counted_by_a_pod_like_those_of_the_run(counting: 
     assert container.image == report["container"]["image"]
     assert container.command == [*UNIT_COUNTS, "/data/out"]
     assert (container.env[0].name, template.node_selector) == ("HTTPS_PROXY", {"disk": "near"})
+    assert [source.config_map_ref.name for source in container.env_from] == [
+        "proxies"
+    ]  # no mail server's password
     assert container.security_context.read_only_root_filesystem
     assert container.resources.requests["memory"].root == "256Mi"
     own = {c["name"] for c in json.loads(template.pod_spec_patch)["containers"]}
