@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import hashlib
 import os
 import random
 import re
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -71,6 +73,8 @@ class Mutant:
     line: int
     before: str
     after: str
+    sound: str
+    """The line without the change."""
     text: str
     """The file with the change."""
 
@@ -142,6 +146,7 @@ def mutants_of(package: str, path: Path) -> Iterator[list[Mutant]]:
             node.lineno,
             data[begin:end].decode(),
             new,
+            lines[node.lineno - 1].strip(),
             (data[:begin] + f"({new})".encode() + data[end:]).decode(),
         )
         found.setdefault(node.lineno, []).append(mutant)
@@ -149,11 +154,20 @@ def mutants_of(package: str, path: Path) -> Iterator[list[Mutant]]:
 
 
 def sample(package: str, n_lines: int, seed: int) -> list[Mutant]:
-    """One change on each of some lines of a package, the same whenever the code is."""
-    rng = random.Random(f"{seed} {package}")
+    """One change on each of some lines of a package: those whose texts have the smallest hashes.
+
+    So an edit takes its own lines out of the sample or into it, and leaves the others.
+    """
     files = sorted((ROOT / "components" / package).rglob("*.py"))
     lines = [line for file in files if file.name != "component.py" for line in mutants_of(package, file)]
-    return [rng.choice(line) for line in rng.sample(lines, n_lines)]
+    alike: Counter[str] = Counter()
+    by_hash: dict[str, Mutant] = {}
+    for changes in lines:
+        said = f"{seed} {changes[0].path} {changes[0].sound}"
+        alike[said] += 1
+        digest = hashlib.sha256(f"{said} {alike[said]}".encode()).hexdigest()
+        by_hash[digest] = random.Random(digest).choice(changes)
+    return [by_hash[digest] for digest in sorted(by_hash)[:n_lines]]
 
 
 def tests_of(mutant: Mutant) -> list[str]:
