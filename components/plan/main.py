@@ -15,6 +15,7 @@ from components.plan.output import (
     check_no_export,
     check_source_apart,
     earlier_plan,
+    may_hold_a_run,
     resolved_from,
     written_uris,
 )
@@ -73,12 +74,14 @@ def main(fan: int, pods: str, process_uri_out: str, chunks_out: str, **fields: s
 
 
 def _leave_refusal(error: UserError | ConfigError, fields: Mapping[str, str | None]) -> None:
-    """Write why the input is refused; a run whose output is not said, or not there, goes without."""
+    """Write why the input is refused; a run goes without whose output is not said, or not seen to be one."""
     output = fields.get("output")
     if not output:
         return
     try:
-        leave_refusal(open_store(part_uri(output, "process")), "plan", error, settings_hash(fields))
+        process = open_store(part_uri(output, "process"))
+        if may_hold_a_run(process):
+            leave_refusal(process, "plan", error, settings_hash(fields))
     except FibstackError as failure:
         log.warning("the report cannot say why the input is refused: %s", failure)
 

@@ -19,6 +19,7 @@ from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store, join_uri
 from components.shared.text import listed
 from components.shared.work.export import EXPORT_KEY
+from components.shared.work.refusal import REFUSED_KEY
 
 _SHOWN = 3
 """Overrides that a sentence names."""
@@ -67,6 +68,17 @@ def check_no_export(config: RunConfig, locations: Locations) -> None:
             f"the output must not hold an exported volume; got {config.output}. Choose another output, or "
             f"delete that volume."
         )
+
+
+def may_hold_a_run(process: Store) -> bool:
+    """True where nothing lies among the documents of a run, or a run has begun there.
+
+    So it can be asked before the configuration is known to be one: slices may lie there, or an export.
+    """
+    if process.stat(EXPORT_KEY) is not None:
+        return False
+    began = any(process.stat(key) is not None for key in (PLAN_KEY, REFUSED_KEY))
+    return began or next(iter(process.list()), None) is None
 
 
 def earlier_plan(locations: Locations) -> Plan | None:

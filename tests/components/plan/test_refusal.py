@@ -87,10 +87,28 @@ def test_a_refusal_that_cannot_be_written_changes_neither_sentence_nor_exit_code
     assert "the report cannot say why the input is refused: permission denied" in caplog.text
 
 
-def test_nothing_is_written_beside_what_is_no_run_s(source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "exit_code", "sentence"), [({}, 65, "exported volume"), ({"clip_limit": "nan"}, 78, "finite")]
+)
+def test_nothing_is_written_beside_what_is_no_run_s(
+    source: Path, tmp_path: Path, change: dict[str, Any], exit_code: int, sentence: str
+) -> None:
     process_in(tmp_path).write(EXPORT_KEY, b"{}")
-    assert "exported volume" in refusal(run(source), 65)
+    assert sentence in refusal(run(source, **change), exit_code)
     assert set(files_below(tmp_path / "out")) == {f"process/{EXPORT_KEY}"}
+
+
+@pytest.mark.parametrize(("change", "exit_code"), [({}, 65), ({"clip_limit": "nan"}, 78)])
+def test_nothing_is_written_among_the_slices(
+    source: Path, tmp_path: Path, change: dict[str, Any], exit_code: int
+) -> None:
+    """Also where settings are refused before anybody knows where the slices lie."""
+    slices = tmp_path / "out/process"
+    slices.parent.mkdir()
+    source.rename(slices)
+    before = files_below(tmp_path)
+    refusal(run(slices, output=tmp_path / "out", **change), exit_code)
+    assert files_below(tmp_path) == before
 
 
 def test_a_refusal_beside_an_earlier_run_changes_nothing_else(source: Path, tmp_path: Path) -> None:
