@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import click
@@ -211,6 +212,11 @@ def look_at(evidence: RunEvidence, volume: Volume | None, status: RunStatus, pro
     if verification.problems and not is_untouched(blocks, earlier_hash):
         for uri in withdraw(volume):
             logger.warning("withdrew the info of %s: it no longer holds one whole volume", uri)
+    if status.state != "succeeded" and evidence.preview is None and not evidence.plan.config.force:
+        unchecked = Fault(
+            "the check on thumbnails has not been made of these slices", cured_by_retry=True, is_undone=True
+        )
+        return replace(verification, problems=(*verification.problems, unchecked))
     return verification
 
 

@@ -7,7 +7,8 @@ as where slices are only to be matched otherwise: then the volume there is not w
 from __future__ import annotations
 
 from components.shared.documents.plan import Plan
-from components.shared.documents.transforms import Transforms
+from components.shared.documents.preview import PREVIEW_KEY
+from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.grid import Span
 from components.shared.storage.parallel import in_parallel
 from components.shared.storage.store import ObjectChangedError, ObjectMissingError, Store
@@ -18,27 +19,32 @@ from components.shared.work.units import chunk_hash, chunks, compose_hash, previ
 def transforms_are_of(plan: Plan, process: Store) -> bool:
     """True where every chunk is matched as the plan says, and the transforms are solved from these chunks."""
     solved = _solved_hash(plan, process)
-    return solved is not None and _recorded_hash(process, "transforms") == solved
+    return (
+        solved is not None and _content(process, "compose", "transforms", solved, TRANSFORMS_KEY) is not None
+    )
 
 
 def preview_is_of(plan: Plan, transforms: Transforms, process: Store) -> bool:
     """True where the check on thumbnails is of this plan, and of transforms that are."""
-    solved = _recorded_hash(process, "transforms")
-    return _recorded_hash(process, "preview") == preview_hash(solved, plan, transforms)
+    checked = preview_hash(_recorded_hash(process, "transforms"), plan, transforms)
+    return _content(process, "compose", "preview", checked, PREVIEW_KEY) is not None
 
 
 def _solved_hash(plan: Plan, process: Store) -> str | None:
     """Input hash that the transforms of a plan have; None where a chunk is not matched as the plan says."""
-    contents = in_parallel(lambda chunk: _content(plan, chunk, process), chunks(plan))
+
+    def pairs(chunk: Span) -> bytes | None:
+        return _content(process, "align", str(chunk), chunk_hash(plan, chunk), f"align/{chunk}.json")
+
+    contents = in_parallel(pairs, chunks(plan))
     known = [content for content in contents if content is not None]
     return compose_hash(plan, known) if len(known) == len(contents) else None
 
 
-def _content(plan: Plan, chunk: Span, process: Store) -> bytes | None:
-    """The pairs of a chunk as its record vouches for them; None where it does not, or is of another plan."""
-    key = f"align/{chunk}.json"
-    record = read_record(process, "align", str(chunk))
-    if record is None or record.input_hash != chunk_hash(plan, chunk):
+def _content(process: Store, step: str, unit: str, input_hash: str, key: str) -> bytes | None:
+    """A document as the record of its unit vouches for it; None where it does not, or is of another input."""
+    record = read_record(process, step, unit)
+    if record is None or record.input_hash != input_hash:
         return None
     expected = next((output.crc32c for output in record.outputs if output.key == key), "none")
     try:

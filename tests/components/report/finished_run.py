@@ -95,7 +95,9 @@ def make_transforms(
     )
 
 
-def preview_of(failures: Sequence[str] = (), enforced: bool = True, n: int = SIZE_XYZ[2]) -> Preview:
+def preview_of(
+    failures: Sequence[str] = (), enforced: bool = True, n: int = SIZE_XYZ[2], n_worst: int = 10
+) -> Preview:
     known = tuple([0.9] * (n - 1) + [None])
     return Preview(
         thumbnail_scale=0.5,
@@ -106,7 +108,9 @@ def preview_of(failures: Sequence[str] = (), enforced: bool = True, n: int = SIZ
         ncc_second_after=known,
         median_before=0.5,
         median_after=0.9,
-        worst=tuple(WorstSlice(z=z, ncc_previous=0.1, ncc_next=None, usual_ncc=0.9) for z in range(9, 19)),
+        worst=tuple(
+            WorstSlice(z=z, ncc_previous=0.1, ncc_next=None, usual_ncc=0.9) for z in range(9, 9 + n_worst)
+        ),
         gate=Gate(failures=failures, enforced=enforced),
     )
 
@@ -250,6 +254,7 @@ def finished_run(folder: Path, **settings: Any) -> FinishedRun:
     write_plan(process, plan)
     write_align(process, plan, lambda z: np.full((35, 550), 10 * z, np.uint8), refused={(3, 4), (3, 5)})
     write_compose(process, transforms)
+    write_preview(process, preview_of(n_worst=0))
     write_volume(plan, transforms, process)
     write_tiles(plan, process)
     return plan, transforms, process

@@ -139,6 +139,39 @@ def test_a_check_of_an_earlier_run_stops_none(run: FinishedRun) -> None:
     assert process.stat("preview.json")
 
 
+@pytest.mark.parametrize("status", NO_PROOF)
+@pytest.mark.parametrize("key", ["preview.json", "records/compose/preview.json"])
+def test_a_volume_that_the_check_has_not_seen_is_not_complete(
+    run: FinishedRun, status: str, key: str
+) -> None:
+    """Its run ended within `compose`; an earlier one, which was forced, has written the same blocks."""
+    plan, _, process = run
+    process.delete(key)
+    assert report(plan.config.output, status).exit_code == (75 if status == NO_PROOF[-1] else 0)
+    document = run_json(plan.config.output)
+    assert not document["complete"]
+    assert "the check on thumbnails has not been made of these slices" in document["problems"]
+    assert not has_info(plan.config.output)
+    assert report(planned_anew(run, force=True), status).exit_code == 0
+    assert run_json(plan.config.output)["complete"], "nothing that the check finds would hold it back"
+
+
+@pytest.mark.parametrize("key", ["transforms.json", "preview.json"])
+def test_documents_of_another_run_that_ended_before_their_record_are_not_this_run_s(
+    run: FinishedRun, key: str
+) -> None:
+    """The record is still that of this run's `compose`, which has been repeated since for other settings."""
+    plan, transforms, process = run
+    others = {
+        "transforms.json": transforms.model_copy(update={"volume_origin_xyz_px": (1, 0, 0)}),
+        "preview.json": preview_of(n_worst=1),
+    }
+    process.write(key, others[key].to_json())
+    report(plan.config.output, KFP_FAILED)
+    assert not run_json(plan.config.output)["complete"]
+    assert not has_info(plan.config.output)
+
+
 @pytest.mark.parametrize(
     "key", ["align/8-15.json", "records/align/8-15.json", "records/compose/transforms.json"]
 )
