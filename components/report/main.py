@@ -12,6 +12,7 @@ import click
 
 from components.report.console_artifacts import Console
 from components.report.gather import Pictures, RunEvidence, gather, read_plan
+from components.report.origin import is_solved
 from components.report.page.page import render
 from components.report.page.refused import refused_page
 from components.report.page.sections import SectionPair, make_sections
@@ -112,8 +113,7 @@ def main(
         logger.info("removed %d files of aligned tiles", remove_tiles(plan, volume, process))
     to_tell(notice_of(run))
     is_undone = (
-        volume is None
-        or refusal is not None
+        refusal is not None
         or is_held_back(evidence, run_status)
         or any(problem.is_undone for problem in verification.problems)
     )
@@ -196,9 +196,11 @@ def look_at(evidence: RunEvidence, volume: Volume | None, status: RunStatus, pro
     """
     if volume is None or evidence.transforms is None:
         problem = Fault(
-            "the slices have no transforms, so there is no volume", cured_by_retry=True, is_undone=True
+            "the slices have no transforms, so there is no volume",
+            cured_by_retry=True,
+            is_undone=not is_solved(evidence.plan, process),
         )
-        return Verification((problem,) if status.state != "failed" else (), ())
+        return Verification((problem,) if not status.has_surely_failed else (), ())
     run = Run.of(process, evidence.plan, evidence.transforms)
     blocks = read_blocks(run)
     if _may_remove_superseded(run, blocks):

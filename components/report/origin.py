@@ -30,6 +30,17 @@ def preview_is_of(plan: Plan, transforms: Transforms, process: Store) -> bool:
     return _content(process, "compose", "preview", checked, PREVIEW_KEY) is not None
 
 
+def is_solved(plan: Plan, process: Store) -> bool:
+    """True where the records say that `compose` has solved this plan, whatever became of documents since."""
+
+    def is_matched(chunk: Span) -> bool:
+        record = read_record(process, "align", str(chunk))
+        return record is not None and record.input_hash == chunk_hash(plan, chunk)
+
+    solved, recorded = _solved_hash(plan, process), _recorded_hash(process, "transforms")
+    return all(in_parallel(is_matched, chunks(plan))) and recorded != "" and solved in (None, recorded)
+
+
 def _solved_hash(plan: Plan, process: Store) -> str | None:
     """Input hash that the transforms of a plan have; None where a chunk is not matched as the plan says."""
 

@@ -241,6 +241,23 @@ def test_on_kfp_a_volume_that_was_damaged_after_its_tasks_went_well_is_a_failure
 
 
 @pytest.mark.parametrize("status", [KFP_FAILED, KFP_RUNNING])
+@pytest.mark.parametrize(
+    ("key", "exit_code"),
+    [("transforms.json", 75), ("align/8-15.json", 75), ("records/align/8-15.json", 0)],
+)
+def test_on_kfp_a_lost_document_of_a_task_that_went_well_is_a_failure(
+    run: FinishedRun, status: str, key: str, exit_code: int
+) -> None:
+    """Its record says that its task went well; without a record, a task has failed."""
+    plan, _, process = run
+    process.delete(key)
+    result = report(plan.config.output, status)
+    assert result.exit_code == exit_code
+    assert ("the slices have no transforms" in result.output) == (exit_code == 75)
+    assert not run_json(plan.config.output)["complete"]
+
+
+@pytest.mark.parametrize("status", [KFP_FAILED, KFP_RUNNING])
 def test_on_kfp_a_run_beside_another_is_a_failure(run: FinishedRun, status: str) -> None:
     """Its own tasks may all have gone well before the other run took their place."""
     plan, _, _ = run
