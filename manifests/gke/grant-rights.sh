@@ -28,6 +28,8 @@ grant() { # STEP ROLE KIND...: the role on what lies in the buckets of these kin
             expression+="($name.startsWith('${buckets}_process/') &&"
             expression+=" ($name.endsWith('/report/index.html') || $name.endsWith('/run.json') ||"
             expression+=" $name.endsWith('/superseded.json')))" ;;
+        refusal) # in it, why the run before was refused
+            expression+="($name.startsWith('${buckets}_process/') && $name.endsWith('/refused.json'))" ;;
         *)
             expression+="$name.startsWith('${buckets}_${kind}_')" ;;
         esac
@@ -45,6 +47,7 @@ view=roles/storage.objectViewer write=roles/storage.$writer
 read_slices plan align tile
 grant plan $view process
 grant plan "$write" process
+grant plan "$remover" refusal
 grant align $view process
 grant align "$write" process
 grant compose $view process tmp ng chunk

@@ -10,7 +10,7 @@ ROLES = {
 
 READER, VIEWER, CREATOR = ROLES["legacyObjectReader"], ROLES["objectViewer"], ROLES["objectCreator"]
 RIGHTS = {
-    "plan": {"source": VIEWER, "process": VIEWER + CREATOR},
+    "plan": {"source": VIEWER, "process": VIEWER + CREATOR, "refusal": ("delete",)},
     "align": {"source": VIEWER, "process": VIEWER + CREATOR},
     "compose": {"process": VIEWER + CREATOR, "tmp": VIEWER, "neuroglancer": VIEWER, "chunk": VIEWER},
     "tile": {"source": VIEWER, "process": VIEWER + CREATOR, "tmp": VIEWER + CREATOR},
@@ -32,3 +32,5 @@ RIGHTS = {
 """Of each identity, by what lies in a bucket. The viewer is whoever looks at the volume."""
 PAGE = ("report/index.html", "run.json", "superseded.json")
 """Objects of `process` that every report writes anew or removes; the part `page` is these."""
+REFUSAL = "refused.json"
+"""Object of `process` that a plan removes or writes anew; the part `refusal` is this."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.shared.storage.run_buckets import part_uri
-from tests.reliability.rights import PAGE, RIGHTS, ROLES
+from tests.reliability.rights import PAGE, REFUSAL, RIGHTS, ROLES
 
 ROOT = Path(__file__).parents[2]
 STEPS = RIGHTS.keys() - {"viewer"}
@@ -76,6 +76,12 @@ def test_script_lets_the_report_write_its_page_anew(tmp_path: Path) -> None:
         assert all("delete" not in rights[step] for step in STEPS - {"report"})
 
 
+def test_script_lets_the_plan_take_a_refusal_away(tmp_path: Path) -> None:
+    rights = rights_on(given_rights(tmp_path), f"projects/_/buckets/em_process/objects/run1/{REFUSAL}")
+    assert rights["plan"] == {*RIGHTS["plan"]["process"], *RIGHTS["plan"]["refusal"]}
+    assert all("delete" not in rights[step] for step in STEPS - {"plan"})
+
+
 def test_script_lets_those_read_the_slices_who_read_them(tmp_path: Path) -> None:
     calls = [call for call in given_rights(tmp_path) if call[:3] == ["storage", "buckets", BIND]]
     readers = {call[call.index("--member") + 1].rpartition("-")[2] for call in calls}
@@ -117,7 +123,8 @@ def test_guide_has_the_table() -> None:
     text = (ROOT / "docs/reliability.md").read_text().partition("## Rights of the steps")[2]
     header, *rows = re.findall(r"^\| (.+) \|$", text, re.MULTILINE)
     assert (
-        header == "step | slices | records (`process`) | its page | tiles (`tmp`) | volumes (`ng`, `chunk`)"
+        header == "step | slices | records (`process`) | refusal | its page | tiles (`tmp`) | "
+        "volumes (`ng`, `chunk`)"
     )
     told = {}
     for row in rows:
@@ -125,7 +132,7 @@ def test_guide_has_the_table() -> None:
         rights = [{r for role in re.findall(r"[\w.]+", cell) for r in ROLES[role]} for cell in cells]
         parts = dict(
             zip(
-                ("source", "process", "page", "tmp", "neuroglancer", "chunk"),
+                ("source", "process", "refusal", "page", "tmp", "neuroglancer", "chunk"),
                 [*rights, rights[-1]],
                 strict=True,
             )

@@ -1,6 +1,7 @@
 """Each step as an identity of its own that has no more rights than it needs, in the buckets of a run.
 
-Only `report` may delete, and only the tiles, its own page and the note of what the volume may write.
+Only `report` may delete, the tiles, its own page and the note of what the volume may write, and `plan` why
+the run before was refused.
 """
 
 import secrets
@@ -15,16 +16,20 @@ from components.shared.storage.run_buckets import part_uri
 from tests.reliability import tiny_stack
 from tests.reliability.conftest import PARTS, Place, Proxy, new_bucket
 from tests.reliability.programs import RECORDS_OF_UNITS, STEPS, Call, Driver, call_of_unit, start
-from tests.reliability.rights import PAGE, RIGHTS
+from tests.reliability.rights import PAGE, REFUSAL, RIGHTS
 
 RUN = "one"
 CROSS_USES = [
     (step, who)
     for step in STEPS
     for who in RIGHTS
-    if any(not set(rights) <= set(RIGHTS[who].get(part, ())) for part, rights in RIGHTS[step].items())
+    if any(
+        not set(rights) <= set(RIGHTS[who].get(part, ()))
+        for part, rights in RIGHTS[step].items()
+        if part != "refusal"  # who may not take it away plans all the same
+    )
 ]
-"""Steps as somebody who lacks some of the rights that the step has."""
+"""Steps as somebody who lacks some of the rights that the step needs."""
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +62,7 @@ def privileged_run(buckets, running_proxy: Proxy, tmp_path_factory: pytest.TempP
 def rights_in(buckets):
     prefixes = {part: [f"{uri}/"] for part, uri in buckets.items()}
     prefixes["page"] = [f"{buckets['process']}/{key}" for key in PAGE]
+    prefixes["refusal"] = [f"{buckets['process']}/{REFUSAL}"]
     return {
         who: [
             (prefix.removeprefix("gs://"), list(rights))
@@ -91,6 +97,22 @@ def test_a_report_takes_the_place_of_that_of_a_failed_run(
         program = start(call, running_proxy.environment("report"), tmp_path / "log.txt")
         program.join()
         assert program.exitcode == 0, (tmp_path / "log.txt").read_text()
+
+
+def test_a_plan_takes_the_refusal_of_another_run_away(
+    privileged_run, buckets, running_proxy: Proxy, tmp_path: Path
+) -> None:
+    place, _, _ = privileged_run
+    process = open_store(buckets["process"])
+    running_proxy.set_rules(rights=rights_in(buckets))
+    call = call_of_unit("plan", place.source, place.output, process.uri, tmp_path, **tiny_stack.CONFIG)
+    for maxz, exit_code in ((99, 65), (98, 65), (tiny_stack.CONFIG["maxz"], 0)):
+        changed = Call("plan", {**call.flags, "maxz": maxz})
+        program = start(changed, running_proxy.environment("plan"), tmp_path / "log.txt")
+        program.join()
+        assert program.exitcode == exit_code, (tmp_path / "log.txt").read_text()
+        assert (process.stat(REFUSAL) is not None) == (exit_code == 65)
+        assert exit_code == 0 or f"to {maxz}" in process.read(REFUSAL).decode()
 
 
 @pytest.fixture(scope="module")
