@@ -105,6 +105,8 @@ def main(
     run = write_page(evidence, told, volume, verification, process)
     if run.complete and volume is not None:
         _publish(volume, plan)
+    else:
+        run = run.model_copy(update={"published_hash": published_hash(process)})
     process.write(RUN_KEY, run.to_json())
     console.show(run, evidence, process)
     for sentence in run.summary:
@@ -210,8 +212,7 @@ def look_at(evidence: RunEvidence, volume: Volume | None, status: RunStatus, pro
     earlier = earlier_run(process)
     has_opened = earlier is not None and hash_of(blocks) == earlier.volume_hash
     verification = verify(volume, blocks, has_opened=has_opened)
-    earlier_hash = earlier.volume_hash if earlier is not None else ""
-    if verification.problems and not is_untouched(blocks, earlier_hash):
+    if verification.problems and not is_untouched(blocks, published_hash(process)):
         for uri in withdraw(volume):
             logger.warning("withdrew the info of %s: it no longer holds one whole volume", uri)
     if status.state != "succeeded" and evidence.preview is None and not evidence.plan.config.force:
@@ -237,11 +238,23 @@ def _may_remove_superseded(run: Run, blocks: list[Block]) -> bool:
 
 def earlier_run(process: Store) -> RunDocument | None:
     """The document of the earlier run that proved and published the volume; None where there is none."""
+    run = _last_run(process)
+    return run if run is not None and run.complete else None
+
+
+def published_hash(process: Store) -> str:
+    """Hash of the volume that was published last, however the runs since have ended; empty if not known."""
+    run = _last_run(process)
+    if run is None:
+        return ""
+    return run.volume_hash if run.complete else run.published_hash
+
+
+def _last_run(process: Store) -> RunDocument | None:
     try:
-        run = read_document(process, RUN_KEY, RunDocument)
+        return read_document(process, RUN_KEY, RunDocument)
     except UserError:  # there is none, or it is of another version
         return None
-    return run if run.complete else None
 
 
 def stands(evidence: RunEvidence, volume: Volume | None, process: Store) -> bool:

@@ -51,6 +51,8 @@ class RunDocument(SealedDocument):
     outputs: tuple[OutputSummary, ...]
     volume_hash: str
     """Hash of all that the volume depends on; empty where there is no volume."""
+    published_hash: str = ""
+    """That of the earlier volume that viewers may still find, of a run that is not complete."""
     plan_crc32c: str = ""
     """Checksum of the plan that was carried out."""
     page_is_sealed: bool = False
