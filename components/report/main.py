@@ -97,6 +97,8 @@ def main(
         notice = notice_without_work(output, told)
         console.show_refused(notice.text)
         to_tell(notice)
+        if not run_status.is_shown_as_failed(is_undone=True):
+            raise UserError(told.error)
         return
     verification = look_at(evidence, volume, run_status, process)
     if process.stat(PLAN_KEY) != planned and read_plan(process) != plan:
@@ -165,7 +167,7 @@ def _end_without_plan(
         process.write(PAGE_KEY, sealed_page(page))
     console.show_refused(notice.text)
     to_tell(notice)
-    if refusal is not None and status.state != "failed" and not status.by_kfp:
+    if refusal is not None and not status.is_shown_as_failed(is_undone=True):
         raise UserError(refusal.sentence)
 
 

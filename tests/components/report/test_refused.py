@@ -121,6 +121,17 @@ def test_the_report_of_the_volume_that_stands_there_stays(
         assert "an output must hold one stack" in (tmp_path / "kfp" / name).read_text()
 
 
+@pytest.mark.parametrize("changes", [{}, {"minz": 3}])
+def test_beside_a_volume_that_stands_too_an_engine_that_says_nothing_shows_the_refusal_by_the_exit_code(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    plan, _, _ = finished_run(tmp_path)
+    assert report(plan.config.output).exit_code == 0
+    result = invoke(main, status="{{workflow.status}}", **refused_beside(plan, **changes))
+    assert result.exit_code == 65
+    assert "error: an output must hold one stack" in result.output
+
+
 def test_a_refusal_does_not_keep_a_whole_volume_back(tmp_path: Path) -> None:
     """It may be of an earlier try, where the identity of `plan` may not delete it."""
     plan, _, _ = finished_run(tmp_path)
