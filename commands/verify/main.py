@@ -21,7 +21,7 @@ from components.shared.documents.read_document import read_document
 from components.shared.documents.sealed import SealedDocument
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.errors import UserError
-from components.shared.storage.registry import open_store
+from components.shared.storage.registry import open_store, place_of
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import Store, join_uri
 from components.shared.text import PIPED_WIDTH, count, product
@@ -108,7 +108,7 @@ def _read_finished(output: str) -> Written:
         if process.stat(key) is not None:
             _check_readable(process, key, kind, output)
     written_at = read_document(process, PLAN_KEY, Plan).locations
-    if open_store(written_at.process_uri).uri == process.uri:
+    if place_of(written_at.process_uri) == process.uri:
         return read_written(process)
     return read_written(process, locations_in(output, written_at.source_uri))
 

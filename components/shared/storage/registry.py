@@ -41,6 +41,15 @@ def open_store(uri: str) -> Store:
     return opener(uri)
 
 
+def place_of(uri: str) -> str:
+    """The URI that the store at a location says of itself; of a bucket it is told without a login.
+
+    Raises:
+        UserError: the scheme is not supported, or the folder cannot be named so.
+    """
+    return uri.rstrip("/") if scheme_of(uri).is_remote else open_store(uri).uri
+
+
 def _open_path(uri: str) -> Store:
     return FolderStore(Path(uri))
 

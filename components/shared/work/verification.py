@@ -16,7 +16,7 @@ from components.shared.documents.plan import Plan
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import Transforms
 from components.shared.storage.parallel import in_parallel
-from components.shared.storage.registry import open_store
+from components.shared.storage.registry import open_store, place_of
 from components.shared.storage.store import Stat, Store
 from components.shared.storage.tensorstore_retry import check_may_not_pass, finish
 from components.shared.volume.layout import Scale, scale_at
@@ -101,7 +101,7 @@ def read_written(process: Store, locations: Locations | None = None) -> Written:
 def _roots_between(written: Locations, found: Locations) -> dict[str, str]:
     """URI of each part of an output where it was found, by its URI where it was written."""
     parts = [part for part in Locations.model_fields if part != "source_uri"]
-    return {open_store(getattr(written, part)).uri: open_store(getattr(found, part)).uri for part in parts}
+    return {place_of(getattr(written, part)): place_of(getattr(found, part)) for part in parts}
 
 
 def read_blocks(run: Run) -> list[Block]:

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -24,6 +24,9 @@ from commands.verify.comparison import psnr_db, sampled, worst_jpeg_error
 from commands.verify.files import checksum_of
 from commands.verify.mending import export_command, joined
 from components.report.run_document import RunDocument
+from components.shared.documents.locations import locations_in
+from components.shared.documents.plan import Plan
+from components.shared.documents.read_document import read_document
 from components.shared.errors import UserError
 from components.shared.grid import SizeXyz
 from components.shared.steps import RESULT_VERSIONS
@@ -34,7 +37,7 @@ from components.shared.volume.volume import volume_of
 from components.shared.work import units
 from components.shared.work.export import Export, LeftOut
 from components.shared.work.publication import publish
-from components.shared.work.records import Record, commit, write_output
+from components.shared.work.records import Record, commit, record_at, relocated, write_output
 from components.shared.work.refusal import leave_refusal
 from components.shared.work.superseded import Place, note_superseded
 from tests.builders import cli, plan_of, transforms_of
@@ -318,6 +321,28 @@ def test_a_moved_run_is_verified_where_it_lies(run: WholeRun, tmp_path: Path) ->
     assert result.exit_code == 0, result.output
     assert "Every file is there and whole." in result.stdout
     assert result.stderr == ""
+
+
+def test_a_copy_of_what_lay_in_a_bucket_needs_no_login(
+    run: WholeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.shared.storage.gcs.client_of", _no_client)
+    copy = moved(run, tmp_path)
+    process = open_store(str(copy / "process"))
+    for stat in list(process.list("records/")):
+        record = record_at(process, stat.key)
+        assert record is not None
+        commit(process, relocated(record, {run.output: "gs://em/out"}))
+    plan = read_document(process, "plan.json", Plan)
+    locations = locations_in("gs://em/out", plan.locations.source_uri)
+    process.write("plan.json", plan.model_copy(update={"locations": locations}).to_json())
+    result = cli("verify", copy, "--full")
+    assert result.exit_code == 0, result.output
+    assert cli("status", copy).exit_code == 0
+
+
+def _no_client() -> NoReturn:
+    raise UserError("buckets must be opened with credentials")
 
 
 @pytest.mark.parametrize("damage", ["flipped", "missing", "foreign", "unpublished"])
