@@ -35,7 +35,7 @@ BLANK  := $(EMPTY) $(EMPTY)
 OUTPUT ?= run/$(if $(SOURCE),$(notdir $(abspath $(subst $(BLANK),_,$(SOURCE)))),volume)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run view test reliability live check format benchmark-alignment benchmark-pyramid \
+.PHONY: help setup run view test reliability test-cluster live check format benchmark-alignment benchmark-pyramid \
         benchmark-end-to-end benchmark-scale mutants fuzz manifests overlays changelog sbom bad-input images push pictures lock clean
 
 help: ## Print this list
@@ -60,10 +60,13 @@ view: $(VENV)/run.stamp ## Look at the sample's volume in neuroglancer, or at yo
 
 # One process for each core; the tests of a file share one, and the quick files are first.
 test: $(VENV)/dev.stamp ## Run the tests
-	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations=30
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations=30 --ignore tests/cluster
 
 reliability: $(VENV)/dev.stamp ## Run the tests among faults and kills with every seed, and print their figures
 	RELIABILITY=full $(BIN)/pytest -n $(JOBS) --dist loadfile tests/reliability
+
+test-cluster: $(VENV)/dev.stamp ## Run the sample on the cluster for tests that KUBECONFIG names, docs/gke.md
+	$(BIN)/pytest -n 0 tests/cluster
 
 # make live BUCKET=gs://a-bucket-of-yours, with the credentials of 'gcloud auth application-default login'
 live: $(VENV)/dev.stamp ## Run the store's tests and a small run against the real service: BUCKET=gs://...
