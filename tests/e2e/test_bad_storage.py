@@ -176,7 +176,8 @@ def test_a_run_on_a_forbidden_bucket_ends_at_once(
     assert (answer.exit_code, len(answer.errors)) == (65, 1)
     assert "permission denied. Grant storage.objects." in answer.errors[0]
     assert time.monotonic() - started < 5
-    assert len(refusing_server.asked) <= 2
+    # The look that is refused, perhaps once more, and one at the place where the reason would be left.
+    assert len(refusing_server.asked) <= 3
 
 
 def test_a_bucket_that_is_deleted_during_the_run(gcs_emulator: str, bucket: str, tmp_path: Path) -> None:
