@@ -92,6 +92,9 @@ def read_regular(path: Path, max_bytes: int | None = None) -> bytes:
             got = f"it must have at most {max_bytes:,} bytes; got {size_bytes:,}"
             raise FileTooLargeError(errno.EFBIG, got, str(path))
         try:
+            # A machine that promises more memory than it has would end the program in the middle.
+            if size_bytes > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+                raise MemoryError
             data = file.read(size_bytes + 1)
         except MemoryError:
             got = f"it must fit into memory; got {size_bytes:,} bytes"

@@ -50,14 +50,16 @@ def _output(*words: str) -> str:
 class Cluster:
     """The namespace of fibstack in a cluster, and the pod that holds the volume open."""
 
-    def kubectl(self, *words: str, data: str | None = None) -> str:
+    def kubectl(self, *words: str) -> str:
         """What kubectl prints; its failure is the test's."""
-        command = ["kubectl", "-n", NAMESPACE, *words]
-        result = subprocess.run(
-            command, input=data, capture_output=True, text=True, timeout=RUN_S, check=False
-        )
-        assert result.returncode == 0, f"{' '.join(command)}: {result.stderr}"
+        result = self.tried(*words)
+        assert result.returncode == 0, f"kubectl {' '.join(words)}: {result.stderr}"
         return result.stdout
+
+    def tried(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A call of kubectl that may fail."""
+        command = ["kubectl", "-n", NAMESPACE, *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=RUN_S, check=False)
 
     def in_volume(self, *words: str) -> str:
         """What a program prints in the pod that holds the volume open."""
@@ -98,6 +100,15 @@ class Cluster:
             pod["metadata"]["name"]
             for pod in json.loads(found)["items"]
             if f"-{step}-" in pod["metadata"]["name"] and pod["status"]["phase"] == phase
+        ]
+
+    def lost_tries(self, run: str, step: str) -> list[str]:
+        """Messages of the tries of a step that have failed."""
+        nodes = self.workflow(run)["status"]["nodes"].values()
+        return [
+            node.get("message", "")
+            for node in nodes
+            if node["type"] == "Pod" and node["templateName"] == step and node["phase"] in ("Failed", "Error")
         ]
 
     def until(self, holds: Callable[[], Any], what: str) -> Any:
