@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from components.report.gather import RunEvidence
-from components.report.page.refused import refused_page
+from components.report.page.page import refused_page
 from components.report.run_document import PAGE_KEY, RunDocument
 from components.report.words.run_verdict import run_verdict
 from components.shared.storage.store import Store, join_uri

@@ -13,8 +13,7 @@ import click
 from components.report.console_artifacts import Console
 from components.report.gather import Pictures, RunEvidence, gather, read_plan
 from components.report.origin import is_solved
-from components.report.page.page import render
-from components.report.page.refused import refused_page
+from components.report.page.page import refused_page, render
 from components.report.page.sections import SectionPair, make_sections
 from components.report.page.strips import Strip, make_strips, slices_in_strips
 from components.report.run_document import PAGE_KEY, RUN_KEY, RunDocument

@@ -51,7 +51,7 @@ class Cluster:
     """The namespace of fibstack in a cluster, and the pod that holds the volume open."""
 
     def kubectl(self, *words: str) -> str:
-        """What kubectl prints; its failure is the test's."""
+        """The output of a call of kubectl, which must not fail."""
         result = self.tried(*words)
         assert result.returncode == 0, f"kubectl {' '.join(words)}: {result.stderr}"
         return result.stdout
@@ -62,7 +62,7 @@ class Cluster:
         return subprocess.run(command, capture_output=True, text=True, timeout=RUN_S, check=False)
 
     def in_volume(self, *words: str) -> str:
-        """What a program prints in the pod that holds the volume open."""
+        """The output of a program in the pod that holds the volume open."""
         return self.kubectl("exec", "fibstack-loader", "--", *words)
 
     def fibstack(self, *words: str) -> subprocess.CompletedProcess[str]:

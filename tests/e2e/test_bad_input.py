@@ -1,4 +1,4 @@
-"""What a user's mistake gets: one sentence, the right exit code, and nothing written but why."""
+"""A user's mistake gets one sentence, the right exit code, and nothing written but why."""
 
 from pathlib import Path
 

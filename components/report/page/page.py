@@ -73,13 +73,7 @@ def render(
     run: RunDocument, evidence: RunEvidence, sections: Sequence[SectionPair], strips: Sequence[Strip] = ()
 ) -> str:
     """HTML of the page, which loads nothing from elsewhere."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("components.report", "page"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = _environment()
     environment.filters["picture"] = lambda section: picture_uri(section.values, section.known)
     environment.filters["aspect"] = _aspect
     environment.filters["extent"] = partial(_extent, evidence.plan.resolution_nm)
@@ -115,6 +109,27 @@ def render(
         count=count,
         volume_size=partial(size, smallest="MB"),
         step_time=partial(duration, precise=True),
+    )
+
+
+def refused_page(text: str) -> str:
+    """HTML of the page of a run that ended before any work was done; it loads nothing from elsewhere.
+
+    Args:
+        text: Sentences, a line each; the first is the headline.
+    """
+    headline, *sentences = text.splitlines()
+    return _environment().get_template("refused.html.j2").render(headline=headline, sentences=sentences)
+
+
+def _environment() -> jinja2.Environment:
+    """The reader of the templates beside this module."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("components.report", "page"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 

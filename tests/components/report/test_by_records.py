@@ -31,7 +31,7 @@ KFP_FAILED, KFP_RUNNING, KFP_SUCCEEDED = (
     json.dumps({"state": state, "error": {}, "pipelineJobResourceName": "run", "pipelineTaskName": "run"})
     for state in ("FAILED", "RUNNING", "SUCCEEDED")
 )
-"""As a server of KFP 2.17 fills them in: the error is empty, whatever went wrong."""
+"""Words of KFP 2.17 for the state of a run, as its server fills them in: the error is always empty."""
 NO_PROOF = (KFP_FAILED, KFP_RUNNING, "Failed", "{{workflow.status}}")
 """Words that may stand for any end of a run."""
 

@@ -110,7 +110,7 @@ def files_in(output: str) -> dict[Path, bytes]:
 def test_the_report_of_the_volume_that_stands_there_stays(
     tmp_path: Path, status: str, changes: dict[str, Any]
 ) -> None:
-    """Of the same settings, where the slices have gone since; or of another run."""
+    """The refusal is of the same settings, whose slices have gone, or of another run."""
     plan, _, _ = finished_run(tmp_path)
     assert report(plan.config.output).exit_code == 0
     flags = refused_beside(plan, **changes)
