@@ -36,8 +36,10 @@ TERMINATION_LOG = Path("/dev/termination-log")
 """File that says why a pod ended: Kubernetes shows its text, and Argo in the workflow. Absent elsewhere."""
 REASON_BYTES = 512
 """Upper limit on that text. Argo keeps it for each try and each call, in an object of 1 MiB at most: 200 pods
-that fail four times each take half of it, before Argo compresses them. A step's sentence is shorter."""
-_CUT = b" ..."
+that fail four times each take half of it, before Argo compresses them. Most sentences are shorter."""
+_CUT = b" ... "
+_BEGIN_BYTES = 128
+"""Bytes of a longer text that stay before the cut: what is wrong. The remedy ends it, of up to 379 bytes."""
 
 
 class EndingCommand(click.Command):
@@ -86,9 +88,7 @@ def _told(failure: UserError | TransientError) -> SystemExit:
 
 def _leave_reason(reason: str) -> None:
     """Leave the reason of this program's end where Kubernetes looks for it, in a file that only pods have."""
-    text = " ".join(reason.split()).encode(errors="backslashreplace")  # names of files may be no text
-    if len(text) > REASON_BYTES:
-        text = text[: REASON_BYTES - len(_CUT)].decode(errors="ignore").encode() + _CUT
+    text = _shortened(" ".join(reason.split()).encode(errors="backslashreplace"))  # names may be no text
     with suppress(OSError):
         file = os.open(
             TERMINATION_LOG, os.O_WRONLY | os.O_TRUNC
@@ -97,6 +97,15 @@ def _leave_reason(reason: str) -> None:
             os.write(file, text)
         finally:
             os.close(file)
+
+
+def _shortened(text: bytes) -> bytes:
+    """A text within the limit, in whole characters: a longer one is cut in its value, not in its remedy."""
+    if len(text) <= REASON_BYTES:
+        return text
+    end_bytes = REASON_BYTES - _BEGIN_BYTES - len(_CUT)
+    parts = (text[:_BEGIN_BYTES], text[-end_bytes:])
+    return _CUT.join(part.decode(errors="ignore").encode() for part in parts)
 
 
 def _drop_output() -> None:

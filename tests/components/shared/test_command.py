@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from components.shared import command
 from components.shared.command import REASON_BYTES, StepCommand, write_parameter
-from components.shared.errors import UserError
+from components.shared.errors import MORE_MEMORY, UserError
 
 PROGRAM = """
 import sys
@@ -150,8 +150,27 @@ def test_success_leaves_the_termination_message_alone(termination_log: Path) -> 
 def test_a_termination_message_is_bounded_and_whole_characters(termination_log: Path) -> None:
     assert fail_with(UserError("é" * 5000)) == 65
     written = termination_log.read_bytes()
-    assert REASON_BYTES - 1 <= len(written) <= REASON_BYTES
-    assert written.decode() == "é" * ((len(written) - 4) // 2) + " ..."
+    assert REASON_BYTES - 2 <= len(written) <= REASON_BYTES
+    begin, end = written.decode().split(" ... ")
+    assert set(begin + end) == {"é"}
+
+
+@pytest.mark.parametrize("n", [REASON_BYTES, 5000])
+def test_a_termination_message_is_cut_in_its_value_and_not_in_its_remedy(
+    termination_log: Path, n: int
+) -> None:
+    """Argo gives a retry more memory by the words of the remedy."""
+    remedy = f". {MORE_MEMORY}."
+    assert fail_with(UserError(f"there must be more memory; got: {'v' * n}{remedy}")) == 65
+    written = termination_log.read_text()
+    assert len(written) == REASON_BYTES
+    assert written.startswith("there must be more memory; got: vvv")
+    assert written.endswith(f"vvv{remedy}")
+
+
+def test_a_termination_message_of_just_the_limit_is_whole(termination_log: Path) -> None:
+    assert fail_with(UserError("v" * REASON_BYTES)) == 65
+    assert termination_log.read_text() == "v" * REASON_BYTES
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("/dev/full"), lambda path: None])
