@@ -34,7 +34,7 @@ from components.shared.volume.layout import is_metadata
 from components.shared.volume.volume import volume_of
 from components.shared.work.export import EXPORT_KEY, Export, exported_volume
 from components.shared.work.records import is_record_key, record_at
-from components.shared.work.refusal import REFUSED_KEY
+from components.shared.work.refusal import ACCEPTED_KEY, REFUSED_KEY
 from components.shared.work.superseded import (
     SUPERSEDED_KEY,
     Place,
@@ -48,7 +48,7 @@ PARTS: tuple[Part, ...] = ("neuroglancer", "ome-zarr", "chunk", "tmp", "process"
 DOCUMENTS = frozenset(
     {
         *(PLAN_KEY, COST_KEY, TRANSFORMS_KEY, TRENDS_KEY, SLICES_KEY, PREVIEW_KEY, RUN_KEY, PAGE_KEY),
-        *(EXPORT_KEY, SUPERSEDED_KEY, REFUSED_KEY),
+        *(EXPORT_KEY, SUPERSEDED_KEY, REFUSED_KEY, ACCEPTED_KEY),
     }
 )
 """Keys of the documents of a run or an export below the process URI."""

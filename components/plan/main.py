@@ -89,7 +89,7 @@ def _leave_refusal(error: UserError | ConfigError, fields: Mapping[str, str | No
 def _take_refusal_back(process: Store) -> None:
     try:
         take_refusal_back(process)
-    except UserError as error:  # an identity that may create but not delete
+    except UserError as error:
         log.warning("%s stays, although the input is not refused any more: %s", REFUSED_KEY, error)
 
 

@@ -2,8 +2,9 @@
 
 A service that runs pipelines may lose what a program says: Kubeflow keeps neither its sentence nor its exit
 code. So the step leaves both where the report and `fibstack status` find them. The next plan that refuses
-nothing takes the document away. Who may create but not delete cannot do that, nor write another one over it;
-so a refusal names what it is of, and counts only as long as that is what lies there.
+nothing takes the document away; who may create but not delete leaves another one beside it that overrules it.
+A refusal also names what it is of, and counts only as long as that is what lies there. Two runs of the same
+settings on one output share it: nothing tells them apart.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from components.shared.errors import ConfigError, UserError
 from components.shared.storage.store import Store, checksum
 from components.shared.work.records import input_hash
 
-REFUSED_KEY = "refused.json"
-"""Key below the process URI."""
+REFUSED_KEY, ACCEPTED_KEY = "refused.json", "accepted.json"
+"""Keys below the process URI."""
 
 
 class Refusal(SealedDocument):
@@ -37,6 +38,12 @@ class Refusal(SealedDocument):
     plan's."""
     plan_crc32c: str
     """Checksum of the plan that lay there when the run was refused; empty where there was none."""
+
+
+class Acceptance(SealedDocument):
+    """`process/accepted.json`: a plan has refused nothing since the refusals that are older."""
+
+    schema_version: Literal[1] = 1
 
 
 def settings_hash(flags: Mapping[str, str | None]) -> str:
@@ -65,29 +72,36 @@ def leave_refusal(
 
 
 def take_refusal_back(process: Store) -> None:
-    """Remove the refusal of an earlier run, if there is one.
+    """Remove the refusal of an earlier run, if there is one, or overrule it.
 
     Raises:
-        UserError: it may not be removed.
+        UserError: neither may be done.
     """
-    if process.stat(REFUSED_KEY) is not None:
+    if process.stat(REFUSED_KEY) is None:
+        return
+    try:
         process.delete(REFUSED_KEY)
+    except UserError:  # an identity that may create but not delete
+        process.write(ACCEPTED_KEY, Acceptance().to_json())
 
 
 def standing_refusal(process: Store, settings_hash: str = "") -> Refusal | None:
-    """The refusal of the last run; None where there is none, or it is of other settings or another plan.
+    """The refusal of the last run; None where there is none, or it is overruled or of something else.
 
     Args:
         process: Where the documents of the run lie.
         settings_hash: Hash of the settings of the run; empty where nobody tells.
     """
-    if process.stat(REFUSED_KEY) is None:
+    refused = process.stat(REFUSED_KEY)
+    if refused is None:
         return None
     with suppress(UserError):  # damaged, or of another version
         refusal = read_document(process, REFUSED_KEY, Refusal)
         is_other = settings_hash and refusal.settings_hash not in ("", settings_hash)
         if not is_other and refusal.plan_crc32c == _plan_crc32c(process):
-            return refusal
+            accepted = process.stat(ACCEPTED_KEY)
+            is_overruled = accepted is not None and (accepted.written_s or 0.0) >= (refused.written_s or 0.0)
+            return None if is_overruled else refusal
     return None
 
 

@@ -64,19 +64,42 @@ def deny(*_: object) -> NoReturn:
     raise UserError("permission denied. Grant storage.objects.delete")
 
 
-def test_who_may_not_delete_plans_all_the_same_and_what_stays_is_of_no_plan(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    slices = sorted(source.iterdir())
-    lost = slices[3].rename(tmp_path / "lost.png")
+def refused_once(source: Path, tmp_path: Path) -> Path:
+    """A refusal for a slice that is lost; returns where the slice was and is put back."""
+    slice_path = sorted(source.iterdir())[3]
+    lost = slice_path.rename(tmp_path / "lost.png")
     refusal(run(source), 65)
-    lost.rename(slices[3])
+    return lost.rename(slice_path)
+
+
+@pytest.mark.parametrize("has_plan", [False, True])
+def test_who_may_not_delete_overrules_a_refusal(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_plan: bool
+) -> None:
+    """Also where the plan of the same settings lay there before, and stays."""
+    if has_plan:
+        assert run(source).exit_code == 0
+    refused_once(source, tmp_path)
+    process = process_in(tmp_path)
+    assert standing_refusal(process, settings_of(source))
     with monkeypatch.context() as patch:
         patch.setattr(FolderStore, "delete", deny)
         assert run(source).exit_code == 0
-    assert "refused.json stays, although" in caplog.text
-    assert process_in(tmp_path).stat(REFUSED_KEY) is not None
-    assert standing_refusal(process_in(tmp_path), settings_of(source)) is None
+    assert process.stat(REFUSED_KEY) is not None
+    assert standing_refusal(process) is None
+    refused_once(source, tmp_path)
+    assert standing_refusal(process), "it is of a later try"
+
+
+def test_a_refusal_that_can_neither_go_nor_be_overruled_is_told(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run(source).exit_code == 0
+    refused_once(source, tmp_path)
+    for verb in ("delete", "write"):
+        monkeypatch.setattr(FolderStore, verb, deny)
+    assert run(source).exit_code == 0
+    assert "refused.json stays, although the input is not refused any more: permission denied" in caplog.text
 
 
 def test_a_refusal_that_cannot_be_written_changes_neither_sentence_nor_exit_code(
