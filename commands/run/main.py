@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +29,7 @@ from components.shared.errors import ConfigError, FibstackError
 from components.shared.steps import STEPS, steps_from, steps_until
 from components.shared.storage.run_buckets import part_uri
 from pipeline.here.processes import Failure, Processes
-from pipeline.here.progress import Prediction
+from pipeline.here.progress import Prediction, StepUse
 from pipeline.settings import Settings
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -163,13 +163,16 @@ def run_here(
     from pipeline.here.local import RunInterruptedError
 
     _announce_changes(config)
+    started_s = time.time()
     try:
-        failure = _run_steps(config, settings, extent, processes, jobs, log_dir)
+        failure, use = _run_steps(config, settings, extent, processes, jobs, log_dir)
     except (RunInterruptedError, KeyboardInterrupt) as interrupted:
         click.echo(f"Stopped. Go on with: {same_command('again_from')}", err=True)
         sys.exit(getattr(interrupted, "exit_code", 128 + signal.SIGINT))
     if failure is not None:
         click.echo(f"error: {failure.message}\nLog: {failure.log}", err=True)
+        if "report" in use and use["report"].n_done and _has_page_since(config.output, started_s):
+            click.echo(f"Report: {_page_uri(config.output)}", err=True)
         if extent.again_from:
             click.echo(f"Go on with: {same_command('again_from')}", err=True)
         known = {error.exit_code for error in FibstackError.__subclasses__()}
@@ -183,13 +186,13 @@ def run_here(
 
 def _run_steps(
     config: RunConfig, settings: Settings, extent: Extent, processes: Processes, jobs: int, log_dir: Path
-) -> Failure | None:
-    """Run the steps; returns the first failure."""
+) -> tuple[Failure | None, Mapping[str, StepUse]]:
+    """Run the steps; returns the first failure, and what each step has used."""
     # Imported here: kfp takes a second, and the help needs none of it.
     from pipeline.compiled.compile import compile_ir
     from pipeline.compiled.ir import read_pipeline, step_names, up_to
     from pipeline.here.local import run_pipeline
-    from pipeline.here.progress import StepUse, print_summary, progress_on
+    from pipeline.here.progress import print_summary, progress_on
 
     text = compile_ir(settings)
     pipeline = read_pipeline(text)
@@ -210,14 +213,14 @@ def _run_steps(
 
     if extent.again_from:
         # First the plan: what it refuses, such as another stack in this output, must cost no record.
-        failure, _ = run_part("plan")
+        failure, use = run_part("plan")
         if failure is not None:
-            return failure
+            return failure, use
         n_units = _unseal(config, extent.again_from)
         click.echo(f"{n_units:,} units of {extent.again_from} and later steps are done again.", err=True)
     failure, use = run_part(extent.until)
     print_summary(console, use)
-    return failure
+    return failure, use
 
 
 def _new_folder(log_dir: Path, run_id: str) -> Path:
@@ -326,8 +329,23 @@ def _print_result(output: str) -> None:
     click.echo(f"Volume: {part_uri(output, 'neuroglancer')}/jpeg")
     for line in _report_lines(output):
         click.echo(f"  {line}")
-    click.echo(f"Report: {part_uri(output, 'process')}/report/index.html")
+    click.echo(f"Report: {_page_uri(output)}")
     click.echo(f"Look at it: {shlex.join([called_as(), 'view', output])}")
+
+
+def _page_uri(output: str) -> str:
+    return f"{part_uri(output, 'process')}/report/index.html"
+
+
+def _has_page_since(output: str, time_s: float) -> bool:
+    """Whether the page of the report was written after a time, in seconds from 1970."""
+    try:
+        from components.shared.storage.registry import open_store
+
+        found = open_store(part_uri(output, "process")).stat("report/index.html")
+    except (FibstackError, ModuleNotFoundError):
+        return False
+    return found is not None and (found.written_s or 0.0) >= time_s
 
 
 def _report_lines(output: str) -> list[str]:

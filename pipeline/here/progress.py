@@ -153,6 +153,7 @@ class Progress:
         self._predicted: Mapping[str, Prediction] = {}
         self._started_s = time.monotonic()
         self._last_line_s = dict.fromkeys(steps, float("-inf"))
+        self._has_failed = False
 
     def __enter__(self) -> Self:
         return self
@@ -190,8 +191,11 @@ class Progress:
         self._print(f"{_name(failure)}: {failure.message} Trying again in {pause_s:.0f} s.")
 
     def failed(self, failure: Failure) -> None:
-        self._print(f"{_name(failure)} failed: {failure.message}")
         running = sum(use.n_running for use in self.use.values())
+        # The first failure is the run's, whose reason is the last that is said; nobody waits long to read it.
+        is_said_soon = not self._has_failed and not running
+        self._print(f"{_name(failure)} failed{'.' if is_said_soon else f': {failure.message}'}")
+        self._has_failed = True
         if running:
             self._print(f"Waiting for {running} running tasks; nothing else starts.")
 

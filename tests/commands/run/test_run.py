@@ -37,6 +37,9 @@ if step == "report":
     process.mkdir(parents=True, exist_ok=True)
     status = json.loads(flags["--status"])
     (process / "run.json").write_text(json.dumps({"summary": ["2 of 2 blocks", status["state"]]}))
+    if "NO_PAGE" not in os.environ:
+        (process / "report").mkdir(exist_ok=True)
+        (process / "report/index.html").write_text("how it went")
 """
 
 
@@ -105,12 +108,27 @@ def test_a_failure_ends_with_its_sentence_log_and_code(
     monkeypatch.setenv("FAIL_CODE", str(code))
     result = call(*RUN)
     assert result.exit_code == expected
-    last = result.stderr.splitlines()[-2:]
+    last = result.stderr.splitlines()[-3:]
     assert last[0] == "error: slice 7 must be readable; got zeros. Remove it."
     assert last[1].endswith("/compose/log.txt")
     assert Path(last[1].removeprefix("Log: ")).exists()
+    assert last[2] == f"Report: {tmp_path}/out/process/report/index.html"
+    n_said = result.stderr.count("slice 7 must be readable")
+    assert n_said == (1 if code in (65, 78) else 4), "each try that is repeated says why"
+    assert "compose failed.\n" in result.stderr
     assert "Volume" not in result.stdout
     assert json.loads((tmp_path / "out/process/run.json").read_text())["summary"][1] == "FAILED"
+
+
+def test_the_page_of_an_earlier_run_is_not_that_of_a_failure(
+    call: Call, fake_programs: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call(*RUN).exit_code == 0
+    monkeypatch.setenv("FAIL", "plan")
+    monkeypatch.setenv("FAIL_CODE", "65")
+    assert "Report: " in call(*RUN).stderr
+    monkeypatch.setenv("NO_PAGE", "1")
+    assert "Report: " not in call(*RUN).stderr
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,14 @@ def test_failures_and_retries_are_shown_as_they_are(terminal: bool) -> None:
     assert "Waiting for 1 running tasks" in text_of(out)
 
 
+def test_the_reason_of_a_run_is_left_to_its_end_where_nothing_is_waited_for() -> None:
+    out = console(terminal=False)
+    with progress_on(out, ["tile"]) as progress:
+        progress.failed(FAILURE)
+        progress.failed(FAILURE)  # a later one is no reason of the run's
+    assert text_of(out).splitlines() == ["tile 0-3 failed.", "tile 0-3 failed: [b]bad[/b] slice."]
+
+
 def test_bars_show_counts_and_empty_loops() -> None:
     out = console(terminal=True)
     with progress_on(out, ["align", "pyramid-3"]) as progress:
