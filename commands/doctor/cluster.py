@@ -13,7 +13,7 @@ import yaml
 from commands.doctor.findings import Finding
 from commands.doctor.kubectl import Said, at, kubectl
 from components.shared.web import AnswerError, ask, json_object, reason_of
-from pipeline.submit.runs import with_scheme
+from pipeline.submit.runs import unknown_keys, with_scheme
 
 ARGO_AT_LEAST = (3, 6)
 """First release with several semaphores for a template, which limit how many pods a step has at a time."""
@@ -43,6 +43,14 @@ def installed_template(namespace: str) -> dict[str, Any]:
         return {}
     where = ("--namespace", namespace_of(namespace))
     return kubectl("get", "workflowtemplate", TEMPLATE, *where, "--output", "json").as_object()
+
+
+def is_of_this_version(template: dict[str, Any]) -> bool:
+    """Whether a WorkflowTemplate knows every key of the configuration."""
+    try:
+        return not unknown_keys(template["spec"])
+    except (AttributeError, LookupError, TypeError):
+        return False
 
 
 def check_argo(namespace: str, *, on_volume: bool = False) -> Iterator[Finding]:
@@ -102,12 +110,16 @@ _KINDS = ("api-resources", "--api-group", _GROUP, "--output", "name")
 
 
 def _template(namespace: str, install: str) -> Finding:
-    found = kubectl("get", "workflowtemplate", TEMPLATE, "--namespace", namespace)
+    found = kubectl("get", "workflowtemplate", TEMPLATE, "--namespace", namespace, "--output", "json")
+    without = "with --settings, 'fibstack submit' brings its own"
     if found.worked:
-        return Finding("ok", f"the WorkflowTemplate {TEMPLATE} is there")
+        if is_of_this_version(found.as_object()):
+            return Finding("ok", f"the WorkflowTemplate {TEMPLATE} is there")
+        text = f"the WorkflowTemplate {TEMPLATE} in {namespace} is of another version"
+        return Finding("note", f"{text}; {without}", install)
     if found.is_missing:
         text = f"there is no WorkflowTemplate {TEMPLATE} in {namespace}"
-        return Finding("note", f"{text}; with --settings, 'fibstack submit' brings its own", install)
+        return Finding("note", f"{text}; {without}", install)
     text = f"you may not see whether the WorkflowTemplate {TEMPLATE} is in {namespace}"
     return Finding("note", text, f"kubectl auth can-i --list --namespace {namespace}")
 

@@ -15,6 +15,7 @@ from commands.doctor.cluster import (
     check_kfp,
     check_vertex,
     installed_template,
+    is_of_this_version,
     namespace_of,
     sees_kubeflow,
 )
@@ -113,11 +114,13 @@ def _check_volume(
     mounts: Sequence[str] = ()
     claims: list[str] = []
     if target == "argo" and settings is None:
-        spec = installed_template(namespace).get("spec")
-        if spec is None:
+        template = installed_template(namespace)
+        if not is_of_this_version(template):
             names = " and ".join(folders)
-            yield Finding("note", f"{names} must be on a volume of the cluster: no template says which")
+            text = f"{names} must be on a volume of the cluster: no template of this version says which"
+            yield Finding("note", text)
             return
+        spec = template["spec"]
         try:
             mounts, claims = pod_mounts(spec), claims_of(spec)
         except (AttributeError, LookupError, TypeError):

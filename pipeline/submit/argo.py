@@ -43,6 +43,7 @@ from pipeline.submit.runs import (
     refused,
     require_reachable,
     unexpected,
+    unknown_keys,
     unreachable,
 )
 from pipeline.submit.units import LONGEST_S, units_workflow
@@ -85,8 +86,9 @@ def submit(config: RunConfig, settings: Settings | None, namespace: str = "") ->
         limits, template = yaml.safe_load_all(compile_argo(settings))
         spec = template["spec"]
     with cluster.failures(f"read the WorkflowTemplate '{TEMPLATE}'", ""):
-        require_reachable(config, pod_mounts(template["spec"]))
+        # The version first: an old template has its volume where nobody looks now.
         _check_parameters(template["spec"], cluster.namespace)
+        require_reachable(config, pod_mounts(template["spec"]))
     if settings is not None:
         cluster.create_limits(limits)
     parameters = [
@@ -319,8 +321,7 @@ class _Cluster:
 
 def _check_parameters(spec: Mapping[str, Any], namespace: str) -> None:
     """Refuse a template of another version, which would not see a key of the configuration."""
-    known = {parameter["name"] for parameter in spec.get("arguments", {}).get("parameters", [])}
-    missing = sorted(RunConfig.model_fields.keys() - known)
+    missing = unknown_keys(spec)
     if missing:
         raise UserError(
             f"the WorkflowTemplate '{TEMPLATE}' in namespace '{namespace}' must be of this version; "

@@ -200,6 +200,16 @@ def require_reachable(config: RunConfig, mounts: Collection[str] = ()) -> None:
             )
 
 
+def unknown_keys(spec: Mapping[str, Any]) -> list[str]:
+    """The keys of the configuration that a WorkflowTemplate does not know, since it is of another version.
+
+    Args:
+        spec: The spec of the template.
+    """
+    known = [parameter["name"] for parameter in spec.get("arguments", {}).get("parameters", [])]
+    return sorted(key for key in RunConfig.model_fields if key not in known)
+
+
 def pod_mounts(spec: Mapping[str, Any]) -> list[str]:
     """The folders where every pod sees a PersistentVolumeClaim.
 

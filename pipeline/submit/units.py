@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import yaml
+
 from components.report.component import UNIT_COUNTS
 from components.shared.documents import notification
 from components.shared.errors import UserError
@@ -22,7 +24,7 @@ _OF_EVERY_POD = (
         "securityContext",
         "imagePullSecrets",
     ),
-    *("volumes", "podSpecPatch", "podMetadata", "artifactRepositoryRef"),
+    *("volumes", "podMetadata", "artifactRepositoryRef"),
     *("nodeSelector", "affinity", "tolerations", "schedulerName", "podPriorityClassName"),
     *("hostNetwork", "dnsPolicy", "dnsConfig", "hostAliases"),
 )
@@ -63,7 +65,7 @@ def units_workflow(run: Mapping[str, Any], output: str) -> dict[str, Any]:
             "envFrom": _without_notification(report["container"].get("envFrom", [])),
             "resources": _MACHINE,
         },
-        "podSpecPatch": _patch_of_argos_own(report.get("podSpecPatch", "{}")),
+        "podSpecPatch": _without_resources(report.get("podSpecPatch", "{}")),
     }
     return {
         "apiVersion": run.get("apiVersion", "argoproj.io/v1alpha1"),
@@ -71,6 +73,7 @@ def units_workflow(run: Mapping[str, Any], output: str) -> dict[str, Any]:
         "metadata": {"generateName": f"{metadata['name']}-units-", "labels": labels},
         "spec": {
             **{key: value for key, value in spec.items() if key in _OF_EVERY_POD},
+            "podSpecPatch": _without_resources(spec.get("podSpecPatch", "{}")),
             "entrypoint": "units",
             "templates": [template],
             "activeDeadlineSeconds": LONGEST_S,
@@ -86,8 +89,15 @@ def _without_notification(sources: Iterable[Mapping[str, Any]]) -> list[Mapping[
     return [source for source in sources if source.get("secretRef", {}).get("name") != notification.SECRET]
 
 
-def _patch_of_argos_own(patch: str) -> str:
-    """The patch of a step's pods without that of the program's container, whose memory grows with retries."""
-    pod = json.loads(patch)
-    others = [container for container in pod.get("containers", []) if container["name"] != "main"]
-    return json.dumps({**pod, "containers": others})
+def _without_resources(patch: str) -> str:
+    """The patch of a step's pods without the resources of its program: they grow with retries, and are many.
+
+    Args:
+        patch: Of a pod's spec, as JSON or YAML.
+    """
+    pod = yaml.safe_load(patch) or {}
+    containers = [
+        {key: value for key, value in container.items() if (container["name"], key) != ("main", "resources")}
+        for container in pod.get("containers") or []
+    ]
+    return json.dumps({**pod, "containers": containers})

@@ -17,6 +17,7 @@ import commands.doctor.machine
 from commands.buckets import RUN_LABEL
 from commands.doctor.buckets import check_login
 from commands.doctor.findings import Finding
+from components.shared.documents.config import RunConfig
 from components.shared.storage import gcs
 from tests.builders import cli
 from tests.hostile_server import HEAD, Behaviour, answer, dribble, flood, hostile, say
@@ -340,10 +341,19 @@ def refuses(reason: str, text: str = "no") -> str:
     return f"echo 'Error from server ({reason}): {text}' >&2; exit 1"
 
 
+def template_of(**spec: object) -> str:
+    """Prints a WorkflowTemplate of this version."""
+    known = {"parameters": [{"name": key} for key in RunConfig.model_fields]}
+    return f"echo '{json.dumps({'spec': {'arguments': known, **spec}})}'"
+
+
+OLD_TEMPLATE = template_of(arguments={"parameters": [{"name": "source"}]})
+
+
 def kubectl(**changes: str) -> str:
     good = {"context": "echo gke_em", "versions": json.dumps(VERSIONS), "controller": deployment()}
     good |= {"kinds": "echo workflows.argoproj.io; echo workflowtemplates.argoproj.io", "place": "true"}
-    good |= {"template": "echo '{}'", "may": "echo yes", "config": "echo '{}'", "claim": "echo '{}'"}
+    good |= {"template": template_of(), "may": "echo yes", "config": "echo '{}'", "claim": "echo '{}'"}
     return KUBECTL.format(**good | changes)
 
 
@@ -427,6 +437,14 @@ ON_PREMISES = json.dumps(VERSIONS | {"serverVersion": {"gitVersion": "v1.34.4"}}
 
 
 @pytest.mark.parametrize(
+    ("template", "sentence"),
+    [
+        (refuses("NotFound"), "there is no WorkflowTemplate align-stack in"),
+        (OLD_TEMPLATE, "of another version"),
+        ("true", "of another version"),
+    ],
+)
+@pytest.mark.parametrize(
     ("namespace", "versions", "remedy"),
     [
         ("fibstack", json.dumps(VERSIONS), "kubectl apply -k manifests/gke/spot"),
@@ -434,12 +452,19 @@ ON_PREMISES = json.dumps(VERSIONS | {"serverVersion": {"gitVersion": "v1.34.4"}}
         ("lab", ON_PREMISES, "kubectl apply --namespace lab -k manifests/argo"),
     ],
 )
-def test_a_cluster_without_the_pipeline_is_only_noted(
-    namespace: str, versions: str, remedy: str, program: Callable[[str, str], None]
+def test_a_cluster_without_the_pipeline_of_this_version_is_only_noted(
+    template: str,
+    sentence: str,
+    namespace: str,
+    versions: str,
+    remedy: str,
+    program: Callable[[str, str], None],
 ) -> None:
-    program("kubectl", kubectl(template=refuses("NotFound"), versions=versions))
+    program("kubectl", kubectl(template=template, versions=versions))
     result = doctor("--target", "argo", "--namespace", namespace)
     assert result.exit_code == 0
+    assert sentence in result.output
+    assert "with --settings, 'fibstack submit' brings its own" in result.output
     assert remedy in mended_by(result)
 
 
@@ -462,8 +487,7 @@ def test_a_controller_of_another_name_is_not_said_to_be_hidden(program: Callable
 def template_with_volume() -> str:
     volume = {"name": "data", "persistentVolumeClaim": {"claimName": "fibstack-data"}}
     container = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
-    spec = {"volumes": [volume], "templates": [{"name": "plan", "container": container}]}
-    return f"echo '{json.dumps({'spec': spec})}'"
+    return template_of(volumes=[volume], templates=[{"name": "plan", "container": container}])
 
 
 @pytest.mark.parametrize(
@@ -481,8 +505,9 @@ def template_with_volume() -> str:
             65,
             "'source' must be in a bucket, since a cluster does not see",
         ),
-        ("echo '{\"spec\": {}}'", "/data/raw", 65, "'source' must be in a bucket"),
-        (refuses("NotFound"), "/data/raw", 0, "must be on a volume of the cluster: no template says which"),
+        (template_of(), "/data/raw", 65, "'source' must be in a bucket"),
+        (refuses("NotFound"), "/data/raw", 0, "on a volume of the cluster: no template of this version says"),
+        (OLD_TEMPLATE, "/data/raw", 0, "on a volume of the cluster: no template of this version says which"),
     ],
 )
 def test_folders_of_a_run_on_a_cluster_are_not_looked_for_here(

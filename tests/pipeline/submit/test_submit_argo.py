@@ -199,6 +199,10 @@ def counting(cluster: Any, monkeypatch: pytest.MonkeyPatch):
     spec = with_volume()["spec"]
     (report,) = [template for template in spec["templates"] if template["name"] == "report"]
     report["nodeSelector"] = {"disk": "near"}
+    patch = json.loads(report["podSpecPatch"])
+    (main,) = [container for container in patch["containers"] if container["name"] == "main"]
+    main["volumeMounts"] = [{"name": "more", "mountPath": "/more"}]
+    report["podSpecPatch"] = yaml.safe_dump({**patch, "hostUsers": False})
     report["container"]["envFrom"].append({"configMapRef": {"name": "proxies"}})
     report["container"]["env"] = [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}]
     # Argo keeps the run's own spec in it, too.
@@ -251,8 +255,10 @@ def test_units_on_a_volume_are_counted_by_a_pod_like_those_of_the_run(counting: 
     ]  # no mail server's password
     assert container.security_context.read_only_root_filesystem
     assert container.resources.requests["memory"].root == "256Mi"
-    own = {c["name"] for c in json.loads(template.pod_spec_patch)["containers"]}
-    assert own == {"wait"}
+    patch = json.loads(template.pod_spec_patch)
+    own = {container["name"]: container.keys() - {"name"} for container in patch["containers"]}
+    assert own == {"wait": {"securityContext"}, "main": {"volumeMounts"}}  # no memory that grows with retries
+    assert patch["hostUsers"] is False
 
 
 def test_a_pod_that_cannot_count_says_why(counting: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,9 +373,10 @@ def test_a_template_of_another_version_is_refused(cluster: Any) -> None:
     parameters = template["spec"]["arguments"]["parameters"]
     template["spec"]["arguments"]["parameters"] = [p for p in parameters if p["name"] != "keep_bits"]
     cluster.on("GET", TEMPLATE, template)
-    result = submit()
-    assert result.exit_code == 65
-    assert "must be of this version; it does not know keep_bits. Install it anew" in result.output
+    for volume in ((), ("--source", "/data/raw")):  # which it may have, in a way of its own
+        result = submit(*volume)
+        assert result.exit_code == 65
+        assert "must be of this version; it does not know keep_bits. Install it anew" in result.output
 
 
 def node(name, kind, step, phase, message="", started="", children=()):
