@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import smtplib
+import socket
 import subprocess
 import sys
 import time
@@ -11,7 +13,15 @@ import requests
 import urllib3
 
 from components.shared import web
-from components.shared.web import AnswerError, BoundedPool, DeadlineError, ask, json_object, within
+from components.shared.web import (
+    AnswerError,
+    BoundedPool,
+    DeadlineError,
+    MailConnection,
+    ask,
+    json_object,
+    within,
+)
 from tests.hostile_server import HEAD, Behaviour, answer, dribble, flood, hostile, say
 
 DEADLINE_S = 0.4
@@ -139,3 +149,20 @@ def test_a_pool_of_a_generated_client_reads_to_the_limit(monkeypatch: pytest.Mon
         with hostile(answer(b'{"a": 1}')) as server:
             found = BoundedPool(pool).request("GET", f"http://{server}/", timeout=timeout)
     assert (found.status, found.data) == (200, b'{"a": 1}')
+
+
+def test_a_mail_server_may_say_as_much_as_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = b"220 ready\r\n"
+    for limit_bytes in (len(said), len(said) - 1):
+        monkeypatch.setattr(web, "_MAIL_ANSWER_BYTES", limit_bytes)
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            connection = MailConnection()
+            connection.sock = ours
+            theirs.sendall(said)
+            if limit_bytes == len(said):
+                assert connection.getreply() == (220, b"ready")
+            else:
+                with pytest.raises(smtplib.SMTPServerDisconnected, match="does not end"):
+                    connection.getreply()
+            connection.close()
