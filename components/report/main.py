@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import click
@@ -26,7 +26,7 @@ from components.report.words.summary import summarise
 from components.shared.command import StepCommand
 from components.shared.documents.config import RunConfig
 from components.shared.documents.config_flags import config_flags
-from components.shared.documents.cost import parse_pods
+from components.shared.documents.cost import Pod, parse_pods
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
 from components.shared.documents.sealed import sealed_page
@@ -72,63 +72,41 @@ def main(
     **fields: str | None,
 ) -> None:
     """Prove that the volume is complete, publish it, and say how the run went; also after a failure."""
-    process = open_store(part_uri(output, "process"))
     flags = {"output": output, "email": email, "webhook": webhook, **fields}
-    run_status = parse_status(status)
-    to_tell = partial(tell, email=email, webhook=webhook, environment=os.environ)
-    console = Console(page_out, markdown_out, executor_input)
-    refusal = _refusal(process, flags, run_status)
-    plan = _plan_beside(refusal, process) if refusal is not None else read_plan(process)
+    run = EndedRun(
+        output,
+        open_store(part_uri(output, "process")),
+        parse_status(status),
+        Console(page_out, markdown_out, executor_input),
+        partial(tell, email=email, webhook=webhook, environment=os.environ),
+    )
+    refusal = _refusal(run, flags)
+    plan = _plan_beside(refusal, run.process) if refusal is not None else read_plan(run.process)
     other = other_settings(flags, plan.config) if plan is not None else ""
     if plan is None or (other and refusal is not None and refusal.step == "plan"):
-        _end_without_plan(refusal, output, run_status, process, console, to_tell)
-        return
-    planned = process.stat(PLAN_KEY)
-    if other:
-        _end_beside(other, output, run_status, to_tell)
-        return
-    evidence = gather(process, plan, by_records=run_status.state != "succeeded")
-    evidence.pods, evidence.as_processes = parse_pods(pods) if pods else {}, PROCESSES in os.environ
-    volume = volume_of(plan, evidence.transforms) if evidence.transforms else None
-    told = run_status if refusal is None else RunStatus("failed", refusal.sentence, by_kfp=run_status.by_kfp)
-    if told.has_surely_failed and stands(evidence, volume, process):
-        logger.warning("nothing was changed in %s: the report there is of the run before", output)
-        notice = notice_without_work(output, told)
-        console.show_refused(notice.text)
-        to_tell(notice)
-        if not run_status.is_shown_as_failed(is_undone=True):
-            raise UserError(told.error)
-        return
-    verification = look_at(evidence, volume, run_status, process)
-    if process.stat(PLAN_KEY) != planned and read_plan(process) != plan:
-        _end_beside("one that was written in the meantime", output, run_status, to_tell)
-        return
-    run = write_page(evidence, told, volume, verification, process)
-    if run.complete and volume is not None:
-        _publish(volume, plan)
+        _end_without_plan(run, refusal)
+    elif other:
+        _end_beside(run, other)
     else:
-        run = run.model_copy(update={"published_hash": published_hash(process)})
-    process.write(RUN_KEY, run.to_json())
-    console.show(run, evidence, process)
-    for sentence in run.summary:
-        logger.info("%s", sentence)
-    if run.complete and volume is not None and not plan.config.keep_tiles:
-        logger.info("removed %d files of aligned tiles", remove_tiles(plan, volume, process))
-    to_tell(notice_of(run))
-    is_undone = (
-        refusal is not None
-        or is_held_back(evidence, run_status)
-        or any(problem.is_undone for problem in verification.problems)
-    )
-    if not run.complete and not run_status.is_shown_as_failed(is_undone=is_undone):
-        raise incomplete(verification.problems, output) if verification.problems else UserError(run.error)
+        _end_with_plan(run, plan, refusal, parse_pods(pods) if pods else {})
 
 
-def _refusal(process: Store, flags: Mapping[str, str | None], status: RunStatus) -> Refusal | None:
+@dataclass(frozen=True, slots=True)
+class EndedRun:
+    """The run that is reported on: where it has written, how its engine says that it ended, and who hears."""
+
+    output: str
+    process: Store
+    status: RunStatus
+    console: Console
+    tell: Callable[[Notice], None]
+
+
+def _refusal(run: EndedRun, flags: Mapping[str, str | None]) -> Refusal | None:
     """Why `plan` or `compose` has refused this run; None where neither has."""
-    if status.state == "succeeded":
+    if run.status.state == "succeeded":
         return None
-    return standing_refusal(process, settings_hash(flags) if flags.get("source") is not None else "")
+    return standing_refusal(run.process, settings_hash(flags) if flags.get("source") is not None else "")
 
 
 def _plan_beside(refusal: Refusal, process: Store) -> Plan | None:
@@ -141,48 +119,103 @@ def _plan_beside(refusal: Refusal, process: Store) -> Plan | None:
         raise
 
 
-def _end_without_plan(
-    refusal: Refusal | None,
-    output: str,
-    status: RunStatus,
-    process: Store,
-    console: Console,
-    to_tell: Callable[[Notice], None],
-) -> None:
+def _end_without_plan(run: EndedRun, refusal: Refusal | None) -> None:
     """End the report of a run that has no plan: say why, where that is known; what is in the output stays.
 
     Raises:
         UserError: the run was refused, and nothing else shows it as failed.
     """
     if refusal is None:
-        logger.info("no plan in %s: the input was refused, so there is nothing to report", process.uri)
-        told = status
+        uri = run.process.uri
+        logger.info("no plan in %s: the input was refused, so there is nothing to report", uri)
+        told = run.status
     else:
         logger.info("%s", refusal.sentence)
         told = RunStatus("failed", refusal.sentence)
-    notice = notice_without_work(output, told)
-    page = refused_page(notice.text)
-    if refusal is not None and process.stat(PLAN_KEY) is None:
-        process.write(PAGE_KEY, sealed_page(page))
-    console.show_refused(notice.text)
-    to_tell(notice)
-    if refusal is not None and not status.is_shown_as_failed(is_undone=True):
+    notice = notice_without_work(run.output, told)
+    if refusal is not None and run.process.stat(PLAN_KEY) is None:
+        run.process.write(PAGE_KEY, sealed_page(refused_page(notice.text)))
+    run.console.show_refused(notice.text)
+    run.tell(notice)
+    if refusal is not None and not run.status.is_shown_as_failed(is_undone=True):
         raise UserError(refusal.sentence)
 
 
-def _end_beside(other: str, output: str, status: RunStatus, to_tell: Callable[[Notice], None]) -> None:
+def _end_beside(run: EndedRun, other: str) -> None:
     """End the report of a run in whose output another run's plan lies: what is there is not for it to judge.
+
+    Args:
+        run: The run.
+        other: What the other plan has otherwise.
 
     Raises:
         UserError: the run has not surely failed before; it must not seem to have made what is there.
     """
-    logger.warning("nothing was changed in %s: the plan there is of another run", output)
-    if status.has_surely_failed:
-        to_tell(notice_without_work(output, status))
+    logger.warning("nothing was changed in %s: the plan there is of another run", run.output)
+    if run.status.has_surely_failed:
+        run.tell(notice_without_work(run.output, run.status))
         return
-    error = UserError(beside_another(other, output))
-    to_tell(notice_without_work(output, RunStatus("failed", str(error))))
+    error = UserError(beside_another(other, run.output))
+    run.tell(notice_without_work(run.output, RunStatus("failed", str(error))))
     raise error
+
+
+def _end_beside_volume(run: EndedRun, told: RunStatus) -> None:
+    """End the report of a run that has changed nothing of an earlier one, whose volume and page stand.
+
+    Raises:
+        UserError: nothing else shows the run as failed.
+    """
+    logger.warning("nothing was changed in %s: the report there is of the run before", run.output)
+    notice = notice_without_work(run.output, told)
+    run.console.show_refused(notice.text)
+    run.tell(notice)
+    if not run.status.is_shown_as_failed(is_undone=True):
+        raise UserError(told.error)
+
+
+def _end_with_plan(run: EndedRun, plan: Plan, refusal: Refusal | None, pods: dict[str, Pod]) -> None:
+    """Judge what the run has left, publish a volume that is whole, and write and tell how the run went.
+
+    Raises:
+        UserError: the volume is not complete, and nothing else shows the run as failed.
+        TransientError: likewise; the same run again mends it.
+    """
+    process, planned = run.process, run.process.stat(PLAN_KEY)
+    evidence = gather(process, plan, by_records=run.status.state != "succeeded")
+    evidence.pods, evidence.as_processes = pods, PROCESSES in os.environ
+    volume = volume_of(plan, evidence.transforms) if evidence.transforms else None
+    told = run.status
+    if refusal is not None:
+        told = RunStatus("failed", refusal.sentence, by_kfp=run.status.by_kfp)
+    if told.has_surely_failed and stands(evidence, volume, process):
+        _end_beside_volume(run, told)
+        return
+    verification = look_at(evidence, volume, run.status, process)
+    if process.stat(PLAN_KEY) != planned and read_plan(process) != plan:
+        _end_beside(run, "one that was written in the meantime")
+        return
+    document = write_page(evidence, told, volume, verification, process)
+    whole = volume if document.complete else None
+    if whole is not None:
+        _publish(whole, plan)
+    else:
+        document = document.model_copy(update={"published_hash": published_hash(process)})
+    process.write(RUN_KEY, document.to_json())
+    run.console.show(document, evidence, process)
+    for sentence in document.summary:
+        logger.info("%s", sentence)
+    if whole is not None and not plan.config.keep_tiles:
+        logger.info("removed %d files of aligned tiles", remove_tiles(plan, whole, process))
+    run.tell(notice_of(document))
+    is_undone = (
+        refusal is not None
+        or is_held_back(evidence, run.status)
+        or any(problem.is_undone for problem in verification.problems)
+    )
+    if whole is None and not run.status.is_shown_as_failed(is_undone=is_undone):
+        problems = verification.problems
+        raise incomplete(problems, run.output) if problems else UserError(document.error)
 
 
 def _publish(volume: Volume, plan: Plan) -> None:

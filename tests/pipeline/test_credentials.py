@@ -56,7 +56,9 @@ def settings(tmp_path: Path) -> Settings:
 
 def test_of_every_step_on_argo(settings: Settings) -> None:
     _, template = yaml.safe_load_all(compile_argo(settings))
-    pods: dict[str, Any] = {t["name"]: t["container"] for t in template["spec"]["templates"] if "container" in t}
+    pods: dict[str, Any] = {
+        t["name"]: t["container"] for t in template["spec"]["templates"] if "container" in t
+    }
     assert pods.keys() == STEPS.keys()
     assert [pod["env"] for pod in pods.values()] == [GOLDEN_ARGO] * len(STEPS)
 
