@@ -1,4 +1,4 @@
-"""What all tests share: a bucket without a cloud, both kinds of store, and what the end of a run prints."""
+"""What all tests share: buckets without a cloud, each kind of store, and what the end of a run prints."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from benchmarks.scale.emulator import running_emulator
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store
 from tests.hard_cases import figures_of_cases
+from tests.s3_server import running_s3_server
 
 LIVE = os.environ.get("FIBSTACK_LIVE", "").rstrip("/")
 """A bucket of the real service, or a folder in one, that `make live` names."""
@@ -24,6 +25,7 @@ if not LIVE:
     # No test may look for credentials or a metadata server of its surroundings.
     os.environ["NO_GCE_CHECK"] = "true"
     os.environ["GCE_METADATA_HOST"] = "127.0.0.1:1"
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
 # The same examples each time, and no time limit for one: machines that run tests are slow now and then.
 settings.register_profile("fibstack", deadline=None, derandomize=True)
@@ -113,15 +115,41 @@ def bucket(gcs_emulator: str) -> str:
     return name
 
 
-@pytest.fixture(params=["file", "gs", *(["live"] if LIVE else [])])
-def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URI of an empty root, in a folder and in a bucket."""
-    if request.param == "file":
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The URL of an S3 server in memory; both libraries are pointed at it."""
+    with running_s3_server() as url:
+        yield url
+
+
+@pytest.fixture
+def s3_bucket(s3_server: str) -> str:
+    """The name of a new, empty bucket of S3."""
+    from components.shared.storage.s3 import client
+
+    name = f"test-{secrets.token_hex(6)}"
+    client().ask("create_bucket", Bucket=name)
+    return name
+
+
+STORES = ["file", "gs", "s3", *(["live"] if LIVE else [])]
+"""The kinds of stores that fibstack has."""
+
+
+def empty_root(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URI of an empty root of a kind of store."""
+    if kind == "file":
         (tmp_path / "store").mkdir()
         return str(tmp_path / "store")
-    if request.param == "live":
+    if kind == "live":
         return str(request.getfixturevalue("live_uri"))
-    return f"gs://{request.getfixturevalue('bucket')}/some/run"
+    return f"{kind}://{request.getfixturevalue({'gs': 'bucket', 's3': 's3_bucket'}[kind])}/some/run"
+
+
+@pytest.fixture(params=STORES)
+def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URI of an empty root in each kind of store."""
+    return empty_root(request.param, request, tmp_path)
 
 
 @pytest.fixture
@@ -138,5 +166,5 @@ def live_uri() -> Iterator[str]:
 
 @pytest.fixture
 def store(store_uri: str) -> Store:
-    """An empty store, in a folder and in a bucket."""
+    """An empty store of each kind."""
     return open_store(store_uri)

@@ -13,7 +13,7 @@ from components.shared.errors import UserError
 from components.shared.grid import VOXEL_CHUNK
 from components.shared.pictures.grey_levels import as_8_bit
 from components.shared.storage.store import Store
-from components.shared.storage.tensorstore_retry import check_may_not_pass, finish, reason
+from components.shared.volume.tensorstore_retry import check_may_not_pass, finish, reason
 from components.shared.work.export import Export
 
 CACHE_BYTES = 128 * 2**20

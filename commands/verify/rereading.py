@@ -16,9 +16,9 @@ from commands.verify.files import Damage
 from components.shared.grid import SizeXyz, ceil_div
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import READS, join_uri
-from components.shared.storage.tensorstore_retry import check_may_not_pass, reason
 from components.shared.volume.layout import Scale, scale_at
 from components.shared.volume.open_level import open_level
+from components.shared.volume.tensorstore_retry import check_may_not_pass, reason
 from components.shared.volume.tiles import tile_array_spec
 from components.shared.volume.volume import TileArray, Volume, VolumeOutput
 

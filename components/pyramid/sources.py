@@ -17,8 +17,8 @@ from components.shared.errors import TransientError
 from components.shared.grid import PyramidPass, SizeXyz, ceil_div
 from components.shared.storage.parallel import in_parallel
 from components.shared.storage.store import ObjectChangedError, ObjectMissingError, Store, join_uri
-from components.shared.storage.tensorstore_retry import finish, reason
 from components.shared.volume.layout import exact_key
+from components.shared.volume.tensorstore_retry import finish, reason
 from components.shared.volume.tiles import tile_array_spec
 from components.shared.volume.volume import TileArray, Volume
 from components.shared.work import records

@@ -14,15 +14,11 @@ from __future__ import annotations
 
 import base64
 import functools
-import io
 import os
 import re
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
-from itertools import accumulate
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import requests
@@ -33,7 +29,7 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 
 from components.shared.errors import ConfigError, TransientError, UserError
 from components.shared.storage.gcs_failures import failures
-from components.shared.storage.pace import AS_STORED, PACE, PacedAdapter
+from components.shared.storage.pace import AS_STORED, STALLED, TENSORSTORE_PACE, JoinedParts, PacedAdapter
 from components.shared.storage.schemes import without_scheme
 from components.shared.storage.store import (
     READS,
@@ -45,11 +41,9 @@ from components.shared.storage.store import (
     check_prefix,
     check_range,
     checksum,
+    told_browsers,
 )
 from components.shared.web import AnswerError, DeadlineError, is_web_address, json_object, within
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 TIMEOUT_S = 60
 """Seconds that a request may take, but where enough bytes move (`pace`)."""
@@ -60,11 +54,8 @@ _LOGIN_S = 120
 _READ_RETRIES = {"max_retries": 6, "initial_delay": "2s", "max_delay": "64s"}
 """Tries of tensorstore, whose pauses add up to about the same two minutes; each may take half a minute."""
 
-_STALLED = "TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS"
 _ENVIRONMENT = {
-    # A read that arrives too slowly for so long is given up: here, and by tensorstore.
-    _STALLED: "30",
-    "TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES": str(PACE.least_bytes_per_s),
+    **TENSORSTORE_PACE,
     # Telemetry would ask for storage.buckets.get, which no step needs.
     "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA": "true",
 }
@@ -78,13 +69,6 @@ _UPLOAD_PART_BYTES = 16 * 2**20
 _CONNECTIONS = 64
 """Most connections that are kept open: more than any program has threads that ask."""
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
-_UNKNOWN_TYPE = "application/octet-stream"
-_CONTENT_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".json": "application/json",
-    ".jsonl": "application/jsonl",
-    ".png": "image/png",
-}
 _PERMISSIONS = {
     "read": "storage.objects.get",
     "look at": "storage.objects.get",
@@ -239,7 +223,7 @@ class GcsStore:
             "GET",
             f"{objects}/{quote(name, safe='')}?alt=media",
             headers=headers,
-            timeout=float(os.environ[_STALLED]),
+            timeout=float(os.environ[STALLED]),
             allow_redirects=False,
         )
         expected = [requests.codes.ok, requests.codes.not_found]
@@ -431,59 +415,5 @@ def _check_answer(answer: requests.Response, **_: Any) -> None:  # noqa: ANN401 
 def new_blob(bucket: Any, name: str) -> Any:  # noqa: ANN401 - untyped library
     """An object that is to be written, with what browsers are told of it."""
     blob = bucket.blob(name, chunk_size=_UPLOAD_PART_BYTES)
-    blob.content_type = _content_type(name)
-    if blob.content_type != _UNKNOWN_TYPE:
-        # Public objects are cached for an hour otherwise, and a viewer would go on showing the old run.
-        blob.cache_control = "no-cache"
+    blob.content_type, blob.cache_control = told_browsers(name)
     return blob
-
-
-def _content_type(key: str) -> str:
-    name = PurePosixPath(key)
-    if name.name == "info":  # of a precomputed volume
-        return "application/json"
-    return _CONTENT_TYPES.get(name.suffix, _UNKNOWN_TYPE)
-
-
-class JoinedParts(io.RawIOBase):
-    """A readable and seekable file over parts that lie one behind the other, without a copy of them.
-
-    Example:
-        >>> file = JoinedParts([b"abc", b"", b"de"])
-        >>> len(file), file.read(4), file.read(4)
-        (5, b'abcd', b'e')
-    """
-
-    def __init__(self, parts: Sequence[bytes | memoryview]) -> None:
-        self._parts = [memoryview(part).cast("B") for part in parts]
-        self._starts = [0, *accumulate(len(part) for part in self._parts)]
-        self._position = 0
-
-    def __len__(self) -> int:
-        return self._starts[-1]
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self)}[whence]
-        self._position = max(0, base + offset)
-        return self._position
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        target = memoryview(buffer).cast("B")
-        filled = 0
-        while filled < len(target) and self._position < len(self):
-            index = bisect_right(self._starts, self._position) - 1
-            offset = self._position - self._starts[index]
-            piece = self._parts[index][offset : offset + len(target) - filled]
-            target[filled : filled + len(piece)] = piece
-            filled += len(piece)
-            self._position += len(piece)
-        return filled

@@ -8,23 +8,21 @@ from http import HTTPStatus
 from typing import Any
 
 import requests
-import urllib3
 from google.api_core import exceptions as api
 from google.auth import exceptions as auth
 from google.cloud.storage.exceptions import InvalidResponse
 
 from components.shared.errors import FibstackError, TransientError, UserError
-from components.shared.storage.pace import UntrustedServerError
+from components.shared.storage.pace import UntrustedServerError, cause_of, first_line, reason_of_request
 from components.shared.storage.store import ObjectMissingError
 from components.shared.web import AnswerError, json_object
 
-_LONGEST_REASON = 300
 _MAY_PASS = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.FORBIDDEN})
 """Statuses from 400 to 499 after which another try can help; 403 where its reason is one of `_TOO_MUCH`."""
 _TOO_MUCH = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "quotaExceeded", "backendError"})
 """Reasons of a 403 that means the same as 429."""
 _BAD_ANSWER = (AnswerError, requests.exceptions.InvalidJSONError, requests.TooManyRedirects)
-_WRAPPERS = (auth.TransportError, auth.RefreshError, requests.ConnectionError)
+_WRAPPERS = (auth.TransportError, auth.RefreshError)
 """Exceptions whose first argument may be the failure itself: a login fails, too, since nobody answers."""
 _DENIED = "forbidden"
 """Reason of a 403 for want of a right."""
@@ -71,13 +69,13 @@ def _refused(what: str, grant: str, cause: BaseException) -> UserError | None:
         )
     is_login = isinstance(cause, auth.GoogleAuthError) and not _login_may_pass(cause)
     if is_login or status == HTTPStatus.UNAUTHORIZED:
-        told = _text(str(cause)) if is_login else _reason(cause)
+        told = first_line(str(cause)) if is_login else _reason(cause)
         return UserError(
             f"{what}: the login is not accepted, or has expired ({told}). Log in with "
             "'gcloud auth application-default login', or mend the pod's service account."
         )
     if status == HTTPStatus.FORBIDDEN and _reasons(cause).isdisjoint(_TOO_MUCH):
-        told = "" if _reasons(cause) <= {_DENIED} else f" ({_text(_message(cause))})"
+        told = "" if _reasons(cause) <= {_DENIED} else f" ({first_line(_message(cause))})"
         return UserError(f"{what}: permission denied{told}. Grant {grant}.")
     if isinstance(cause, api.ClientError) and status not in _MAY_PASS:
         return UserError(f"{what}: {_reason(cause)}. Check the bucket and the object's name.")
@@ -89,7 +87,7 @@ def _failed(what: str, cause: BaseException) -> TransientError:
     status = _status(cause) or 0
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST or isinstance(cause, _BAD_ANSWER):
         is_answer = isinstance(cause, _BAD_ANSWER) and not isinstance(cause, requests.TooManyRedirects)
-        got = _text(str(cause)) if is_answer else "redirections to elsewhere"
+        got = first_line(str(cause)) if is_answer else "redirections to elsewhere"
         return TransientError(
             f"{what}: storage must answer as its interface says; got {got}. Try again; where it stays so, a "
             "proxy or a login page of the network answers in its place."
@@ -109,9 +107,8 @@ def _cause(error: BaseException) -> BaseException:
         inner = error.cause
     elif isinstance(error, _WRAPPERS) and error.args:
         inner = error.args[0]
-    elif isinstance(error, urllib3.exceptions.MaxRetryError):
-        inner = error.reason
-    return _cause(inner) if isinstance(inner, Exception) else error
+    found = cause_of(inner if isinstance(inner, Exception) else error)
+    return found if found is error else _cause(found)
 
 
 def _status(error: BaseException) -> int | None:
@@ -149,19 +146,5 @@ def _reason(error: BaseException) -> str:
         known = status in HTTPStatus.__members__.values()
         phrase = f" {HTTPStatus(status).phrase}" if known else ""
         message = _message(error)
-        return f"storage answered {status}{phrase}" + (f" ({_text(message)})" if message else "")
-    if isinstance(error, urllib3.exceptions.NameResolutionError):
-        return f"the name {error.conn.host!a} is not known; check the network and the name"
-    if isinstance(error, urllib3.exceptions.NewConnectionError):
-        return f"nobody answers at {error.conn.host}:{error.conn.port}; check the network"
-    if isinstance(error, AttributeError | LookupError | TypeError | ValueError):
-        return f"storage must answer as its interface says; got what makes no sense ({_text(str(error))})"
-    return _text(str(error)) or type(error).__name__
-
-
-def _text(said: str) -> str:
-    """The first line of what a library or a server says, cut to a length."""
-    lines = said.strip().splitlines()
-    if not lines:
-        return ""
-    return lines[0][:_LONGEST_REASON].encode("ascii", "backslashreplace").decode().rstrip(".")
+        return f"storage answered {status}{phrase}" + (f" ({first_line(message)})" if message else "")
+    return reason_of_request(error)

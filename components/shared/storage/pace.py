@@ -9,18 +9,26 @@ from __future__ import annotations
 
 import io
 import socket
+from bisect import bisect_right
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from itertools import accumulate
+from typing import IO, TYPE_CHECKING, Any
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 
 from components.shared.limits import limit
 from components.shared.web import ANSWER_BYTES, AnswerError, DeadlineError, result_within, start
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 _PIECE_BYTES = 1 << 18
+_LONGEST_REASON = 300
 _BUFFER_BYTES = 1 << 18
 """Bytes that wait to be sent in the system's buffer: they count as moved, so they must be few."""
 AS_STORED = {"Accept-Encoding": "identity"}
@@ -42,6 +50,10 @@ class PaceLimits:
 
 
 PACE = PaceLimits()
+STALLED = "TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS"
+"""Environment variable: a read that arrives too slowly for so long is given up, here and by tensorstore."""
+TENSORSTORE_PACE = {STALLED: "30", "TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES": str(PACE.least_bytes_per_s)}
+"""Environment of tensorstore, whose reads end by it as those here do."""
 
 
 class UntrustedServerError(OSError):
@@ -81,7 +93,10 @@ class PacedAdapter(HTTPAdapter):
         transfer = _Transfer()
         watched = request.copy()  # the caller keeps its own, for another try
         if isinstance(watched.body, bytes):
-            watched.body = _Outgoing(watched.body, transfer)
+            watched.body = io.BytesIO(watched.body)  # shares the bytes
+        body: Any = watched.body
+        if hasattr(body, "read"):
+            watched.body = _Outgoing(body, transfer)
 
         def sent() -> requests.Response:
             answer = super(PacedAdapter, self).send(watched, True, timeout, verify, cert, proxies)
@@ -127,8 +142,8 @@ class _Transfer:
 class _Outgoing:
     """The body of a request as a file, whose bytes are counted as they leave."""
 
-    def __init__(self, body: bytes, transfer: _Transfer) -> None:
-        self._file = io.BytesIO(body)  # shares the bytes
+    def __init__(self, body: IO[bytes], transfer: _Transfer) -> None:
+        self._file = body
         self._transfer = transfer
 
     def read(self, n_bytes: int = -1) -> bytes:
@@ -159,3 +174,83 @@ def _certificate_reason(text: str) -> str:
     return (
         text.partition("certificate verify failed: ")[2].partition(" (_ssl.c")[0] or "it cannot be verified"
     )
+
+
+class JoinedParts(io.RawIOBase):
+    """A readable and seekable file over parts that lie one behind the other, without a copy of them.
+
+    Example:
+        >>> file = JoinedParts([b"abc", b"", b"de"])
+        >>> len(file), file.read(4), file.read(4)
+        (5, b'abcd', b'e')
+    """
+
+    def __init__(self, parts: Sequence[bytes | memoryview]) -> None:
+        self._parts = [memoryview(part).cast("B") for part in parts]
+        self._starts = [0, *accumulate(len(part) for part in self._parts)]
+        self._position = 0
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self)}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        target = memoryview(buffer).cast("B")
+        filled = 0
+        while filled < len(target) and self._position < len(self):
+            index = bisect_right(self._starts, self._position) - 1
+            offset = self._position - self._starts[index]
+            piece = self._parts[index][offset : offset + len(target) - filled]
+            target[filled : filled + len(piece)] = piece
+            filled += len(piece)
+            self._position += len(piece)
+        return filled
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """The failure of a request, without what requests and urllib3 wrap around it.
+
+    Example:
+        >>> cause_of(requests.ConnectionError(ConnectionResetError("reset")))
+        ConnectionResetError('reset')
+    """
+    inner: Any = None
+    if isinstance(error, requests.ConnectionError) and error.args:
+        inner = error.args[0]
+    elif isinstance(error, urllib3.exceptions.MaxRetryError):
+        inner = error.reason
+    return cause_of(inner) if isinstance(inner, Exception) else error
+
+
+def reason_of_request(cause: BaseException) -> str:
+    """Why a request failed that got no answer, in words that stand inside a sentence."""
+    if isinstance(cause, urllib3.exceptions.NameResolutionError):
+        return f"the name {cause.conn.host!a} is not known; check the network and the name"
+    if isinstance(cause, urllib3.exceptions.NewConnectionError):
+        return f"nobody answers at {cause.conn.host}:{cause.conn.port}; check the network"
+    if isinstance(cause, AttributeError | LookupError | TypeError | ValueError):
+        return (
+            f"storage must answer as its interface says; got what makes no sense ({first_line(str(cause))})"
+        )
+    return first_line(str(cause)) or type(cause).__name__
+
+
+def first_line(said: str) -> str:
+    """The first line of what a library or a server says, cut to a length."""
+    lines = said.strip().splitlines()
+    if not lines:
+        return ""
+    return lines[0][:_LONGEST_REASON].encode("ascii", "backslashreplace").decode().rstrip(".")

@@ -30,7 +30,7 @@ def register(scheme: Scheme, opener: Callable[[str], Store]) -> None:
 
 
 def open_store(uri: str) -> Store:
-    """The store at a `gs://bucket/prefix` URI, a `file://` URI or a plain path.
+    """The store at a `gs://bucket/prefix` or `s3://bucket/prefix` URI, a `file://` URI or a plain path.
 
     Raises:
         UserError: the scheme is not supported, or the bucket or folder cannot be named so.
@@ -67,10 +67,19 @@ def _open_google_bucket(uri: str) -> Store:
     return GcsStore(uri)
 
 
+def _open_s3_bucket(uri: str) -> Store:
+    from components.shared.storage.s3 import S3Store
+
+    return S3Store(uri)
+
+
 def _unsupported(uri: str) -> UserError:
-    return UserError(f"a location must be a folder, file:///folder or gs://bucket; got '{uri}'. Change it.")
+    return UserError(
+        f"a location must be a folder, file:///folder, gs://bucket or s3://bucket; got '{uri}'. Change it."
+    )
 
 
 register(SCHEMES[""], _open_path)
 register(SCHEMES["file"], _open_file_uri)
 register(SCHEMES["gs"], _open_google_bucket)
+register(SCHEMES["s3"], _open_s3_bucket)

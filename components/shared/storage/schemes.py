@@ -23,8 +23,8 @@ class Scheme:
     """A location is a folder of this machine, whose files have paths and can be linked."""
     is_remote: bool = False
     """A location is the same place for every machine of a cluster."""
-    cloud: Literal["", "google"] = ""
-    """The cloud whose login, rights, labels and storage classes hold there; empty for none."""
+    cloud: Literal["", "google", "aws"] = ""
+    """The cloud whose protocol, login and rights hold there, also on a server of a lab's own; or none."""
     opens_in_neuroglancer: bool = False
     """Neuroglancer on the web reads a volume there, given its URI."""
     browser_address: str = ""
@@ -43,6 +43,7 @@ SCHEMES: dict[str, Scheme] = {
             opens_in_neuroglancer=True,
             browser_address="https://storage.cloud.google.com/",
         ),
+        Scheme(name="s3", is_remote=True, cloud="aws"),
     )
 }
 """The schemes that fibstack knows, by name."""

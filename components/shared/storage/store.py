@@ -11,15 +11,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from pathlib import PurePosixPath
 from typing import Any, Protocol
 
 import google_crc32c
 
 from components.shared.errors import UserError
+from components.shared.storage.parallel import in_parallel
 
 READS = 4
 """Reads of an object before a checksum mismatch counts as damage in storage, not in transfer."""
 _MAX_KEY_BYTES = 1024
+_UNKNOWN_TYPE = "application/octet-stream"
+_CONTENT_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".json": "application/json",
+    ".jsonl": "application/jsonl",
+    ".png": "image/png",
+}
 
 
 class ObjectMissingError(UserError):
@@ -41,7 +50,9 @@ class Vouches(Enum):
     """The evidence that an object still holds what was written, short of reading it."""
 
     CHECKSUM = "checksum"
-    """The store keeps the crc32c of every object."""
+    """The store keeps the crc32c of every object, and lists it."""
+    WHEN_ASKED = "checksum, when asked"
+    """The store tells the crc32c of one object at a time (`Store.stat`), of those that it keeps one of."""
     TIMES = "size and time"
     """The store keeps when an object was last written and changed, by a clock that all its objects share."""
     NOTHING = "nothing"
@@ -55,9 +66,9 @@ class Stat:
     key: str
     size_bytes: int
     crc32c: str | None = None
-    """The checksum in big-endian hex; None unless the store vouches by checksum."""
+    """The checksum in big-endian hex; None where the store does not tell it."""
     modified_ns: int | None = None
-    """Nanoseconds from 1970 to the last write; None unless the store vouches by size and time."""
+    """Nanoseconds from 1970 to the last write, to tell a source's files apart where there is no checksum."""
     changed_ns: int | None = field(default=None, compare=False)
     """Nanoseconds from 1970 to the last change of the content, the name or the times themselves; None unless
     the store vouches by size and time. Programs can put the time of writing back, but not this one."""
@@ -143,12 +154,14 @@ def checksum(*parts: bytes | memoryview) -> str:
 
 
 def with_checksums(store: Store, stats: Sequence[Stat]) -> list[Stat]:
-    """Sizes and checksums of objects, which are read where their store keeps nothing that vouches for them.
+    """Sizes of objects with what vouches for them; where a listing has nothing, each is asked for, or read.
 
     Args:
         store: Store of the objects.
         stats: The objects.
     """
+    if store.vouches is Vouches.WHEN_ASKED:
+        return in_parallel(lambda stat: store.stat(stat.key) or stat, stats)
     if store.vouches is not Vouches.NOTHING:
         return list(stats)
     return [replace(stat, crc32c=checksum(store.read(stat.key))) for stat in stats]
@@ -168,6 +181,21 @@ def read_bounded(store: Store, key: str, max_bytes: int) -> bytes:
             f"{join_uri(store.uri, key)}. Put the right file in its place, or remove it."
         )
     return store.read(key)
+
+
+def told_browsers(key: str) -> tuple[str, str | None]:
+    """The type of an object, and how long browsers may keep it; None for as long as they like.
+
+    Public objects are cached for an hour otherwise, and a viewer would go on showing the old run.
+
+    Example:
+        >>> told_browsers("info"), told_browsers("8_8_8/0.shard")
+        (('application/json', 'no-cache'), ('application/octet-stream', None))
+    """
+    name = PurePosixPath(key)
+    is_info = name.name == "info"  # of a precomputed volume
+    content_type = "application/json" if is_info else _CONTENT_TYPES.get(name.suffix, _UNKNOWN_TYPE)
+    return content_type, None if content_type == _UNKNOWN_TYPE else "no-cache"
 
 
 def check_key(key: str) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import tensorstore as ts
 
 from components.shared.storage.registry import open_store
-from components.shared.storage.tensorstore_retry import finish
 from components.shared.volume.layout import metadata_files, scale_at
+from components.shared.volume.tensorstore_retry import finish
 from components.shared.volume.volume import Volume, VolumeOutput
 
 

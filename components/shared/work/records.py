@@ -169,10 +169,10 @@ def unseal(process: Store, step: str) -> int:
 def withdraw(process: Store, step: str, unit: str, expected_hash: str) -> None:
     """Remove the record of a unit whose output was found damaged, so that the next run does the unit again.
 
-    A record with another input hash stays: it is of another run, and may be true. Where the store keeps
-    checksums nothing is removed: `is_done` compares them, and steps may not delete.
+    A record with another input hash stays: it is of another run, and may be true. Where the store
+    does not go by times nothing is removed: `is_done` compares every output, and steps may not delete.
     """
-    if process.vouches is Vouches.CHECKSUM:
+    if process.vouches is not Vouches.TIMES:
         return
     record = read_record(process, step, unit)
     if record is not None and record.input_hash == expected_hash:
@@ -222,6 +222,8 @@ def _is_other_since(store: Store, output: Output, sealed: Stat) -> bool:
     found = store.stat(output.key)
     if found is None:
         return False
+    if found.crc32c is not None:
+        return found.crc32c != output.crc32c
     if _is_known_older(found, sealed):
         return False
     return checksum(store.read(output.key)) != output.crc32c

@@ -18,9 +18,9 @@ from components.shared.documents.transforms import Transforms
 from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store, place_of
 from components.shared.storage.store import Stat, Store
-from components.shared.storage.tensorstore_retry import check_may_not_pass, finish
 from components.shared.volume.layout import Scale, scale_at
 from components.shared.volume.open_level import open_level
+from components.shared.volume.tensorstore_retry import check_may_not_pass, finish
 from components.shared.volume.volume import Volume, VolumeOutput
 from components.shared.work.completeness import (
     Block,

@@ -29,9 +29,10 @@ from google.api_core import exceptions as api
 from google.auth import exceptions as auth
 
 from components.shared.errors import ConfigError, TransientError, UserError
-from components.shared.storage import gcs
-from components.shared.storage.gcs import RETRY, GcsStore, JoinedParts
+from components.shared.storage import gcs, pace
+from components.shared.storage.gcs import RETRY, GcsStore
 from components.shared.storage.gcs_failures import failures
+from components.shared.storage.pace import JoinedParts
 from components.shared.storage.store import READS, ObjectChangedError, ObjectMissingError, checksum
 
 
@@ -271,7 +272,7 @@ def test_a_lasting_failure_is_transient_and_ends(
 ) -> None:
     """520 stands for a status that is no standard: tensorstore would abort the process."""
     monkeypatch.setattr(gcs, "TIMEOUT_S", 0.2)
-    monkeypatch.setenv(gcs._STALLED, "0.2")
+    monkeypatch.setenv(pace.STALLED, "0.2")
     faulty.script = [fault]
     started = time.monotonic()
     with pytest.raises(TransientError, match=r"gs://bucket/run.*Try again") as caught:
@@ -290,7 +291,7 @@ def test_a_slow_transfer_that_goes_on_is_waited_for(
     data = os.urandom(4_000_000)
     GcsStore(f"gs://{bucket}").write("a", data)
     monkeypatch.setattr(gcs, "TIMEOUT_S", 3)
-    monkeypatch.setenv(gcs._STALLED, "3")
+    monkeypatch.setenv(pace.STALLED, "3")
     monkeypatch.setattr(gcs, "RETRY", gcs.RETRY.with_timeout(1))  # there is one try
     with slow_line(host, int(port), 600_000) as url:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)

@@ -7,7 +7,7 @@ import io
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.shared.storage.gcs import JoinedParts
+from components.shared.storage.pace import JoinedParts
 
 
 @given(

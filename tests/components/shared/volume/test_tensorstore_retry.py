@@ -11,7 +11,7 @@ import pytest
 import tensorstore as ts
 
 from components.shared.storage.store import READS
-from components.shared.storage.tensorstore_retry import finish
+from components.shared.volume.tensorstore_retry import finish
 
 
 class Answer:
