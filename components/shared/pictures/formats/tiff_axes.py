@@ -160,7 +160,7 @@ def _ome_axes(text: str) -> StackAxes:
         raise RefusedImageError("must have sound OME-XML", "sizes that are no numbers", _REORDER) from None
     _refuse_others({"time": n_times})
     order = pixels.get("DimensionOrder", "XYCZT")
-    if len(pages) != len(set(pages)) or pages != sorted(pages):
+    if pages != sorted(set(pages)):
         raise RefusedImageError(
             "must have its pages in their order, in one file", "OME-XML that names others", _REORDER
         )

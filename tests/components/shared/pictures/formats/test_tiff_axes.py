@@ -50,3 +50,19 @@ def test_slices_and_channels_are_as_described(
 def test_times_are_refused() -> None:
     with pytest.raises(RefusedImageError):
         axes(PAGES, metadata=None, extratags=[lsm(3, 2)])
+
+
+@pytest.mark.parametrize(
+    ("pages", "is_taken"), [((0, 1, 2), True), ((0, 3, 4), True), ((0, 2, 1), False), ((0, 1, 1), False)]
+)
+def test_pages_that_ome_names_in_another_order_are_refused(pages: tuple[int, ...], is_taken: bool) -> None:
+    data = "".join(f'<TiffData IFD="{page}" FirstZ="{z}"/>' for z, page in enumerate(pages))
+    described = (
+        f'<OME><Image ID="Image:0"><Pixels SizeZ="6" SizeC="1" SizeT="1">{data}</Pixels></Image></OME>'
+    )
+    options: dict[str, Any] = {"metadata": None, "description": described.encode()}
+    if is_taken:
+        assert axes(PAGES, **options).n_slices == 6
+    else:
+        with pytest.raises(RefusedImageError, match="must have its pages in their order"):
+            axes(PAGES, **options)
