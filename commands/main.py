@@ -134,7 +134,7 @@ def _data() -> click.Command:
 
 @_command("submit", "Start a run on Kubeflow, Vertex AI or Argo.")
 def _submit() -> click.Command:
-    from commands.submit import submit
+    from commands.submit.main import submit
 
     return submit
 

@@ -15,7 +15,7 @@ from components.pyramid.component import pyramid
 from components.report.component import report
 from components.shared.documents import notification
 from components.shared.documents.config import described, parameters
-from components.shared.steps import STEPS, Step
+from components.shared.steps import STEPS, STUB, STUB_DESCRIPTION, Step
 from components.tile.component import tile
 from pipeline.settings import Settings, pod_labels
 
@@ -28,25 +28,26 @@ COMPONENTS: Mapping[str, Any] = {
     "report": report,
 }
 """The KFP component of each step, by name."""
+_NAME_OF_STUB = inspect.Parameter(STUB, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=str, default="")
 
 
 def align_stack(settings: Settings, *, on_kubernetes: bool = True) -> BaseComponent:
-    """The pipeline with its settings fixed; its parameters are the fields of `RunConfig`.
+    """The pipeline with its settings fixed; its parameters are the keys of `RunConfig`, and a stub's name.
 
     Args:
         settings: What is fixed when the pipeline is compiled.
         on_kubernetes: Say where pods run and how long, which KFP takes and Vertex AI refuses.
     """
+    taken = inspect.Signature([*parameters(), _NAME_OF_STUB])
 
     def pipeline(*channels: PipelineChannel) -> None:
-        values = dict(zip((parameter.name for parameter in parameters()), channels, strict=True))
+        values = dict(zip(taken.parameters, channels, strict=True))
         values |= {"fan": settings.fan, "pods": settings.pods}
 
         def task_of(step: Step, **others: object) -> dsl.PipelineTask:
             """A task of a step: its inputs are the values of their names."""
             component, known = COMPONENTS[step.name], {**values, **others}
-            taken = {name: known[name] for name in component.component_spec.inputs if name in known}
-            task = component(**taken)
+            task = component(**{key: known[key] for key in component.component_spec.inputs if key in known})
             if on_kubernetes:
                 _set_pod(task, step.name, settings)
             return _set_machine(task, step.name, settings)
@@ -72,8 +73,8 @@ def align_stack(settings: Settings, *, on_kubernetes: bool = True) -> BaseCompon
                     values |= task.outputs
 
     # kfp reads the parameters from the signature, and their descriptions from the docstring.
-    pipeline.__signature__ = inspect.Signature(parameters())  # type: ignore[attr-defined]
-    pipeline.__doc__ = described("Align a stack.")
+    pipeline.__signature__ = taken  # type: ignore[attr-defined]
+    pipeline.__doc__ = described("Align a stack.", {STUB: STUB_DESCRIPTION})
     return dsl.pipeline(
         name="align-stack",
         display_name="Align a FIB-SEM stack",

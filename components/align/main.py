@@ -25,6 +25,7 @@ from components.shared.grid import Span
 from components.shared.pictures.slice_files import read_slice
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store
+from components.shared.stub.program import or_stub
 from components.shared.work import records, units
 from components.shared.work.records import Record
 
@@ -50,6 +51,7 @@ class ChunkEvidence:
     type=SpanType(lambda error: ConfigError(f"{error}. Pass a chunk that the plan step has listed.")),
     help="Range of slices, such as 0-15.",
 )
+@or_stub("align")
 def main(process_uri: str, chunk: Span) -> None:
     """Match the slices of one chunk with the slices that follow each of them."""
     cv2.setNumThreads(1)

@@ -21,6 +21,7 @@ from components.shared.errors import ConfigError, FibstackError, UserError
 from components.shared.grid import group
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store
+from components.shared.stub.program import or_stub
 from components.shared.work.left import WorkLeft, note_before_work, work_left
 from components.shared.work.refusal import leave_refusal
 from components.shared.work.run import Run
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 @click.option("--blocks-out", required=True, help="File that receives the blocks to write, levels 0 to 4.")
 @click.option("--coarse-blocks-out", required=True, help="The same for levels 5 to 9.")
 @click.option("--top-blocks-out", required=True, help="The same for levels 10 and above.")
+@or_stub("compose")
 def main(
     process_uri: str, slabs_out: str, blocks_out: str, coarse_blocks_out: str, top_blocks_out: str
 ) -> None:

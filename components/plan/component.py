@@ -6,11 +6,12 @@ from typing import Any
 from kfp import dsl
 
 from components.shared.documents.config import RunConfig, described, parameters
-from components.shared.steps import image_name
+from components.shared.steps import STUB, STUB_DESCRIPTION, image_name
 
 _FIXED: dict[str, tuple[type, str]] = {
     "fan": (int, "Most items in a loop."),
     "pods": (str, "JSON of each step's image and machine, to estimate the cost from."),
+    STUB: (str, STUB_DESCRIPTION),
 }
 """Type and description of the inputs that are no keys of the configuration."""
 _OUTPUTS: dict[str, tuple[type, str]] = {

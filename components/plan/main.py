@@ -30,10 +30,12 @@ from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import PLAN_KEY, Plan, voxel_size
 from components.shared.errors import ConfigError, FibstackError, UserError
 from components.shared.grid import ceil_div
+from components.shared.steps import STUB_DESCRIPTION
 from components.shared.storage.folder import remove_abandoned
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import Store
+from components.shared.stub.program import or_stub
 from components.shared.text import product
 from components.shared.volume.volume import jpeg_channels
 from components.shared.work.left import chunks_to_do
@@ -50,6 +52,8 @@ log = logging.getLogger(__name__)
 @click.option(
     "--chunks-out", required=True, help="File that receives the chunks that are still to be matched."
 )
+@click.option("--stub", default="", help=STUB_DESCRIPTION)
+@or_stub("plan")
 def main(fan: int, pods: str, process_uri_out: str, chunks_out: str, **fields: str | None) -> None:
     """Look at the input, refuse what cannot work, and cut the work into units."""
     try:

@@ -17,6 +17,7 @@ from components.shared.errors import ConfigError, TransientError
 from components.shared.grid import PyramidPass, Span
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store
+from components.shared.stub.program import or_stub
 from components.shared.volume.volume import TileArray, Volume
 from components.shared.work import records
 from components.shared.work.left import not_done
@@ -68,6 +69,7 @@ class TiledRun(Run):
     type=SpanType(lambda error: ConfigError(f"--blocks: {error}. Change --blocks.")),
     help="Range of blocks, such as 0-3.",
 )
+@or_stub("pyramid")
 def main(process_uri: str, level: int, blocks: Span) -> None:
     """Write the shards of some blocks: the given level and the four above it."""
     reuse_freed_memory()

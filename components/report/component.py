@@ -6,10 +6,11 @@ from typing import Any
 from kfp import dsl
 
 from components.shared.documents.config import RunConfig, described, parameters
-from components.shared.steps import image_name
+from components.shared.steps import STUB, STUB_DESCRIPTION, image_name
 
 _OTHERS: dict[str, tuple[Any, str]] = {
     "pods": (str, "JSON of each step's image and machine."),
+    STUB: (str, STUB_DESCRIPTION),
     "status": (dsl.PipelineTaskFinalStatus, "How the other steps ended, filled in by the pipeline."),
     "page": (dsl.Output[dsl.HTML], "The report."),
     "summary": (dsl.Output[dsl.Markdown], "The verdict, and where to find the rest."),
@@ -31,7 +32,7 @@ def _signature() -> inspect.Signature:
 
 def _container(*placeholders: Any) -> dsl.ContainerSpec:  # noqa: ANN401 - text, and artifacts of kfp
     value_of = dict(zip(_signature().parameters, placeholders, strict=True))
-    flags = {key: value_of[key] for key in (*RunConfig.model_fields, "pods", "status")}
+    flags = {key: value_of[key] for key in (*RunConfig.model_fields, "pods", STUB, "status")}
     flags |= {"page-out": value_of["page"].path, "markdown-out": value_of["summary"].path}
     # The metrics have no file: their figures go another way.
     flags |= {"executor-input": dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER}

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import click
 
@@ -20,7 +21,7 @@ from components.report.run_document import PAGE_KEY, RUN_KEY, RunDocument
 from components.report.run_status import RunStatus, beside_another, other_settings, parse_status
 from components.report.telling import tell
 from components.report.tiles_removal import remove_tiles
-from components.report.words.notice import Notice, notice_of, notice_without_work
+from components.report.words.notice import Notice, notice_of, notice_of_stub, notice_without_work
 from components.report.words.run_verdict import is_held_back
 from components.report.words.summary import summarise
 from components.shared.command import StepCommand
@@ -31,11 +32,12 @@ from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
 from components.shared.documents.sealed import sealed_page
 from components.shared.errors import TransientError, UserError
-from components.shared.steps import PROCESSES
+from components.shared.steps import PROCESSES, STUB_DESCRIPTION
 from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import Store, join_uri
+from components.shared.stub.program import or_stub
 from components.shared.volume.volume import Volume, volume_of
 from components.shared.work.completeness import Block, Fault, check_blocks, check_overwritten
 from components.shared.work.publication import publish, withdraw, withdraw_unwritten
@@ -46,6 +48,19 @@ from components.shared.work.superseded import SUPERSEDED_KEY, remove_superseded,
 from components.shared.work.verification import Verification, hash_of, is_untouched, read_blocks, verify
 
 logger = logging.getLogger(__name__)
+
+
+def _tell_of_stub(given: Mapping[str, Any]) -> None:
+    """Tell who is told of a run, in words that say that this is a test, and show the same in the console.
+
+    Raises:
+        UserError: somebody could not be told.
+    """
+    notice = notice_of_stub(given["output"])
+    Console(given["page_out"], given["markdown_out"], given["executor_input"]).show_refused(notice.text)
+    untold = tell(notice, given["email"], given["webhook"], os.environ)
+    if untold:
+        raise UserError(f"the end of a run must reach who is to be told; got {'; '.join(untold)}")
 
 
 @click.command(cls=StepCommand)
@@ -60,6 +75,8 @@ logger = logging.getLogger(__name__)
 @click.option("--page-out", default="", help="File that receives the report, for KFP's console.")
 @click.option("--markdown-out", default="", help="File that receives a few lines, for KFP's console.")
 @click.option("--executor-input", default="", help="JSON that says where KFP collects figures.")
+@click.option("--stub", default="", help=STUB_DESCRIPTION)
+@or_stub("report", _tell_of_stub)
 def main(
     output: str,
     email: str,
@@ -99,7 +116,7 @@ class EndedRun:
     process: Store
     status: RunStatus
     console: Console
-    tell: Callable[[Notice], None]
+    tell: Callable[[Notice], object]
 
 
 def _refusal(run: EndedRun, flags: Mapping[str, str | None]) -> Refusal | None:

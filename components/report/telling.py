@@ -49,7 +49,7 @@ _REASONS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
 logger = logging.getLogger(__name__)
 
 
-def tell(notice: Notice, email: str, webhook: str, environment: Mapping[str, str]) -> None:
+def tell(notice: Notice, email: str, webhook: str, environment: Mapping[str, str]) -> list[str]:
     """Tell who asked to be told, all at once and within `TELL_WITHIN_S`.
 
     Never raises; says in the log what was sent, and what was not and why.
@@ -59,6 +59,9 @@ def tell(notice: Notice, email: str, webhook: str, environment: Mapping[str, str
         email: Address to write to; empty for none.
         webhook: Address to post to, besides the one that the environment may name; empty for none.
         environment: Holds the variables of `components.shared.documents.notification`.
+
+    Returns:
+        What was not sent, each with the reason.
     """
     until = time.monotonic() + TELL_WITHIN_S
     told: list[tuple[str, Future[None]]] = []
@@ -68,22 +71,26 @@ def tell(notice: Notice, email: str, webhook: str, environment: Mapping[str, str
         if address:
             what = f"message to the webhook at {_host(address)}"
             told.append((what, start(partial(_post, notice, address, environment))))
-    for what, sending in told:
-        _log(what, sending, until)
+    failures = [(what, _failure(sending, until)) for what, sending in told]
+    for what, failure in failures:
+        if failure:
+            logger.warning("no %s: %s", what, failure)
+        else:
+            logger.info("sent a %s", what)
+    return [f"no {what}: {failure}" for what, failure in failures if failure]
 
 
-def _log(what: str, sending: Future[None], until: float) -> None:
+def _failure(sending: Future[None], until: float) -> str:
+    """Why a message was not sent, as a sentence; empty where it was."""
     try:
         result_within(sending, until - time.monotonic())
     except ConfigError as error:
-        logger.warning("no %s: %s", what, error)
+        return str(error)
     except Exception as error:
         # An error's own text may hold what the server was sent, so a password or a secret address.
         late = f"the server was not done within {TELL_WITHIN_S} s"
-        reason = _reason(error) if sending.done() else late
-        logger.warning("no %s: %s. The run is not affected.", what, reason)
-    else:
-        logger.info("sent a %s", what)
+        return f"{_reason(error) if sending.done() else late}. The run is not affected."
+    return ""
 
 
 def _send_mail(notice: Notice, email: str, environment: Mapping[str, str]) -> None:

@@ -17,6 +17,14 @@ REGISTRY = "fibstack"
 """Repository prefix of the images where no settings name another; it has no host."""
 PROCESSES = "FIBSTACK_PROCESSES"
 """Variable that is set where the steps run as processes of one machine, so in none of the images."""
+STUB = "stub"
+"""Parameter of the pipeline that names a stub, whose programs do no work; empty in a run."""
+STUB_DESCRIPTION = "Name of a stub, which does none of the work: 'fibstack submit --stub' fills it in."
+STUB_ITEMS = 2
+"""Items of each loop of a stub: two pods of a step run side by side, as in a run."""
+
+Root = Literal["source", "process", "tmp", "neuroglancer", "chunk", "ome-zarr"]
+"""A place of a run: where the slices lie, or a part of the output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +65,26 @@ class Step:
     writes: a release that changes nothing in a step leaves the work of earlier releases valid."""
     hashed_keys: frozenset[str] = frozenset()
     """Keys of the configuration that the step's result depends on: part of the hash of each unit."""
+    reads: frozenset[Root] = frozenset({"process"})
+    """Places that the step reads and lists, as its contract says key by key."""
+    writes: frozenset[Root] = frozenset({"process"})
+    """Places that the step writes to."""
+
+    @property
+    def n_stub_tasks(self) -> int:
+        """Tasks of the step in a stub."""
+        return STUB_ITEMS * len(self.loops) if self.loops else 1
 
 
 STEPS: Mapping[str, Step] = {
     step.name: step
     for step in (
-        Step(name="plan", memory="1G", result=("process", "plan.json")),
+        Step(
+            name="plan",
+            memory="1G",
+            result=("process", "plan.json"),
+            reads=frozenset({"source", "process"}),
+        ),
         Step(
             name="align",
             loops=(StepLoop(items="chunks", item="chunk"),),
@@ -71,6 +93,7 @@ STEPS: Mapping[str, Step] = {
             records=("align",),
             result_version=2,
             hashed_keys=frozenset({"downsample_factor", "match_size", "neighbours", "skip_align"}),
+            reads=frozenset({"source", "process"}),
         ),
         Step(
             name="compose",
@@ -84,6 +107,7 @@ STEPS: Mapping[str, Step] = {
                     *("replace_with", "max_replaced"),
                 }
             ),
+            reads=frozenset({"process", "tmp", "neuroglancer", "chunk", "ome-zarr"}),
         ),
         Step(
             name="tile",
@@ -93,6 +117,8 @@ STEPS: Mapping[str, Step] = {
             records=("tile",),
             result_version=2,
             hashed_keys=frozenset({"clip_limit"}),
+            reads=frozenset({"source", "process", "tmp"}),
+            writes=frozenset({"process", "tmp"}),
         ),
         # Each pass reads what the one before it left behind; the later loops of a small volume are empty.
         Step(
@@ -113,8 +139,17 @@ STEPS: Mapping[str, Step] = {
                     "resolution",
                 }
             ),
+            reads=frozenset({"process", "tmp"}),
+            writes=frozenset({"process", "neuroglancer", "chunk", "ome-zarr"}),
         ),
-        Step(name="report", is_last=True, memory="4G", result=("process", "report/index.html")),
+        Step(
+            name="report",
+            is_last=True,
+            memory="4G",
+            result=("process", "report/index.html"),
+            reads=frozenset({"process", "neuroglancer", "chunk", "ome-zarr"}),
+            writes=frozenset({"process", "neuroglancer", "chunk", "ome-zarr"}),
+        ),
     )
 }
 """The steps by name, in the order in which they run."""

@@ -17,6 +17,7 @@ from components.shared.pictures.slice_files import read_channels
 from components.shared.storage.folder import remove_empty_folders
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store, checksum, join_uri
+from components.shared.stub.program import or_stub
 from components.shared.volume import tiles
 from components.shared.volume.volume import TileArray, Volume
 from components.shared.work import records
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
     type=SpanType(lambda error: ConfigError(f"'--slabs': {error}. Give two numbers.")),
     help="Range of slabs, such as 0-3.",
 )
+@or_stub("tile")
 def main(process_uri: str, slabs: Span) -> None:
     """Warp and contrast-normalise the slices of some slabs and write them as tiles."""
     cv2.setNumThreads(1)

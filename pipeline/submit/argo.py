@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Literal
 
 import kubernetes
 import urllib3
@@ -22,7 +22,7 @@ from components.shared.errors import (
     TransientError,
     UserError,
 )
-from components.shared.steps import STEPS
+from components.shared.steps import STEPS, STUB
 from components.shared.web import AnswerError, BoundedPool, within
 from pipeline.argo.pod import UNIT_LABEL
 from pipeline.compiled.compile import compile_argo
@@ -64,14 +64,15 @@ def is_reference(text: str) -> bool:
     return text.startswith(SCHEME)
 
 
-def submit(config: RunConfig, settings: Settings | None, namespace: str = "") -> str:
-    """Start a run; returns its reference.
+def submit(config: RunConfig, settings: Settings | None, namespace: str = "", stub: str = "") -> str:
+    """Start a run, or a stub; returns its reference.
 
     Args:
         config: What is to run.
         settings: What the pipeline is compiled with, for this run alone; None runs the WorkflowTemplate that
             lies in the namespace, with whatever an overlay has added to it.
         namespace: Where the pods run; empty for that of kubectl's context.
+        stub: Name of a stub; empty for a run.
 
     Raises:
         ConfigError: there is no context, or the configuration cannot run in a cluster.
@@ -91,9 +92,8 @@ def submit(config: RunConfig, settings: Settings | None, namespace: str = "") ->
         require_reachable(config, pod_mounts(template["spec"]))
     if settings is not None:
         cluster.create_limits(limits)
-    parameters = [
-        {"name": key, "value": to_text(value)} for key, value in config.model_dump(mode="json").items()
-    ]
+    values = config.model_dump(mode="json") | {STUB: stub}
+    parameters = [{"name": key, "value": to_text(value)} for key, value in values.items()]
     name = cluster.create(
         {
             "apiVersion": "/".join(_API),
@@ -115,6 +115,12 @@ def is_taken_up(reference: str) -> bool:
             return bool(Workflow(manifest, _call_of).phase)
 
     return is_begun_soon(is_begun)
+
+
+def stop(reference: str, *, at_once: bool = False) -> None:
+    """Ask Argo's controller to end a run."""
+    cluster, name = _parts(reference)
+    cluster.shut_down(name, "Terminate" if at_once else "Stop")
 
 
 def state(reference: str) -> RunState:
@@ -243,6 +249,18 @@ class _Cluster:
         with self.failures("delete a workflow", ""):
             self._objects.delete_namespaced_custom_object(
                 *_API, self.namespace, "workflows", workflow, _request_timeout=_TIMEOUT
+            )
+
+    def shut_down(self, workflow: str, strategy: Literal["Stop", "Terminate"]) -> None:
+        """End a workflow: `Stop` still runs what runs whatever happens, `Terminate` does not."""
+        with self.failures(f"stop the workflow '{workflow}'", "Check the reference and kubectl's context."):
+            self._objects.patch_namespaced_custom_object(
+                *_API,
+                self.namespace,
+                "workflows",
+                workflow,
+                {"spec": {"shutdown": strategy}},
+                _request_timeout=_TIMEOUT,
             )
 
     def create_limits(self, config_map: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ import yaml
 
 from components.shared.documents.config import RunConfig
 from components.shared.errors import ConfigError, FibstackError, UserError
+from components.shared.steps import STUB
 from components.shared.web import AnswerError, BoundedPool, json_object, within
 from pipeline.compiled.compile import compile_kfp
 from pipeline.compiled.ir import step_of
@@ -65,9 +66,14 @@ def is_reference(text: str) -> bool:
 
 
 def submit(
-    config: RunConfig, settings: Settings, host: str, namespace: str = "", service_account: str = ""
+    config: RunConfig,
+    settings: Settings,
+    host: str,
+    namespace: str = "",
+    service_account: str = "",
+    stub: str = "",
 ) -> str:
-    """Start a run; returns the link of its page.
+    """Start a run, or a stub; returns the link of its page.
 
     Args:
         config: What is to run.
@@ -75,6 +81,7 @@ def submit(
         host: Address of Kubeflow Pipelines, the one that shows its pages.
         namespace: Profile of the user, where the installation has several.
         service_account: Kubernetes service account of the pods; empty for the installation's own.
+        stub: Name of a stub; empty for a run.
 
     Raises:
         ConfigError: the configuration cannot run in a cluster.
@@ -82,7 +89,7 @@ def submit(
         TransientError: it cannot be reached.
     """
     require_reachable(config, settings.mounts)
-    parameters = config.model_dump(mode="json")
+    parameters = config.model_dump(mode="json") | {STUB: stub}
     _check_size(parameters)
     pipeline_spec, platform_spec = yaml.safe_load_all(compile_kfp(settings))
     host = with_scheme(host)
@@ -109,6 +116,14 @@ def is_taken_up(reference: str) -> bool:
         client = _connected(host)
         return is_begun_soon(lambda: _run(client, host, run_id).state not in (None, "PENDING"))
     return True
+
+
+def stop(reference: str, *, at_once: bool = False) -> None:  # noqa: ARG001 - every target's signature
+    """Ask Kubeflow to end a run, all tasks at once."""
+    host, run_id = _parts(reference)
+    client = _connected(host)
+    with _failures("cannot stop a run on", host):
+        client.runs.run_service_terminate_run(run_id=run_id, _request_timeout=_TIMEOUT)
 
 
 def state(reference: str) -> RunState:

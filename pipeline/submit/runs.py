@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from components.shared.documents.config import RunConfig
 from components.shared.errors import ConfigError, FibstackError, TransientError, UserError
-from components.shared.steps import STEPS
+from components.shared.steps import STEPS, STUB
 from components.shared.storage.schemes import scheme_of
 from components.shared.web import AnswerError
 from pipeline.settings import is_on_volume
@@ -201,13 +201,13 @@ def require_reachable(config: RunConfig, mounts: Collection[str] = ()) -> None:
 
 
 def unknown_keys(spec: Mapping[str, Any]) -> list[str]:
-    """The keys of the configuration that a WorkflowTemplate does not know, since it is of another version.
+    """The parameters of a run that a WorkflowTemplate does not know, since it is of another version.
 
     Args:
         spec: The spec of the template.
     """
     known = [parameter["name"] for parameter in spec.get("arguments", {}).get("parameters", [])]
-    return sorted(key for key in RunConfig.model_fields if key not in known)
+    return sorted(key for key in (*RunConfig.model_fields, STUB) if key not in known)
 
 
 def pod_mounts(spec: Mapping[str, Any]) -> list[str]:

@@ -19,6 +19,14 @@ class Target(Protocol):
     def is_taken_up(self, reference: str) -> bool:
         """Whether a run that was just submitted begins within some seconds."""
 
+    def stop(self, reference: str, *, at_once: bool = False) -> None:
+        """Ask the service to end a run.
+
+        Args:
+            reference: The run.
+            at_once: Leave out the step that runs whatever happens, where the service knows the difference.
+        """
+
     def state(self, reference: str) -> RunState:
         """The state of a run and of its tasks."""
 

@@ -11,6 +11,7 @@ import yaml
 
 from components.shared.documents.config import RunConfig
 from components.shared.errors import ConfigError, FibstackError
+from components.shared.steps import STUB
 from components.shared.storage.run_buckets import part_uri
 from components.shared.web import AnswerError, ask, json_object, within
 from pipeline.compiled.compile import compile_vertex
@@ -66,8 +67,9 @@ def submit(
     region: str,
     pipeline_root: str = "",
     service_account: str = "",
+    stub: str = "",
 ) -> str:
-    """Start a run; returns its reference.
+    """Start a run, or a stub; returns its reference.
 
     Args:
         config: What is to run.
@@ -76,6 +78,7 @@ def submit(
         region: Where the machines run, such as europe-west4.
         pipeline_root: Where Vertex AI keeps what steps hand to each other; empty for a folder of the records.
         service_account: E-mail of the account of the machines; empty for the project's default.
+        stub: Name of a stub; empty for a run.
 
     Raises:
         ConfigError: the configuration cannot run there, or the client is not installed.
@@ -91,7 +94,7 @@ def submit(
         "pipeline_spec": yaml.safe_load(compile_vertex(settings)),
         "runtime_config": {
             "gcs_output_directory": pipeline_root or f"{part_uri(config.output, 'process')}/vertex",
-            "parameter_values": config.model_dump(mode="json"),
+            "parameter_values": config.model_dump(mode="json") | {STUB: stub},
         },
         "service_account": service_account,
     }
@@ -108,6 +111,18 @@ def submit(
             ),
         )
     return f"{SCHEME}{project}/{region}/{job_id}"
+
+
+def stop(reference: str, *, at_once: bool = False) -> None:  # noqa: ARG001 - every target's signature
+    """Ask Vertex AI to cancel a run, all tasks at once."""
+    project, region, job_id = _parts(reference)
+    name = f"projects/{project}/locations/{region}/pipelineJobs/{job_id}"
+    with _failures("cannot stop a run in", region):
+        client = within(LOGIN_TIMEOUT_S, lambda: _client(region))
+        within(
+            ANSWER_TIMEOUT_S,
+            lambda: client.cancel_pipeline_job(name=name, timeout=ANSWER_TIMEOUT_S, retry=None),
+        )
 
 
 def state(reference: str) -> RunState:

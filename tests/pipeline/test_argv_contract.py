@@ -8,7 +8,7 @@ import yaml
 
 from components.plan.component import plan
 from components.shared.documents.config import RunConfig
-from components.shared.steps import STEPS
+from components.shared.steps import STEPS, STUB
 from pipeline.compiled.compile import compile_kfp
 from pipeline.compiled.ir import Container, fill, read_pipeline, to_text
 from pipeline.settings import Settings
@@ -88,13 +88,14 @@ def test_plan_takes_each_key_as_it_is_described_in_the_configuration() -> None:
     inputs = plan.component_spec.inputs
     for key, field in RunConfig.model_fields.items():
         assert (inputs[key].description, inputs[key].optional) == (field.description, False)
-    assert inputs.keys() - RunConfig.model_fields.keys() == {"fan", "pods"}
+    assert inputs.keys() - RunConfig.model_fields.keys() == {"fan", "pods", STUB}
 
 
 def test_the_pipeline_takes_each_key_with_its_default() -> None:
     declared = read_pipeline(compile_kfp(Settings())).root.inputs
     defaults = RunConfig(source="s", image="%d.png", minz=0, maxz=1, output="o").model_dump(mode="json")
-    assert declared.keys() == RunConfig.model_fields.keys()
+    assert declared.keys() == RunConfig.model_fields.keys() | {STUB}
+    assert declared[STUB].default == ""
     for key, field in RunConfig.model_fields.items():
         assert declared[key].description == field.description
         assert declared[key].default == (None if field.is_required() else defaults[key])

@@ -59,5 +59,14 @@ def notice_without_work(output: str, status: RunStatus) -> Notice:
     return Notice(_subject(output, None), text, {"output": output, "state": outcome(None)})
 
 
+def notice_of_stub(output: str) -> Notice:
+    """The message of a stub, which proves that the end of a run would be told."""
+    text = (
+        "This is a test: 'fibstack submit --stub' tries the pipeline, and makes no volume. "
+        f"The end of a run is told like this.\nOutput: {output}"
+    )
+    return Notice(f"fibstack: {output}, a test", text, {"output": output, "state": "test"})
+
+
 def _subject(name: str, run: RunDocument | None) -> str:
     return f"fibstack: {name} {'is complete' if outcome(run) == 'complete' else 'failed'}"

@@ -27,6 +27,8 @@ class Scheme:
     """The cloud whose protocol, login and rights hold there, also on a server of a lab's own; or none."""
     opens_in_neuroglancer: bool = False
     """Neuroglancer on the web reads a volume there, given its URI."""
+    removal: str = ""
+    """Command that removes all below a location, which is appended; empty for none."""
     browser_address: str = ""
     """Address that shows an object to who is logged in, when bucket and key are appended; empty for none."""
 
@@ -34,13 +36,14 @@ class Scheme:
 SCHEMES: dict[str, Scheme] = {
     scheme.name: scheme
     for scheme in (
-        Scheme(name="", is_folder=True),
+        Scheme(name="", is_folder=True, removal="rm -r"),
         Scheme(name="file", is_folder=True),
         Scheme(
             name="gs",
             is_remote=True,
             cloud="google",
             opens_in_neuroglancer=True,
+            removal="gcloud storage rm --recursive",
             browser_address="https://storage.cloud.google.com/",
         ),
         Scheme(name="s3", is_remote=True, cloud="aws"),

@@ -18,6 +18,7 @@ from commands.buckets import RUN_LABEL
 from commands.doctor.buckets import check_login
 from commands.doctor.findings import Finding
 from components.shared.documents.config import RunConfig
+from components.shared.steps import STUB
 from components.shared.storage import gcs
 from tests.builders import cli
 from tests.hostile_server import HEAD, Behaviour, answer, dribble, flood, hostile, say
@@ -343,7 +344,7 @@ def refuses(reason: str, text: str = "no") -> str:
 
 def template_of(**spec: object) -> str:
     """Prints a WorkflowTemplate of this version."""
-    known = {"parameters": [{"name": key} for key in RunConfig.model_fields]}
+    known = {"parameters": [{"name": key} for key in (*RunConfig.model_fields, STUB)]}
     return f"echo '{json.dumps({'spec': {'arguments': known, **spec}})}'"
 
 

@@ -13,6 +13,7 @@ from components.plan.rates import PerStep
 from components.shared.documents.config import RunConfig
 from components.shared.grid import LEVELS_PER_PASS
 from components.shared.steps import STEPS
+from docs.contracts import contract_of
 from pipeline.align_stack import COMPONENTS
 
 ROOT = Path(__file__).parents[3]
@@ -41,6 +42,12 @@ def test_hashes_hold_keys_of_the_configuration() -> None:
     for step in STEPS.values():
         assert step.hashed_keys <= RunConfig.model_fields.keys()
         assert bool(step.hashed_keys) == bool(step.result_version) == bool(step.records)
+
+
+def test_a_step_uses_the_places_that_its_contract_names() -> None:
+    for step in STEPS.values():
+        contract = contract_of(step.name)
+        assert (step.reads, step.writes) == (contract.reads.keys(), contract.writes.keys())
 
 
 def test_each_pass_of_the_pyramid_has_its_levels_and_records() -> None:

@@ -13,7 +13,7 @@ from kfp.compiler import Compiler
 from kfp.compiler.compiler_utils import KubernetesManifestOptions
 
 from components.shared.documents.config import RunConfig
-from components.shared.steps import STEPS
+from components.shared.steps import STEPS, STUB
 from pipeline.align_stack import align_stack
 from pipeline.compiled.compile import (
     KFP_PLAN_RETRIES,
@@ -49,7 +49,7 @@ def test_version_of_kfp_is_blank(ir: Any) -> None:
 
 def test_parameters_are_the_fields_of_the_configuration(ir: Any) -> None:
     parameters = ir["root"]["inputDefinitions"]["parameters"]
-    assert parameters.keys() == RunConfig.model_fields.keys()
+    assert parameters.keys() == RunConfig.model_fields.keys() | {STUB}
     for name, field in RunConfig.model_fields.items():
         if field.is_required():
             assert "defaultValue" not in parameters[name]
@@ -73,7 +73,7 @@ def test_parameter_types_are_those_of_the_configuration(ir: Any) -> None:
 
 def test_plan_documents_each_key_as_the_configuration_does(ir: Any) -> None:
     described = ir["components"]["comp-plan"]["inputDefinitions"]["parameters"]
-    assert described.keys() - {"fan", "pods"} == RunConfig.model_fields.keys()
+    assert described.keys() - {"fan", "pods", STUB} == RunConfig.model_fields.keys()
     for name in RunConfig.model_fields.keys() - {"resolution"}:  # where a pipeline takes no single number
         assert described[name]["description"] == RunConfig.model_fields[name].description
 

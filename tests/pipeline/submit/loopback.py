@@ -88,7 +88,7 @@ def serve() -> tuple[Loopback, ThreadingHTTPServer]:
                 self.end_headers()
                 self.wfile.write(body)
 
-        do_GET = do_POST = do_PUT = do_DELETE = do_any  # noqa: N815 - the library's names
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_any  # noqa: N815 - the library's names
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

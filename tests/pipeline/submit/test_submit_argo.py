@@ -122,7 +122,8 @@ def test_a_run_of_the_installed_template(cluster: Any) -> None:
         "labels": {"app.kubernetes.io/name": "fibstack"},
     }
     parameters = parameters_of(created)
-    assert parameters.keys() == RunConfig.model_fields.keys()
+    assert parameters.keys() == RunConfig.model_fields.keys() | {"stub"}
+    assert parameters["stub"] == ""
     assert (parameters["id"], parameters["minz"], parameters["raw_pyramid"]) == ("007", "3", "true")
     assert (parameters["resolution"], parameters["clip_limit"]) == ("[]", "0.02")
     assert not cluster.asked("POST", "/api/v1/.*")

@@ -127,7 +127,8 @@ def test_a_run_arrives_with_its_configuration_and_the_compiled_pipeline(kfp: Any
     assert run.body["experiment_id"] == "exp-1"
     assert run.body["display_name"].startswith("007 20")
     parameters = run.body["runtime_config"]["parameters"]
-    assert parameters.keys() == RunConfig.model_fields.keys()
+    assert parameters.keys() == RunConfig.model_fields.keys() | {"stub"}
+    assert parameters["stub"] == ""
     assert parameters["id"] == "007"
     assert (parameters["minz"], parameters["raw_pyramid"], parameters["resolution"]) == (3, True, [])
     ir, platform = yaml.safe_load_all(compile_kfp(Settings()))

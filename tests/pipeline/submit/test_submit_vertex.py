@@ -78,7 +78,8 @@ def test_a_run_arrives_with_its_configuration_and_the_compiled_pipeline(vertex: 
     runtime = job["runtimeConfig"]
     assert runtime["gcsOutputDirectory"] == "gs://em/out/process/vertex"
     parameters = runtime["parameterValues"]
-    assert parameters.keys() == RunConfig.model_fields.keys()
+    assert parameters.keys() == RunConfig.model_fields.keys() | {"stub"}
+    assert parameters["stub"] == ""
     assert (parameters["id"], parameters["minz"], parameters["raw_pyramid"]) == ("007", 3, True)
     assert parameters["resolution"] == []
     ir = job["pipelineSpec"]

@@ -41,6 +41,12 @@ from pipeline.submit.targets import target_of
     default="",
     help="Account of the run on Kubeflow or Vertex AI; Argo takes it from --settings.",
 )
+@click.option(
+    "--stub",
+    "is_stub",
+    is_flag=True,
+    help="Do none of the work: start every program, let it prove its rights, wait, and clean up.",
+)
 @SETTINGS
 def submit(
     config_path: Path | None,
@@ -53,6 +59,7 @@ def submit(
     pipeline_root: str,
     namespace: str,
     service_account: str,
+    is_stub: bool,
     **flags: str | None,
 ) -> None:
     """Start a run on a cluster.
@@ -61,7 +68,11 @@ def submit(
     be in buckets, or on a volume of the cluster. Prints the name of the run, which 'fibstack status' and
     'fibstack logs' take.
 
-    Exit code: 0 the run has started, 65 it was refused, 75 try again, 78 bad configuration.
+    With --stub, every step is started with its image, account and machine, uses what it would use of source
+    and output, and ends; it says of each step what failed, and what to do.
+
+    Exit code: 0 the run has started, or every step of the stub went through; 65 it was refused, or a step
+    failed; 75 try again, 78 bad configuration.
     """
     own = {
         "host": ("kfp",),
@@ -83,24 +94,34 @@ def submit(
     config = given_config(config_path, flags, changes)
     settings = settings_of(settings_path)
     make_buckets(config)
+    stub = ""
+    if is_stub:
+        # Imported here, before anything is started: a laptop that only submits has no storage libraries.
+        from commands.submit.stub import new_stub, see_through
+
+        stub = new_stub()
     if target == "kfp":
         from pipeline.submit import kubeflow
 
-        reference = kubeflow.submit(config, settings, host, namespace, service_account)
+        reference = kubeflow.submit(config, settings, host, namespace, service_account, stub)
     elif target == "vertex":
         from pipeline.submit import vertex
 
-        reference = vertex.submit(config, settings, cloud_project, region, pipeline_root, service_account)
+        reference = vertex.submit(
+            config, settings, cloud_project, region, pipeline_root, service_account, stub
+        )
         click.echo(f"Page:   {vertex.link(reference)}")
     else:
         from pipeline.submit import argo
 
-        reference = argo.submit(config, settings if settings_path else None, namespace)
+        reference = argo.submit(config, settings if settings_path else None, namespace, stub)
     click.echo(f"Run:    {reference}")
     click.echo(f"Status: fibstack status {shlex.quote(reference)}")
     click.echo(f"Logs:   fibstack logs {shlex.quote(reference)} [STEP]")
-    click.echo(f"Units:  {units_hint(reference, config.output)}")
     service = target_of(reference)
+    if service and is_stub:
+        click.get_current_context().exit(see_through(service, reference, config, stub))
+    click.echo(f"Units:  {units_hint(reference, config.output)}")
     if service and not service.is_taken_up(reference):
         click.echo(f"Note:   {NOT_TAKEN_UP}")
 

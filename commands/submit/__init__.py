@@ -1,0 +1,1 @@
+"""`fibstack submit`: a run on a cluster, and the stub that tries it first."""
