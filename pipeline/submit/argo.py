@@ -132,10 +132,27 @@ def state(reference: str) -> RunState:
         return RunState(
             name=name,
             state=workflow.phase or "Pending",
-            message=workflow.message or ("" if workflow.phase else not_taken_up(workflow.created_at)),
+            message=_message(workflow, manifest, cluster.namespace),
             output=_arguments(manifest).get("output", ""),
             tasks=tuple(workflow.tasks()),
         )
+
+
+def _message(workflow: Workflow, manifest: Mapping[str, Any], namespace: str) -> str:
+    """What is said of a run as a whole: Argo's own words, or why its tasks are not seen or do not begin."""
+    if workflow.message.strip():
+        return workflow.message
+    if not workflow.phase:
+        return not_taken_up(workflow.created_at)
+    if workflow.is_offloaded:
+        return (
+            "its tasks are kept in a database, which Argo's server alone reads: "
+            f"argo get --argo-server HOST:2746 --namespace {namespace} {workflow.name}"
+        )
+    if (manifest.get("spec") or {}).get("suspend") and not workflow.has_ended:
+        resume = f"argo resume --namespace {namespace} {workflow.name}"
+        return f"it is suspended, so no further task begins; go on with: {resume}"
+    return ""
 
 
 def logs(reference: str, step: str = "") -> Iterator[Log]:
@@ -160,7 +177,7 @@ def count_units(reference: str) -> str:
     cluster, name = _parts(reference)
     run = cluster.workflow(name)
     with cluster.failures(f"read the workflow '{name}'", ""):
-        wanted = units_workflow(run, _arguments(run)["output"])
+        wanted = units_workflow(run, _arguments(run).get("output", ""))
     counting = cluster.create(wanted)
     try:
         return _ended_log(cluster, counting)
@@ -349,7 +366,7 @@ def _check_parameters(spec: Mapping[str, Any], namespace: str) -> None:
 
 def _arguments(workflow: Mapping[str, Any]) -> dict[str, str]:
     parameters = workflow.get("spec", {}).get("arguments", {}).get("parameters", [])
-    return {parameter["name"]: parameter.get("value", "") for parameter in parameters}
+    return {parameter["name"]: str(parameter.get("value", "")) for parameter in parameters}
 
 
 def _call_of(node: Node) -> Call | None:

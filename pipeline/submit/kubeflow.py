@@ -152,7 +152,7 @@ def _state_of(run: Any, manifest: Mapping[str, Any]) -> RunState:  # noqa: ANN40
         state=run.state or "PENDING",
         message=message,
         output=str((runtime.parameters or {}).get("output", "") if runtime else ""),
-        tasks=tuple(workflow.tasks() if workflow.phase else _tasks(run)),
+        tasks=tuple(_tasks(run) if not workflow.phase or workflow.is_offloaded else workflow.tasks()),
     )
 
 

@@ -59,8 +59,11 @@ class Workflow:
         self.message = str(status.get("message") or "")
         self._has_long_names = _pod_name_format(metadata) != "v1"
         self.has_ended = has_ended or bool(status.get("finishedAt")) or self.phase in _ENDED
+        nodes = _nodes(status)
+        self.is_offloaded = not nodes and bool(status.get("offloadNodeStatusVersion"))
+        """The nodes lie in a database of the controller, which Kubernetes does not show."""
         self._calls: dict[str, list[tuple[Call, Node]]] = {}
-        for node in _nodes(status).values():
+        for node in nodes.values():
             call = call_of(node) if node["type"] in ("Pod", "Retry") else None
             if call:
                 self._calls.setdefault(call.path, []).append((call, node))
@@ -93,7 +96,7 @@ class Workflow:
         last = pods[-1] if pods else retry
         state = task_state(last.get("phase", ""))
         message = reason_of_failure(last.get("message", ""))
-        about_tries = str(retry.get("message", ""))
+        about_tries = str(retry.get("message", "")).strip()
         if state == "failed" and not self.has_ended and retry.get("phase") in ("Running", "Pending"):
             return "waiting", f"{about_tries or 'it is tried again'}, after {message or 'a failure'}"
         if state == "failed" and "duration limit" in about_tries:

@@ -454,6 +454,23 @@ def test_status(cluster: Any, is_compressed: bool) -> None:
     assert result.output.splitlines() == STATUS_LINES
 
 
+def test_status_of_a_run_whose_tasks_are_in_a_database(cluster: Any) -> None:
+    cluster.on("GET", WORKFLOW, workflow({"phase": "Running", "offloadNodeStatusVersion": "fnv:1"}))
+    said = cli("status", "argo://em/align-stack-x7").output
+    assert said.startswith("align-stack-x7: Running, its tasks are kept in a database, which Argo's server")
+
+
+@pytest.mark.parametrize(("phase", "is_told"), [("Running", True), ("Failed", False)])
+def test_status_of_a_run_that_is_suspended(cluster: Any, phase: str, is_told: bool) -> None:
+    run = workflow({"phase": phase, "nodes": NODES})
+    run["spec"]["suspend"] = True
+    cluster.on("GET", WORKFLOW, run)
+    said = cli("status", "argo://em/align-stack-x7").output
+    assert (
+        "no further task begins; go on with: argo resume --namespace em align-stack-x7\n" in said
+    ) == is_told
+
+
 def test_status_of_a_run_whose_message_is_blank(cluster: Any) -> None:
     cluster.on("GET", WORKFLOW, workflow({"phase": "Failed", "message": " \n"}))
     result = cli("status", "argo://em/align-stack-x7")

@@ -202,6 +202,11 @@ def test_status_where_argo_has_compressed_the_nodes(kfp: Any) -> None:
     assert status_of(kfp) == STATUS_LINES
 
 
+def test_status_where_argo_keeps_the_nodes_in_a_database(kfp: Any) -> None:
+    answer_workflow(kfp, {"phase": "Running", "offloadNodeStatusVersion": "fnv:1"})
+    assert status_of(kfp)[2] == "plan            1        0        0        0"
+
+
 @pytest.mark.parametrize("status", [404, 501])
 def test_a_server_without_the_api_of_before_tells_steps_and_no_reasons(kfp: Any, status: int) -> None:
     kfp.on("GET", "/apis/v1beta1/.*", Answer({"code": 12, "message": "Not Implemented"}, status))
@@ -274,6 +279,14 @@ def test_a_driver_that_waits_or_fails_is_told(kfp: Any) -> None:
         "plan            0        0        1        0",
         "plan failed: main: Error (exit code 1)",
     ]
+
+
+def test_an_account_that_is_missing_is_told(kfp: Any) -> None:
+    """No pod begins, so the run has ended before any program has."""
+    no_account = 'pods "x" is forbidden: error looking up service account kubeflow/nobody: not found'
+    driver = Node(".root-driver", phase="Error", message=no_account, template="system-dag-driver")
+    answer(kfp, [driver], state="FAILED", phase="Error")
+    assert status_of(kfp)[:2] == ["007 2026-11-22: FAILED", f"root-driver failed: {no_account}"]
 
 
 def test_nothing_runs_in_a_run_that_has_ended(kfp: Any) -> None:

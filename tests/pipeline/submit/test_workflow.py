@@ -51,6 +51,7 @@ def test_the_last_of_many_tries_that_began_in_one_second_counts() -> None:
         ([retry("Running"), pod(0)], "Failed", "failed", ""),
         ([retry("Running"), pod(0, "Pending")], "Failed", "failed", "it was stopped with the run"),
         ([retry("Failed", "No more retries left"), pod(0)], "Failed", "failed", "No more retries left"),
+        ([retry("Running", "\n")], "Running", "waiting", ""),
         ([retry("Succeeded"), pod(0), pod(1, "Succeeded")], "Running", "done", ""),
     ],
 )
