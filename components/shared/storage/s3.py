@@ -15,10 +15,16 @@ import base64
 import functools
 import hashlib
 import io
+import json
 import os
 import re
+import secrets
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -58,6 +64,8 @@ MOST_BYTES = 5 * 2**30
 """Largest object that one request may put, by the rules of S3."""
 _LOGIN_S = 120
 """Seconds in which credentials must be found, or renewed."""
+_LOGIN_MINUTES = 10
+"""Minutes for which tensorstore may use credentials: botocore renews them so long before they expire."""
 _READ_RETRIES = {"max_retries": 6, "initial_delay": "2s", "max_delay": "64s"}
 """Tries of tensorstore, whose pauses add up to about the same two minutes; each may take half a minute."""
 _MOST_EMPTY_PAGES = 1000
@@ -250,6 +258,8 @@ class Client:
         self._credentials = within(_LOGIN_S, session.get_credentials)
         self.is_anonymous = self._credentials is None
         self._ca_bundle = session.get_config_variable("ca_bundle")
+        if self._ca_bundle:
+            os.environ.setdefault("TENSORSTORE_CA_BUNDLE", self._ca_bundle)
         settings = Config(
             signature_version=UNSIGNED if self.is_anonymous else None,
             retries={"total_max_attempts": 1},
@@ -310,7 +320,13 @@ class Client:
         endpoint = self._client.meta.endpoint_url
         is_of_aws = ".amazonaws.com" in (urlsplit(endpoint).hostname or "")
         server = {} if is_of_aws else {"endpoint": endpoint, "aws_region": self._client.meta.region_name}
-        return {**server, **({"aws_credentials": {"type": "anonymous"}} if self.is_anonymous else {})}
+        if self.is_anonymous:
+            return {**server, "aws_credentials": {"type": "anonymous"}}
+        return {**server, "aws_credentials": {"type": "ecs", "endpoint": self._login_server.url}}
+
+    @functools.cached_property
+    def _login_server(self) -> _LoginServer:
+        return _LoginServer(self._credentials)
 
     def _renew_login(self) -> None:
         """Renew credentials that expire, which botocore would do without a deadline."""
@@ -332,6 +348,46 @@ class Client:
         adapter = self._session.get_adapter(request.url)
         answer = adapter.send(prepared, timeout=patience_s, **settings)
         return AWSResponse(request.url, answer.status_code, answer.headers, _Body(answer.content))
+
+
+class _LoginServer:
+    """Tells tensorstore the credentials of this process, as the agent of a container does.
+
+    By itself tensorstore finds fewer kinds of them than botocore, and says so on the terminal. Nothing is
+    left on a disk, and only who has the address is answered.
+    """
+
+    def __init__(self, credentials: Any) -> None:  # noqa: ANN401 - untyped library
+        path = f"/{secrets.token_urlsafe(32)}"
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                is_asked = secrets.compare_digest(self.path, path)
+                body = _told_login(credentials) if is_asked else b""
+                self.send_response(HTTPStatus.OK if is_asked else HTTPStatus.NOT_FOUND)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing on the terminal."""
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, name="login", daemon=True).start()
+        self.url = f"http://127.0.0.1:{server.server_port}{path}"
+
+
+def _told_login(credentials: Any) -> bytes:  # noqa: ANN401 - untyped library
+    """Credentials in the words of the agent of a container; they are asked for again before they expire."""
+    login = within(_LOGIN_S, credentials.get_frozen_credentials)
+    until = datetime.now(UTC) + timedelta(minutes=_LOGIN_MINUTES)
+    told = {
+        "AccessKeyId": login.access_key,
+        "SecretAccessKey": login.secret_key,
+        "Token": login.token or "",
+        "Expiration": until.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    return json.dumps(told).encode()
 
 
 class _Body(io.BytesIO):
