@@ -31,6 +31,7 @@ from pipeline.submit.runs import (
     CONNECT_TIMEOUT_S,
     LOG_TIMEOUT_S,
     LOGIN_TIMEOUT_S,
+    NOT_TAKEN_UP,
     Log,
     RunState,
     RunTask,
@@ -57,6 +58,10 @@ _NOT_SERVED = (404, 405, 500, 501)
 _PASSING = (408, 429, 502, 503, 504)
 """Answers that say nothing of what a server has."""
 _NO_LOG = "no log: this server keeps none of it. While the pod is there, run"
+_NOT_TOLD = (
+    "Kubeflow has heard nothing of it: its persistence agent does not run, or does not reach the API server. "
+    "Look with: kubectl get deployments --namespace kubeflow ml-pipeline-persistenceagent"
+)
 _TIMEOUT = (CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S)
 
 
@@ -135,18 +140,19 @@ def state(reference: str) -> RunState:
         return _state_of(run, manifest)
 
 
-def _state_of(run: Any, manifest: Mapping[str, Any]) -> RunState:  # noqa: ANN401 - a model of kfp_server_api
+def _state_of(run: Any, manifest: Mapping[str, Any] | None) -> RunState:  # noqa: ANN401 - a model of kfp_server_api
     """The state of a run, of what the API of today tells and of the Workflow behind the run.
 
     Args:
         run: The run as the API tells it; of its tasks, it knows no message and no pod.
-        manifest: The Workflow; empty where the server does not give it.
+        manifest: The Workflow; None where the server gives none, empty where it has not been told of it.
     """
     runtime = run.runtime_config
-    workflow = Workflow(manifest, _call_of, has_ended=run.state in _ENDED)
+    workflow = Workflow(manifest or {}, _call_of, has_ended=run.state in _ENDED)
     message = (run.error.message if run.error else "") or workflow.message
-    if manifest and not workflow.phase and run.state not in _ENDED:
-        message = message or not_taken_up(run.created_at.isoformat() if run.created_at else "")
+    if manifest is not None and not workflow.phase and run.state not in _ENDED:
+        created_at = run.created_at.isoformat() if run.created_at else ""
+        message = message or not_taken_up(created_at, NOT_TAKEN_UP if manifest else _NOT_TOLD)
     return RunState(
         name=run.display_name or run.run_id,
         state=run.state or "PENDING",
@@ -170,7 +176,7 @@ def logs(reference: str, step: str = "") -> Iterator[Log]:
     client, run = _connected_to_run(reference)
     manifest = client.workflow_manifest(run_id, host)
     with _failures("cannot look at a run on", host):
-        workflow = Workflow(manifest, _call_of)
+        workflow = Workflow(manifest or {}, _call_of)
         has_begun = any(step in ("", task.step) for task in _tasks(run))
         pods = [
             (call, node, workflow.pod_name(node)) for call, node in workflow.pods() if step in ("", call.step)
@@ -216,19 +222,23 @@ class _Client(kfp.Client):  # type: ignore[misc]
         self._bound()
         return self._healthz_api.healthz_service_get_healthz(_request_timeout=_TIMEOUT)
 
-    def workflow_manifest(self, run_id: str, host: str) -> dict[str, Any]:
-        """The Workflow behind a run, which only the API v1beta1 tells; empty where a server has none."""
+    def workflow_manifest(self, run_id: str, host: str) -> dict[str, Any] | None:
+        """The Workflow behind a run, which only the API v1beta1 tells.
+
+        It is None where the server does not tell it, and empty as long as the agent that watches the cluster
+        has not told the server of it.
+        """
         with _failures("cannot look at a run on", host):
             try:
                 answer = self._get(f"/apis/v1beta1/runs/{run_id}", ANSWER_TIMEOUT_S)
                 runtime = json_object(answer).get("pipeline_runtime") or {}
                 return json_object((runtime.get("workflow_manifest") or "{}").encode())
             except AnswerError:
-                return {}
+                return None
             except api.ApiException as error:
                 if error.status in _PASSING:
                     raise
-                return {}
+                return None
 
     def pod_log(self, run_id: str, pod: str) -> str | None:
         """The log of a pod, or of its archive; None where the server has none. Only an old API has it."""
@@ -361,9 +371,12 @@ def _failures(verb: str, host: str) -> Iterator[None]:
 
 
 def _reason(error: api.ApiException) -> str:
-    """The reason that the API server gives, without the trail of its functions."""
+    """The reason that the API server gives; its details have it without the trail of functions before it."""
     try:
         said = json.loads(error.body)
-        return str(said.get("message") or said.get("error") or error.reason)
+        details = [detail.get("message") for detail in said.get("details") or []]
+        return str(
+            next(filter(None, details), None) or said.get("message") or said.get("error") or error.reason
+        )
     except (TypeError, ValueError, AttributeError):
         return str(error.reason or "")

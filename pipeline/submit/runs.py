@@ -136,16 +136,17 @@ def says_why(message: str) -> bool:
     return not re.fullmatch(r"((\w+: )?Error \(exit code \d+\))?", message.strip())
 
 
-def not_taken_up(created_at: str) -> str:
-    """The sentence about a run that Argo's controller has given no state; empty in its first minute.
+def not_taken_up(created_at: str, sentence: str = NOT_TAKEN_UP) -> str:
+    """The sentence about a run that has been given no state; empty in its first minute.
 
     Args:
         created_at: When the run was made, as ISO 8601 has it; empty where that is not known.
+        sentence: What is said then.
     """
     if not created_at:
         return ""
     age_s = (datetime.now(UTC) - datetime.fromisoformat(created_at)).total_seconds()
-    return NOT_TAKEN_UP if age_s >= TAKEN_UP_WITHIN_S else ""
+    return sentence if age_s >= TAKEN_UP_WITHIN_S else ""
 
 
 def with_scheme(host: str) -> str:

@@ -1,7 +1,9 @@
 """What a Kubeflow Pipelines server of release 2.17 answers about a run, of nodes of Argo that a test gives.
 
 The API v2beta1 names the children of a task by Argo's node IDs and fills neither a task's own pod nor its
-error; the Workflow, with messages and names, comes from the API v1beta1 alone.
+error; the Workflow, with messages and names, comes from the API v1beta1 alone. A new run is PENDING and has
+no Workflow there, only what it was made as; once the persistence agent has told of it, it has a Workflow, and
+no state before Argo's controller has given one.
 """
 
 import base64
@@ -18,6 +20,8 @@ from tests.pipeline.submit.loopback import Answer, Loopback
 WORKFLOW = "align-stack-q7w2z"
 RUN_ID = "run-1"
 BEGIN = "2026-11-22T10:00:00Z"
+NOT_TAKEN_UP: dict[str, Any] = {"startedAt": None, "finishedAt": None}
+"""Status of a Workflow before Argo's controller has taken it up."""
 _STATES = {
     "Succeeded": "SUCCEEDED",
     "Running": "RUNNING",
@@ -114,7 +118,7 @@ def call(path: str, *tries: str, retry: str = "", about: str = "", second: int =
 def answer(
     loopback: Loopback,
     nodes: list[Node],
-    state: str = "RUNNING",
+    state: str | None = "RUNNING",
     phase: str = "Running",
     output: str = "gs://em/out",
 ) -> None:
@@ -130,17 +134,26 @@ def answer(
     )
     loopback.on("GET", f"/apis/v2beta1/runs/{RUN_ID}", api.ApiClient().sanitize_for_serialization(run))
     by_id = {node.node_id: node.as_argo() for node in nodes}
-    answer_workflow(loopback, {"phase": phase, "nodes": by_id} if phase else {})
+    answer_workflow(loopback, {"phase": phase, "nodes": by_id} if phase else NOT_TAKEN_UP)
     loopback.on("GET", f"/apis/v1alpha1/runs/{RUN_ID}/nodes/([^/]+)/log", no_such_key)
 
 
-def answer_workflow(loopback: Loopback, status: dict[str, Any]) -> None:
-    """Let it tell the Workflow, which has a status once Argo's controller has taken it up."""
+def answer_workflow(loopback: Loopback, status: dict[str, Any] | None) -> None:
+    """Let it tell the Workflow with a status; with None, as long as no agent has told of it."""
     metadata = {"name": WORKFLOW, "namespace": "kubeflow", "labels": {"pipeline/runid": RUN_ID}}
-    manifest = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": metadata}
-    text = json.dumps(manifest | ({"status": status} if status else {}))
-    body = {"run": {"id": RUN_ID}, "pipeline_runtime": {"workflow_manifest": text}}
+    made = {"metadata": metadata, "spec": {}, "status": NOT_TAKEN_UP}
+    runtime = {"pipeline_manifest": json.dumps(made)}
+    if status is not None:
+        runtime["workflow_manifest"] = json.dumps(made | {"status": status})
+    body = {"run": {"id": RUN_ID}, "pipeline_runtime": runtime}
     loopback.on("GET", f"/apis/v1beta1/runs/{RUN_ID}", body)
+
+
+def refusal(code: int, reason: str, trail: str) -> dict[str, Any]:
+    """The body by which it refuses a request: a reason behind the names of functions, and once more alone."""
+    kind = "type.googleapis.com/google.rpc.Status"
+    details = [{"@type": kind, "code": code, "message": reason}]
+    return {"code": code, "message": f"{trail}: {reason}", "details": details}
 
 
 def compressed(status: dict[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from tests.pipeline.submit.kfp_server import (
     compressed,
     no_such_key,
     pod_of,
+    refusal,
 )
 from tests.pipeline.submit.loopback import Answer, serve
 
@@ -62,7 +63,8 @@ def created_run(request):
             return Answer({"error": f"unknown {name}", "code": 3, "message": f"{name} is not declared"}, 400)
         wanted = JSON_TYPES[declared[name]["parameterType"]]
         if not isinstance(value, wanted) or (wanted is not bool and isinstance(value, bool)):
-            return Answer({"code": 3, "message": f"input parameter {name} requires type {wanted}"}, 400)
+            body = refusal(3, f"input parameter {name} requires type {wanted}", "Failed to create a new run")
+            return Answer(body, 400)
     missing = [n for n, d in declared.items() if not d.get("isOptional") and n not in given]
     if missing:
         return Answer({"code": 3, "message": f"no value for {missing}"}, 400)
@@ -310,13 +312,24 @@ def test_a_call_that_a_stopped_run_has_made_ready_does_not_wait(kfp: Any) -> Non
 
 
 def test_a_run_that_nobody_has_taken_up(kfp: Any) -> None:
-    answer(kfp, [], state="PENDING", phase="")
+    answer(kfp, [], state=None, phase="")
     assert status_of(kfp)[0].startswith("007 2026-11-22: PENDING, nobody has taken it up: Argo's controller")
 
 
-@pytest.mark.parametrize(("state", "is_told"), [("RUNNING", False), ("PENDING", True)])
+def test_a_run_of_which_the_server_has_not_been_told(kfp: Any) -> None:
+    answer(kfp, [], state="PENDING")
+    answer_workflow(kfp, None)
+    assert status_of(kfp)[0].startswith(
+        "007 2026-11-22: PENDING, Kubeflow has heard nothing of it: its persistence agent does not run"
+    )
+    assert (
+        cli("logs", f"{kfp.url}/#/runs/details/run-1").stderr == "No task has begun, or its logs are gone.\n"
+    )
+
+
+@pytest.mark.parametrize(("state", "is_told"), [("RUNNING", False), ("PENDING", True), (None, True)])
 def test_a_run_that_nobody_takes_up_is_told_when_it_is_submitted(
-    kfp: Any, monkeypatch: pytest.MonkeyPatch, state: str, is_told: bool
+    kfp: Any, monkeypatch: pytest.MonkeyPatch, state: str | None, is_told: bool
 ) -> None:
     monkeypatch.setattr("pipeline.submit.runs.NEW_RUN_S", 0.1)
     monkeypatch.setattr("pipeline.submit.runs.POLL_S", 0.05)
@@ -375,6 +388,9 @@ def test_a_server_that_is_busy_is_not_said_to_lack_an_api(kfp: Any, verb: str) -
     assert result.output.endswith(": no healthy upstream (HTTP 503). Try again.\n")
 
 
+NOT_FOUND = refusal(5, "Run run-1 not found", "Failed to get a run: Failed to fetch run run-1")
+
+
 @pytest.mark.parametrize(
     ("status", "body", "code", "says"),
     [
@@ -385,7 +401,7 @@ def test_a_server_that_is_busy_is_not_said_to_lack_an_api(kfp: Any, verb: str) -
             65,
             "no access to namespace (HTTP 403). Log in",
         ),
-        (404, {"message": "Run run-1 not found", "code": 5}, 65, "Run run-1 not found (HTTP 404). Check"),
+        (404, NOT_FOUND, 65, "Run run-1 not found (HTTP 404). Check"),
         (429, {}, 75, "(HTTP 429). Try again."),
         (503, {"message": "no healthy upstream"}, 75, "no healthy upstream (HTTP 503). Try again."),
     ],
@@ -399,6 +415,7 @@ def test_a_refusal_is_one_sentence_after_one_request(
     (line,) = result.output.splitlines()
     assert line.startswith(f"error: cannot look at a run on {kfp.url}: ")
     assert says in line
+    assert "Failed to" not in line
     assert len(kfp.asked("GET", "/apis/v2beta1/runs/run-1")) == 1
 
 
