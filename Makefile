@@ -157,6 +157,7 @@ lock: $(VENV)/dev.stamp ## Resolve the dependencies anew into requirements/
 	$(LOCK) requirements/peers.in -o requirements/peers.txt
 	$(LOCK) pyproject.toml requirements/build.in --extra submit --extra step --extra view \
 	    -c requirements/dev.txt -o requirements/run.txt
+	$(LOCK) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 	$(LOCK) pyproject.toml --extra base -c requirements/dev.txt -o requirements/images/base.txt
 	for step in $(STEPS); do $(LOCK) pyproject.toml --extra base --extra $$step \
 	    -c requirements/dev.txt -o requirements/images/$$step.txt || exit 1; done
@@ -172,9 +173,9 @@ $(BIN)/uv: requirements/uv.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@touch $@
 
-# The locked dependencies first, then the project itself without asking for any.
+# The locked dependencies first, then the project itself without asking for any: setup.py compiles with what is there.
 UV_INSTALL := UV_SYSTEM_CERTS=1 VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet
-$(VENV)/%.stamp: requirements/%.txt pyproject.toml $(BIN)/uv
+$(VENV)/%.stamp: requirements/%.txt pyproject.toml setup.py components/tile/bspline.c $(BIN)/uv
 	@echo "installing the locked dependencies of requirements/$*.txt (a minute, once)"
 	@$(UV_INSTALL) --require-hashes -r requirements/$*.txt
 	@$(UV_INSTALL) --no-deps --no-build-isolation -e .

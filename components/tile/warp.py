@@ -2,24 +2,26 @@
 
 OpenCV's cubic kernel (a = -0.75) moves fine detail: a shift of 0.30 px comes out as 0.34 px, and at 8 bit its
 weights are rounded to 1/32 px steps. That is more than the alignment's error, so the interpolation is a cubic
-B-spline with prefilter (Unser 1999; SciPy), which moves it by 0.30 px.
+B-spline with prefilter (Unser 1999), which moves it by 0.30 px; `bspline.c` computes it.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
+from components.shared.errors import UserError
 from components.shared.geometry import Matrix, corner_points, transform_points, translation
 from components.shared.limits import limit
 from components.shared.pictures.grey_levels import Picture
+from components.tile import spline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarpLimits:
-    """Limits that decide when pixels are copied, and how many rows are interpolated at a time."""
+    """Limit that decides when pixels are copied."""
 
     exact_px: float = limit(
         1e-3,
@@ -28,14 +30,6 @@ class WarpLimits:
         measured_on="test_warp; a shift of 0.001 px changes 8-bit grey levels by less than rounding does",
         too_small="the identity of unmoved slices is interpolated after rounding errors",
         too_large="true shifts below a pixel are lost",
-    )
-    band_rows: int = limit(
-        256,
-        unit="rows",
-        why="rows of 4-byte results that are in memory at a time",
-        measured_on="not measured; at 20,000 px a row 20 MB",
-        too_small="calls cost more than what they compute",
-        too_large="a slice in work holds up to four bytes a pixel more",
     )
 
 
@@ -54,25 +48,25 @@ def warp_slice(picture: Picture, volume_from_slice: Matrix, out: Picture) -> Non
     if shift_xy is not None:
         _copy_shifted(picture, shift_xy, out)
         return
-    slice_from_volume = np.linalg.inv(volume_from_slice)
-    coefficients = ndimage.spline_filter(picture, order=3, output=np.float32, mode="mirror")
-    linear_yx = slice_from_volume[1::-1, 1::-1]
-    offset_yx = slice_from_volume[1::-1, 2]
-    for row in range(0, out.shape[0], LIMITS.band_rows):
-        band = out[row : row + LIMITS.band_rows]
-        grey = ndimage.affine_transform(
-            coefficients,
-            linear_yx,
-            offset_yx + linear_yx[:, 0] * row,
-            output_shape=band.shape,
-            output=np.float32,
-            order=3,
-            mode="constant",
-            cval=0.0,
-            prefilter=False,
+    spline.warp(picture, _inverse(volume_from_slice), out)
+
+
+def _inverse(matrix: Matrix) -> Matrix:
+    """The inverse of an affine matrix, the same bits on every machine; LAPACK's depend on the processor.
+
+    Example:
+        >>> _inverse(np.array([[0.0, -2.0, 3.0], [2.0, 0.0, 4.0], [0.0, 0.0, 1.0]])).tolist()
+        [[0.0, 0.5, -2.0], [-0.5, 0.0, 1.5], [0.0, 0.0, 1.0]]
+    """
+    (a, b, x), (c, d, y) = ((float(value) for value in row) for row in matrix[:2])
+    determinant = a * d - b * c
+    if determinant == 0 or not math.isfinite(determinant):
+        raise UserError(
+            f"the transform of a slice must have an inverse; got {matrix.tolist()} in transforms.json. "
+            f"Run compose again."
         )
-        np.rint(grey, out=grey)
-        band[:] = np.clip(grey, 0, np.iinfo(out.dtype).max, out=grey)
+    a, b, c, d = d / determinant, -b / determinant, -c / determinant, a / determinant
+    return np.array([[a, b, -a * x - b * y], [c, d, -c * x - d * y], [0.0, 0.0, 1.0]])
 
 
 def _whole_pixel_shift(volume_from_slice: Matrix, shape_yx: tuple[int, ...]) -> tuple[int, int] | None:

@@ -148,7 +148,7 @@ def test_images_hold_only_their_step(images) -> None:
         assert folders == sorted(["__init__.py", "shared", step])
         assert not {"kfp", "pipeline"} & {*libraries}
         assert ("cv2" in libraries) == (step != "pyramid")
-        assert ("scipy" in libraries) == (step in ("align", "compose", "tile", "report"))
+        assert ("scipy" in libraries) == (step in ("align", "compose", "report"))
         assert ("matplotlib" in libraries) == (step == "report")
 
 

@@ -70,6 +70,15 @@ def test_locks_are_pinned_by_hash_and_hold_no_kfp(name) -> None:
     ), "what is tested is what the images hold; run make lock"
 
 
+def test_what_compiles_for_an_image_is_what_compiles_for_the_tests() -> None:
+    def pins(name: str) -> set[str]:
+        lock = (ROOT / f"requirements/{name}.txt").read_text()
+        return set(re.findall(r"^[a-z0-9-]+==.+?(?= ?\\$)", lock, re.MULTILINE))
+
+    assert {pin.partition("==")[0] for pin in pins("build")} == {"setuptools", "ziglang"}
+    assert pins("build") <= pins("dev") & pins("run"), "run make lock"
+
+
 def test_steps_add_to_the_base() -> None:
     def lines(name: str) -> set[str]:
         text = (ROOT / f"requirements/images/{name}.txt").read_text()

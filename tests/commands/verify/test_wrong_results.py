@@ -29,7 +29,7 @@ MENDED = WrongResult(
     affected="all stacks",
     notice="Look.",
     mend="Run again.",
-    right_from={"tile": 3},
+    right_from={"tile": RESULT_VERSIONS["tile"] + 1},
 )
 
 
@@ -92,7 +92,7 @@ def test_an_old_volume_is_told_what_was_wrong_in_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     planted(MENDED)
-    monkeypatch.setitem(RESULT_VERSIONS, "tile", 3)
+    monkeypatch.setitem(RESULT_VERSIONS, "tile", RESULT_VERSIONS["tile"] + 1)
     result = cli("verify", written[0].config.output)
     assert result.stderr.splitlines()[0] == (
         "note: this volume was written before a result was mended ('planted' in docs/correctness.md). "
