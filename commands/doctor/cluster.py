@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -202,6 +202,29 @@ def check_claim(claim: str, namespace: str) -> Iterator[Finding]:
             f"the PersistentVolumeClaim {claim} has no volume: none fits, or it gets one with the first pod",
             f"kubectl describe pvc {claim} --namespace {namespace}",
         )
+
+
+def check_secrets(secrets: Mapping[str, Mapping[str, str]], namespace: str) -> Iterator[Finding]:
+    """Check the Secrets that pods take variables from; nothing where they cannot be seen.
+
+    Args:
+        secrets: The key of each variable, by the name of the Secret.
+        namespace: Where the pods run.
+    """
+    if shutil.which("kubectl") is None:
+        return
+    keys_alone = "go-template={{range $key, $value := .data}}{{$key}} {{end}}"  # no value leaves the cluster
+    for name, variables in secrets.items():
+        found = kubectl("get", "secret", name, "--namespace", namespace, "--output", keys_alone)
+        lacking = sorted(set(variables.values()) - set(found.text.split()))
+        if found.is_missing:
+            text = f"there is no Secret {name} in {namespace}, so no pod can start"
+            yield Finding("wrong", text, f"kubectl get secrets --namespace {namespace}")
+        elif found.worked and lacking:
+            text = f"the Secret {name} has no {' and no '.join(lacking)}, so no pod can start"
+            yield Finding("wrong", text, f"kubectl describe secret {name} --namespace {namespace}")
+        elif found.worked:
+            yield Finding("ok", f"the Secret {name} has what the pods take from it")
 
 
 def check_kfp(host: str) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from commands.doctor.cluster import (
     check_argo,
     check_claim,
     check_kfp,
+    check_secrets,
     check_vertex,
     installed_template,
     is_of_this_version,
@@ -78,6 +79,8 @@ def _findings(
             yield from check_machine(settings)
             if runner == "docker":
                 yield from check_engine(settings)
+        if settings.secrets and (target == "argo" or (target == "kfp" and sees_kubeflow())):
+            yield from check_secrets(settings.secrets, _namespace(target, namespace))
         if config:
             unseen = _folders(config) if target else []
             if unseen:
@@ -138,7 +141,12 @@ def _check_volume(
     if target == "kfp" and not sees_kubeflow():
         return  # kubectl's context is another cluster, or shows too little
     for claim in claims:
-        yield from check_claim(claim, namespace_of(namespace) if target == "argo" else namespace or KUBEFLOW)
+        yield from check_claim(claim, _namespace(target, namespace))
+
+
+def _namespace(target: str, namespace: str) -> str:
+    """Where the pods of a target run."""
+    return namespace_of(namespace) if target == "argo" else namespace or KUBEFLOW
 
 
 def _check_config(config: RunConfig, unseen: list[str]) -> Iterator[Finding]:

@@ -317,6 +317,7 @@ case "$*" in
   *"get namespace"*) {place};;
   *configmap*) {config};;
   *" pvc "*) {claim};;
+  *"get secret s3 --namespace {home} --output go-template="*) {secret};;
   *workflowtemplate*) {template};;
   *can-i*) {may};;
 esac
@@ -355,6 +356,7 @@ def kubectl(**changes: str) -> str:
     good = {"context": "echo gke_em", "versions": json.dumps(VERSIONS), "controller": deployment()}
     good |= {"kinds": "echo workflows.argoproj.io; echo workflowtemplates.argoproj.io", "place": "true"}
     good |= {"template": template_of(), "may": "echo yes", "config": "echo '{}'", "claim": "echo '{}'"}
+    good |= {"home": "em", "secret": "echo access-key secret-key"}
     return KUBECTL.format(**good | changes)
 
 
@@ -575,6 +577,37 @@ def test_the_claim_of_a_volume(
     config = tmp_path / "run.yaml"
     config.write_text(CONFIG.format(source="/data/raw", output="/data/volume"))
     result = doctor(config, "--target", "argo")
+    assert result.exit_code == code, result.output
+    assert line in result.output
+
+
+@pytest.mark.parametrize("target", ["argo", "kfp"])
+@pytest.mark.parametrize(
+    ("secret", "code", "line"),
+    [
+        ("echo secret-key access-key more", 0, "ok     the Secret s3 has what the pods take from it"),
+        ("echo secret-key", 65, "WRONG  the Secret s3 has no access-key, so no pod can start"),
+        (refuses("NotFound"), 65, "WRONG  there is no Secret s3 in "),
+        (refuses("Forbidden"), 0, "Nothing is wrong."),
+    ],
+)
+def test_the_secrets_of_the_settings(
+    target: str,
+    secret: str,
+    code: int,
+    line: str,
+    cloud: Loopback,
+    program: Callable[[str, str], None],
+    tmp_path: Path,
+) -> None:
+    cloud.on("GET", "/apis/v2beta1/healthz", {})
+    program("kubectl", kubectl(secret=secret, home={"argo": "em", "kfp": "kubeflow"}[target]))
+    settings = tmp_path / "settings.toml"
+    settings.write_text(
+        '[secrets.s3]\nAWS_ACCESS_KEY_ID = "access-key"\nAWS_SECRET_ACCESS_KEY = "secret-key"\n'
+    )
+    host = ["--host", cloud.url] if target == "kfp" else []
+    result = doctor("--target", target, "--settings", settings, *host)
     assert result.exit_code == code, result.output
     assert line in result.output
 
