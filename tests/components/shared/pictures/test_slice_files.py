@@ -483,6 +483,7 @@ def test_what_is_no_number_becomes_black(tmp_path: Path) -> None:
     assert high == pytest.approx(2 * 65535, rel=0.01)
     assert value_range([np.full((9, 9), np.nan)]) == (0, 1)
     assert value_range([np.full((9, 9), 5.0)]) == (4, 6)
+    assert value_range([np.full(9, 5.0), np.full(9, 2.0), np.full(9, 6.0)]) == (-2, 10)
 
 
 @pytest.mark.parametrize("name", ["png8", "png16", "tiff tiles", "bigtiff"])
