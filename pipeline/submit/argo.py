@@ -139,7 +139,7 @@ def state(reference: str) -> RunState:
 
 
 def _message(workflow: Workflow, manifest: Mapping[str, Any], namespace: str) -> str:
-    """What is said of a run as a whole: Argo's own words, or why its tasks are not seen or do not begin."""
+    """The message of a run as a whole: Argo's own words, or why its tasks are not seen or do not begin."""
     if workflow.message.strip():
         return workflow.message
     if not workflow.phase:
