@@ -97,9 +97,11 @@ def submit(
     stub = ""
     if is_stub:
         # Imported here, before anything is started: a laptop that only submits has no storage libraries.
-        from commands.submit.stub import new_stub, see_through
+        from commands.submit.stub import new_stub, see_through, service_folder
 
         stub = new_stub()
+        if target == "vertex":
+            pipeline_root = pipeline_root or service_folder(config, stub)
     if target == "kfp":
         from pipeline.submit import kubeflow
 

@@ -13,7 +13,7 @@ import click
 
 from components.shared.documents.config import RunConfig
 from components.shared.errors import TransientError, UserError
-from components.shared.storage.schemes import scheme_of
+from components.shared.storage.schemes import folder_of, scheme_of
 from components.shared.stub.scratch import remove_scratch, scratch_uris
 from pipeline.submit.runs import task_state
 from pipeline.submit.stub import Ending, follow, others, outcomes
@@ -23,6 +23,11 @@ from pipeline.submit.targets import Target
 def new_stub() -> str:
     """A name for a stub that no other has."""
     return secrets.token_hex(4)
+
+
+def service_folder(config: RunConfig, stub: str) -> str:
+    """Folder for what the service itself writes, which is removed with the stub's own."""
+    return f"{scratch_uris(config.output, stub, ome_zarr=False)['process']}/vertex"
 
 
 def see_through(service: Target, reference: str, config: RunConfig, stub: str) -> int:
@@ -67,9 +72,11 @@ def _clean_up(config: RunConfig, stub: str, *, has_cleared: bool) -> None:
         kept = [] if has_cleared else list(uris.values())
         reason = "the step that clears the volume of the cluster has not ended well"
     if kept:
-        command = shlex.join([*scheme.removal.split(), *kept])
         click.echo(f"What the stub may have written stays: {reason}", err=True)
-        click.echo(f"Remove it with: {command}", err=True)
+        for uri in kept:
+            click.echo(
+                f"Remove it with: {scheme.removal} {shlex.quote(str(folder_of(uri) or uri))}", err=True
+            )
 
 
 @contextmanager

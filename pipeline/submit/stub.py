@@ -25,6 +25,8 @@ HOPELESS_S = 120
 """Shorter time for a pod that waits for what does not come by itself."""
 STOP_S = 120
 """Time that a run gets to end when it is stopped, for a last pod to clear a volume."""
+_SHOWN = 100
+"""Characters of a reason to wait that are shown while it lasts."""
 
 _HOPELESS = re.compile(
     r"ImagePull|ErrImage|InvalidImageName|CreateContainer(Config)?Error|not found|exceeded quota|forbidden"
@@ -52,7 +54,7 @@ _REMEDIES = (
         "'node_selector', 'tolerations' and 'spot' too.",
     ),
     (r"OOMKilled|exit code 137", "Give the step more 'memory' in the settings."),
-    (r"exit code 2\)", "The image must be of this version: push it anew with 'make push'."),
+    (r"No such option|exit code 2\)", "The image must be of this version: push it anew with 'make push'."),
 )
 """Remedies by the words of a cluster, the first that fits; a program's sentence has its own."""
 
@@ -127,27 +129,34 @@ def others(state: RunState) -> list[str]:
 
 def _at_end(service: Target, reference: str, say: Say) -> RunState:
     """The state of a run that has ended, or in which nothing has happened for a while."""
+    state: RunState | None = None
     shown, happened_at = "", time.monotonic()
     while True:
-        still_s = time.monotonic() - happened_at
+        before = state
         try:
             state = service.state(reference)
         except TransientError:
-            if still_s > STILL_S:
+            if time.monotonic() - happened_at > STILL_S:
                 raise
             time.sleep(POLL_S)
             continue
         if _has_ended(state):
             return state
+        if before is None or state.counts() != before.counts():
+            happened_at = time.monotonic()
         line = _progress(state)
         if line != shown:
             say(line)
-            shown, happened_at = line, time.monotonic()
-        waits = [task.message for task in state.tasks if task.state == "waiting"]
-        is_hopeless = any(_HOPELESS.search(message) for message in waits)
-        if time.monotonic() - happened_at > (HOPELESS_S if is_hopeless else STILL_S):
+            shown = line
+        if time.monotonic() - happened_at > (HOPELESS_S if _is_hopeless(state) else STILL_S):
             return state
         time.sleep(POLL_S)
+
+
+def _is_hopeless(state: RunState) -> bool:
+    """True where a pod, or the run, waits for what does not come by itself."""
+    waits = (task.message for task in state.tasks if task.state == "waiting")
+    return state.message == NOT_TAKEN_UP or any(map(_HOPELESS.search, waits))
 
 
 def _has_ended(state: RunState) -> bool:
@@ -155,13 +164,14 @@ def _has_ended(state: RunState) -> bool:
 
 
 def _progress(state: RunState) -> str:
-    """The tasks of each step that are done, running, failed and waiting, in a line."""
+    """The tasks of each step that are done, running, failed and waiting, and a reason to wait, in a line."""
     words = []
     for step, counts in state.counts().items():
         n_done = f"{step} {counts['done']} of {STEPS[step].n_stub_tasks}"
         unfinished = [f"{counts[kind]} {kind}" for kind in ("running", "waiting", "failed") if counts[kind]]
         words.append(" ".join([n_done, *([f"({', '.join(unfinished)})"] if unfinished else [])]))
-    return ", ".join(words) or "waiting for a controller to take it up"
+    reason = next((task.message for task in state.tasks if task.state == "waiting" and task.message), "")
+    return ", ".join(words) + (f": {reason[:_SHOWN]}" if reason else "") or "it waits to be taken up"
 
 
 def _stop(service: Target, reference: str, say: Say) -> RunState | None:

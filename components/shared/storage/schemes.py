@@ -37,7 +37,7 @@ SCHEMES: dict[str, Scheme] = {
     scheme.name: scheme
     for scheme in (
         Scheme(name="", is_folder=True, removal="rm -r"),
-        Scheme(name="file", is_folder=True),
+        Scheme(name="file", is_folder=True, removal="rm -r"),
         Scheme(
             name="gs",
             is_remote=True,
@@ -46,7 +46,7 @@ SCHEMES: dict[str, Scheme] = {
             removal="gcloud storage rm --recursive",
             browser_address="https://storage.cloud.google.com/",
         ),
-        Scheme(name="s3", is_remote=True, cloud="aws"),
+        Scheme(name="s3", is_remote=True, cloud="aws", removal="aws s3 rm --recursive"),
     )
 }
 """The schemes that fibstack knows, by name."""
