@@ -435,3 +435,26 @@ def test_a_run_whose_input_was_refused_is_told_too(
 def test_a_webhook_that_is_down_fails_no_run(tmp_path: Path) -> None:
     words = ["--output", str(tmp_path), "--status", "Failed", "--webhook", "http://127.0.0.1:1/"]
     assert invoke(main, *words).exit_code == 0
+
+
+@pytest.mark.parametrize("is_up", [True, False])
+def test_a_stub_tells_that_it_is_a_test_and_fails_where_nobody_can_be_told(
+    hook: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_up: bool
+) -> None:
+    if is_up:
+        monkeypatch.setenv(PRIVATE_WEBHOOKS_VARIABLE, "1")
+    page, lines = tmp_path / "page.html", tmp_path / "lines.md"
+    words = ["--output", str(tmp_path / "out"), "--status", "Failed", "--webhook", hook, "--stub", "1f00"]
+    result = invoke(main, *words, "--page-out", str(page), "--markdown-out", str(lines))
+    assert "This is a test" in page.read_text()
+    assert "This is a test" in lines.read_text()
+    assert not list((tmp_path / "out").rglob("*"))
+    if is_up:
+        assert result.exit_code == 0, result.output
+        (body,) = Hook.bodies
+        assert body["state"] == "test"
+        assert body["text"].startswith(f"fibstack: {tmp_path / 'out'}, a test\nThis is a test:")
+    else:
+        assert result.exit_code == 65
+        assert "error: the end of a run must reach who is to be told; got no message to" in result.output
+        assert f"Set {PRIVATE_WEBHOOKS_VARIABLE}=1" in result.output

@@ -553,3 +553,60 @@ def test_kfps_own_command_line_takes_text_that_looks_like_a_number_for_one(kfp: 
     ended = kfp_cli(kfp, tmp_path, "create", *PLAIN, "id=007")
     assert ended.returncode != 0
     assert "input parameter id requires type" in ended.stderr + ended.stdout
+
+
+def stub_nodes(**tries: str) -> list[Node]:
+    """The nodes of a stub; of a step, a try that is not to succeed."""
+    root = ".root.exit-handler-1"
+    paths = [("plan", f"{root}.plan"), ("compose", f"{root}.compose"), ("report", ".root.report")]
+    for number, (step, task) in enumerate(
+        [("align", "align"), ("tile", "tile"), *(("pyramid", f"pyramid{end}") for end in ("", "-2", "-3"))]
+    ):
+        paths += [(step, f"{root}.for-loop-{number}({n}:{n}).iteration-item.{task}") for n in (0, 1)]
+    return [node for step, path in paths for node in call(path, tries.get(step, "Succeeded"))]
+
+
+@pytest.fixture
+def stub_on_kfp(kfp: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    removed: list[str] = []
+    monkeypatch.setattr(
+        "commands.submit.stub.remove_scratch", lambda uris: removed.extend(uris.values()) or {}
+    )
+    monkeypatch.setattr("pipeline.submit.stub.POLL_S", 0.01)
+    monkeypatch.setattr("pipeline.submit.stub.HOPELESS_S", 0.05)
+    kfp.removed = removed
+    return kfp
+
+
+def test_a_stub_whose_steps_all_went_through(stub_on_kfp: Any) -> None:
+    answer(stub_on_kfp, stub_nodes(), state="SUCCEEDED", phase="Succeeded")
+    result = submit(stub_on_kfp.url, "--stub")
+    assert result.exit_code == 0, result.output
+    (run,) = stub_on_kfp.asked("POST", "/apis/v2beta1/runs")
+    name = run.body["runtime_config"]["parameters"]["stub"]
+    assert stub_on_kfp.removed[0] == f"gs://em/out/process/stub.{name}"
+    assert "report   ok" in result.stdout
+
+
+def test_a_stub_in_which_a_program_fails_says_so(stub_on_kfp: Any) -> None:
+    answer(stub_on_kfp, stub_nodes(tile=f"Failed: {REFUSED}"), state="FAILED", phase="Failed")
+    result = submit(stub_on_kfp.url, "--stub")
+    assert result.exit_code == 65, result.output
+    assert "tile     no slice matches 'img.%05d.png'. Change 'image'." in result.stdout.splitlines()
+
+
+def test_a_stub_that_waits_for_an_image_is_terminated(stub_on_kfp: Any) -> None:
+    waits = "Pending: ImagePullBackOff: Back-off pulling image"
+    answer(stub_on_kfp, stub_nodes(align=waits))
+
+    def terminated(*_: object) -> dict[str, Any]:
+        answer(stub_on_kfp, stub_nodes(align=waits), state="CANCELED", phase="Failed")
+        return {}
+
+    stub_on_kfp.on("POST", "/apis/v2beta1/runs/run-1:terminate", terminated)
+    result = submit(stub_on_kfp.url, "--stub")
+    assert result.exit_code == 65, result.output
+    assert (
+        "align    still waiting: ImagePullBackOff: Back-off pulling image. Push the images" in result.stdout
+    )
+    assert len(stub_on_kfp.asked("POST", "/apis/v2beta1/runs/run-1:terminate")) == 1
