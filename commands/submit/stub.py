@@ -67,16 +67,15 @@ def _clean_up(config: RunConfig, stub: str, *, has_cleared: bool) -> None:
     if scheme.is_remote:
         failures = remove_scratch(uris)
         kept = [uris[part] for part in failures]
-        reason = next((str(error) for error in failures.values()), "")
+        reason = f"What the stub has written stays: {next(map(str, failures.values()), '')}"
     else:
         kept = [] if has_cleared else list(uris.values())
-        reason = "the step that clears the volume of the cluster has not ended well"
+        reason = "The step that clears the volume of the cluster has not ended well."
     if kept:
-        click.echo(f"What the stub may have written stays: {reason}", err=True)
+        click.echo(reason, err=True)
+        click.echo("Remove what is there with:", err=True)
         for uri in kept:
-            click.echo(
-                f"Remove it with: {scheme.removal} {shlex.quote(str(folder_of(uri) or uri))}", err=True
-            )
+            click.echo(f"{scheme.removal} {shlex.quote(str(folder_of(uri) or uri))}", err=True)
 
 
 @contextmanager

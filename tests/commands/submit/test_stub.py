@@ -155,7 +155,7 @@ def test_what_stays_on_a_volume_is_named_with_the_command_that_removes_it(
     result = stub(volume / "source", volume / "out")
     assert result.exit_code == 65
     left = [path for path in files(volume / "out") if "/stub." in path]
-    command = "Remove it with: rm -r "
+    command = "rm -r "
     named = {line.removeprefix(command) for line in result.stderr.splitlines() if line.startswith(command)}
     assert named >= {str(volume / "out" / Path(path).parts[0] / Path(path).parts[1]) for path in left}
     assert left
@@ -175,8 +175,8 @@ def test_what_may_not_be_removed_from_a_bucket_is_named(
     monkeypatch.setattr(GcsStore, "delete", refuse)
     result = stub(f"gs://{bucket}/raw", f"gs://{bucket}/out")
     assert (result.exit_code, lines(result)) == (0, dict.fromkeys(STEPS, "ok")), result.output
-    assert "What the stub may have written stays: permission denied." in result.stderr
-    assert f"Remove it with: gcloud storage rm --recursive gs://{bucket}/out/process/stub." in result.stderr
+    assert "What the stub has written stays: permission denied." in result.stderr
+    assert f"gcloud storage rm --recursive gs://{bucket}/out/process/stub." in result.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

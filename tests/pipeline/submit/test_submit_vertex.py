@@ -165,6 +165,69 @@ def test_status(vertex: Any) -> None:
     ]
 
 
+STUB_JOB = {
+    **JOB,
+    "state": "PIPELINE_STATE_SUCCEEDED",
+    "error": {},
+    "jobDetail": {
+        "taskDetails": [
+            *(machine(task, "SUCCEEDED", "1") for task in ("plan", "compose", "report")),
+            *(
+                machine(task, "SUCCEEDED", "2")
+                for task in ("align", "tile", "pyramid", "pyramid-2", "pyramid-3")
+                for _ in range(2)
+            ),
+        ]
+    },
+}
+"""A stub that went through."""
+
+
+@pytest.fixture
+def removed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is removed when a stub has ended, which takes no time."""
+    uris: list[str] = []
+    monkeypatch.setattr(
+        "commands.submit.stub.remove_scratch", lambda named: uris.extend(named.values()) or {}
+    )
+    monkeypatch.setattr("pipeline.submit.stub.POLL_S", 0.01)
+    monkeypatch.setattr("pipeline.submit.stub.STILL_S", 0.1)
+    return uris
+
+
+@has_client
+def test_a_stub_has_the_files_of_the_service_in_its_own_folder(
+    vertex: Any, settings: Any, removed: list[str]
+) -> None:
+    vertex.on("GET", rf"{JOBS}/align-stack-\d+", STUB_JOB)
+    result = submit(*settings, "--stub")
+    assert result.exit_code == 0, result.output
+    runtime = vertex.asked("POST", JOBS)[0].body["runtimeConfig"]
+    folder = f"gs://em/out/process/stub.{runtime['parameterValues']['stub']}"
+    assert runtime["gcsOutputDirectory"] == f"{folder}/vertex"
+    assert removed[0] == folder
+
+
+@has_client
+def test_a_stub_for_which_no_machine_comes_is_cancelled(
+    vertex: Any, settings: Any, removed: list[str]
+) -> None:
+    details = {"taskDetails": [machine("plan", "PENDING", error={"code": 8, "message": "ResourceExhausted"})]}
+    waiting = {**STUB_JOB, "state": "PIPELINE_STATE_RUNNING", "jobDetail": details}
+    vertex.on("GET", rf"{JOBS}/align-stack-\d+", waiting)
+
+    def cancelled(*_: object) -> dict[str, Any]:
+        vertex.on("GET", rf"{JOBS}/align-stack-\d+", {**waiting, "state": "PIPELINE_STATE_CANCELLED"})
+        return {}
+
+    vertex.on("POST", rf"{JOBS}/align-stack-\d+:cancel", cancelled)
+    result = submit(*settings, "--stub")
+    assert result.exit_code == 75, result.output
+    assert "plan     still waiting: ResourceExhausted. Ask for more quota" in result.stdout
+    assert len(vertex.asked("POST", rf"{JOBS}/align-stack-\d+:cancel")) == 1
+    assert removed
+
+
 @has_client
 def test_logs(vertex: Any) -> None:
     def entries(request):
