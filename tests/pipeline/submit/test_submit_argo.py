@@ -210,6 +210,7 @@ def counting(cluster: Any, monkeypatch: pytest.MonkeyPatch):
     spec |= {
         "workflowTemplateRef": {"name": "align-stack"},
         "shutdown": "Stop",
+        "podSpecPatch": "{containers: [{name: main, tty: true, resources: {limits: {memory: 64G}}}]}",
         "imagePullSecrets": [{"name": "p"}],
     }
     run["status"] = {**STATUS, "storedWorkflowTemplateSpec": spec}
@@ -260,6 +261,7 @@ def test_units_on_a_volume_are_counted_by_a_pod_like_those_of_the_run(counting: 
     own = {container["name"]: container.keys() - {"name"} for container in patch["containers"]}
     assert own == {"wait": {"securityContext"}, "main": {"volumeMounts"}}  # no memory that grows with retries
     assert patch["hostUsers"] is False
+    assert json.loads(spec.pod_spec_patch) == {"containers": [{"name": "main", "tty": True}]}
 
 
 def test_a_pod_that_cannot_count_says_why(counting: Any, monkeypatch: pytest.MonkeyPatch) -> None:
