@@ -84,8 +84,12 @@ def test_every_step_passes_with_its_own_rights_and_the_rest_can_be_removed(
     before = place.state()
     running_proxy.set_rules(rights=rights_in_a_stub(buckets, "aaaa"))
     for call in calls(place, "aaaa", tmp_path):
-        assert ends(call, running_proxy, tmp_path / "log.txt")[0] == 0, (tmp_path / "log.txt").read_text()
-    assert [entry for entry in running_proxy.log() if entry["status"] == 403] == []
+        for turn in ("first", "again"):
+            log = tmp_path / f"{call.step}-{turn}.txt"
+            assert ends(call, running_proxy, log) == (0, log.read_text())
+    denied = [entry for entry in running_proxy.log() if entry["status"] == 403]
+    # The pod that is tried again finds what is there to be what it would write.
+    assert {entry["operation"] for entry in denied} == {"create"}
     assert json.loads((tmp_path / "chunks").read_text()) == ["0-0", "1-1"]
     running_proxy.set_rules()
     assert {key for key in place.state() if key not in before}
@@ -113,7 +117,8 @@ def test_a_step_without_a_right_is_refused(
         if not (prefix.endswith(PAGE) if is_page else f"gs://{prefix}" == f"{buckets[part]}/")
     ]
     running_proxy.set_rules(rights=rights)
-    for call in calls(place, stub, tmp_path):
+    needed = {"plan", "tile", step} if step == "report" else {"plan", step}
+    for call in [call for call in calls(place, stub, tmp_path) if call.step in needed]:
         log = tmp_path / f"{call.step}.txt"
         exit_code, said = ends(call, running_proxy, log)
         assert exit_code == (65 if call.step == step else 0), said

@@ -100,8 +100,13 @@ def _take_part(step: str, stub: str, given: Mapping[str, Any], ending: Ending | 
 def _use_storage(step: str, stub: str, given: Mapping[str, Any]) -> None:
     """Prove the rights of a step in storage, and give outputs of the kind that its program gives."""
     if STEPS[step].is_last:
-        has_ome_zarr = str(given.get("ome_zarr")).lower() == "true"
-        _end(step, scratch_uris(given["output"], stub, ome_zarr=has_ome_zarr), given["output"])
+        uris = scratch_uris(given["output"], stub, ome_zarr=_is_set(given, "ome_zarr"))
+        try:
+            _use_parts(step, "0", uris)
+            _remove_as_in_a_run(uris, keep_tiles=_is_set(given, "keep_tiles"))
+        finally:
+            if scheme_of(given["output"]).is_folder:
+                _clear(uris)
         return
     if "process_uri" in given:
         plan = read_document(open_store(given["process_uri"]), STUB_PLAN_KEY, StubPlan)
@@ -169,22 +174,31 @@ def _use_parts(step: str, unit: str, uris: Mapping[Part, str]) -> None:
         )
 
 
-def _end(step: str, uris: Mapping[Part, str], output: str) -> None:
-    """Prove the rights of the last step, among them those to remove; on a volume, leave nothing.
+def _remove_as_in_a_run(uris: Mapping[Part, str], *, keep_tiles: bool) -> None:
+    """Prove the rights of the last step to remove, which are to two things: tiles, and the end of a name.
 
-    In a bucket no step may remove all: who has started the stub does that.
+    Raises:
+        FibstackError: one is missing.
     """
-    try:
-        _use_parts(step, "0", uris)
-        process, tmp = open_store(uris["process"]), open_store(uris["tmp"])
-        process.write(SUPERSEDED_KEY, b"")  # the end of a key that only the last step may remove
-        process.delete(SUPERSEDED_KEY)
-        for key in records.record_keys(process, "tile"):
-            record = records.record_at(process, key)
-            for written in record.outputs if record else ():
-                if written.uri == tmp.uri:
-                    tmp.delete(written.key)
-    finally:
-        kept = remove_scratch(uris) if scheme_of(output).is_folder else {}
-    for part, reason in kept.items():
+    process, tmp = open_store(uris["process"]), open_store(uris["tmp"])
+    process.write(SUPERSEDED_KEY, b"")
+    process.delete(SUPERSEDED_KEY)
+    for key in () if keep_tiles else records.record_keys(process, "tile"):
+        record = records.record_at(process, key)
+        for written in record.outputs if record else ():
+            if written.uri == tmp.uri:
+                tmp.delete(written.key)
+
+
+def _clear(uris: Mapping[Part, str]) -> None:
+    """Remove all of a stub from a volume, which whoever has started it may not see.
+
+    Raises:
+        UserError: something stays.
+    """
+    for part, reason in remove_scratch(uris).items():
         raise UserError(f"a stub must leave nothing behind; got {uris[part]}, which stays: {reason}")
+
+
+def _is_set(given: Mapping[str, Any], key: str) -> bool:
+    return str(given.get(key)).lower() == "true"
