@@ -197,7 +197,7 @@ def _outcome(step: Step, state: RunState, reference: str) -> StepOutcome:
     unfinished = [task for task in tasks if task.state in ("waiting", "running")]
     n_done = sum(task.state == "done" for task in tasks)
     if failed:
-        return StepOutcome(step=step.name, is_done=False, sentence=_sentence(failed, reference))
+        return StepOutcome(step=step.name, is_done=False, sentence=f"failed: {_sentence(failed, reference)}")
     if unfinished:
         may_pass = not any(_HOPELESS.search(task.message) for task in unfinished)
         sentence = f"still {unfinished[0].state}: {_sentence(unfinished, reference)}"

@@ -150,7 +150,7 @@ def test_what_a_cluster_says_is_told_with_the_remedy(message: str, remedy: str) 
     state = RunState(name="x7", state="Failed", tasks=(task("tile", "failed", message),))
     (tile,) = [outcome for outcome in outcomes(state, "argo://em/x7") if outcome.step == "tile"]
     assert remedy in tile.sentence
-    assert tile.sentence.startswith(message.rstrip("."))
+    assert tile.sentence.startswith(f"failed: {message.rstrip('.')}")
     assert not tile.may_pass
 
 
@@ -160,7 +160,7 @@ def test_a_programs_own_sentence_has_its_own_remedy() -> None:
     )
     state = RunState(name="x7", state="Failed", tasks=(task("tile", "failed", own),))
     (tile,) = [outcome for outcome in outcomes(state, "argo://em/x7") if outcome.step == "tile"]
-    assert tile.sentence == own
+    assert tile.sentence == f"failed: {own}"
 
 
 def test_a_step_is_done_when_all_its_tasks_are() -> None:

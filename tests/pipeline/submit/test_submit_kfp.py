@@ -592,7 +592,7 @@ def test_a_stub_in_which_a_program_fails_says_so(stub_on_kfp: Any) -> None:
     answer(stub_on_kfp, stub_nodes(tile=f"Failed: {REFUSED}"), state="FAILED", phase="Failed")
     result = submit(stub_on_kfp.url, "--stub")
     assert result.exit_code == 65, result.output
-    assert "tile     no slice matches 'img.%05d.png'. Change 'image'." in result.stdout.splitlines()
+    assert "tile     failed: no slice matches 'img.%05d.png'. Change 'image'." in result.stdout.splitlines()
 
 
 def test_a_stub_that_waits_for_an_image_is_terminated(stub_on_kfp: Any) -> None:
