@@ -36,7 +36,7 @@ OUTPUT ?= run/$(if $(SOURCE),$(notdir $(abspath $(subst $(BLANK),_,$(SOURCE)))),
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run view test reliability test-cluster live check format benchmark-alignment benchmark-pyramid \
-        benchmark-end-to-end benchmark-scale mutants fuzz manifests overlays changelog sbom bad-input images push pictures lock clean
+        benchmark-end-to-end benchmark-scale benchmark-starts mutants fuzz manifests overlays changelog sbom bad-input images push pictures lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +92,9 @@ benchmark-pyramid: $(VENV)/dev.stamp ## Compare the pyramid and the tiles with t
 
 benchmark-end-to-end: $(VENV)/dev.stamp ## Measure CPU and memory of the whole pipeline as stacks grow: ARGS=--quick
 	@$(BIN)/python -m benchmarks.end_to_end $(ARGS)
+
+benchmark-starts: $(VENV)/dev.stamp ## Measure what programs take to start: ARGS=--quick
+	@$(BIN)/python -m benchmarks.starts $(ARGS)
 
 benchmark-scale: $(VENV)/dev.stamp ## Plan the largest stacks and say what running them takes: ARGS=--quick
 	@$(BIN)/python -m benchmarks.scale $(ARGS)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import jinja2
 
 from components.report.run_document import RUN_KEY, RunDocument
 from components.shared.command import StepCommand
@@ -52,6 +51,8 @@ def main(output: str, file: str | None) -> None:
 
 def notebook(run: RunDocument, output: str) -> dict[str, Any]:
     """A notebook on a run, in Jupyter's format 4.5."""
+    import jinja2  # here, since the help needs none of it
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("commands", "."),
         autoescape=False,  # noqa: S701 - the result is Python, not HTML

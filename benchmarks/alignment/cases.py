@@ -16,7 +16,8 @@ from benchmarks.alignment import damage, motion
 from benchmarks.alignment.motion import Motion, Window
 from benchmarks.alignment.tissue import SERIAL_WINDOW_SHARE, TURN_MARGIN, WINDOW_SHARE, Tissue
 from commands.sample.microscope import Picture
-from commands.sample.truth import SLIP_PX, Defect, Truth, TruthSlice, as_rows
+from commands.sample.truth import Defect, Truth, TruthSlice
+from commands.sample.walk import SLIP_PX, as_rows
 from components.shared.geometry import Matrix, transform_points, translation
 
 IMAGE_PATTERN = "img.%05d.png"

@@ -9,7 +9,8 @@ import numpy as np
 
 from benchmarks.end_to_end.texture import microscope
 from commands.sample.accuracy import compare
-from commands.sample.truth import Truth, make_truth
+from commands.sample.truth import Truth
+from commands.sample.walk import make_truth
 from components.shared.documents.transforms import Transforms
 
 IMAGE = "img.%05d.png"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from commands.view.share import CORS
+from commands.view.access import CORS
 from components.shared.storage import gcs
 from components.shared.storage.gcs_failures import failures
 from components.shared.storage.run_buckets import part_uri, run_buckets_of

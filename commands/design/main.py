@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from commands.options import SETTINGS, config_options, given_config, settings_of
 from components.shared.documents.cost import parse_pods, read_prices
@@ -52,6 +51,8 @@ def design(
     Exit code: 65 where the run would refuse the input.
     """
     # Imported when they are needed: whoever asks for --help may have no storage libraries.
+    from rich.console import Console
+
     from commands.design import estimates, table
 
     config = given_config(config_path, flags, changes)

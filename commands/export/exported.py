@@ -8,7 +8,10 @@ from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import Plan
 from components.shared.documents.transforms import SliceTransform, Transforms
 from components.shared.errors import ConfigError
-from components.shared.work.export import Export, LeftOut
+from components.shared.grid import PyramidPass
+from components.shared.storage.store import Store
+from components.shared.work.export import Export, LeftOut, export_hash
+from components.shared.work.left import not_done
 
 
 def plan_of_export(plan: Plan, output: str, jpeg_quality: int) -> Plan:
@@ -92,3 +95,9 @@ def shown_z_indices(export: Export, first_z: int) -> list[int]:
     shown = {slice_.z: slice_.shown_z for slice_ in export.left_out}
     z0, z1 = export.crop_xyz[2]
     return [shown.get(first_z + index, first_z + index) - first_z for index in range(z0, z1)]
+
+
+def blocks_to_do(process: Store, export: Export, pyramid_pass: PyramidPass) -> list[int]:
+    """The blocks of a pass that are not done."""
+    level, every = pyramid_pass.base_level, range(pyramid_pass.n_blocks)
+    return not_done(process, f"pyramid/{level}", every, lambda block: export_hash(export, level, block))

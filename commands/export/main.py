@@ -3,40 +3,40 @@
 from __future__ import annotations
 
 import shlex
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import partial
-from multiprocessing import get_context
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
 from commands.dry_run import Changes, dry_run_option, list_changes
-from commands.export.contrast import check_contrast
-from commands.export.exported import left_out, plan_of_export, shown_z_indices, transforms_of_export
-from commands.export.lossless import LosslessSource
+from commands.export.exported import (
+    blocks_to_do,
+    left_out,
+    plan_of_export,
+    shown_z_indices,
+    transforms_of_export,
+)
 from commands.export.options import parse_contrast, parse_crop, parse_slices
-from components.pyramid.sources import Source
-from components.pyramid.writing import reuse_freed_memory, write_block
 from components.shared.command import StepCommand
 from components.shared.cores import available_cores
 from components.shared.documents.plan import PLAN_KEY, Plan
-from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.errors import ConfigError, TransientError, UserError
-from components.shared.grid import PyramidPass
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri, run_buckets_of
 from components.shared.storage.store import Store, join_uri
 from components.shared.volume.layout import exact_keys, metadata_files, shards_of_block
 from components.shared.volume.precomputed import INFO_KEY
-from components.shared.volume.volume import TileArray, Volume, VolumeOutput
+from components.shared.volume.volume import VolumeOutput
 from components.shared.work.completeness import check_blocks, check_overwritten
-from components.shared.work.export import EXPORT_KEY, Export, export_hash, exported_volume
-from components.shared.work.left import not_done
+from components.shared.work.export import EXPORT_KEY, Export, exported_volume
 from components.shared.work.publication import publish
 from components.shared.work.records import input_hash, record_key
 from components.shared.work.verification import Written, check_listing, read_written, verify
 from components.shared.work.versions import blocks_as_written
+
+if TYPE_CHECKING:
+    from commands.export.lossless import LosslessSource
 
 
 @click.command(cls=StepCommand)
@@ -85,6 +85,10 @@ def main(
     CLAHE is part of the lossless volume, since it comes before the warp. For another clip limit, run
     'fibstack resolve OUTPUT --set clip_limit=...': it reads the raw slices again, but matches nothing.
     """
+    # Imported here: the help needs neither NumPy nor tensorstore.
+    from commands.export.blocks import write_blocks
+    from commands.export.contrast import check_contrast
+
     written = _read_source(output)
     found = _lossless_output(written, output)
     export = Export(
@@ -128,7 +132,7 @@ def changes_of(process: Store, export: Export, plan: Plan, transforms: Transform
     written = []
     for pyramid_pass in volume.passes:
         level = pyramid_pass.base_level
-        for block in _blocks_to_do(process, export, pyramid_pass):
+        for block in blocks_to_do(process, export, pyramid_pass):
             in_process += [
                 record_key(f"pyramid/{level}", str(block)),
                 *exact_keys(volume, pyramid_pass, block),
@@ -142,12 +146,6 @@ def changes_of(process: Store, export: Export, plan: Plan, transforms: Transform
     roots = (process.uri, *(output.uri for output in volume.outputs))
     there = {join_uri(uri, found.key) for uri in roots for found in open_store(uri).list()}
     return Changes.of(written, (), there)
-
-
-def _blocks_to_do(process: Store, export: Export, pyramid_pass: PyramidPass) -> list[int]:
-    """The blocks of a pass that are not done."""
-    level, every = pyramid_pass.base_level, range(pyramid_pass.n_blocks)
-    return not_done(process, f"pyramid/{level}", every, lambda block: export_hash(export, level, block))
 
 
 def _whole_uri(output: str) -> str:
@@ -200,6 +198,8 @@ def _lossless_output(written: Written, output: str) -> VolumeOutput:
 
 def _unchanged(export: Export, written: Written, source: VolumeOutput) -> LosslessSource:
     """The voxels of an export in the grey levels of its source."""
+    from commands.export.lossless import LosslessSource
+
     first_z = written.transforms.volume_origin_xyz_px[2]
     as_it_is = export.model_copy(update={"contrast": None})
     return LosslessSource(
@@ -231,66 +231,6 @@ def _contrast(text: str | None, written: Written, source: VolumeOutput) -> tuple
     if written.plan.more_intensity_ranges and data_type == "uint16":
         raise ConfigError("--contrast must be given where channels have ranges of their own. Add --contrast.")
     return written.transforms.intensity_range if data_type == "uint16" else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportJob:
-    """An export that is being written, block by block."""
-
-    process: Store
-    volume: Volume
-    stores: dict[str, Store]
-    export: Export
-    shown_z_indices: list[int]
-    """The plane of the source that each plane of the export shows."""
-
-    @classmethod
-    def of(cls, process: Store) -> ExportJob:
-        """The export whose documents these are."""
-        export = read_document(process, EXPORT_KEY, Export)
-        written = read_written(process)
-        first_z = written.transforms.volume_origin_xyz_px[2] - export.crop_xyz[2][0]
-        return cls(
-            process=process,
-            volume=written.volume,
-            stores={output.uri: open_store(output.uri) for output in written.volume.outputs},
-            export=export,
-            shown_z_indices=shown_z_indices(export, first_z),
-        )
-
-    def block_hash(self, level: int, block: int) -> str:
-        """Input hash of a block of the pass that starts at `level`."""
-        return export_hash(self.export, level, block)
-
-    def finest(self, tiles: TileArray, block: int, n_threads: int) -> Source:  # noqa: ARG002 - one for all
-        """The lossless volume of the source, as the export shows it."""
-        store = open_store(part_uri(self.export.source, "chunk"))
-        return LosslessSource(store, self.export, self.shown_z_indices, n_threads)
-
-
-def write_blocks(process: Store, jobs: int) -> None:
-    """Write every block that is not done, pass by pass."""
-    job = ExportJob.of(process)
-    for pyramid_pass in job.volume.passes:
-        level = pyramid_pass.base_level
-        to_do = _blocks_to_do(process, job.export, pyramid_pass)
-        n_processes = min(jobs, len(to_do))
-        if n_processes <= 1:
-            for block in to_do:
-                _write_block(process.uri, level, block)
-            continue
-        # A fork would take over the threads' locks of tensorstore.
-        with ProcessPoolExecutor(n_processes, get_context("spawn")) as pool:
-            for _ in pool.map(partial(_write_block, process.uri, level, n_processes=n_processes), to_do):
-                pass
-
-
-def _write_block(process_uri: str, level: int, block: int, n_processes: int = 1) -> None:
-    """Write a block, with this process's share of the cores."""
-    reuse_freed_memory()
-    n_threads = max(1, available_cores() // n_processes)
-    with ThreadPoolExecutor(n_threads) as pool:
-        write_block(ExportJob.of(open_store(process_uri)), level, block, pool, n_threads)
 
 
 def _publish(process: Store, new_output: str) -> None:

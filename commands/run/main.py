@@ -15,10 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from rich.console import Console
 
 from commands.buckets import clear_away, make_buckets
 from commands.dry_run import dry_run_option, list_changes
@@ -29,8 +28,10 @@ from components.shared.errors import ConfigError, FibstackError
 from components.shared.steps import STEPS, steps_from, steps_until
 from components.shared.storage.run_buckets import part_uri
 from pipeline.here.processes import Failure, Processes
-from pipeline.here.progress import Prediction, StepUse
 from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.here.progress import Prediction, StepUse
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -188,7 +189,9 @@ def _run_steps(
     config: RunConfig, settings: Settings, extent: Extent, processes: Processes, jobs: int, log_dir: Path
 ) -> tuple[Failure | None, Mapping[str, StepUse]]:
     """Run the steps; returns the first failure, and what each step has used."""
-    # Imported here: kfp takes a second, and the help needs none of it.
+    # Imported here: kfp and rich take a second, and the help needs none of it.
+    from rich.console import Console
+
     from pipeline.compiled.compile import compile_ir
     from pipeline.compiled.ir import read_pipeline, step_names, up_to
     from pipeline.here.local import run_pipeline
@@ -296,6 +299,7 @@ def predict(config: RunConfig, settings: Settings) -> dict[str, Prediction]:
         from components.shared.documents.plan import PLAN_KEY, Plan
         from components.shared.documents.read_document import read_document
         from components.shared.storage.registry import open_store
+        from pipeline.here.progress import Prediction
 
         process = open_store(part_uri(config.output, "process"))
         plan = read_document(process, PLAN_KEY, Plan)

@@ -10,11 +10,8 @@ from dataclasses import dataclass
 from typing import get_args
 
 import click
-import cv2
-import yaml
 
-from commands.sample.slices import slice_picture
-from commands.sample.truth import Defect, Truth, make_truth
+from commands.sample.truth import Defect, Truth
 from components.shared.command import StepCommand
 from components.shared.documents.plan import PixelType
 from components.shared.errors import ConfigError
@@ -77,6 +74,8 @@ def main(
     streaks and the drift of a microscope. DIR/truth.json tells where each slice really lies; `fibstack score`
     compares an alignment with it.
     """
+    from commands.sample.walk import make_truth  # here, since the help needs no NumPy
+
     size_xy = _parse_size(size)
     z_range = _z_range(first, n_slices)
     _require("--seed", seed, 0 <= seed < 2**31, "lie between 0 and 2147483647")
@@ -108,6 +107,10 @@ def _write_all(jobs: list[_Job], workers: int) -> list[bool]:
 
 def _write_slice(job: _Job) -> bool:
     """Write one slice; False where its defect is to be missing."""
+    import cv2
+
+    from commands.sample.slices import slice_picture
+
     picture = slice_picture(job.truth, job.index, job.pixel_type)
     if picture is None:
         return False
@@ -118,6 +121,8 @@ def _write_slice(job: _Job) -> bool:
 
 def _run_config(source_uri: str, z_range: range, *, gaps: bool) -> bytes:
     """The configuration that aligns the sample."""
+    import yaml
+
     config: dict[str, object] = {
         "source": source_uri,
         "image": IMAGE_PATTERN,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import click
-import numpy as np
+from typing import TYPE_CHECKING
 
-from commands.sample.accuracy import Accuracy, compare
+import click
+
 from commands.sample.truth import Truth
 from components.shared.command import StepCommand
 from components.shared.documents.read_document import AnyDocument, read_document
@@ -14,6 +14,9 @@ from components.shared.errors import UserError
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import join_uri
+
+if TYPE_CHECKING:
+    from commands.sample.accuracy import Accuracy
 
 
 @click.command(cls=StepCommand)
@@ -25,6 +28,11 @@ def main(output: str, truth_uri: str) -> None:
     OUTPUT is what `fibstack run --output` wrote to; TRUTH_JSON is the truth.json of `fibstack sample`.
     Slices that the run did not find good are left out and counted.
     """
+    # Imported here: the help needs none of it.
+    import numpy as np
+
+    from commands.sample.accuracy import compare
+
     transforms = _read(join_uri(part_uri(output, "process"), TRANSFORMS_KEY), Transforms)
     truth = _read(truth_uri, Truth)
     recovered = {s.z: np.array(s.matrix) for s in transforms.slices if s.verdict == "good"}

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from commands.verify.files import Damage, LookedAt, OutputFiles
+from commands.verify.files import Damage, OutputFiles
 from commands.verify.mending import mending_command
-from commands.verify.rereading import LevelCheck, Rereading
 from commands.verify.wrong_results import concerning
 from components.shared.command import StepCommand
 from components.shared.cores import available_cores
@@ -24,13 +21,15 @@ from components.shared.errors import UserError
 from components.shared.storage.registry import open_store, place_of
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import Store, join_uri
-from components.shared.text import PIPED_WIDTH, count, product
-from components.shared.volume.layout import scale_at
+from components.shared.text import count
 from components.shared.work.completeness import shards_of
 from components.shared.work.export import EXPORT_KEY, Export
 from components.shared.work.left import slabs_to_do
 from components.shared.work.run import Run
 from components.shared.work.verification import Written, open_shards, read_written
+
+if TYPE_CHECKING:
+    from commands.verify.rereading import LevelCheck
 
 
 @click.command(cls=StepCommand)
@@ -61,14 +60,16 @@ def main(output: str, n_sampled: int, full: bool) -> None:
 
     Exit code: 0 nothing is wrong, 65 something is; one sentence for each fault, and what mends it.
     """
+    from commands.verify import table  # here, since the help needs no rich
+
     written = _read_finished(output)
     files = OutputFiles(written)
     looked = files.look()
-    _print_files(looked)
+    table.print_files(looked)
     damages = [damage for kind in looked for damage in kind.damages]
     if not damages:
         checks = _reread(written, None if full else n_sampled)
-        _print_levels(checks, written)
+        table.print_levels(checks, written)
         damages = [damage for check in checks for damage in check.damages] or _unopened(written)
     for sentence in (*concerning(written), *files.notes):
         click.echo(f"note: {sentence}", err=True)
@@ -128,6 +129,8 @@ def _check_readable(process: Store, key: str, kind: type[SealedDocument], output
 
 def _reread(written: Written, n_sampled: int | None) -> list[LevelCheck]:
     """Decode and compare chunks of every level; all of them where `n_sampled` is None."""
+    from commands.verify.rereading import Rereading  # here, since the help needs no tensorstore
+
     with ThreadPoolExecutor(available_cores()) as pool:
         return list(Rereading(written.volume, _tmp_uri(written)).check(n_sampled, pool))
 
@@ -150,58 +153,6 @@ def _unopened(written: Written) -> list[Damage]:
         shards = shards_of(written.blocks, open_store(output.uri).uri)
         faults += open_shards(written.volume, output, shards)
     return [Damage(f"{fault.sentence}.") for fault in faults]
-
-
-def _print_files(looked: list[LookedAt]) -> None:
-    table = Table(box=None, pad_edge=False)
-    for name in ("looked at", "files", "bytes", "compared with", ""):
-        table.add_column(name, justify="right" if name in ("files", "bytes") else "left")
-    for kind in looked:
-        result = f"{len(kind.damages)} bad" if kind.damages else "whole"
-        table.add_row(kind.kind, f"{kind.n_files:,}", f"{kind.n_bytes:,}", kind.compared_with, result)
-    _console().print(table)
-
-
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
-
-
-def _print_levels(checks: list[LevelCheck], written: Written) -> None:
-    table = Table(box=None, pad_edge=False)
-    for name in (
-        "volume",
-        "level",
-        "voxels",
-        "encoding",
-        "files",
-        "bytes",
-        "chunks read",
-        "compared with",
-        "",
-    ):
-        table.add_column(
-            name, justify="left" if name in ("volume", "encoding", "compared with", "") else "right"
-        )
-    root = written.plan.locations.process_uri.removesuffix("process")
-    for check in checks:
-        prefix = scale_at(written.volume, check.output, check.level).shards_prefix
-        files = [
-            file
-            for name, file in shards_of(written.blocks, open_store(check.output.uri).uri).items()
-            if name.startswith(prefix)
-        ]
-        table.add_row(
-            check.output.uri.removeprefix(root),
-            str(check.level),
-            product(written.volume.size_at_level(check.level)),
-            check.output.encoding,
-            f"{len(files):,}",
-            f"{sum(file.size_bytes for file in files):,}",
-            f"{check.n_read:,} of {check.n_chunks:,}",
-            check.compared_with or "nothing",
-            check.result,
-        )
-    _console().print(table)
 
 
 if __name__ == "__main__":

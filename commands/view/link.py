@@ -7,7 +7,6 @@ import shlex
 import click
 
 from commands.view.published import find_volumes
-from commands.view.viewer import first_view
 from components.shared.command import StepCommand
 from components.shared.errors import UserError
 from components.shared.storage.schemes import scheme_of
@@ -51,6 +50,8 @@ def link_to(output: str) -> tuple[str, int]:
             f"Look at it with: {shlex.join(['fibstack', 'view', output])}"
         )
     from neuroglancer.url_state import to_url
+
+    from commands.view.viewer import first_view
 
     shown, *others = find_volumes(output)
     # The lossless volume is left out where it has a bucket of its own, which is never public.

@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from commands.view.published import PublishedVolume, find_volumes
-from commands.view.viewer import first_view
 from commands.view.volume_server import LOOPBACK, serve_stores
 from components.shared.command import StepCommand
 
@@ -39,6 +38,8 @@ def serve(output: str, volumes: Sequence[PublishedVolume]) -> Any:  # noqa: ANN4
         The `neuroglancer.Viewer`.
     """
     from neuroglancer import Viewer, set_server_bind_address
+
+    from commands.view.viewer import first_view
 
     url = serve_stores({volume.name: volume.store for volume in volumes})
     set_server_bind_address(LOOPBACK)

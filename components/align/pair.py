@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,6 @@ from components.align.models import PointPairs, choose, fit_ladder, motion_rms_p
 from components.align.normalise import enlarged
 from components.align.prepare import PreparedSlice, refinement_scale
 from components.align.refine import corrected, difference, refine
-from components.align.search import FrameMatch, whole_frame_search
 from components.align.static_pattern import moving_consensus, static_pixels
 from components.shared.documents.align import Model, PairRecord
 from components.shared.documents.transforms import Matrix3
@@ -35,6 +35,9 @@ from components.shared.geometry import (
 )
 from components.shared.limits import limit
 from components.shared.pictures.warping import warped_mask
+
+if TYPE_CHECKING:
+    from components.align.search import FrameMatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +82,9 @@ class PreparedPair:
     @cached_property
     def whole_frame(self) -> FrameMatch:
         """The search of the whole frame: the dearest part of a pair, and the last two attempts share it."""
+        # Imported here: SciPy takes as long to start as all else, and few pairs come to this.
+        from components.align.search import whole_frame_search
+
         return whole_frame_search(self.slice_.matching, self.neighbour.matching)
 
     @cached_property

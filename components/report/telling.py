@@ -15,8 +15,6 @@ from functools import partial
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-import requests
-
 from components.report.words.notice import Notice
 from components.shared.documents.notification import (
     PRIVATE_WEBHOOKS_VARIABLE,
@@ -37,15 +35,6 @@ TIMEOUT_S = 20
 """Longest that a webhook may take, and longest silence of a mail server."""
 TELL_WITHIN_S = 60
 """Longest that a run waits until all are told."""
-_REASONS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
-    ((smtplib.SMTPAuthenticationError,), "the server refused user or password"),
-    ((smtplib.SMTPRecipientsRefused,), "the server refused the address"),
-    ((smtplib.SMTPNotSupportedError,), "the server lacks encryption or login; see FIBSTACK_SMTP_TLS"),
-    ((ssl.SSLError, requests.exceptions.SSLError), "no trusted encrypted connection; see FIBSTACK_SMTP_TLS"),
-    ((smtplib.SMTPServerDisconnected,), "the server hung up or did not answer"),
-    ((ConnectionRefusedError,), "nothing listens at this address"),
-    ((TimeoutError, requests.exceptions.Timeout), f"the server did not answer within {TIMEOUT_S} s"),
-)
 logger = logging.getLogger(__name__)
 
 
@@ -174,7 +163,21 @@ def _reason(error: Exception) -> str:
     """Why nothing was sent, without what was sent."""
     if isinstance(error, _RefusedError):
         return f"the server answered HTTP {error.args[0]}"
-    for kinds, reason in _REASONS:
+    import requests  # here, since most runs tell nobody
+
+    reasons: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
+        ((smtplib.SMTPAuthenticationError,), "the server refused user or password"),
+        ((smtplib.SMTPRecipientsRefused,), "the server refused the address"),
+        ((smtplib.SMTPNotSupportedError,), "the server lacks encryption or login; see FIBSTACK_SMTP_TLS"),
+        (
+            (ssl.SSLError, requests.exceptions.SSLError),
+            "no trusted encrypted connection; see FIBSTACK_SMTP_TLS",
+        ),
+        ((smtplib.SMTPServerDisconnected,), "the server hung up or did not answer"),
+        ((ConnectionRefusedError,), "nothing listens at this address"),
+        ((TimeoutError, requests.exceptions.Timeout), f"the server did not answer within {TIMEOUT_S} s"),
+    )
+    for kinds, reason in reasons:
         if isinstance(error, kinds):
             return reason
     code = f" {error.smtp_code}" if isinstance(error, smtplib.SMTPResponseException) else ""

@@ -12,7 +12,7 @@ from benchmarks.end_to_end.__main__ import QUICK, main
 from benchmarks.end_to_end.measure import Measured, StepUse
 from benchmarks.end_to_end.table import as_markdown
 from benchmarks.end_to_end.texture import microscope
-from commands.sample.truth import make_truth
+from commands.sample.walk import make_truth
 from components.shared.steps import STEPS
 from tests.builders import invoke
 

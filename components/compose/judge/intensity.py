@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import median_filter
 
 from components.compose.judge.limits import GREY_RANGE, GreyRangeLimits
 from components.compose.solve.pairs import Floats
@@ -29,6 +28,8 @@ def intensity_range(
     """
     if pixel_type == "uint8":
         return 0.0, 255.0
+    from scipy.ndimage import median_filter  # here, since 8-bit slices need none of it
+
     run, tail = min(limits.run, len(low)), limits.tail_percent
     # A percentile falls between two slices: the outer of the two decides, so that the range holds both.
     bottom = np.percentile(median_filter(low, run, mode="mirror"), tail, method="lower")

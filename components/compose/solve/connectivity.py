@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from components.compose.solve.pairs import Flags, Integers, Pairs
 from components.shared.documents.align import PairRecord
@@ -58,15 +56,32 @@ def connectivity(pairs: Pairs, n_slices: int, cuts: tuple[int, ...] = ()) -> Con
         >>> [part.tolist() for part in found.parts], found.isolated.tolist()
         ([[0, 2]], [False, True, False])
     """
-    graph = coo_array((np.ones(len(pairs)), (pairs.slot, pairs.neighbour)), shape=(n_slices, n_slices))
-    n_parts, label = connected_components(graph, directed=False)
-    size = np.bincount(label, minlength=n_parts)
+    label = _first_slots(pairs, n_slices)
+    size = np.bincount(label, minlength=n_slices)
     between = np.searchsorted(cuts, np.arange(n_slices), side="right")
     largest = np.zeros(len(cuts) + 1, np.int64)
     np.maximum.at(largest, between, size[label])
     alone = (size[label] == 1) & (largest[between] > 1)
     parts = [np.flatnonzero(label == part) for part in np.unique(label[~alone])]
     return Connectivity(parts=tuple(sorted(parts, key=lambda part: int(part[0]))), isolated=alone, cuts=cuts)
+
+
+def _first_slots(pairs: Pairs, n_slices: int) -> Integers:
+    """[n] the first slot of the connected part that each slot belongs to.
+
+    Each slot takes over the lowest slot that its pairs know of, and what that one knows of, until nothing
+    changes. SciPy's graphs take longer to start than this takes for 13,696 slices.
+    """
+    first = np.arange(n_slices)
+    while True:
+        lowest = np.minimum(first[pairs.slot], first[pairs.neighbour])
+        known = first.copy()
+        np.minimum.at(known, pairs.slot, lowest)
+        np.minimum.at(known, pairs.neighbour, lowest)
+        known = known[known]
+        if np.array_equal(known, first):
+            return first
+        first = known
 
 
 def in_one_part(n_slices: int) -> Connectivity:

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import solveh_banded
 
 from components.compose.solve.limits import ROUND_OFF
 from components.compose.solve.pairs import Floats, Integers
@@ -92,6 +91,9 @@ class NormalEquations:
 
     def solve(self) -> Floats:
         """The poses at the minimum, by banded Cholesky."""
+        # Imported here: SciPy takes as long to start as all else, and a stack taken as it lies needs none.
+        from scipy.linalg import solveh_banded
+
         step = solveh_banded(self._band, -self._gradient.ravel(), lower=True, check_finite=False)
         moved: Floats = self._poses + step.reshape(self._poses.shape)
         return moved

@@ -26,7 +26,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from scipy.signal import savgol_filter
 
 from components.compose.solve.limits import ROUND_OFF, SOLVE, TrendLimits
 from components.compose.solve.pairs import Floats, Slices, Solution
@@ -151,6 +150,9 @@ def slow_trend(tracks: Floats, limits: TrendLimits = SOLVE.trend) -> Floats:
     n = len(tracks)
     if n < 3:
         return np.repeat(tracks.mean(axis=0, keepdims=True), n, axis=0)
+    # Imported here: it takes a second to start, and shorter stacks have no trend taken out of them.
+    from scipy.signal import savgol_filter
+
     window = min(limits.long_slices + 1, n if n % 2 else n - 1)
     trend: Floats = savgol_filter(without_jumps(tracks, limits), window, 1, axis=0, mode="interp")
     return trend

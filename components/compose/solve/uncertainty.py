@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import cho_solve_banded, cholesky_banded
 
 from components.compose.solve.pairs import Floats, Integers, Solution
 from components.compose.solve.problem import SolveProblem
@@ -67,6 +66,8 @@ def uncertainty(
         parts: Ascending slots of each part of the stack; slots of no part are compared with the first part.
         n_slices: Number of slots.
     """
+    from scipy.linalg import cho_solve_banded, cholesky_banded  # here for the reason of system.py
+
     factor = cholesky_banded(equations.band, lower=True, check_finite=False)
     own, ahead = covariances(factor, n_slices)
     middle_of = np.full(n_slices, parts[0][len(parts[0]) // 2])

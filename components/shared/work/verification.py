@@ -9,8 +9,6 @@ from itertools import product
 from types import MappingProxyType
 from typing import Any
 
-import tensorstore as ts
-
 from components.shared.documents.locations import Locations
 from components.shared.documents.plan import Plan
 from components.shared.documents.read_document import read_document
@@ -19,7 +17,6 @@ from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store, place_of
 from components.shared.storage.store import Stat, Store
 from components.shared.volume.layout import Scale, scale_at
-from components.shared.volume.open_level import open_level
 from components.shared.volume.tensorstore_retry import check_may_not_pass, finish
 from components.shared.volume.volume import Volume, VolumeOutput
 from components.shared.work.completeness import (
@@ -198,6 +195,11 @@ def open_shards(volume: Volume, output: VolumeOutput, keys: Iterable[str]) -> li
     decodes. It does not decode the other chunks: their bytes are vouched for by the recorded size, and by
     the checksum where the store keeps one.
     """
+    # Imported here: what is left to do, and a volume that has been seen to open, are told without it.
+    import tensorstore as ts
+
+    from components.shared.volume.open_level import open_level
+
     context = ts.Context({"cache_pool": {"total_bytes_limit": 0}})
     wanted = set(keys)
     broken: list[str] = []

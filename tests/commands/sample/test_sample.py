@@ -14,7 +14,8 @@ from click.testing import Result
 from commands.sample import microscope
 from commands.sample.main import main
 from commands.sample.slices import slice_picture
-from commands.sample.truth import SLIP_PX, Truth, make_truth
+from commands.sample.truth import Truth
+from commands.sample.walk import SLIP_PX, make_truth
 from components.shared.documents.config import parse_config
 from components.shared.geometry import rotation_deg
 from tests.builders import invoke

@@ -9,7 +9,8 @@ import pytest
 from click.testing import Result
 
 from commands.sample.score import main
-from commands.sample.truth import Truth, make_truth
+from commands.sample.truth import Truth
+from commands.sample.walk import make_truth
 from components.shared.documents.transforms import Verdict
 from components.shared.geometry import Matrix, translation
 from tests.builders import invoke, plan_of, transforms_of, with_slice

@@ -308,7 +308,7 @@ def test_the_whole_frame_is_searched_once_for_each_pair_of_pictures(
         searched.append((slice_, neighbour))
         return whole_frame_search(slice_, neighbour)
 
-    monkeypatch.setattr("components.align.pair.whole_frame_search", counting)
+    monkeypatch.setattr("components.align.search.whole_frame_search", counting)
     other = prepare(5, render(texture(2), seed=2), 1.0)
     assert match_pair(still, other).reason == "too_few_inliers"
     assert len(searched) == 2

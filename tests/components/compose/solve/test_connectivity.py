@@ -3,6 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from components.compose.solve.connectivity import Connectivity, break_sentence, breaks, connectivity
 from components.compose.solve.pairs import Pairs
@@ -25,6 +27,19 @@ def test_a_bridged_slice_is_isolated_and_the_stack_is_whole() -> None:
     assert found.isolated.tolist() == [False, False, True, False, False]
     assert found.is_whole(bridge=1)
     assert not found.is_whole(bridge=0)
+
+
+def test_parts_are_the_connected_components_of_the_pairs() -> None:
+    rng = np.random.default_rng(0)
+    for n_slices in rng.integers(2, 60, 200):
+        slots = rng.integers(0, n_slices, (int(rng.integers(1, n_slices)), 2))
+        found = connectivity(pairs_of(*slots.tolist()), n_slices)
+        graph = coo_array((np.ones(len(slots)), (slots[:, 0], slots[:, 1])), shape=(n_slices, n_slices))
+        _, label = connected_components(graph, directed=False)
+        parts = [np.flatnonzero(label == part).tolist() for part in range(label.max() + 1)]
+        alone = [part for part in parts if len(part) == 1] if max(map(len, parts)) > 1 else []
+        assert [part.tolist() for part in found.parts] == [part for part in parts if part not in alone]
+        assert [[slot] for slot in np.flatnonzero(found.isolated).tolist()] == alone
 
 
 def test_two_parts_are_not_whole() -> None:

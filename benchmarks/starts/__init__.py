@@ -1,0 +1,1 @@
+"""What programs take to start: each command, each step, and a local run of the sample."""
