@@ -1,7 +1,7 @@
 """Makes the buckets of a run, and clears its temporary one away.
 
 This takes rights that no step has, so it is done by the command that starts a run, as the user who calls it.
-Google's client is imported where it is used: most runs name an output of their own.
+The clients of Google and of S3 are imported where they are used: most runs name an output of their own.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from components.shared.documents.config import RunConfig
 from components.shared.documents.locations import locations_of
 from components.shared.errors import FibstackError, UserError
 from components.shared.storage.run_buckets import run_buckets_of
-from components.shared.storage.schemes import bucket_of
+from components.shared.storage.schemes import bucket_of, scheme_of
 
 RUN_LABEL = "fibstack-run"
-"""Label of a bucket that names its run, or `_SHARED` where all runs on a source share the bucket."""
+"""Label of a bucket, a tag on S3, that names its run, or `_SHARED` where all runs on a source share it."""
 TMP_DAYS = 14
 """Days after which objects of the temporary bucket expire, if nobody deletes them before."""
 _SHARED = "any"
@@ -29,7 +29,7 @@ def make_buckets(config: RunConfig) -> None:
     """Make the buckets that an output names and that are not there; an output below one URI names none."""
     if run_buckets_of(config.output):
         for name in create_buckets(config):
-            click.echo(f"Made the bucket gs://{name}", err=True)
+            click.echo(f"Made the bucket {scheme_of(config.output).name}://{name}", err=True)
 
 
 def clear_away(config: RunConfig) -> None:
@@ -51,12 +51,14 @@ def create_buckets(config: RunConfig) -> list[str]:
         UserError: a bucket is there and not this run's, or a right is missing.
         TransientError: storage fails in a way that may pass.
     """
-    from components.shared.storage import gcs
-    from components.shared.storage.gcs_failures import failures
-
     named = run_buckets_of(config.output)
     if named is None:
         return []
+    if scheme_of(config.output).cloud == "aws":
+        return _create_in_s3(config, *named)
+    from components.shared.storage import gcs
+    from components.shared.storage.gcs_failures import failures
+
     source, run_id = named
     client = gcs.client_of(config.project or None)
     grant = f"storage.buckets.get on the bucket '{source}'"
@@ -78,13 +80,17 @@ def remove_temporary_bucket(config: RunConfig) -> bool:
         UserError: a right is missing.
         TransientError: storage fails in a way that may pass.
     """
-    from components.shared.storage import gcs
-    from components.shared.storage.gcs_failures import failures
-
     named = run_buckets_of(config.output)
     if named is None:
         return False
     name = _temporary(config)
+    if scheme_of(config.output).cloud == "aws":
+        from commands import buckets_of_s3
+
+        return buckets_of_s3.remove(name, (RUN_LABEL, named[1]))
+    from components.shared.storage import gcs
+    from components.shared.storage.gcs_failures import failures
+
     grant = f"storage.buckets.delete and storage.objects.delete on the bucket '{name}'"
     with failures(f"cannot remove gs://{name}", name, grant):
         client = gcs.client_of(config.project or None)
@@ -98,6 +104,19 @@ def remove_temporary_bucket(config: RunConfig) -> bool:
             blob.delete(timeout=gcs.TIMEOUT_S, retry=gcs.RETRY)
         bucket.delete(timeout=gcs.TIMEOUT_S, retry=gcs.RETRY)
     return True
+
+
+def _create_in_s3(config: RunConfig, source: str, run_id: str) -> list[str]:
+    from commands import buckets_of_s3
+
+    region = buckets_of_s3.region_of(source)
+    return [
+        name
+        for name, tag in _labels(config, run_id).items()
+        if buckets_of_s3.create(
+            name, (RUN_LABEL, tag), region, TMP_DAYS if name == _temporary(config) else None
+        )
+    ]
 
 
 def _labels(config: RunConfig, run_id: str) -> dict[str, str]:

@@ -64,7 +64,7 @@ def _tell_of_stub(given: Mapping[str, Any]) -> None:
 
 
 @click.command(cls=StepCommand)
-@click.option("--output", required=True, help="gs:// URI or folder that receives the results.")
+@click.option("--output", required=True, help="gs:// or s3:// URI, or folder that receives the results.")
 @click.option("--email", default="", help=RunConfig.model_fields["email"].description)
 @click.option("--webhook", default="", help=RunConfig.model_fields["webhook"].description)
 @config_flags(required=False, without=("output", "email", "webhook"))

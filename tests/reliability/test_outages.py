@@ -170,7 +170,7 @@ def test_what_is_refused_for_good_fails_at_once(
 
 
 LASTING = ["429", "504", "reset", "dribbled", *(["408", "500", "502", "503", "hung"] if FULL else [])]
-"""Some of the failures that `test_gcs.py` tries all with every call; all in `make reliability`."""
+"""Some of the failures that `test_bucket_faults.py` tries all with every call; all in `make reliability`."""
 CALLS_OF_STEPS = {
     "list": ("plan", "list .*/source/"),
     "look": ("plan", "stat .*/process/"),

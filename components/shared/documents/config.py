@@ -30,7 +30,7 @@ from pydantic import (
 from components.shared.errors import ConfigError
 from components.shared.given_file import STORED, GivenModel, shown
 from components.shared.storage.run_buckets import bucket_uri, run_buckets_output
-from components.shared.storage.schemes import is_read_otherwise
+from components.shared.storage.schemes import is_read_otherwise, scheme_of
 
 ALIASES = {
     "clip-limit": "clip_limit",
@@ -69,13 +69,16 @@ class RunConfig(GivenModel):
     """
 
     id: str = Field("", pattern=r"^[A-Za-z0-9._-]*$", max_length=100, description="Name of the run.")
-    source: str = Field(min_length=1, description="Bucket, gs:// URI or folder that holds the slices.")
+    source: str = Field(
+        min_length=1, description="Bucket, gs:// or s3:// URI, or folder that holds the slices."
+    )
     image: str = Field(min_length=1, description="Name pattern of a slice, such as img.%05d.png.")
     minz: int = Field(ge=0, lt=10**9, description="Number of the first slice.")
     maxz: int = Field(ge=0, lt=10**9, description="Number of the last slice, included.")
-    output: str = Field(min_length=1, description="gs:// URI or folder that receives the results.")
+    output: str = Field(min_length=1, description="gs:// or s3:// URI, or folder that receives the results.")
     project: str = Field(
-        "", description="ID of the Google Cloud project in which a run's own buckets are made."
+        "",
+        description="ID of the Google Cloud project in which a run's own buckets are made; S3 needs none.",
     )
     email: str = Field("", description="Address that is told when the run ends.")
     webhook: str = Field(
@@ -465,9 +468,12 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
 
 
 def _own_buckets(values: Mapping[str, Any]) -> dict[str, str]:
-    """Source and output of a run that has no output but names itself, its project and the slices' bucket."""
+    """Source and output of a run that has no output but names itself, the slices' bucket, and its project.
+
+    Buckets of S3 belong to an account, which the login names.
+    """
     source, run_id = str(values.get("source", "")), str(values.get("id", ""))
-    if not (run_id and values.get("project")):
+    if not (run_id and (values.get("project") or scheme_of(source).cloud == "aws")):
         return {}
     output = run_buckets_output(source, run_id)
     if output is None:

@@ -6,6 +6,8 @@ The output `gs://SOURCE_*_ID` stands for buckets named after the bucket of the s
     SOURCE_chunk_ID  the lossless volume
     SOURCE_tmp_ID    aligned tiles
     SOURCE_process   records, of all runs on this source; those of one below ID/
+
+So does `s3://SOURCE-*-ID`, with dashes: names of buckets of S3 have no underscores.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from components.shared.errors import ConfigError
 from components.shared.storage.schemes import bucket_of, scheme_of
 
 Part = Literal["neuroglancer", "chunk", "ome-zarr", "process", "tmp"]
-_OUTPUT = re.compile(r"gs://([^/*]+)_\*_([^/*]+)/?")
+_JOINTS = {"gs": "_", "s3": "-"}
+"""Separators of the words of a bucket's name, by scheme."""
+_OUTPUT = re.compile(r"(?:gs://([^/*]+)_\*_|s3://([^/*]+)-\*-)([^/*]+)/?")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]*[a-z0-9]")
 _ID = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?")
 _MAX_NAME = 63
@@ -27,31 +31,37 @@ def run_buckets_output(source: str, run_id: str) -> str | None:
     """The output that stands for the buckets of a run; None where the slices lie in no bucket.
 
     Args:
-        source: `gs://bucket/folder`, or the bare name of a bucket.
+        source: `gs://bucket/folder`, `s3://bucket/folder`, or the bare name of a bucket of Google's.
         run_id: Name of the run.
 
     Raises:
         ConfigError: a bucket cannot be named after the run.
 
     Example:
-        >>> run_buckets_output("gs://em/raw", "run1"), run_buckets_output("/data/em", "run1")
-        ('gs://em_*_run1', None)
+        >>> run_buckets_output("gs://em/raw", "run1"), run_buckets_output("s3://em/raw", "run1")
+        ('gs://em_*_run1', 's3://em-*-run1')
+        >>> run_buckets_output("/data/em", "run1")
     """
-    bucket = bucket_of(source) if scheme_of(source).cloud == "google" else source
+    scheme = scheme_of(source).name if scheme_of(source).cloud else "gs"
+    bucket = bucket_of(source) if scheme_of(source).cloud else source
     if not _BUCKET.fullmatch(bucket):
         return None
-    if not _ID.fullmatch(run_id):
+    joint = _JOINTS[scheme]
+    letters = (
+        "lower-case letters, digits, '-' and '_'" if scheme == "gs" else "lower-case letters, digits and '-'"
+    )
+    if not _ID.fullmatch(run_id) or (scheme == "s3" and "_" in run_id):
         raise ConfigError(
-            f"'id' must be lower-case letters, digits, '-' and '_' where buckets are named after it; got "
-            f"'{run_id}'. Change 'id', or give 'output'."
+            f"'id' must be {letters} where buckets are named after it; got '{run_id}'. Change 'id', or give "
+            "'output'."
         )
-    longest = max(f"{bucket}_chunk_{run_id}", f"{bucket}_process", key=len)
+    longest = max(f"{bucket}{joint}chunk{joint}{run_id}", f"{bucket}{joint}process", key=len)
     if len(longest) > _MAX_NAME:
         raise ConfigError(
             f"'id' must leave the names of buckets at most {_MAX_NAME} characters; got {longest}. "
             f"Shorten 'id', or give 'output'."
         )
-    return f"gs://{bucket}_*_{run_id}"
+    return f"{scheme}://{bucket}{joint}*{joint}{run_id}"
 
 
 def bucket_uri(source: str) -> str:
@@ -68,11 +78,11 @@ def run_buckets_of(output: str) -> tuple[str, str] | None:
     """The source's bucket and the run that an output names; None for an output below one URI.
 
     Example:
-        >>> run_buckets_of("gs://em_*_run1"), run_buckets_of("gs://em/out")
-        (('em', 'run1'), None)
+        >>> run_buckets_of("gs://em_*_run1"), run_buckets_of("s3://em-*-run1"), run_buckets_of("gs://em/out")
+        (('em', 'run1'), ('em', 'run1'), None)
     """
     found = _OUTPUT.fullmatch(output)
-    return (found[1], found[2]) if found else None
+    return (found[1] or found[2], found[3]) if found else None
 
 
 def part_uri(output: str, part: Part) -> str:
@@ -81,17 +91,17 @@ def part_uri(output: str, part: Part) -> str:
     Example:
         >>> part_uri("gs://em/out/", "chunk"), part_uri("gs://em_*_run1", "chunk")
         ('gs://em/out/chunk', 'gs://em_chunk_run1')
-        >>> part_uri("gs://em_*_run1", "process")
-        'gs://em_process/run1'
+        >>> part_uri("gs://em_*_run1", "process"), part_uri("s3://em-*-run1", "tmp")
+        ('gs://em_process/run1', 's3://em-tmp-run1')
     """
     named = run_buckets_of(output)
     if named is None:
         return f"{output.rstrip('/')}/{part}"
     source, run_id = named
-    return {
-        "neuroglancer": f"gs://{source}_ng_{run_id}",
-        "chunk": f"gs://{source}_chunk_{run_id}",
-        "ome-zarr": f"gs://{source}_ng_{run_id}/ome-zarr",
-        "process": f"gs://{source}_process/{run_id}",
-        "tmp": f"gs://{source}_tmp_{run_id}",
-    }[part]
+    scheme = scheme_of(output).name
+    joint = _JOINTS[scheme]
+    kind = {"neuroglancer": "ng", "ome-zarr": "ng"}.get(part, part)
+    if part == "process":
+        return f"{scheme}://{source}{joint}process/{run_id}"
+    bucket = f"{scheme}://{source}{joint}{kind}{joint}{run_id}"
+    return f"{bucket}/ome-zarr" if part == "ome-zarr" else bucket

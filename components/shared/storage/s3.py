@@ -72,6 +72,7 @@ _MOST_EMPTY_PAGES = 1000
 """Pages of a listing in a row that may be without any object: storage may skip objects that were deleted."""
 _CONNECTIONS = 64
 """Most connections that are kept open: more than any program has threads that ask."""
+_REGION = "x-amz-bucket-region"
 _CRC32C_BYTES = 4
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
@@ -347,6 +348,8 @@ class Client:
         patience_s = float(os.environ[STALLED]) if reads_object else TIMEOUT_S
         adapter = self._session.get_adapter(request.url)
         answer = adapter.send(prepared, timeout=patience_s, **settings)
+        if answer.is_redirect and _REGION not in answer.headers:  # AWS names the region of the bucket
+            raise AnswerError("redirections to elsewhere")
         return AWSResponse(request.url, answer.status_code, answer.headers, _Body(answer.content))
 
 

@@ -9,6 +9,7 @@ from http import HTTPStatus
 import requests
 import urllib3
 from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
 from google.api_core.exceptions import RetryError
 
 from components.shared.errors import FibstackError, TransientError, UserError
@@ -16,15 +17,16 @@ from components.shared.storage.pace import UntrustedServerError, cause_of, first
 from components.shared.storage.store import ObjectMissingError
 from components.shared.web import AnswerError, DeadlineError
 
-_MAY_PASS = frozenset(
-    {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS, *range(500, 600)}
-) - {HTTPStatus.NOT_IMPLEMENTED}
+_MAY_PASS = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS, *range(500, 600)}) - {
+    HTTPStatus.NOT_IMPLEMENTED
+}
 """Statuses after which another try can help."""
 _CODES_THAT_MAY_PASS = frozenset(
     {
         *("SlowDown", "SlowDownRead", "SlowDownWrite", "Throttling", "ThrottlingException"),
         *("RequestThrottled", "TooManyRequests", "RequestLimitExceeded", "BandwidthLimitExceeded"),
         *("RequestTimeout", "InternalError", "ServiceUnavailable", "OperationAborted"),
+        "ConditionalRequestConflict",
         # What arrived was not what was sent: the server noticed damage on the way.
         *("BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch", "IncompleteBody"),
     }
@@ -72,7 +74,7 @@ def may_pass(error: BaseException) -> bool:
         requests.RequestException
         | urllib3.exceptions.HTTPError
         | boto.HTTPClientError
-        | boto.ResponseParserError
+        | ResponseParserError
         | boto.IncompleteReadError
         | OSError,
     )
@@ -82,6 +84,13 @@ def is_absent(error: boto.ClientError) -> bool:
     """Whether storage says that an object is not there; a HEAD has no words, so it may be the bucket."""
     status, code, _ = _answered(error)
     return status == HTTPStatus.NOT_FOUND and code != _NO_BUCKET
+
+
+def is_unknown_to_server(error: boto.ClientError) -> bool:
+    """Whether a server does not know a request at all, as those that speak only a part of S3's protocol."""
+    status, code, _ = _answered(error)
+    unknown = (HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.METHOD_NOT_ALLOWED)
+    return status in unknown or code in ("NotImplemented", "MethodNotAllowed")
 
 
 @contextmanager
@@ -111,15 +120,11 @@ def _failure(
     what: str, bucket: str, grant: str, cause: BaseException, is_anonymous: bool
 ) -> UserError | TransientError:
     if isinstance(cause, boto.ClientError):
-        status, code, _ = _answered(cause)
-        if code == _NO_BUCKET:
+        if _answered(cause)[1] == _NO_BUCKET:
             return ObjectMissingError(f"{what}: there is no bucket '{bucket}'. Check its name or create it.")
-        is_redirection = HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST
-        if is_redirection and code not in _REGION_CODES:
-            return _other_server(what, "redirections to elsewhere")
         lasting = None if may_pass(cause) else _refusal(cause, grant, is_anonymous)
         passing = f"{_reason(cause)}. Try again"
-    elif isinstance(cause, AnswerError | boto.ResponseParserError):
+    elif isinstance(cause, AnswerError | ResponseParserError):
         return _other_server(what, first_line(str(cause)))
     else:
         lasting = _lasting_reason(cause)

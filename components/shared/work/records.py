@@ -4,7 +4,7 @@ A record names the hash of everything that the unit's result depends on and the 
 output. A unit whose record has the same input hash and whose outputs are there is done. A record that
 does not verify counts as absent, so the work is repeated, never trusted.
 
-What vouches for an output is its store's to say (`Store.vouches`). A checksum that the store keeps is
+What vouches for an output is its store's to say (`Store.vouches`). A checksum that the store tells is
 compared. Where the store keeps times, an output that was changed after its record, which was written after
 it, is read and compared: also one that was given another name, or whose time of writing was put back. Where
 it keeps neither, every output is read and compared: nothing passes unseen.
@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from pydantic import ValidationError
 
@@ -182,51 +183,65 @@ def withdraw(process: Store, step: str, unit: str, expected_hash: str) -> None:
 def is_done(process: Store, step: str, unit: str, expected_hash: str) -> bool:
     """True of a unit whose record has the expected input hash, and whose outputs are all in place, untouched.
 
-    Reads no data, but for files that were changed after the record.
+    Reads no data, but for files that were changed after the record, and objects that nothing vouches for.
     """
     record = read_record(process, step, unit)
-    if record is None or record.input_hash != expected_hash or not outputs_present(record.outputs):
+    if record is None or record.input_hash != expected_hash:
         return False
-    return not overwritten(process, record)
+    looked_at = _look_at(record.outputs)
+    return all(one.is_present for one in looked_at) and not _changed(process, record, looked_at)
 
 
 def outputs_present(outputs: Collection[Output]) -> bool:
-    """True where each output exists with the recorded size, and the checksum where the store keeps one."""
-    stores = {uri: open_store(uri) for uri in {output.uri for output in outputs}}
-    return all(_is_present(stores[output.uri], output) for output in outputs)
-
-
-def _is_present(store: Store, output: Output) -> bool:
-    found = store.stat(output.key)
-    return (
-        found is not None and found.size_bytes == output.size_bytes and found.crc32c in (None, output.crc32c)
-    )
+    """True where each output exists with the recorded size, and the checksum where the store tells one."""
+    return all(one.is_present for one in _look_at(outputs))
 
 
 def overwritten(process: Store, record: Record) -> list[Output]:
     """The outputs of a unit that hold something else since the unit was sealed.
 
-    Outputs in a store that keeps checksums are not looked at: `outputs_present`, and whoever compares a
+    Outputs in a store that lists checksums are not looked at: `outputs_present`, and whoever compares a
     listing with the records, has their checksums.
     """
-    stores = {uri: open_store(uri) for uri in {output.uri for output in record.outputs}}
+    stores = {output.uri: open_store(output.uri) for output in record.outputs}
     unsure = [output for output in record.outputs if stores[output.uri].vouches is not Vouches.CHECKSUM]
-    if not unsure:
-        return []
-    sealed = process.stat(record_key(record.step, record.unit))
-    return [output for output in unsure if sealed and _is_other_since(stores[output.uri], output, sealed)]
+    return _changed(process, record, _look_at(unsure))
 
 
-def _is_other_since(store: Store, output: Output, sealed: Stat) -> bool:
-    """True of an output with other bytes than its record says; it is read unless its times vouch for it."""
-    found = store.stat(output.key)
-    if found is None:
-        return False
-    if found.crc32c is not None:
-        return found.crc32c != output.crc32c
-    if _is_known_older(found, sealed):
-        return False
-    return checksum(store.read(output.key)) != output.crc32c
+@dataclass(frozen=True, slots=True)
+class _LookedAt:
+    """An output, and what its store tells of it without reading it."""
+
+    store: Store
+    output: Output
+    found: Stat | None
+
+    @property
+    def is_present(self) -> bool:
+        if self.found is None or self.found.size_bytes != self.output.size_bytes:
+            return False
+        return self.found.crc32c in (None, self.output.crc32c)
+
+    def is_changed(self, sealed: Stat | None) -> bool:
+        """True where it has other bytes than its record says; it is read unless something vouches for it."""
+        if self.found is None:
+            return False
+        if self.found.crc32c is not None:
+            return self.found.crc32c != self.output.crc32c
+        if sealed is None or _is_known_older(self.found, sealed):
+            return False
+        return checksum(self.store.read(self.output.key)) != self.output.crc32c
+
+
+def _look_at(outputs: Collection[Output]) -> list[_LookedAt]:
+    stores = {uri: open_store(uri) for uri in {output.uri for output in outputs}}
+    return [_LookedAt(stores[output.uri], output, stores[output.uri].stat(output.key)) for output in outputs]
+
+
+def _changed(process: Store, record: Record, looked_at: Collection[_LookedAt]) -> list[Output]:
+    is_told = all(one.found is None or one.found.crc32c is not None for one in looked_at)
+    sealed = None if is_told else process.stat(record_key(record.step, record.unit))
+    return [one.output for one in looked_at if one.is_changed(sealed)]
 
 
 def _is_known_older(found: Stat, sealed: Stat) -> bool:

@@ -69,6 +69,24 @@ def test_an_id_that_names_no_bucket_is_refused(run_id: str, rule: str) -> None:
         parse_config({**GIVEN, "source": "gs://em", "id": run_id, "project": "my-project"})
 
 
+def test_a_run_on_s3_names_its_buckets_with_dashes_and_needs_no_project() -> None:
+    config = parse_config({**GIVEN, "source": "s3://em-raw/2024/a", "id": "cell-7"})
+    assert config.output == "s3://em-raw-*-cell-7"
+    locations = locations_of(config)
+    assert locations.model_dump() == {
+        "source_uri": "s3://em-raw/2024/a",
+        "neuroglancer_uri": "s3://em-raw-ng-cell-7",
+        "chunk_uri": "s3://em-raw-chunk-cell-7",
+        "ome_zarr_uri": "s3://em-raw-ng-cell-7/ome-zarr",
+        "process_uri": "s3://em-raw-process/cell-7",
+        "tmp_uri": "s3://em-raw-tmp-cell-7",
+    }
+    assert run_buckets_of(config.output) == ("em-raw", "cell-7")
+    assert run_buckets_of("s3://em_*_a") is None
+    with pytest.raises(ConfigError, match=r"'id' must be lower-case letters, digits and '-' where"):
+        parse_config({**GIVEN, "source": "s3://em-raw", "id": "cell_7"})
+
+
 @pytest.mark.parametrize("bucket", ["em", "a_b", "a_b_c", "em.example.org"])
 @pytest.mark.parametrize("run_id", ["a", "a_b", "2024-01"])
 def test_an_output_tells_what_it_was_named_after(bucket: str, run_id: str) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from components.shared.errors import UserError
 from components.shared.storage.folder import FolderStore
 from components.shared.storage.registry import open_store
+from components.shared.storage.s3 import client
 from components.shared.storage.store import Store, Vouches, checksum, join_uri
 from components.shared.work.records import (
     Output,
@@ -112,6 +113,20 @@ def test_a_bucket_notices_other_bytes_of_the_same_size(bucket: str) -> None:
     assert not is_done(store, "align", "0-15", "abc")
 
 
+def test_an_s3_bucket_notices_other_bytes_whether_its_server_keeps_checksums_or_not(s3_bucket: str) -> None:
+    """Each object tells for itself: the crc32c of it, or nothing, and then it is read."""
+    store = open_store(f"s3://{s3_bucket}/run")
+    record = committed(store)
+    assert is_done(store, "align", "0-15", "abc")
+    for content, is_right in ((b"987654321", False), (b"123456789", True)):
+        store.write("data/0.bin", content)
+        assert is_done(store, "align", "0-15", "abc") is is_right
+        client().ask("put_object", Bucket=s3_bucket, Key="run/data/0.bin", Body=lambda told=content: told)
+        assert outputs_present(record.outputs)  # as far as a size tells
+        assert is_done(store, "align", "0-15", "abc") is is_right
+        assert overwritten(store, record) == ([] if is_right else list(record.outputs))
+
+
 def test_a_folder_notices_what_was_written_since(tmp_path: Path) -> None:
     """It keeps no checksums, but a file that is newer than its record is read."""
     store = FolderStore(tmp_path)
@@ -174,8 +189,12 @@ def test_the_record_of_another_run_is_not_withdrawn(tmp_path: Path) -> None:
     assert is_done(store, "align", "0-15", "abc")
 
 
-def test_a_record_in_a_bucket_is_not_withdrawn_since_its_checksums_tell(bucket: str) -> None:
-    store = open_store(f"gs://{bucket}/run")
+@pytest.mark.parametrize("scheme", ["gs", "s3"])
+def test_a_record_in_a_bucket_is_not_withdrawn_since_outputs_are_compared(
+    scheme: str, bucket: str, s3_bucket: str
+) -> None:
+    """No step may delete there."""
+    store = open_store(f"{scheme}://{bucket if scheme == 'gs' else s3_bucket}/run")
     committed(store)
     withdraw(store, "align", "0-15", "abc")
     assert is_done(store, "align", "0-15", "abc")
