@@ -16,7 +16,7 @@ from components.shared.errors import TransientError, UserError
 from components.shared.storage.schemes import folder_of, scheme_of
 from components.shared.stub.scratch import remove_scratch, scratch_uris
 from pipeline.submit.runs import task_state
-from pipeline.submit.stub import Ending, follow, others, outcomes
+from pipeline.submit.stub import Ending, follow, may_go_through_later, others, outcomes
 from pipeline.submit.targets import Target
 
 
@@ -50,12 +50,11 @@ def see_through(service: Target, reference: str, config: RunConfig, stub: str) -
         click.echo(f"{outcome.step:8} {'ok' if outcome.is_done else outcome.sentence}")
     for line in others(ending.state):
         click.echo(line)
-    undone = [outcome for outcome in steps if not outcome.is_done]
-    if not undone and task_state(ending.state.state) == "done":
+    if all(outcome.is_done for outcome in steps) and task_state(ending.state.state) == "done":
         click.echo("Every step went through. The run is started by the same command without --stub.")
         return 0
-    may_pass = bool(undone) and all(outcome.may_pass for outcome in undone)
-    return TransientError.exit_code if may_pass else UserError.exit_code
+    later = may_go_through_later(ending.state, steps)
+    return TransientError.exit_code if later else UserError.exit_code
 
 
 def _clean_up(config: RunConfig, stub: str, *, has_cleared: bool) -> None:

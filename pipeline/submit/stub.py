@@ -10,7 +10,7 @@ import re
 import shlex
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from components.shared.errors import FibstackError, TransientError
@@ -119,12 +119,23 @@ def outcomes(state: RunState, reference: str) -> list[StepOutcome]:
 
 
 def others(state: RunState) -> list[str]:
-    """Lines on failures beside the steps: of a service's own pods, and that nobody has taken up the run."""
+    """Lines on failures beside the steps: of a service's own pods, and of a run without a failed task."""
     own = [task for task in state.tasks if not task.step and task.message]
     lines = [f"{task.name}: {task.message}" for task in own]
-    if task_state(state.state) != "done" and not state.tasks:
-        lines.append(f"{state.name}: {state.message or NOT_TAKEN_UP}")
+    if task_state(state.state) != "done" and all(task.state == "done" for task in state.tasks):
+        nothing = NOT_TAKEN_UP if not state.tasks else "it has ended like this without a reason"
+        lines.append(f"{state.name}: {state.state}, {state.message or nothing}")
     return lines
+
+
+def may_go_through_later(state: RunState, steps: Iterable[StepOutcome]) -> bool:
+    """True where nothing has failed, but a stub that did not end was given up.
+
+    Args:
+        state: State of the stub then.
+        steps: The end of each step.
+    """
+    return not _has_ended(state) and all(outcome.is_done or outcome.may_pass for outcome in steps)
 
 
 def _at_end(service: Target, reference: str, say: Say) -> RunState:
@@ -211,7 +222,9 @@ def _outcome(step: Step, state: RunState, reference: str) -> StepOutcome:
 def _sentence(tasks: list[RunTask], reference: str) -> str:
     """The message of most tasks of a step, with the remedy."""
     ((message, _),) = Counter(" ".join(task.message.split()) for task in tasks).most_common(1)
-    look = f"Look at its log: fibstack logs {shlex.quote(reference)} {tasks[0].step}"
+    run = shlex.quote(reference)
+    has_log = tasks[0].state != "waiting"
+    look = f"Look with: fibstack {f'logs {run} {tasks[0].step}' if has_log else f'status {run}'}"
     if not message:
         return look
     remedy = next((remedy for words, remedy in _REMEDIES if re.search(words, message)), "")

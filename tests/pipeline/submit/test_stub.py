@@ -10,7 +10,7 @@ import pytest
 from components.shared.errors import TransientError
 from components.shared.steps import STEPS
 from pipeline.submit.runs import NOT_TAKEN_UP, Log, RunState, RunTask, TaskState
-from pipeline.submit.stub import follow, others, outcomes
+from pipeline.submit.stub import follow, may_go_through_later, others, outcomes
 
 UNSCHEDULABLE = "Unschedulable: 0/3 nodes are available: 3 Insufficient cpu."
 Answers = Callable[[int], RunState]
@@ -88,8 +88,14 @@ def test_a_run_that_no_controller_takes_up_is_given_up() -> None:
     service = Service(lambda _: running(message=NOT_TAKEN_UP))
     state, _ = follow_quietly(service)
     assert (service.n_asked - 1) * 5 == pytest.approx(120, abs=10)
-    assert others(state) == [f"x7: {NOT_TAKEN_UP}"]
-    assert all(outcome.may_pass for outcome in outcomes(state, "argo://em/x7"))
+    assert others(state) == [f"x7: Running, {NOT_TAKEN_UP}"]
+    assert may_go_through_later(state, outcomes(state, "argo://em/x7"))
+
+
+def test_a_run_that_the_service_refuses_has_failed() -> None:
+    state = RunState(name="x7", state="Error", message="invalid spec: no such template")
+    assert others(state) == ["x7: Error, invalid spec: no such template"]
+    assert not may_go_through_later(state, outcomes(state, "argo://em/x7"))
 
 
 def test_something_that_happens_gives_more_time() -> None:
