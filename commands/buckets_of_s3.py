@@ -89,6 +89,17 @@ def remove(name: str, tag: tuple[str, str]) -> bool:
     return True
 
 
+def tags_of(name: str) -> dict[str, str] | None:
+    """The tags of a bucket; None where there is no such bucket.
+
+    Raises:
+        UserError: a right is missing.
+        TransientError: storage fails in a way that may pass.
+    """
+    with failures(f"cannot look at s3://{name}", name, f"s3:ListBucket and s3:GetBucketTagging on '{name}'"):
+        return _tags(name) if _is_there(name) else None
+
+
 def _is_there(name: str) -> bool:
     try:
         client().ask("head_bucket", Bucket=name)

@@ -9,12 +9,13 @@ from urllib.parse import urlsplit
 from google.auth import exceptions as auth
 
 from commands.buckets import RUN_LABEL
-from commands.doctor.findings import Finding, Use
+from commands.doctor.findings import VIEWER, Finding, Use
 from components.shared.errors import FibstackError
 from components.shared.storage import gcs
 from components.shared.storage.gcs_failures import failures
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import Part, part_uri, run_buckets_of
+from components.shared.storage.schemes import scheme_of
 from components.shared.storage.store import join_uri
 from components.shared.web import Answer, ask, reason_of
 
@@ -23,7 +24,6 @@ _WRITE = ("storage.objects.create", "storage.objects.delete")
 _ROLES = {"read": "roles/storage.objectViewer", "write": "roles/storage.objectUser"}
 _OWN_PARTS: tuple[Part, ...] = ("neuroglancer", "chunk", "tmp", "process")
 _VOLUMES = ("", "neuroglancer/jpeg")
-_VIEWER = "https://neuroglancer-demo.appspot.com"
 _DEADLINE_S = 20
 _PARTIAL_CONTENT = 206
 
@@ -32,7 +32,7 @@ def check_place(uri: str, use: Use, project: str = "") -> Iterator[Finding]:
     """Check a bucket, the buckets of a run, or the address of a volume on the web.
 
     Args:
-        uri: `gs://...` or `http(s)://...`.
+        uri: `gs://...`, `s3://...` or `http(s)://...`.
         use: What it is for.
         project: Google Cloud project in which a run's buckets are made.
     """
@@ -40,6 +40,11 @@ def check_place(uri: str, use: Use, project: str = "") -> Iterator[Finding]:
     try:
         if uri.startswith(("http://", "https://")):
             yield from check_web(uri)
+        elif scheme_of(uri).cloud == "aws":
+            from commands.doctor import s3
+
+            for place in [part_uri(uri, part) for part in _OWN_PARTS] if named else [uri]:
+                yield from s3.check_own_bucket(place, named[1]) if named else s3.check_bucket(place, use)
         elif named:
             for part in _OWN_PARTS:
                 yield from _check_own_bucket(part_uri(uri, part), named[1], project)
@@ -74,7 +79,7 @@ def check_web(url: str) -> Iterator[Finding]:
                 address,
                 deadline_s=_DEADLINE_S,
                 most_bytes=0,
-                headers={"Range": "bytes=0-0", "Origin": _VIEWER},
+                headers={"Range": "bytes=0-0", "Origin": VIEWER},
             )
         except Exception as error:
             # Also what a library raises about an address or an answer that no standard allows.
@@ -98,7 +103,7 @@ def _web_findings(address: str, answer: Answer) -> Iterator[Finding]:
             "its server gives no ranges of a file, so no sharded volume opens there",
             "serve it with nginx or a bucket, or look at it with: fibstack view FOLDER",
         )
-    if answer.headers.get("Access-Control-Allow-Origin") in ("*", _VIEWER):
+    if answer.headers.get("Access-Control-Allow-Origin") in ("*", VIEWER):
         yield Finding("ok", "its server lets pages of other origins read (CORS)")
     else:
         parts = urlsplit(address)

@@ -8,6 +8,9 @@ from typing import Literal
 Use = Literal["read", "write", "look"]
 """Purpose of a place: slices are read from it, results are written to it, or it is only looked at."""
 
+VIEWER = "https://neuroglancer-demo.appspot.com"
+"""The origin of the neuroglancer that links lead to, whose pages are to read a volume."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:

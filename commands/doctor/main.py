@@ -48,7 +48,8 @@ def doctor(
     """Say what stands in the way of a run, and which command mends it. Changes nothing.
 
     Looks at this machine, or with --target at a cluster; and at source and output of a CONFIG.yaml, at a
-    folder, a gs:// URI, or the https:// address of a volume.
+    folder, a gs:// or s3:// URI, or the https:// address of a volume. Servers of S3 differ: what a run relies
+    on is tried with a small object beside the results, which is removed.
 
     Exit code: 0 nothing is wrong, 65 something is.
     """
@@ -157,10 +158,15 @@ def _check_config(config: RunConfig, unseen: list[str]) -> Iterator[Finding]:
         unseen: Locations on a volume of the cluster, which this machine does not see.
     """
     seen = [place for place in (config.source, config.output) if place not in unseen]
-    if "google" in [scheme_of(place).cloud for place in seen]:
-        from commands.doctor.buckets import check_login
+    clouds = [scheme_of(place).cloud for place in seen]
+    if "google" in clouds:
+        from commands.doctor import buckets
 
-        yield check_login()
+        yield buckets.check_login()
+    if "aws" in clouds:
+        from commands.doctor import s3
+
+        yield s3.check_login()
     found = list(_check_place(config.source, "read")) if config.source in seen else []
     yield from found
     if config.output in seen:

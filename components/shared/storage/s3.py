@@ -258,11 +258,13 @@ class Client:
         session = botocore.session.Session()
         self._credentials = within(_LOGIN_S, session.get_credentials)
         self.is_anonymous = self._credentials is None
-        self._ca_bundle = session.get_config_variable("ca_bundle")
-        if self._ca_bundle:
-            os.environ.setdefault("TENSORSTORE_CA_BUNDLE", self._ca_bundle)
+        self.ca_bundle: str | None = session.get_config_variable("ca_bundle")
+        """File with the certificates of the server's own authority; None for those that all trust."""
+        if self.ca_bundle:
+            os.environ.setdefault("TENSORSTORE_CA_BUNDLE", self.ca_bundle)
         settings = Config(
-            signature_version=UNSIGNED if self.is_anonymous else None,
+            # Named, since addresses would be signed in an older way that newer buckets refuse.
+            signature_version=UNSIGNED if self.is_anonymous else "s3v4",
             retries={"total_max_attempts": 1},
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
@@ -280,14 +282,31 @@ class Client:
             operation: Name of a method of botocore's client.
             given: Its parameters; a body is made anew for each try.
         """
+        return _tried(lambda: self.ask_once(operation, **given))
 
-        def asked() -> dict[str, Any]:
-            self._renew_login()
-            body = {"Body": given["Body"]()} if callable(given.get("Body")) else {}
-            answer: dict[str, Any] = getattr(self._client, operation)(**{**given, **body})
-            return answer
+    def ask_once(self, operation: str, **given: Any) -> dict[str, Any]:  # noqa: ANN401 - as botocore takes them
+        """The answer to a request, as `ask`, but to the first try of it."""
+        self._renew_login()
+        body = {"Body": given["Body"]()} if callable(given.get("Body")) else {}
+        answer: dict[str, Any] = getattr(self._client, operation)(**{**given, **body})
+        return answer
 
-        return _tried(asked)
+    @property
+    def endpoint(self) -> str:
+        """The address of the server."""
+        return str(self._client.meta.endpoint_url)
+
+    def address(self, bucket: str, key: str, holds_s: int) -> str:
+        """The address of an object for who has no credentials, signed with those of this process.
+
+        Args:
+            bucket: Bucket of the object.
+            key: Its key.
+            holds_s: Seconds for which the signature holds, unless the credentials expire before.
+        """
+        self._renew_login()
+        given = {"Bucket": bucket, "Key": key}
+        return str(self._client.generate_presigned_url("get_object", Params=given, ExpiresIn=holds_s))
 
     def listed(self, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
         """The objects of a bucket whose keys start with a prefix.
@@ -344,7 +363,7 @@ class Client:
         reads_object = event_name.endswith(".GetObject")
         if reads_object:
             prepared.headers.update(AS_STORED)
-        settings = self._session.merge_environment_settings(request.url, {}, None, self._ca_bundle, None)
+        settings = self._session.merge_environment_settings(request.url, {}, None, self.ca_bundle, None)
         patience_s = float(os.environ[STALLED]) if reads_object else TIMEOUT_S
         adapter = self._session.get_adapter(request.url)
         answer = adapter.send(prepared, timeout=patience_s, **settings)
