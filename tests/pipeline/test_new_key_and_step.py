@@ -43,7 +43,7 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(Path(__file__).parent / "polish", folder / "components/polish")
     insert(folder / "components/shared/documents/config.py", KEY, before="    keep_tiles: bool = ")
-    insert(folder / "components/shared/steps.py", STEP, before='        Step(name="report"')
+    insert(folder / "components/shared/steps.py", STEP, before='        Step(\n            name="report"')
     graph = folder / "pipeline/align_stack.py"
     insert(graph, "from components.polish.component import polish\n", before="from components.pyramid")
     insert(graph, '    "polish": polish,\n', before='    "report": report,')
