@@ -16,8 +16,11 @@ from components.shared.documents.slices import SLICES_KEY
 from components.shared.errors import UserError
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
+from components.shared.storage.schemes import scheme_of
 from components.shared.storage.store import join_uri
 
+_OF_S3 = ("driver", "bucket", "path", "endpoint", "aws_region")
+"""Members of tensorstore's specification of a bucket of S3 that do not depend on who asks."""
 _CELL = "# %%"
 """Line that begins a cell of the template, as editors know it."""
 _MARKDOWN = "[markdown]"
@@ -61,8 +64,8 @@ def notebook(run: RunDocument, output: str) -> dict[str, Any]:
     source = environment.get_template("notebook.py.j2").render(
         title=run.config.id or "A stack, aligned",
         verdict=run.summary[0],
-        process_url=url_of(part_uri(output, "process")),
-        volume_url=url_of(join_uri(part_uri(output, "neuroglancer"), "jpeg")),
+        process_url=address_of(part_uri(output, "process")),
+        volume_url=address_of(join_uri(part_uri(output, "neuroglancer"), "jpeg")),
         view_command=shlex.join(["fibstack", "view", output]),
     )
     python = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -74,13 +77,18 @@ def notebook(run: RunDocument, output: str) -> dict[str, Any]:
     }
 
 
-def url_of(uri: str) -> str:
-    """Address by which tensorstore opens a folder or a part of a bucket.
+def address_of(uri: str) -> str | dict[str, str]:
+    """Address by which tensorstore opens a folder or a part of a bucket, with its own login.
+
+    A bucket of S3 has more of it: the server.
 
     Example:
-        >>> url_of("gs://em/out/process"), url_of("/data/my stack")
+        >>> address_of("gs://em/out/process"), address_of("/data/my stack")
         ('gs://em/out/process/', 'file:///data/my%20stack/')
     """
+    if scheme_of(uri).cloud == "aws":
+        whole = open_store(uri).kvstore()
+        return {name: whole[name] for name in _OF_S3 if name in whole}
     return f"{uri if '://' in uri else Path(open_store(uri).uri).as_uri()}/"
 
 

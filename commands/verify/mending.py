@@ -13,7 +13,7 @@ from components.shared.documents.transforms import TRANSFORMS_KEY
 from components.shared.errors import UserError
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
-from components.shared.storage.schemes import folder_of
+from components.shared.storage.schemes import scheme_of
 from components.shared.storage.store import Store, join_uri
 from components.shared.work.export import EXPORT_KEY, Export
 from components.shared.work.records import record_keys
@@ -74,13 +74,16 @@ def joined(remove: Sequence[str], again: str = "") -> str:
     Example:
         >>> joined(["/a b", "/c"], "fibstack resolve /out"), joined([], "fibstack resolve /out")
         ("rm '/a b' /c && fibstack resolve /out", 'fibstack resolve /out')
-        >>> joined(["gs://em/a"])
-        'gcloud storage rm gs://em/a'
+        >>> joined(["gs://em/a", "gs://em/b"]), joined(["s3://em/a", "s3://em/b"])
+        ('gcloud storage rm gs://em/a gs://em/b', 'aws s3 rm s3://em/a && aws s3 rm s3://em/b')
     """
-    commands = []
-    for start in range(0, len(remove), _NAMED):
-        program = ["rm"] if folder_of(remove[0]) is not None else ["gcloud", "storage", "rm"]
-        commands.append(shlex.join([*program, *remove[start : start + _NAMED]]))
+    cloud = scheme_of(remove[0]).cloud if remove else ""
+    program = {"": ["rm"], "google": ["gcloud", "storage", "rm"], "aws": ["aws", "s3", "rm"]}[cloud]
+    n_at_a_time = 1 if cloud == "aws" else _NAMED
+    commands = [
+        shlex.join([*program, *remove[start : start + n_at_a_time]])
+        for start in range(0, len(remove), n_at_a_time)
+    ]
     return " && ".join([*commands, *([again] if again else [])])
 
 

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tensorstore as ts
 from click.testing import Result
 
 from commands import notebook
 from components.report import main as report
 from components.report.run_document import RunDocument
+from components.shared.storage.registry import open_store
 from tests.builders import invoke
 from tests.components.pyramid.pyramid_builders import AlignedStack, textured
 from tests.components.report.finished_run import SIZE_XYZ, finished_run
@@ -156,4 +158,20 @@ def test_a_run_that_has_not_ended_has_no_notebook(tmp_path: Path) -> None:
 
 
 def test_a_bucket_is_named_by_its_own_address() -> None:
-    assert notebook.url_of("gs://em_process/run1") == "gs://em_process/run1/"
+    assert notebook.address_of("gs://em_process/run1") == "gs://em_process/run1/"
+
+
+def test_a_bucket_of_s3_is_opened_on_its_server_and_no_login_is_written(
+    s3_server: str, s3_bucket: str
+) -> None:
+    open_store(f"s3://{s3_bucket}/out").write("process/a", b"x")
+    address = notebook.address_of(f"s3://{s3_bucket}/out/process")
+    assert address == {
+        "driver": "s3",
+        "bucket": s3_bucket,
+        "path": "out/process/",
+        "endpoint": s3_server,
+        "aws_region": "us-east-1",
+    }
+    login = {"aws_credentials": {"type": "environment"}}
+    assert ts.KvStore.open({**address, **login}).result()["a"] == b"x"

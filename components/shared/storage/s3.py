@@ -153,7 +153,7 @@ class S3Store:
         if n_bytes > MOST_BYTES:
             raise UserError(
                 f"an object in S3 must have at most {MOST_BYTES:,} bytes; got {n_bytes:,} for "
-                f"{self.uri}/{key}. Make slabs or blocks smaller, or choose a folder or gs:// URI."
+                f"{self.uri}/{key}. Choose a folder or gs:// URI instead."
             )
         content_type, cache_control = told_browsers(key)
         with self._failures("write", key):
