@@ -13,9 +13,10 @@ import tensorstore as ts
 
 from components.pyramid.downsample import Voxels
 from components.pyramid.encode import encode_jpeg
+from components.pyramid.sources import empty_voxels
 from components.shared.storage.registry import open_store
 from components.shared.volume.tiles import shard_key, tile_array_spec
-from components.shared.volume.volume import VolumeOutput
+from components.shared.volume.volume import TileArray, VolumeOutput
 from components.shared.work import records, units
 from tests.components.pyramid.pyramid_builders import (
     AlignedStack,
@@ -148,3 +149,10 @@ def test_a_jpeg_of_three_channels_has_full_chroma_and_whole_pixels(shape_zyx: tu
     assert np.abs(picture.reshape(-1, 3).T.astype(int) - rgb.reshape(3, -1)).max() <= 6
     header = simplejpeg.decode_jpeg_header(encode_jpeg(rgb, 80))
     assert header[3] == "444"
+
+
+@pytest.mark.parametrize(("n_channels", "shape"), [(1, (2, 3, 4)), (2, (2, 2, 3, 4)), (3, (3, 2, 3, 4))])
+def test_only_several_channels_are_an_axis(n_channels: int, shape: tuple[int, ...]) -> None:
+    tiles = TileArray(key="tiles", data_type="uint16", n_channels=n_channels)
+    voxels = empty_voxels(tiles, (2, 3, 4))
+    assert (voxels.shape, voxels.dtype) == (shape, np.uint16)

@@ -58,8 +58,9 @@ def test_order_of_arrival_does_not_matter() -> None:
     assert shards[0] == shards[1]
 
 
-def test_raw_chunk_is_gzip_without_time() -> None:
-    voxels = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5)
+@pytest.mark.parametrize("shape", [(3, 4, 5), (64, 64, 64)], ids=["by zlib", "by ISA-L"])
+def test_raw_chunk_is_gzip_without_time(shape: tuple[int, int, int]) -> None:
+    voxels = np.arange(np.prod(shape)).astype(np.uint8).reshape(shape)
     encoded = encode_raw(voxels)
     assert reference_gzip.decompress(encoded) == voxels.tobytes()
     assert encoded[4:8] == bytes(4)

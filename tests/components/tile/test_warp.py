@@ -141,3 +141,12 @@ def test_an_overshoot_at_16_bit_is_clipped_not_wrapped() -> None:
     warp_slice(edge, translation(0.5, 0), out)
     assert out[20, :18].max() < 10_000
     assert out[20, 23:].min() > 55_000
+
+
+@pytest.mark.parametrize("shape", [(2000, 4), (4, 2000)])
+def test_a_slow_turn_of_a_long_slice_is_no_shift(shape: tuple[int, int]) -> None:
+    picture = np.random.default_rng(1).integers(0, 256, shape).astype(np.uint8)
+    still = warped(picture, rotation_about((0, 0), 1e-8), *shape)
+    np.testing.assert_array_equal(still, picture)
+    turned = warped(picture, rotation_about((0, 0), 1e-4), *shape)
+    assert (turned != picture).any()
