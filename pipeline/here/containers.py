@@ -20,7 +20,7 @@ from pathlib import Path
 from components.shared.documents.config import RunConfig
 from components.shared.documents.notification import VARIABLES, WEBHOOK_VARIABLE
 from components.shared.errors import ConfigError
-from components.shared.storage.schemes import folder_of
+from components.shared.storage.schemes import folder_of, scheme_of
 from pipeline.compiled.ir import Container
 from pipeline.here.processes import Ended, Processes
 from pipeline.settings import quantity
@@ -32,6 +32,8 @@ _PROCESSOR_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 containers would differ in the last digits of what they solve."""
 _GOOGLE_KEY = "GOOGLE_APPLICATION_CREDENTIALS"
 _GOOGLE_KEY_FILE = Path(".config/gcloud/application_default_credentials.json")
+_AWS_FILES = {"AWS_CONFIG_FILE": ".aws/config", "AWS_SHARED_CREDENTIALS_FILE": ".aws/credentials"}
+"""Variables that name the files of AWS, and where they lie in the home folder without them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,8 @@ class Sandbox:
     notifier: str = ""
     """Image that may reach the network and gets the secrets to tell people by; empty for none."""
     environment: dict[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    """Variables of this process that every program gets."""
     n_cores: int = 1
     """Cores of the engine."""
 
@@ -66,10 +70,17 @@ def sandbox_for(config: RunConfig, images: Iterable[str], notifier: str = "") ->
     readable = [folder_of(uri) for uri in (config.source, config.overrides) if uri]
     environment = {name: os.environ[name] for name in _PROCESSOR_VARIABLES if name in os.environ}
     in_bucket = output is None or None in readable
-    if in_bucket:
-        access, key_file = _access_to_buckets()
+    clouds = {scheme_of(uri).cloud for uri in (config.source, config.output, config.overrides)}
+    secrets: tuple[str, ...] = ()
+    if "google" in clouds:
+        access, key_file = _access_to_google()
         environment |= access
         readable.append(key_file)
+    if "aws" in clouds:
+        access = _files_of_aws()
+        environment |= access
+        readable += map(Path, access.values())
+        secrets = tuple(name for name in os.environ if name.startswith("AWS_") and name not in access)
     mounts = {path: False for path in readable if path is not None and path.exists()}
     if output is not None:
         _make(output)
@@ -80,6 +91,7 @@ def sandbox_for(config: RunConfig, images: Iterable[str], notifier: str = "") ->
         network="host" if in_bucket else "none",
         notifier=notifier if config.email or config.webhook or WEBHOOK_VARIABLE in os.environ else "",
         environment=environment,
+        secrets=secrets,
         n_cores=n_cores,
     )
 
@@ -139,7 +151,13 @@ def _user(output: Path | None) -> tuple[int, int]:
     return owner.st_uid, owner.st_gid
 
 
-def _access_to_buckets() -> tuple[dict[str, str], Path | None]:
+def _files_of_aws() -> dict[str, str]:
+    """Files with the caller's settings and credentials of AWS, by the variables that name them."""
+    files = {name: Path(os.environ.get(name) or Path.home() / there) for name, there in _AWS_FILES.items()}
+    return {name: str(file.absolute()) for name, file in files.items() if file.is_file()}
+
+
+def _access_to_google() -> tuple[dict[str, str], Path | None]:
     """Variables, and the file of Google's credentials, that give programs the caller's access to buckets."""
     environment = {name: os.environ[name] for name in ("STORAGE_EMULATOR_HOST",) if name in os.environ}
     key_file = Path(os.environ.get(_GOOGLE_KEY) or Path.home() / _GOOGLE_KEY_FILE).absolute()
@@ -163,7 +181,7 @@ class Containers(Processes):
         sandbox = self._sandbox
         notifies = container.image == sandbox.notifier
         # By name alone: docker takes the values from its own environment, and no process list shows them.
-        secrets = [name for name in VARIABLES if notifies and name in os.environ]
+        secrets = [*sandbox.secrets, *(name for name in VARIABLES if notifies and name in os.environ)]
         mounts = {**sandbox.mounts, folder / "outputs": True}
         return [
             *("docker", "run", "--rm", "--init", "--pull", "never", "--name", self._name(folder)),

@@ -99,6 +99,29 @@ def test_buckets_need_the_network_and_the_callers_credentials(
     }
 
 
+def test_a_bucket_of_s3_needs_the_files_and_variables_of_aws(
+    docker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values of variables stand in no command line, since every user of a machine sees those."""
+    docker(ANSWERS)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-nobody-else")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    file = tmp_path / ".aws/credentials"
+    file.parent.mkdir()
+    file.touch()
+    sandbox = sandbox_for(config(tmp_path, source="s3://em/raw"), [])
+    assert sandbox.network == "host"
+    assert sandbox.mounts == {tmp_path / "out": True, file: False}
+    assert sandbox.environment == {"AWS_SHARED_CREDENTIALS_FILE": str(file)}
+    assert "AWS_SECRET_ACCESS_KEY" in sandbox.secrets
+    task = Container({}, {}, "fibstack/plan:1", ())
+    command = Containers(sandbox).command(task, ["plan"], tmp_path)
+    assert "of-nobody-else" not in " ".join(command)
+    assert command[command.index("AWS_SECRET_ACCESS_KEY") - 1] == "--env"
+
+
 def test_source_that_does_not_exist_is_left_to_the_plan_step(docker: Any, tmp_path: Path) -> None:
     docker(ANSWERS)
     assert sandbox_for(config(tmp_path, source=str(tmp_path / "none")), []).mounts == {tmp_path / "out": True}
