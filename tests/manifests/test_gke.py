@@ -163,6 +163,26 @@ def test_kubectl_builds_it(overlay: str) -> None:
             kubernetes_validate.validate(each, kubernetes_validate.latest_version(), strict=True)
 
 
+@pytest.mark.skipif(
+    shutil.which("argo") is None or shutil.which("kubectl") is None,
+    reason="needs Argo's command line, and kubectl",
+)
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_argo_lints_what_kubectl_builds(overlay: str, tmp_path: Path) -> None:
+    built = subprocess.run(
+        ["kubectl", "kustomize", GKE / overlay], capture_output=True, text=True, check=True
+    )
+    sound, broken = tmp_path / "sound.yaml", tmp_path / "broken.yaml"
+    sound.write_text(built.stdout)
+    broken.write_text(built.stdout.replace("template: compose", "template: gone"))
+    said = [
+        subprocess.run(["argo", "lint", "--offline", file], capture_output=True, text=True, check=False)
+        for file in (sound, broken)
+    ]
+    assert said[0].returncode == 0, said[0].stdout + said[0].stderr
+    assert said[1].returncode != 0, "it has not looked at the workflow"
+
+
 def test_each_step_has_a_service_account_of_its_own() -> None:
     (workflow,) = [o for o in objects(GKE / "spot") if o["kind"] == "WorkflowTemplate"]
     accounts = {t["name"]: t["serviceAccountName"] for t in workflow["spec"]["templates"] if "container" in t}
