@@ -7,6 +7,7 @@ is left behind at the deadline; the thread does not keep the program from ending
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import smtplib
@@ -235,7 +236,13 @@ class BoundedPool:
             headers = {
                 name: value for name, value in answer.headers.items() if name.lower() != "content-encoding"
             }
-            return urllib3.HTTPResponse(body, headers, status=answer.status, reason=answer.reason)
+            return urllib3.HTTPResponse(
+                io.BytesIO(body),  # of empty bytes alone it would make no bytes but None
+                headers,
+                status=answer.status,
+                reason=answer.reason,
+                enforce_content_length=False,
+            )
 
         return within(deadline_s, asked)
 

@@ -56,6 +56,8 @@ _TIMEOUT = (CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S)
 _LABELS = {"app.kubernetes.io/name": "fibstack"}
 _DOCTOR = "Look with: fibstack doctor --target argo"
 _NO_LOG = "no log: "
+_NO_CONTENT = 204
+"""HTTP status of the log of a pod that is on no node yet."""
 _FINAL = {str(code) for code in FINAL_EXIT_CODES}
 
 
@@ -311,6 +313,8 @@ class _Cluster:
                     _preload_content=False,
                     _request_timeout=(CONNECT_TIMEOUT_S, LOG_TIMEOUT_S),
                 )
+                if answer.status == _NO_CONTENT:
+                    return f"{_NO_LOG}the pod waits for a machine"
                 return bytes(answer.data).decode(errors="replace")
             except ApiException as error:
                 if error.status not in (400, 404):

@@ -151,6 +151,12 @@ def test_a_pool_of_a_generated_client_reads_to_the_limit(monkeypatch: pytest.Mon
     assert (found.status, found.data) == (200, b'{"a": 1}')
 
 
+def test_a_pool_of_a_generated_client_reads_an_empty_answer_as_no_bytes() -> None:
+    timeout = urllib3.Timeout(connect=1, read=10)
+    with urllib3.PoolManager(retries=False) as pool, hostile(answer(b"")) as server:
+        assert BoundedPool(pool).request("GET", f"http://{server}/", timeout=timeout).data == b""
+
+
 def test_a_mail_server_may_say_as_much_as_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     said = b"220 ready\r\n"
     for limit_bytes in (len(said), len(said) - 1):

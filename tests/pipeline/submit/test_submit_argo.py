@@ -541,6 +541,23 @@ def test_logs(cluster: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        (Answer("", 204), ["no log: the pod waits for a machine"]),  # as a real server answers
+        (Answer("", 200), [""]),  # the program has said nothing yet
+    ],
+)
+def test_logs_of_a_pod_that_has_not_begun(cluster: Any, answer: Answer, shown: list[str]) -> None:
+    cluster.on("GET", WORKFLOW, workflow(STATUS))
+    waiting = pod("x7-align-1", "align", "0-7", "2026-11-22T10:00:01Z")
+    cluster.on("GET", PODS, {"kind": "PodList", "items": [waiting]})
+    cluster.on("GET", f"{PODS}/x7-align-1/log", answer)
+    result = cli("logs", "argo://em/align-stack-x7", "align")
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines() == ["==> align 0-7: x7-align-1 <==", *shown]
+
+
+@pytest.mark.parametrize(
     ("answer", "code", "says"),
     [
         (failure(401, "Unauthorized"), 65, "Unauthorized (HTTP 401). Log in to the cluster"),
