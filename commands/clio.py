@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from commands.view.published import PublishedVolume, find_volumes
+from commands.view.published import PublishedVolume, address_of, find_volumes
 from components.shared.command import StepCommand
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
@@ -41,7 +41,7 @@ _NM = 1e-9
     "--post", "store_url", default="", metavar="URL", help="clio-store to post to, without '/datasets'."
 )
 def main(output: str, name: str, public: bool, store_url: str) -> None:
-    """Print the clio-store record of the volume in OUTPUT, a gs:// URI, or post it.
+    """Print the clio-store record of the volume in OUTPUT, a gs:// or s3:// URI, or post it.
 
     Posting takes the rights of an administrator there, and FIBSTACK_CLIO_TOKEN in the environment, from
     'gcloud auth print-identity-token'. A dataset that is there already is never replaced. Clio's users see
@@ -49,12 +49,12 @@ def main(output: str, name: str, public: bool, store_url: str) -> None:
     """
     volumes = find_volumes(output)
     shown = volumes[0]
-    if not scheme_of(shown.store.uri).opens_in_neuroglancer:
+    if not scheme_of(shown.store.uri).cloud:
         raise UserError(
             f"clio must be given a volume in a bucket, which Clio can read; got {output}. "
             "Upload it with 'fibstack data upload'."
         )
-    records = {name or name_of(output): record_of(volumes, public=public)}
+    records = {name or name_of(output): record_of(output, volumes, public=public)}
     click.echo(json.dumps(records, indent=2))
     if store_url:
         post(records, store_url, os.environ.get(TOKEN_VARIABLE, "").strip())
@@ -75,10 +75,11 @@ def name_of(output: str) -> str:
     return name
 
 
-def record_of(volumes: Sequence[PublishedVolume], *, public: bool) -> dict[str, Any]:
+def record_of(output: str, volumes: Sequence[PublishedVolume], *, public: bool) -> dict[str, Any]:
     """The record of a dataset.
 
     Args:
+        output: The output that the volumes are of.
         volumes: The one to show first.
         public: Whether all who use Clio may see it.
     """
@@ -91,10 +92,10 @@ def record_of(volumes: Sequence[PublishedVolume], *, public: bool) -> dict[str, 
         "description": f"{' x '.join(f'{n:,}' for n in size)} voxels of "
         f"{' x '.join(f'{side:g}' for side in resolution)} nm, aligned by fibstack",
         # As a layer too, Clio's pages would look for its source in vain.
-        "location": shown.store.uri,
+        "location": address_of(output, shown.store.uri),
         "public": public,
         "layers": [
-            {"name": other.name, "location": other.store.uri}
+            {"name": other.name, "location": address_of(output, other.store.uri)}
             for other in others
             if other.store.uri.startswith(f"{root}/")
         ],

@@ -9,6 +9,7 @@ from commands.view.access import CORS
 from components.shared.storage import gcs
 from components.shared.storage.gcs_failures import failures
 from components.shared.storage.run_buckets import part_uri, run_buckets_of
+from components.shared.storage.schemes import bucket_of, scheme_of
 
 MINIMUM_DAYS = {"nearline": 30, "coldline": 90, "archive": 365}
 """Storage classes, and for how many days Google bills an object of theirs at least.
@@ -67,7 +68,13 @@ def set_cors(uri: str, origins: Sequence[str]) -> str:
         UserError: there is no such bucket, or a right is missing.
         TransientError: storage fails in a way that may pass.
     """
-    name, _ = gcs.bucket_and_prefix(part_uri(uri, "neuroglancer") if run_buckets_of(uri) else uri)
+    place = part_uri(uri, "neuroglancer") if run_buckets_of(uri) else uri
+    if scheme_of(place).cloud == "aws":
+        from commands.view import access_of_s3
+
+        access_of_s3.set_cors(bucket_of(place), origins)
+        return bucket_of(place)
+    name, _ = gcs.bucket_and_prefix(place)
     with failures(f"cannot change gs://{name}", name, f"storage.buckets.update on the bucket '{name}'"):
         bucket = gcs.client_of().bucket(name)
         bucket.cors = [{**CORS, "origin": list(origins)}] if origins else []

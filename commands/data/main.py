@@ -219,7 +219,7 @@ def _share(ctx: click.Context, output: str, *, yes: bool, undo: bool) -> None:
 
 
 @main.command(cls=StepCommand, short_help="Let web pages read from a bucket.")
-@click.argument("uri", metavar="gs://BUCKET")
+@click.argument("uri", metavar="BUCKET_URI")
 @click.option(
     "--origin", "origins", multiple=True, metavar="URL", help="A page's origin; repeatable.  [default: any]"
 )
@@ -227,15 +227,16 @@ def _share(ctx: click.Context, output: str, *, yes: bool, undo: bool) -> None:
 def cors(uri: str, origins: tuple[str, ...], off: bool) -> None:
     """Let pages of other origins, such as a neuroglancer, read from a bucket over https, with ranges.
 
-    It gives nobody rights. Neuroglancer needs it for https://storage.googleapis.com/... and not for gs://...
+    BUCKET_URI is gs://BUCKET or s3://BUCKET. It gives nobody rights. Neuroglancer needs it for https://
+    addresses, as those of all volumes on S3 are, and not for gs://...
     """
     from commands.data.bucket_rules import set_cors
 
-    _check_in_bucket(uri)
+    if not scheme_of(uri).cloud:
+        raise ConfigError(f"the bucket must be a gs:// or s3:// URI; got '{uri}'. Write gs://BUCKET.")
     bucket = set_cors(uri, () if off else origins or ("*",))
-    click.echo(
-        f"gs://{bucket}: {'no pages' if off else 'pages of ' + ', '.join(origins or ('any origin',))}."
-    )
+    readers = "no pages" if off else f"pages of {', '.join(origins or ('any origin',))}"
+    click.echo(f"{scheme_of(uri).name}://{bucket}: {readers}.")
 
 
 @main.command(cls=StepCommand, short_help="Move what is seldom read to cheaper storage.")

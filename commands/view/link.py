@@ -6,7 +6,7 @@ import shlex
 
 import click
 
-from commands.view.published import find_volumes
+from commands.view.published import address_of, find_volumes
 from components.shared.command import StepCommand
 from components.shared.errors import UserError
 from components.shared.storage.schemes import scheme_of
@@ -18,10 +18,10 @@ MOST_MARKS = 50
 @click.command(cls=StepCommand)
 @click.argument("output")
 def main(output: str) -> None:
-    """Print the address that shows the volume in OUTPUT, the gs:// URI of a finished run, in neuroglancer.
+    """Print the address that shows the volume in OUTPUT, the URI of a finished run, in neuroglancer.
 
     It opens at the slice that agrees least with its neighbours, for everybody who may read the bucket without
-    logging in.
+    logging in, as long as that is so. On S3 there is no link before: 'fibstack view' shows a private volume.
     """
     address, n_left_out = link_to(output)
     click.echo(address)
@@ -31,23 +31,27 @@ def main(output: str) -> None:
             f"long; fibstack view marks all.",
             err=True,
         )
-    click.echo(
-        f"It opens where the bucket is public: {shlex.join(['fibstack', 'share', output])}. "
-        f"To look at a private one: {shlex.join(['fibstack', 'view', output])}",
-        err=True,
-    )
+    if scheme_of(output).opens_in_neuroglancer:
+        click.echo(
+            f"It opens where the bucket is public: {shlex.join(['fibstack', 'share', output])}. "
+            f"To look at a private one: {shlex.join(['fibstack', 'view', output])}",
+            err=True,
+        )
+    else:
+        click.echo("It opens as long as everybody may read the volume, as is so now.", err=True)
 
 
 def link_to(output: str) -> tuple[str, int]:
     """The address of a neuroglancer on the web that shows a volume, and how many marks it leaves out.
 
     Raises:
-        UserError: the output lies in a folder, or there is no finished volume.
+        UserError: the output lies in a folder, or there is no finished volume that it can lead to.
     """
-    if not scheme_of(output).opens_in_neuroglancer:
+    scheme = scheme_of(output)
+    if not (scheme.opens_in_neuroglancer or scheme.cloud == "aws"):
         raise UserError(
-            f"link must be given a gs:// URI, since nobody else can read a folder here; got {output}. "
-            f"Look at it with: {shlex.join(['fibstack', 'view', output])}"
+            f"link must be given a gs:// or s3:// URI, since nobody else can read a folder here; got "
+            f"{output}. Look at it with: {shlex.join(['fibstack', 'view', output])}"
         )
     from neuroglancer.url_state import to_url
 
@@ -57,7 +61,8 @@ def link_to(output: str) -> tuple[str, int]:
     # The lossless volume is left out where it has a bucket of its own, which is never public.
     root = shown.store.uri.rpartition("/")[0]
     volumes = [shown, *(other for other in others if other.store.uri.startswith(f"{root}/"))]
-    state, n_left_out = first_view(output, {v.name: v.store.uri for v in volumes}, volumes, MOST_MARKS)
+    addresses = {volume.name: address_of(output, volume.store.uri) for volume in volumes}
+    state, n_left_out = first_view(output, addresses, volumes, MOST_MARKS)
     return str(to_url(state)), n_left_out
 
 

@@ -18,7 +18,7 @@ from components.shared.command import StepCommand
 @click.argument("output")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 def main(output: str, no_browser: bool) -> None:
-    """Open the volume in OUTPUT, the folder or gs:// URI of a finished run, in neuroglancer.
+    """Open the volume in OUTPUT, the folder or URI of a finished run, in neuroglancer.
 
     The viewer is served on this machine alone, until Ctrl-C. A bucket is read with your own credentials and
     stays private. It opens at the slice that agrees least with its neighbours.

@@ -12,6 +12,7 @@ from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.errors import UserError
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
+from components.shared.storage.schemes import scheme_of
 from components.shared.storage.store import Store, join_uri
 
 
@@ -42,6 +43,23 @@ def find_volumes(output: str) -> list[PublishedVolume]:
         )
     lossless = _volume("raw", join_uri(browse, "raw")) or _volume("chunk", part_uri(output, "chunk"))
     return [shown, lossless] if lossless else [shown]
+
+
+def address_of(output: str, uri: str) -> str:
+    """The address by which pages on the web read a volume.
+
+    Args:
+        output: The output that it is of.
+        uri: Its URI.
+
+    Raises:
+        UserError: they cannot.
+    """
+    if scheme_of(uri).opens_in_neuroglancer:
+        return uri
+    from commands.view.access_of_s3 import public_address
+
+    return public_address(output, uri)
 
 
 def _volume(name: str, uri: str) -> PublishedVolume | None:

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import http.server
 import json
+import re
+import secrets
 import threading
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import pytest
+from botocore.exceptions import ClientError
 from neuroglancer.url_state import parse_url
+from requests.structures import CaseInsensitiveDict
 
+from commands.data.main import cors
 from commands.view import link, share
+from commands.view.published import find_volumes
+from commands.view.volume_server import serve_stores
+from components.shared.storage.s3 import Client, client
 from components.shared.volume.precomputed import info
 from components.shared.volume.volume import volume_of
+from components.shared.web import Answer
 from tests.builders import invoke
 from tests.components.report.finished_run import make_plan, make_transforms, np, open_store
 
@@ -181,3 +191,129 @@ def test_without_a_volume_there_is_no_link(bucket: str) -> None:
     done = invoke(link.main, f"gs://{bucket}/run")
     assert done.exit_code == 65
     assert "a finished volume must be there" in done.output
+
+
+# On S3
+
+PAGE_OF_WEB = CaseInsensitiveDict({"Access-Control-Allow-Origin": "*"})
+
+
+@pytest.fixture
+def web(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], None]:
+    """Lets the addresses of objects begin with https:// and be answered."""
+    address = Client.address
+    monkeypatch.setattr(
+        Client, "address", lambda *given: address(*given).replace("http://127.0.0.1", "https://s3.lab.org")
+    )
+
+    def answering(answer: Answer) -> None:
+        monkeypatch.setattr("commands.view.access_of_s3.ask", lambda *_, **__: answer)
+
+    return answering
+
+
+def test_a_link_to_s3_leads_to_an_address_that_everybody_reads(
+    s3_bucket: str, web: Callable[[Answer], None]
+) -> None:
+    output = f"s3://{s3_bucket}/run"
+    published(output, raw_pyramid=True)
+    web(Answer(200, "OK", PAGE_OF_WEB, b""))
+    done = invoke(link.main, output)
+    assert done.exit_code == 0, done.output
+    state = parse_url(done.output.splitlines()[0]).to_json()
+    (jpeg, raw) = [layer["source"][0]["url"] for layer in state["layers"]]
+    assert re.fullmatch(rf"precomputed://https://s3.lab.org:\d+/{s3_bucket}/run/neuroglancer/jpeg", jpeg)
+    assert raw.endswith("/neuroglancer/raw")
+    assert "It opens as long as everybody may read the volume, as is so now." in done.output
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Answer(403, "Forbidden", PAGE_OF_WEB, b""), "got HTTP 403, for https://s3.lab.org:"),
+        (
+            Answer(200, "OK", CaseInsensitiveDict(), b""),
+            "got no leave for pages of other origins (CORS)",
+        ),
+    ],
+)
+def test_a_private_volume_on_s3_has_no_link(
+    answer: Answer, said: str, s3_bucket: str, web: Callable[[Answer], None]
+) -> None:
+    output = f"s3://{s3_bucket}/run"
+    published(output)
+    web(answer)
+    done = invoke(link.main, output)
+    assert done.exit_code == 65
+    assert said in done.output
+    assert f"Look at it with: fibstack view {output}" in done.output
+
+
+def test_no_link_leads_to_a_server_without_https(s3_bucket: str) -> None:
+    published(f"s3://{s3_bucket}/run")
+    done = invoke(link.main, f"s3://{s3_bucket}/run")
+    assert "got an http:// address, from which no page of neuroglancer may read, for http://" in done.output
+
+
+def policy_of(bucket: str) -> list[dict[str, Any]]:
+    try:
+        told = client().ask("get_bucket_policy", Bucket=bucket)
+    except ClientError:
+        return []
+    return list(json.loads(told["Policy"])["Statement"])
+
+
+def guards_of(bucket: str) -> set[bool]:
+    found = client().ask("get_public_access_block", Bucket=bucket)
+    return set(found["PublicAccessBlockConfiguration"].values())
+
+
+def test_sharing_on_s3_opens_the_viewing_bucket_and_is_taken_back(s3_server: str) -> None:
+    source = f"em{secrets.token_hex(4)}"
+    bucket, output = f"{source}-ng-run1", f"s3://{source}-*-run1"
+    client().ask("create_bucket", Bucket=bucket)
+    own = {
+        "Effect": "Allow",
+        "Principal": {"AWS": "arn:aws:iam::1:root"},
+        "Action": "s3:*",
+        "Resource": f"arn:aws:s3:::{bucket}",
+    }
+    before = {"Version": "2012-10-17", "Statement": [own]}
+    client().ask("put_bucket_policy", Bucket=bucket, Policy=json.dumps(before))
+    for _ in range(2):  # a second time changes nothing
+        done = invoke(share.main, output, answer="y\n")
+        assert done.exit_code == 0, done.output
+        assert f"This makes s3://{bucket} public" in done.output
+        kept, ours = policy_of(bucket)
+        assert kept == own
+        assert (ours["Principal"], ours["Action"]) == ("*", "s3:GetObject")
+        assert ours["Resource"] == f"arn:aws:s3:::{bucket}/*"
+        assert guards_of(bucket) == {False}
+        (rule,) = client().ask("get_bucket_cors", Bucket=bucket)["CORSRules"]
+        assert (rule["AllowedOrigins"], rule["AllowedMethods"]) == (["*"], ["GET", "HEAD"])
+    done = invoke(share.main, output, "--undo", "--yes")
+    assert done.exit_code == 0, done.output
+    assert policy_of(bucket) == [own]
+    assert guards_of(bucket) == {True}
+    with pytest.raises(ClientError, match="NoSuchCORSConfiguration"):
+        client().ask("get_bucket_cors", Bucket=bucket)
+
+
+def test_pages_are_let_read_from_s3(s3_bucket: str) -> None:
+    done = invoke(cors, f"s3://{s3_bucket}", "--origin", "https://lab.org")
+    assert done.exit_code == 0, done.output
+    assert f"s3://{s3_bucket}: pages of https://lab.org." in done.output
+    (rule,) = client().ask("get_bucket_cors", Bucket=s3_bucket)["CORSRules"]
+    assert rule["AllowedOrigins"] == ["https://lab.org"]
+    assert invoke(cors, f"s3://{s3_bucket}", "--off").exit_code == 0
+
+
+def test_a_volume_on_s3_is_viewed_with_ones_own_login(s3_bucket: str) -> None:
+    output = f"s3://{s3_bucket}/run"
+    published(output)
+    shown, *_ = find_volumes(output)
+    shown.store.write("8_8_16/0.shard", b"0123456789")
+    url = serve_stores({"jpeg": shown.store})
+    asked = urllib.request.Request(f"{url}/jpeg/8_8_16/0.shard", headers={"Range": "bytes=2-4"})
+    with urllib.request.urlopen(asked, timeout=20) as answer:
+        assert (answer.status, answer.read()) == (206, b"234")
