@@ -38,7 +38,7 @@ from botocore.exceptions import ClientError
 from google.api_core.retry import Retry
 from requests.structures import CaseInsensitiveDict
 
-from components.shared.errors import TransientError, UserError
+from components.shared.errors import ConfigError, TransientError, UserError
 from components.shared.storage.pace import AS_STORED, STALLED, TENSORSTORE_PACE, JoinedParts, PacedAdapter
 from components.shared.storage.s3_failures import failures, is_absent, may_pass
 from components.shared.storage.schemes import without_scheme
@@ -112,7 +112,7 @@ class S3Store:
     def exists(self) -> bool:
         try:
             with self._failures("list", ""):
-                self._client.ask("list_objects_v2", Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+                self._client.page(self._bucket, self._prefix, MaxKeys=1)
         except ObjectMissingError:
             return False
         return True
@@ -269,7 +269,13 @@ class Client:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
-        self._client = session.create_client("s3", config=settings)
+        try:
+            self._client = session.create_client("s3", config=settings)
+        except ValueError as error:
+            raise ConfigError(
+                f"the server of S3 must have an address like https://s3.lab.org; got {str(error)[:200]!a}. "
+                "Change AWS_ENDPOINT_URL, or 'endpoint_url' in ~/.aws/config."
+            ) from None
         self._session = requests.Session()
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, PacedAdapter(pool_maxsize=_CONNECTIONS))
@@ -318,7 +324,7 @@ class Client:
         tokens: set[str] = set()
         n_empty = 0
         while True:
-            page = self.ask("list_objects_v2", Bucket=bucket, Prefix=prefix, **more)
+            page = self.page(bucket, prefix, **more)
             items = page.get("Contents", [])
             for item in items:
                 if not item.get("Key", "").startswith(prefix):
@@ -326,7 +332,7 @@ class Client:
                 if item.get("Size", -1) < 0:
                     raise AnswerError(f"an object without a size, {item['Key'][:100]!a}")
                 yield item
-            if not page.get("IsTruncated"):
+            if not page["IsTruncated"]:
                 return
             token = page.get("NextContinuationToken", "")
             n_empty = 0 if items else n_empty + 1
@@ -334,6 +340,17 @@ class Client:
                 raise AnswerError("a list that does not end")
             tokens.add(token)
             more = {"ContinuationToken": token}
+
+    def page(self, bucket: str, prefix: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - as botocore
+        """A page of a listing.
+
+        Raises:
+            AnswerError: it is something else, such as an empty answer, which botocore takes for a page.
+        """
+        page = self.ask("list_objects_v2", Bucket=bucket, Prefix=prefix, **more)
+        if "IsTruncated" not in page:
+            raise AnswerError("a page that is no listing")
+        return page
 
     def tensorstore_settings(self) -> dict[str, Any]:
         """The members of tensorstore's specification that lead it to the same server."""
@@ -429,6 +446,7 @@ def client() -> Client:
 
     Raises:
         UserError: they cannot be read.
+        ConfigError: the address of the server is none.
     """
     for name, value in TENSORSTORE_PACE.items():
         os.environ.setdefault(name, value)

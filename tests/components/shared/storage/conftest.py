@@ -95,3 +95,11 @@ def faulty(faulty_servers: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> I
     service = _service("gs", faulty_servers, monkeypatch)
     yield service.faulty
     service.faulty.released.set()
+
+
+@pytest.fixture
+def faulty_s3(faulty_servers: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    """A bucket of S3 alone, whose retries do not wait long."""
+    service = _service("s3", faulty_servers, monkeypatch)
+    yield service
+    service.faulty.released.set()

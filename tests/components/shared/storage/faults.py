@@ -148,7 +148,7 @@ class FaultyS3(FaultyStorage):
 
     def usual(self) -> tuple[dict[str, str], bytes]:
         if "list-type" in self.path:
-            return {}, b"<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>"
+            return {}, b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
         crc32c = base64.b64encode(bytes.fromhex(checksum(self.stored))).decode()
         md5 = hashlib.md5(self.stored, usedforsecurity=False).hexdigest()
         headers = {"ETag": f'"{md5}"', "Last-Modified": "Mon, 30 Nov 2026 12:00:00 GMT"}

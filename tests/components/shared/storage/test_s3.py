@@ -11,9 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
 
-from components.shared.errors import UserError
+from components.shared.errors import ConfigError, TransientError, UserError
 from components.shared.storage.s3 import S3Store, client
+from components.shared.storage.s3_failures import failures
+from tests.components.shared.storage.conftest import Service
+from tests.components.shared.storage.faults import CALLS
 from tests.s3_server import CREDENTIALS
 
 READ_ARRAY = """
@@ -156,3 +161,95 @@ def test_the_login_is_told_to_nobody_else(s3_bucket: str) -> None:
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(f"{address}{urllib.parse.quote(path)}", timeout=5)
     assert address.startswith("http://127.0.0.1:")
+
+
+def test_a_profile_that_is_not_there_is_named(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(UserError, match=r"the login cannot be used \(The config profile \(nobody\)"):
+        S3Store("s3://bucket")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9000", "http://", "http://[", "http://a b"])
+def test_an_address_that_is_none_is_a_matter_of_configuration(
+    s3_server: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+    with pytest.raises(ConfigError, match="AWS_ENDPOINT_URL"):
+        S3Store("s3://bucket")
+
+
+def test_who_has_no_login_is_told_so(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    S3Store(f"s3://{s3_bucket}").write("a", b"x")
+    for name in CREDENTIALS:
+        monkeypatch.delenv(name)
+    with pytest.raises(UserError, match=r"permission denied, and there are no credentials. Log in with"):
+        S3Store(f"s3://{s3_bucket}").read("a")
+
+
+# Refusals
+
+
+def answered(status: int, code: str, **more: str) -> ClientError:
+    said = {"Code": code, "Message": "The words of storage.", **more}
+    return ClientError({"Error": said, "ResponseMetadata": {"HTTPStatusCode": status}}, "GetObject")
+
+
+USERS = [
+    (answered(403, "AccessDenied"), "permission denied, or there is no such object. Grant s3:GetObject"),
+    (answered(400, "ExpiredToken"), r"has expired \(The words of storage\). Log in with 'aws sso login'"),
+    (answered(403, "InvalidAccessKeyId"), "login is not accepted"),
+    (answered(403, "SignatureDoesNotMatch"), "login is not accepted"),
+    (answered(403, "RequestTimeTooSkewed"), "this machine's clock is wrong"),
+    (answered(400, "AuthorizationHeaderMalformed", Region="eu-west-1"), "Set AWS_REGION=eu-west-1"),
+    (answered(301, "PermanentRedirect"), "lies in another region.*Set AWS_REGION to the region"),
+    (answered(404, "NoSuchBucket"), "there is no bucket 'b'"),
+    (answered(501, "NotImplemented"), "storage answered 501 Not Implemented"),
+]
+PASSING = [
+    (answered(503, "SlowDown"), r"503 Service Unavailable \(SlowDown: The words of storage\)"),
+    (answered(400, "RequestTimeout"), "Try again"),
+    (answered(400, "BadDigest"), "Try again"),
+    (ResponseParserError("Unable to parse"), "answer as its interface says.*login page"),
+    (KeyError("x"), "try again"),
+    (RuntimeError(), "try again"),
+]
+
+
+@pytest.mark.parametrize(
+    ("error", "says", "kind"),
+    [*((*case, UserError) for case in USERS), *((*case, TransientError) for case in PASSING)],
+    ids=repr,
+)
+def test_what_fails_is_one_sentence(error: Exception, says: str, kind: type[Exception]) -> None:
+    with (
+        pytest.raises(kind, match=f"^cannot read s3://b/a: .*{says}"),
+        failures("cannot read s3://b/a", "b", "s3:GetObject on the bucket 'b'"),
+    ):
+        raise error
+
+
+LISTED = "<ListBucketResult>{}<IsTruncated>{}</IsTruncated></ListBucketResult>"
+NO_LISTS = {
+    "empty": "",
+    "a page": "<!doctype html><title>Log in</title>",
+    "half": "<ListBucketResult><Contents><Key>run/a</K",
+    "a name elsewhere": LISTED.format("<Contents><Key>other/a</Key><Size>6</Size></Contents>", "false"),
+    "no name": LISTED.format("<Contents><Size>6</Size></Contents>", "false"),
+    "no size": LISTED.format("<Contents><Key>run/a</Key></Contents>", "false"),
+    "a size that is none": LISTED.format("<Contents><Key>run/a</Key><Size>many</Size></Contents>", "false"),
+    "a negative size": LISTED.format("<Contents><Key>run/a</Key><Size>-6</Size></Contents>", "false"),
+    "no next page": LISTED.format("", "true"),
+    "pages without an end": LISTED.format("<NextContinuationToken>again</NextContinuationToken>", "true"),
+}
+
+
+@pytest.mark.parametrize("body", NO_LISTS.values(), ids=NO_LISTS.keys())
+def test_an_answer_that_is_none_is_one_sentence(faulty_s3: Service, body: str) -> None:
+    """Not an empty list, nor an object without a size: a proxy, or a page to log in, has answered."""
+    faulty_s3.faulty.script = [body.encode()]
+    calls = ["list"] if body.startswith("<ListBucketResult>") else ["list", "stat"]
+    for name in calls:
+        told = "storage must answer as its interface says; got |storage answered 500"  # as botocore takes it
+        with pytest.raises(TransientError, match=told) as caught:
+            CALLS[name](faulty_s3.store())
+        assert len(str(caught.value)) < 700
