@@ -17,7 +17,7 @@ UNUSED = {
         *("tensorstore", "requests", "google.cloud", "jinja2", "imagecodecs"),
         *("scipy.signal", "scipy.stats", "scipy.optimize", "scipy.ndimage", "scipy.sparse.csgraph"),
     },
-    "tile": {"requests", "google.cloud", "jinja2", "scipy.signal", "scipy.stats"},
+    "tile": {"scipy", "requests", "google.cloud", "jinja2"},
     "pyramid": {"scipy", "cv2", "requests", "google.cloud", "jinja2", "imagecodecs"},
     "report": {"requests", "google.cloud", "imagecodecs"},
 }

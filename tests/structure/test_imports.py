@@ -23,7 +23,7 @@ USED = {
     "plan": {"numpy", "cv2", "imagecodecs"},
     "align": {"numpy", "cv2", "imagecodecs"},
     "compose": {"numpy", "cv2"},
-    "tile": {"numpy", "cv2", "imagecodecs", "scipy", "tensorstore"},
+    "tile": {"numpy", "cv2", "imagecodecs", "tensorstore"},
     "pyramid": {"numpy", "tensorstore"},
     "report": {"numpy", "cv2", "jinja2"},
 }
