@@ -262,7 +262,7 @@ SOURCES: dict[str, Spoil] = {
     "source that does not exist": config(source="/no/such/folder"),
     "source that is empty": source_is(Path.mkdir),
     "source that is a file": lambda folder: {"source": file(folder)},
-    "source of an unknown kind": config(source="s3://bucket/stack"),
+    "source of an unknown kind": config(source="az://bucket/stack"),
     "source with a name of 5,000 characters": config(source="/" + "a" * 5000),
     "bucket without a name": config(source="gs://"),
     "bucket with a name that cannot be": config(source="gs://My_Bucket/stack"),
@@ -286,7 +286,7 @@ SOURCES: dict[str, Spoil] = {
     "slices of 1 x 65,535 px": only(np.arange(65_535).astype(np.uint8)[:, None], LAST),
     "slices where the run writes": _inside_output,
     "output that is a file": lambda folder: (folder / "volume").write_text("") and None,
-    "output of an unknown kind": config(output="s3://bucket/volume"),
+    "output of an unknown kind": config(output="az://bucket/volume"),
 }
 CONTENTS: dict[str, Spoil] = {
     "all black": every(lambda image: png(0 * image)),
