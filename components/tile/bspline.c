@@ -9,7 +9,8 @@
 
 enum {
     LANES = 16, /* rows that are filtered side by side */
-    START = 16, /* samples that start a recursion: what is left out weighs POLE^16 < 1e-9 */
+    START = 16, /* samples that start a recursion, at most LANES: what is left out weighs POLE^16 < 1e-9 */
+    BAND = 32,  /* rows that are filtered back together, at least: at 5000 px a row they have 1 MB, with START */
     RUN = 64,   /* most pixels that are interpolated together */
     SHORT = 8,  /* fewer are interpolated one by one */
 };
@@ -31,46 +32,82 @@ INLINE int64_t mirrored(int64_t i, int64_t n) {
     return place < n ? place : period - place;
 }
 
-/* Samples to coefficients along the first axis of c[n][width], one recursion forth and one back. */
-INLINE void filter(float *restrict c, int64_t n, int64_t width) {
-    if (n < 2) return;
+/* The filter from samples to coefficients, along the first axis of c[n][width]: a recursion forth, row by row,
+   from `start_forth`, and one back from `start_back`. */
+INLINE void start_forth(float *restrict c, int64_t n, int64_t width) {
     for (int64_t lane = 0; lane < width; lane++) {
         float sum = 0.0f, power = 1.0f;
         for (int64_t k = 0; k < START; k++, power *= POLE) sum += power * c[mirrored(k, n) * width + lane];
         c[lane] = GAIN * sum;
     }
-    for (int64_t k = 1; k < n; k++) {
-        const float *restrict before = c + (k - 1) * width;
-        float *restrict here = c + k * width;
-        for (int64_t lane = 0; lane < width; lane++) here[lane] = GAIN * here[lane] + POLE * before[lane];
-    }
-    float *last = c + (n - 1) * width;
-    for (int64_t lane = 0; lane < width; lane++)
-        last[lane] = POLE / (POLE * POLE - 1.0f) * (last[lane] + POLE * last[lane - width]);
-    for (int64_t k = n - 2; k >= 0; k--) {
-        const float *restrict after = c + (k + 1) * width;
-        float *restrict here = c + k * width;
-        for (int64_t lane = 0; lane < width; lane++) here[lane] = POLE * (after[lane] - here[lane]);
-    }
 }
 
-/* Coefficients of a picture; `columns` is [width][LANES], to lay rows side by side in. */
+INLINE void step_forth(float *restrict here, const float *restrict before, int64_t width) {
+    for (int64_t lane = 0; lane < width; lane++) here[lane] = GAIN * here[lane] + POLE * before[lane];
+}
+
+INLINE void start_back(float *restrict last, const float *restrict before, int64_t width) {
+    for (int64_t lane = 0; lane < width; lane++)
+        last[lane] = POLE / (POLE * POLE - 1.0f) * (last[lane] + POLE * before[lane]);
+}
+
+INLINE void step_back(float *restrict here, const float *restrict after, int64_t width) {
+    for (int64_t lane = 0; lane < width; lane++) here[lane] = POLE * (after[lane] - here[lane]);
+}
+
+/* Along x: c[n][LANES] holds rows side by side. */
+static void filter_rows(float *restrict c, int64_t n) {
+    if (n < 2) return;
+    start_forth(c, n, LANES);
+    for (int64_t x = 1; x < n; x++) step_forth(c + x * LANES, c + (x - 1) * LANES, LANES);
+    start_back(c + (n - 1) * LANES, c + (n - 2) * LANES, LANES);
+    for (int64_t x = n - 2; x >= 0; x--) step_back(c + x * LANES, c + (x + 1) * LANES, LANES);
+}
+
+/* Back along y over the rows from `first` to `end` of c[n][width], which the recursion forth has passed, and START
+   more. Where the picture goes on, it starts that much later from 0, in `after`. */
+static void filter_back(float *restrict c, int64_t first, int64_t end, int64_t n, int64_t width,
+                        float *restrict after) {
+    if (n < 2) return;
+    int64_t y = end - 1;
+    if (end == n) {
+        start_back(c + y * width, c + (y - 1) * width, width);
+    } else {
+        for (int64_t lane = 0; lane < width; lane++) after[lane] = 0.0f;
+        for (int64_t later = end + START - 1; later >= end; later--)
+            for (int64_t lane = 0; lane < width; lane++)
+                after[lane] = POLE * (after[lane] - c[later * width + lane]);
+        step_back(c + y * width, after, width);
+    }
+    for (y--; y >= first; y--) step_back(c + y * width, c + (y + 1) * width, width);
+}
+
+/* Coefficients of a picture, band by band, so that each row is filtered in both directions while it is in the
+   processor's cache. `columns` is [width][LANES], `after` is [width]. */
 static void find_coefficients(const char *picture, int64_t pixel_bytes, int64_t row_bytes, int64_t height,
-                              int64_t width, float *restrict columns, float *restrict coefficients) {
+                              int64_t width, float *restrict columns, float *restrict after,
+                              float *restrict c) {
+    int64_t filtered = 0; /* rows that are done */
     for (int64_t top = 0; top < height; top += LANES) {
+        int64_t end = top + LANES < height ? top + LANES : height;
         for (int lane = 0; lane < LANES; lane++) {
-            const char *row = picture + (top + lane < height ? top + lane : top) * row_bytes;
+            const char *row = picture + (top + lane < end ? top + lane : top) * row_bytes;
             if (pixel_bytes == 1)
                 for (int64_t x = 0; x < width; x++) columns[x * LANES + lane] = ((const uint8_t *)row)[x];
             else
                 for (int64_t x = 0; x < width; x++) columns[x * LANES + lane] = ((const uint16_t *)row)[x];
         }
-        filter(columns, width, LANES);
-        for (int lane = 0; lane < LANES && top + lane < height; lane++)
-            for (int64_t x = 0; x < width; x++)
-                coefficients[(top + lane) * width + x] = columns[x * LANES + lane];
+        filter_rows(columns, width);
+        for (int64_t y = top; y < end; y++)
+            for (int64_t x = 0; x < width; x++) c[y * width + x] = columns[x * LANES + y - top];
+        if (top == 0 && height > 1) start_forth(c, height, width); /* START rows are there */
+        for (int64_t y = top > 0 ? top : 1; y < end; y++) step_forth(c + y * width, c + (y - 1) * width, width);
+        if (end == height || end - START - filtered >= BAND) {
+            int64_t stop = end == height ? height : end - START;
+            filter_back(c, filtered, stop, height, width, after);
+            filtered = stop;
+        }
     }
-    filter(coefficients, height, width);
 }
 
 /* Weights of the coefficients around a place, `f` behind the second of them. */
@@ -140,7 +177,7 @@ INLINE int run_length(Spline s, const double m[6], double x, double y, int n) {
 }
 
 /* Floats of memory that `warp` needs for a picture. */
-int64_t floats_needed(int64_t height, int64_t width) { return (height + LANES) * width; }
+int64_t floats_needed(int64_t height, int64_t width) { return (height + LANES + 1) * width; }
 
 /* Show a picture of 8 or 16 bit in another frame: the pixel x, y of `out` shows the place
    m[0] x + m[1] y + m[2], m[3] x + m[4] y + m[5], or 0 where that lies outside.
@@ -149,8 +186,8 @@ int64_t floats_needed(int64_t height, int64_t width) { return (height + LANES) *
 void warp(const char *picture, int64_t row_bytes, int64_t height, int64_t width, int64_t pixel_bytes,
           const double m[6], float *coefficients, char *out, int64_t out_row_bytes, int64_t out_height,
           int64_t out_width) {
-    find_coefficients(picture, pixel_bytes, row_bytes, height, width, coefficients + height * width,
-                      coefficients);
+    float *columns = coefficients + height * width, *after = columns + LANES * width;
+    find_coefficients(picture, pixel_bytes, row_bytes, height, width, columns, after, coefficients);
     Spline s = {coefficients, height, width};
     float grey[RUN];
     for (int64_t row = 0; row < out_height; row++) {
