@@ -93,14 +93,21 @@ def slices(side: int, n_slices: int, seed: int = 0) -> Iterator[Voxels]:
         yield np.clip(np.rint(blurred), 1, 255).astype(np.uint8)
 
 
-def make_stack(folder: Path, side: int, n_slices: int, **settings: object) -> Stack:
-    """Write slices, and have `fibstack-plan` plan them; they lie where they are."""
+def make_stack(folder: Path, side: int, n_slices: int, suffix: str = "tif", **settings: object) -> Stack:
+    """Write slices, TIFF or PNG, and have `fibstack-plan` plan them; they lie where they are."""
     stack = Stack(folder)
     source = folder / "slices"
     source.mkdir(parents=True)
     for z, picture in enumerate(slices(side, n_slices)):
-        tifffile.imwrite(source / f"{z}.tif", picture)
-    config = {"source": source, "image": "%d.tif", "output": stack.output, "minz": 0, "maxz": n_slices - 1}
+        write = cv2.imwrite if suffix == "png" else tifffile.imwrite
+        write(str(source / f"{z}.{suffix}"), picture)
+    config = {
+        "source": source,
+        "image": f"%d.{suffix}",
+        "output": stack.output,
+        "minz": 0,
+        "maxz": n_slices - 1,
+    }
     flags = [part for key, value in (config | settings).items() for part in _flag(key, value)]
     parameters = folder / "parameters"
     run("plan", *flags, "--process-uri-out", parameters / "uri", "--chunks-out", parameters / "chunks")

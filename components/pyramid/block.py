@@ -15,11 +15,12 @@ import numpy as np
 
 from components.pyramid.downsample import Slab, Voxels
 from components.pyramid.encode import encode_jpeg, encode_png, encode_raw
-from components.pyramid.shard import assemble_shard, assemble_zarr_shard
+from components.pyramid.shard import assemble_shard
 from components.shared.grid import SizeXyz, ceil_div
 from components.shared.volume import ome_zarr
 from components.shared.volume.layout import Scale, scale_at
 from components.shared.volume.volume import Encoding, TileArray, Volume, VolumeOutput
+from components.shared.volume.zarr_shard import assemble_zarr_shard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

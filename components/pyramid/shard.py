@@ -1,24 +1,18 @@
-"""A shard from its encoded chunks: the bytes of one file, of the precomputed format or of Zarr.
+"""A shard of the precomputed format from its encoded chunks: the bytes of one file.
 
-Layout of a precomputed shard, offsets counted from the end of the shard index::
+Layout, offsets counted from the end of the shard index::
 
     shard index        2^minishard_bits x (start, end) of the minishard indices, uint64
     chunks             of minishard 0 in the order of their numbers, of minishard 1, ...
     minishard indices  gzip of [3, n] uint64: chunk numbers, starts, sizes; the first two delta coded
 
-Layout of a shard of Zarr v3::
-
-    chunks             in the order of their numbers
-    index              (offset, size) of each chunk, uint64; all bits set where there is none; its crc32c
-
-Source: neuroglancer's documentation, "Precomputed: Sharded format"; Zarr v3, ZEP 2, codec "sharding_indexed".
+Source: neuroglancer's documentation, "Precomputed: Sharded format".
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import google_crc32c
 import numpy as np
 
 from components.pyramid.encode import gzip
@@ -73,24 +67,3 @@ def _shard_index(minishard_indices: Iterable[bytes], start: int) -> bytes:
         ranges.append((start, start + len(index)) if index else (0, 0))
         start += len(index)
     return np.array(ranges, dtype="<u8").tobytes()
-
-
-def assemble_zarr_shard(chunks: Mapping[int, bytes], n_chunks: int) -> list[bytes]:
-    """The file of a shard of Zarr v3, codec "sharding_indexed" with its index at the end; in parts.
-
-    Args:
-        chunks: encoded chunks by their number in the shard, C order; chunks that are all black are left out.
-        n_chunks: number of chunks that the shard has room for.
-
-    Example:
-        >>> assemble_zarr_shard({1: b"abc", 0: b"de"}, 2)[:2]
-        [b'de', b'abc']
-    """
-    numbers = sorted(chunks)
-    sizes = [len(chunks[number]) for number in numbers]
-    index = np.full((n_chunks, 2), np.iinfo(np.uint64).max, dtype="<u8")
-    index[numbers, 0] = np.cumsum([0, *sizes[:-1]])
-    index[numbers, 1] = sizes
-    encoded = index.tobytes()
-    seal = google_crc32c.value(encoded).to_bytes(4, "little")
-    return [*(chunks[number] for number in numbers), encoded, seal]

@@ -12,7 +12,7 @@ enum {
     START = 16, /* samples that start a recursion, at most LANES: what is left out weighs POLE^16 < 1e-9 */
     BAND = 32,  /* rows that are filtered back together, at least: at 5000 px a row they have 1 MB, with START */
     RUN = 64,   /* most pixels that are interpolated together */
-    SHORT = 8,  /* fewer are interpolated one by one */
+    SHORT = 4,  /* fewer are interpolated one by one */
 };
 #define POLE (-0.267949192431122706f) /* sqrt(3) - 2: of the filter from samples to coefficients */
 #define GAIN 6.0f
@@ -110,7 +110,7 @@ static void find_coefficients(const char *picture, int64_t pixel_bytes, int64_t 
     }
 }
 
-/* Weights of the coefficients around a place, `f` behind the second of them. */
+/* Weights of four coefficients in a row for a place that is `f` behind the second of them. */
 INLINE void find_weights(float f, float weights[4]) {
     float g = 1.0f - f;
     weights[0] = g * g * g * (1.0f / 6.0f);
@@ -119,36 +119,42 @@ INLINE void find_weights(float f, float weights[4]) {
     weights[2] = 1.0f - weights[0] - weights[1] - weights[3];
 }
 
-/* The grey level at a place, 0 outside. */
-static float grey_at(Spline s, double x, double y) {
-    if (!(x >= 0 && y >= 0 && x <= (double)(s.width - 1) && y <= (double)(s.height - 1))) return 0.0f;
-    int64_t left = (int64_t)x, top = (int64_t)y;
+/* The grey level between the 4 x 4 coefficients from c[0] on, x, y behind the second of the second row. */
+INLINE float grey_between(const float *restrict c, int64_t width, float x, float y) {
     float of_x[4], of_y[4], grey = 0.0f;
-    find_weights((float)(x - (double)left), of_x);
-    find_weights((float)(y - (double)top), of_y);
+    find_weights(x, of_x);
+    find_weights(y, of_y);
     for (int j = 0; j < 4; j++) {
-        const float *row = s.coefficients + mirrored(top - 1 + j, s.height) * s.width;
-        float sum = 0.0f;
-        for (int k = 0; k < 4; k++) sum += of_x[k] * row[mirrored(left - 1 + k, s.width)];
-        grey += of_y[j] * sum;
+        const float *restrict row = c + j * width;
+        grey += of_y[j] * (of_x[0] * row[0] + of_x[1] * row[1] + of_x[2] * row[2] + of_x[3] * row[3]);
     }
     return grey;
 }
 
-/* The grey levels of `n` pixels whose coefficients lie side by side from `c` on: the first place is x, y behind
-   the second of them, each further one `step_x`, `step_y` behind the one before, from its own. */
+/* The grey levels of `n` pixels whose coefficients lie side by side from c[0] on, the place of each `step_x`,
+   `step_y` further from its own coefficients than the place before. */
 static void grey_along(const float *restrict c, int64_t width, float x, float y, float step_x, float step_y,
                        int n, float *restrict grey) {
-    for (int i = 0; i < n; i++) {
-        float of_x[4], of_y[4], sum = 0.0f;
-        find_weights(x + step_x * (float)i, of_x);
-        find_weights(y + step_y * (float)i, of_y);
-        for (int j = 0; j < 4; j++) {
-            const float *restrict row = c + j * width + i;
-            sum += of_y[j] * (of_x[0] * row[0] + of_x[1] * row[1] + of_x[2] * row[2] + of_x[3] * row[3]);
-        }
-        grey[i] = sum;
-    }
+    for (int i = 0; i < n; i++)
+        grey[i] = grey_between(c + i, width, x + step_x * (float)i, y + step_y * (float)i);
+}
+
+INLINE int is_inner(Spline s, double x, double y) {
+    return x >= 1 && y >= 1 && x < (double)(s.width - 2) && y < (double)(s.height - 2);
+}
+
+/* The grey level at a place, 0 outside. */
+INLINE float grey_at(Spline s, double x, double y) {
+    if (!(x >= 0 && y >= 0 && x <= (double)(s.width - 1) && y <= (double)(s.height - 1))) return 0.0f;
+    int64_t left = (int64_t)x, top = (int64_t)y;
+    float behind_x = (float)(x - (double)left), behind_y = (float)(y - (double)top), around[16];
+    if (is_inner(s, x, y))
+        return grey_between(s.coefficients + (top - 1) * s.width + left - 1, s.width, behind_x, behind_y);
+    for (int j = 0; j < 4; j++)
+        for (int k = 0; k < 4; k++)
+            around[4 * j + k] = s.coefficients[mirrored(top - 1 + j, s.height) * s.width +
+                                               mirrored(left - 1 + k, s.width)];
+    return grey_between(around, 4, behind_x, behind_y);
 }
 
 INLINE int32_t rounded(float grey, float most) {
@@ -165,12 +171,11 @@ static void store(const float *restrict grey, int n, int64_t pixel_bytes, char *
 
 /* The largest of n, n / 2, ... pixels whose coefficients lie side by side, all inside; 0 if not even a few. */
 INLINE int run_length(Spline s, const double m[6], double x, double y, int n) {
-    double right = (double)(s.width - 2), bottom = (double)(s.height - 2);
-    if (!(x >= 1 && y >= 1 && x < right && y < bottom)) return 0;
+    if (!is_inner(s, x, y)) return 0;
     for (; n >= SHORT; n /= 2) {
         double last_x = x + m[0] * (n - 1), last_y = y + m[3] * (n - 1);
-        if (last_x >= 1 && last_y >= 1 && last_x < right && last_y < bottom &&
-            (int64_t)last_x == (int64_t)x + n - 1 && (int64_t)last_y == (int64_t)y)
+        if (is_inner(s, last_x, last_y) && (int64_t)last_x == (int64_t)x + n - 1 &&
+            (int64_t)last_y == (int64_t)y)
             return n;
     }
     return 0;
@@ -201,7 +206,7 @@ void warp(const char *picture, int64_t row_bytes, int64_t height, int64_t width,
                 grey_along(c, width, (float)(x - (double)(int64_t)x), (float)(y - (double)(int64_t)y),
                            (float)(m[0] - 1.0), (float)m[3], (int)n, grey);
             } else {
-                n = left < SHORT ? left : SHORT;
+                n = left < SHORT / 2 ? left : SHORT / 2; /* the next ones may lie side by side again */
                 for (int i = 0; i < n; i++)
                     grey[i] = grey_at(s, m[0] * (double)(column + i) + start_x,
                                       m[3] * (double)(column + i) + start_y);

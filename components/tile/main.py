@@ -22,7 +22,7 @@ from components.shared.volume import tiles
 from components.shared.volume.volume import TileArray, Volume
 from components.shared.work import records
 from components.shared.work.run import Run
-from components.tile.slab import make_slab, planes_of_slices, shard_bytes
+from components.tile.slab import make_slab, planes_of_slices, shard_parts
 
 log = logging.getLogger(__name__)
 
@@ -89,8 +89,8 @@ def _write_slab(stores: dict[TileArray, Store], slab: int, run: Run) -> list[rec
     voxels = make_slab(plan, run.transforms, run.volume, slab, read)
     written = []
     for array, store in stores.items():
-        shard = shard_bytes(run.volume, array, slab, voxels.pop(array))
-        written.append(records.write_output(store, tiles.shard_key(slab, array), shard))
+        parts = shard_parts(run.volume, array, voxels.pop(array))
+        written.append(records.write_output(store, tiles.shard_key(slab, array), *parts))
     return written
 
 

@@ -12,19 +12,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
 
+import imagecodecs
 import numpy as np
-import tensorstore
 
 from components.shared.cores import available_cores
 from components.shared.documents.plan import Plan, SourceSlice
 from components.shared.documents.transforms import SliceTransform, Transforms
 from components.shared.errors import UserError
 from components.shared.geometry import Matrix
-from components.shared.grid import Span
+from components.shared.grid import TILE, Span
 from components.shared.limits import limit
 from components.shared.pictures.grey_levels import Picture
-from components.shared.volume.tiles import shard_key, tile_array_spec
+from components.shared.volume.tiles import ZSTD_LEVEL
 from components.shared.volume.volume import TileArray, Volume
+from components.shared.volume.zarr_shard import assemble_zarr_shard, crc32c
 from components.tile.contrast import blended, slice_channels
 from components.tile.warp import warp_slice
 
@@ -136,22 +137,27 @@ def _shown_z(entry: SliceTransform) -> list[int]:
     return [z for z in (entry.replaced_from, entry.blended_with) if z is not None]
 
 
-def shard_bytes(volume: Volume, tiles: TileArray, slab: int, voxels: Picture) -> bytes:
-    """The shard that holds a slab, built in memory; the same voxels give the same bytes.
+def shard_parts(volume: Volume, tiles: TileArray, voxels: Picture) -> list[bytes]:
+    """The shard that holds a slab, in parts; the same voxels give the same bytes.
+
+    Each column of tiles is a chunk, as deep as a whole slab and black where the volume ends.
 
     Args:
         volume: The volume of the run.
         tiles: One of its arrays.
-        slab: Index of the slab.
         voxels: `[channel, z, y, x]`, the slab clipped to the volume.
     """
-    context = tensorstore.Context({"data_copy_concurrency": {"limit": 2}})
-    memory = tensorstore.KvStore.open({"driver": "memory"}, context=context).result()
-    spec = tile_array_spec(volume, tiles, {"driver": "memory"})
-    array = tensorstore.open(spec, create=True, context=context).result()
-    z_indices = volume.slab_z_indices(slab)
-    planes = array[..., z_indices.first : z_indices.last + 1, :, :]
-    planes.write(voxels.reshape(planes.shape), can_reference_source_data_indefinitely=True).result()
-    del voxels, planes, array  # a caller that keeps no slab frees up to 512 MiB before the bytes are copied
-    data: bytes = memory[shard_key(slab, tiles)]
-    return data
+    _, _, height, width = voxels.shape
+    corners = [(y, x) for y in range(0, height, TILE) for x in range(0, width, TILE)]
+
+    def encode(corner: tuple[int, int]) -> bytes:
+        y, x = corner
+        column = voxels[:, :, y : y + TILE, x : x + TILE]
+        chunk = np.zeros((tiles.n_channels, volume.slab_depth, TILE, TILE), voxels.dtype.newbyteorder("<"))
+        chunk[:, : column.shape[1], : column.shape[2], : column.shape[3]] = column
+        encoded = bytes(imagecodecs.zstd_encode(chunk.tobytes(), ZSTD_LEVEL))
+        return encoded + crc32c(encoded)
+
+    with ThreadPoolExecutor(min(LIMITS.max_threads, available_cores())) as executor:
+        chunks = dict(enumerate(executor.map(encode, corners)))
+    return assemble_zarr_shard(chunks, len(corners))

@@ -2,7 +2,8 @@
 
 OpenCV's cubic kernel (a = -0.75) moves fine detail: a shift of 0.30 px comes out as 0.34 px, and at 8 bit its
 weights are rounded to 1/32 px steps. That is more than the alignment's error, so the interpolation is a cubic
-B-spline with prefilter (Unser 1999), which moves it by 0.30 px; `bspline.c` computes it.
+B-spline with prefilter (Unser 1999), which moves it by 0.30 px; `bspline.c` computes it, and
+docs/decisions/0023-one-part-is-compiled.md compares it with others.
 """
 
 from __future__ import annotations

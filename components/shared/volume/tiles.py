@@ -17,6 +17,8 @@ from components.shared.storage.store import ObjectMissingError, Store
 from components.shared.volume.volume import TileArray, Volume
 
 METADATA_KEY = "zarr.json"
+ZSTD_LEVEL = 1
+"""Level at which tiles are compressed: they are read once, and soon."""
 
 
 def shard_key(slab: int, array: TileArray) -> str:
@@ -41,7 +43,7 @@ def array_metadata(volume: Volume, array: TileArray) -> dict[str, Any]:
         "chunk_shape": [*channels, volume.slab_depth, TILE, TILE],
         "codecs": [
             in_bytes,
-            {"name": "zstd", "configuration": {"level": 1, "checksum": False}},
+            {"name": "zstd", "configuration": {"level": ZSTD_LEVEL, "checksum": False}},
             {"name": "crc32c"},
         ],
         "index_codecs": [

@@ -12,9 +12,9 @@ import tensorstore as ts
 import zarr
 
 from components.pyramid.downsample import Voxels
-from components.pyramid.shard import assemble_zarr_shard
 from components.shared.volume.layout import metadata_files, predicted_shards
 from components.shared.volume.volume import VolumeOutput
+from components.shared.volume.zarr_shard import assemble_zarr_shard
 from components.shared.work.verification import Block, check_listing, verify
 from tests.components.pyramid.pyramid_builders import (
     AlignedStack,

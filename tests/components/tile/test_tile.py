@@ -25,7 +25,7 @@ from components.shared.volume.volume import GREY_TILES, TILES_KEY, TileArray, Vo
 from components.shared.work.records import read_record
 from components.tile.contrast import equalized, to_uint8
 from components.tile.main import main
-from components.tile.slab import make_slab, shard_bytes
+from components.tile.slab import make_slab, shard_parts
 from tests.builders import invoke, plan_of, transforms_of, with_sizes
 
 FIRST, N_SLICES, HEIGHT, WIDTH = 5, 20, 40, 56
@@ -257,7 +257,8 @@ def test_a_missing_slab_is_an_error_for_readers_never_black(stack: Run) -> None:
 
 
 def test_a_black_slab_is_stored_and_read(stack: Run) -> None:
-    data = shard_bytes(stack.volume, GREY_TILES, 1, np.zeros((4, VOLUME_XYZ[1], VOLUME_XYZ[0]), np.uint8))
+    black = np.zeros((1, 4, VOLUME_XYZ[1], VOLUME_XYZ[0]), np.uint8)
+    data = b"".join(shard_parts(stack.volume, GREY_TILES, black))
     store = FolderStore(stack.folder / "out/tmp" / TILES_KEY)
     assert stack.tile("0-0").exit_code == 0
     store.write(shard_key(1, GREY_TILES), data)
@@ -283,7 +284,7 @@ def test_a_shard_is_laid_out_as_the_zarr_specification_says() -> None:
         passes=(),
         outputs=(),
     )
-    data = shard_bytes(volume, GREY_TILES, 0, np.ones((3, 1030, 2100), np.uint8))
+    data = b"".join(shard_parts(volume, GREY_TILES, np.ones((1, 3, 1030, 2100), np.uint8)))
     index = data[-(16 * 6 + 4) :]
     assert google_crc32c.value(index[:-4]) == int.from_bytes(index[-4:], "little")
     entries = np.frombuffer(index[:-4], "<u8").reshape(6, 2)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from components.shared.errors import UserError
 from components.shared.geometry import Matrix, rotation_about, transform_points, translation
 from components.tile.warp import warp_slice
 
@@ -150,3 +151,19 @@ def test_a_slow_turn_of_a_long_slice_is_no_shift(shape: tuple[int, int]) -> None
     np.testing.assert_array_equal(still, picture)
     turned = warped(picture, rotation_about((0, 0), 1e-4), *shape)
     assert (turned != picture).any()
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        np.array([[1.0, 2.0, 0.3], [2.0, 4.0, 0.0], [0.0, 0.0, 1.0]]),
+        np.array([[0.0, 0.0, 0.3], [0.0, 0.0, 0.0], [0.0, 0.0, 1.0]]),
+        np.array([[1e200, 0.0, 0.3], [0.0, 1e200, 0.0], [0.0, 0.0, 1.0]]),
+        np.array([[np.nan, 0.0, 0.3], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
+    ],
+)
+def test_a_transform_without_an_inverse_is_an_error(matrix: Matrix) -> None:
+    with pytest.raises(
+        UserError, match=r"must have an inverse; got .* in transforms\.json\. Run compose again"
+    ):
+        warped(smooth_slice(), matrix)
