@@ -37,5 +37,5 @@ def assemble_zarr_shard(chunks: Mapping[int, bytes], n_chunks: int) -> list[byte
 
 
 def crc32c(data: bytes) -> bytes:
-    """What the codec "crc32c" appends to data."""
+    """The bytes that the codec "crc32c" appends to data."""
     return int(google_crc32c.value(data)).to_bytes(4, "little")
