@@ -183,6 +183,20 @@ def test_argo_lints_what_kubectl_builds(overlay: str, tmp_path: Path) -> None:
     assert said[1].returncode != 0, "it has not looked at the workflow"
 
 
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl, which builds kustomizations")
+def test_another_namespace_is_one_line(tmp_path: Path) -> None:
+    """Its name, and that of the accounts that may report; pods of others would end in an error."""
+    shutil.copytree(MANIFESTS, tmp_path / "manifests")
+    overlay = tmp_path / "manifests/gke/local-volume"
+    file = overlay / "kustomization.yaml"
+    file.write_text(file.read_text().replace("namespace: fibstack", "namespace: em"))
+    done = subprocess.run(["kubectl", "kustomize", overlay], capture_output=True, text=True, check=True)
+    for each in yaml.safe_load_all(done.stdout):
+        metadata = each["metadata"]
+        assert (metadata["name"] if each["kind"] == "Namespace" else metadata["namespace"]) == "em"
+        assert {subject["namespace"] for subject in each.get("subjects", ())} <= {"em"}
+
+
 def test_each_step_has_a_service_account_of_its_own() -> None:
     (workflow,) = [o for o in objects(GKE / "spot") if o["kind"] == "WorkflowTemplate"]
     accounts = {t["name"]: t["serviceAccountName"] for t in workflow["spec"]["templates"] if "container" in t}
