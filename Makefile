@@ -66,7 +66,7 @@ reliability: $(VENV)/dev.stamp ## Run the tests among faults and kills with ever
 	RELIABILITY=full $(BIN)/pytest -n $(JOBS) --dist loadfile tests/reliability
 
 test-cluster: $(VENV)/dev.stamp ## Run the sample on the cluster for tests that KUBECONFIG names, docs/gke.md
-	$(BIN)/pytest -n 0 tests/cluster
+	$(BIN)/pytest -n 0 tests/cluster $(ARGS)
 
 # make live BUCKET=gs://a-bucket-of-yours, with the credentials of 'gcloud auth application-default login'
 live: $(VENV)/dev.stamp ## Run the store's tests and a small run against the real service: BUCKET=gs://...
