@@ -68,9 +68,9 @@ reliability: $(VENV)/dev.stamp ## Run the tests among faults and kills with ever
 test-cluster: $(VENV)/dev.stamp ## Run the sample on the cluster for tests that KUBECONFIG names, docs/gke.md
 	$(BIN)/pytest -n 0 tests/cluster $(ARGS)
 
-# make live BUCKET=gs://a-bucket-of-yours, with the credentials of 'gcloud auth application-default login'
-live: $(VENV)/dev.stamp ## Run the store's tests and a small run against the real service: BUCKET=gs://...
-	@test -n '$(BUCKET)' || { echo "error: a bucket must be given. Use make live BUCKET=gs://..."; exit 2; }
+# make live BUCKET=gs://a-bucket-of-yours or s3://..., with the credentials of 'gcloud auth application-default login' or of AWS
+live: $(VENV)/dev.stamp ## Run the store's tests and a small run against the real service: BUCKET=gs://... or s3://...
+	@test -n '$(BUCKET)' || { echo "error: a bucket must be given. Use make live BUCKET=gs://... or s3://..."; exit 2; }
 	FIBSTACK_LIVE='$(BUCKET)' $(BIN)/pytest -k live tests/components/shared/storage/test_storage.py tests/reliability/test_live.py
 
 check: $(VENV)/dev.stamp ## Lint, types and import rules

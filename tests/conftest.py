@@ -156,7 +156,7 @@ def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def live_uri() -> Iterator[str]:
     """An empty folder in the bucket of `make live`; what a test leaves there is removed."""
     if not LIVE:
-        pytest.skip("needs a bucket of your own: make live BUCKET=gs://...")
+        pytest.skip("needs a bucket of your own: make live BUCKET=gs://... or s3://...")
     uri = f"{LIVE}/fibstack-live-{secrets.token_hex(6)}"
     yield uri
     store = open_store(uri)

@@ -1,4 +1,4 @@
-"""A small run against Google Cloud Storage itself: `make live BUCKET=gs://...`, with your own credentials."""
+"""A small run against the real service: `make live BUCKET=gs://...` or `s3://...`, with your own login."""
 
 from collections.abc import Callable
 from pathlib import Path
