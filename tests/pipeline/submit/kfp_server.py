@@ -9,8 +9,9 @@ no state before Argo's controller has given one.
 import base64
 import gzip
 import json
+import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import kfp_server_api as api
@@ -113,6 +114,24 @@ def call(path: str, *tries: str, retry: str = "", about: str = "", second: int =
         path, "DAG", phase, template="metadata-0-2-retry-system-container-executor", children=(above.name,)
     )
     return [Node(f"{path}-driver", template="system-container-driver", children=(path,)), task, above, *pods]
+
+
+def all_tried_again(nodes: list[Node]) -> list[Node]:
+    """The nodes where the installation lets Argo try every pod and group again, as that of release 2.17 does.
+
+    Each part of a name is then followed by the number of its try; each node stands below one of all tries.
+    """
+    found = []
+    for node in nodes:
+        above, dot, own = node.name.rpartition(".")
+        above = re.sub(r"\.([^.]+)", r".\1(0)", above)
+        if node.type == "Skipped" or re.search(r"executor(\(\d+\))?$", own):
+            found.append(replace(node, name=f"{above}{dot}{own}", children=()))
+            continue
+        name = f"{above}{dot}{own}"
+        found.append(replace(node, name=name, type="Retry", children=(f"{name}(0)",)))
+        found.append(replace(node, name=f"{name}(0)", children=()))
+    return found
 
 
 def answer(

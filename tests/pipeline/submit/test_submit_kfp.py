@@ -24,6 +24,7 @@ from pipeline.settings import Settings
 from tests.builders import cli
 from tests.pipeline.submit.kfp_server import (
     Node,
+    all_tried_again,
     answer,
     answer_workflow,
     call,
@@ -232,6 +233,11 @@ def test_an_installation_that_tries_every_node_again_counts_a_call_once(kfp: Any
     ]
     answer(kfp, nodes)
     assert status_of(kfp)[2] == "plan            0        1        0        0"
+
+
+def test_status_where_every_node_is_tried_again(kfp: Any) -> None:
+    answer(kfp, all_tried_again(NODES))
+    assert status_of(kfp) == STATUS_LINES
 
 
 def test_status_of_a_refused_input_says_why(kfp: Any) -> None:
