@@ -110,6 +110,7 @@ manifests: $(VENV)/dev.stamp ## Write anew what is generated: compiled pipelines
 	$(BIN)/fibstack compile --target vertex
 	$(BIN)/fibstack compile --target argo
 	$(BIN)/python -m manifests.overlays $(OVERLAYS)
+	$(BIN)/python -m manifests.iam_policies manifests/aws/policies
 	$(BIN)/python -m docs.schemas manifests/schemas
 	$(BIN)/python docs/reference.py docs
 	$(BIN)/python -m docs.contracts
