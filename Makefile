@@ -29,7 +29,8 @@ SOURCE_URL ?= $(shell git config remote.origin.url | sed -nE \
 LABELS = --label org.opencontainers.image.revision=$$(git rev-parse HEAD) \
     $(addprefix --label org.opencontainers.image.source=,$(SOURCE_URL))
 STEPS = $(shell $(PYTHON) -c 'from components.shared.steps import STEPS; print(*STEPS)')
-OVERLAYS := manifests/gke/spot manifests/gke/on-demand manifests/gke/local-volume
+OVERLAYS := manifests/gke/spot manifests/gke/on-demand manifests/gke/local-volume manifests/aws/eks \
+	manifests/aws/own-server
 EMPTY  :=
 BLANK  := $(EMPTY) $(EMPTY)
 OUTPUT ?= run/$(if $(SOURCE),$(notdir $(abspath $(subst $(BLANK),_,$(SOURCE)))),volume)

@@ -19,7 +19,7 @@ from tests.pipeline.argo.argo_lint import problems
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 GKE = MANIFESTS / "gke"
 CONTROLLER_KEYS = {"namespaceParallelism", "resourceRateLimit", "nodeEvents", "executor"}
-OVERLAYS = ["spot", "on-demand", "local-volume"]
+OVERLAYS = ["spot", "on-demand", "local-volume", "../aws/eks", "../aws/own-server"]
 
 
 def objects(folder: Path) -> list[dict]:
@@ -54,7 +54,7 @@ def apply_operations(patched: dict, operations: list[dict]) -> None:
             case "remove":
                 del place[key]
             case "replace":
-                assert key in place, operation["path"]
+                assert key in (range(len(place)) if isinstance(place, list) else place), operation["path"]
                 place[key] = operation["value"]
             case "add":
                 assert isinstance(place, dict), operation["path"]
