@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from functools import partial
+from http import HTTPStatus
 
 from botocore.exceptions import ClientError
 
 from components.shared.errors import UserError
 from components.shared.storage.parallel import in_parallel
 from components.shared.storage.s3 import client
-from components.shared.storage.s3_failures import failures, is_absent, is_unknown_to_server
+from components.shared.storage.s3_failures import failures, has_code, is_absent, is_unknown_to_server
 
 _HOME = "us-east-1"
 """Region of AWS that must not be named when a bucket is made."""
@@ -49,7 +50,15 @@ def create(name: str, tag: tuple[str, str], region: str, expiry_days: int | None
     key, value = tag
     grant = "s3:CreateBucket, s3:PutBucketTagging and s3:PutLifecycleConfiguration"
     with failures(f"cannot make s3://{name}", name, grant):
-        is_there = _is_there(name)
+        try:
+            is_there = _is_there(name)
+        except ClientError as error:
+            if not has_code(error, str(HTTPStatus.FORBIDDEN.value)):  # a HEAD has no words
+                raise
+            raise UserError(
+                f"a bucket of the run must be yours; got s3://{name}, which is there and which you may not "
+                f"look at: all who use AWS share the names. Change 'id', or grant s3:ListBucket on it."
+            ) from error
         found = _tags(name) if is_there else {}
         if found.get(key) == value:
             return False
@@ -60,9 +69,13 @@ def create(name: str, tag: tuple[str, str], region: str, expiry_days: int | None
             )
         if not is_there:
             place = {"LocationConstraint": region} if region not in ("", _HOME) else {}
-            client().ask(
-                "create_bucket", Bucket=name, **({"CreateBucketConfiguration": place} if place else {})
-            )
+            try:
+                client().ask(
+                    "create_bucket", Bucket=name, **({"CreateBucketConfiguration": place} if place else {})
+                )
+            except ClientError as error:
+                if not has_code(error, "BucketAlreadyOwnedByYou"):  # another try, after an answer was lost
+                    raise
         if expiry_days is not None:
             _expire(name, expiry_days)
         client().ask("put_bucket_tagging", Bucket=name, Tagging={"TagSet": [{"Key": key, "Value": value}]})
@@ -85,7 +98,11 @@ def remove(name: str, tag: tuple[str, str]) -> bool:
             return False
         delete = partial(client().ask, "delete_object", Bucket=name)
         in_parallel(lambda item: delete(Key=item["Key"]), client().listed(name, ""))
-        client().ask("delete_bucket", Bucket=name)
+        try:
+            client().ask("delete_bucket", Bucket=name)
+        except ClientError as error:
+            if not has_code(error, "NoSuchBucket"):  # another try, after an answer was lost
+                raise
     return True
 
 

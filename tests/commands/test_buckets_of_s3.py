@@ -6,6 +6,7 @@ import secrets
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from commands.buckets import RUN_LABEL, TMP_DAYS, create_buckets, remove_temporary_bucket
 from components.shared.documents.config import RunConfig, parse_config
@@ -96,3 +97,42 @@ def test_a_bucket_without_the_tag_of_the_run_stays(source: str) -> None:
 def test_a_source_that_is_not_there_is_named(s3_server: str) -> None:
     with pytest.raises(UserError, match=r"there is no bucket 'em-nowhere'\. Check its name"):
         create_buckets(config_of("em-nowhere"))
+
+
+@pytest.mark.parametrize("operation", ["create_bucket", "delete_bucket"])
+def test_a_request_whose_answer_was_lost_is_made_again(
+    source: str, operation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other try finds the bucket made, or removed, which is what was wanted."""
+    if operation == "delete_bucket":
+        create_buckets(config_of(source))
+    asked = getattr(client()._client, operation)
+    lost: set[str] = set()
+
+    def answered(**given: Any) -> Any:
+        answer = asked(**given)
+        if given["Bucket"] not in lost:
+            lost.add(given["Bucket"])
+            raise ConnectionResetError
+        return answer
+
+    monkeypatch.setattr(client()._client, operation, answered)
+    if operation == "create_bucket":
+        assert len(create_buckets(config_of(source))) == 4
+    assert remove_temporary_bucket(config_of(source))
+    assert lost
+    assert not S3Store(f"s3://{source}-tmp-run1").exists()
+
+
+def test_a_name_that_somebody_else_has_is_told(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = client()._client.head_bucket
+
+    def refused(**given: Any) -> Any:
+        if given["Bucket"] == source:
+            return head(**given)
+        answer = {"Error": {"Code": "403"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+        raise ClientError(answer, "HeadBucket")
+
+    monkeypatch.setattr(client()._client, "head_bucket", refused)
+    with pytest.raises(UserError, match=rf"must be yours; got s3://{source}-ng-run1, .* Change 'id', or gr"):
+        create_buckets(config_of(source))

@@ -25,6 +25,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -72,6 +73,8 @@ _MOST_EMPTY_PAGES = 1000
 """Pages of a listing in a row that may be without any object: storage may skip objects that were deleted."""
 _CONNECTIONS = 64
 """Most connections that are kept open: more than any program has threads that ask."""
+_OF_OBJECTS = frozenset({"get_object", "head_object", "put_object"})
+"""Requests whose answer has the ETag of an object; the page of a proxy has none."""
 _REGION = "x-amz-bucket-region"
 _CRC32C_BYTES = 4
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
@@ -179,7 +182,7 @@ class S3Store:
                 if is_absent(error):
                     return None
                 raise
-            if "ETag" not in answer or "LastModified" not in answer:
+            if "LastModified" not in answer:
                 raise AnswerError("a page that is no object")
             crc32c = _crc32c_of(answer)
             written_s = answer["LastModified"].timestamp()
@@ -216,7 +219,7 @@ class S3Store:
         check_key(key)
         with self._failures("read", key):
             try:
-                answer = self._client.ask("get_object", Bucket=self._bucket, Key=self._prefix + key, **more)
+                return self._client.content(self._bucket, self._prefix + key, **more)
             except ClientError as error:
                 if is_absent(error):
                     raise ObjectMissingError(
@@ -226,7 +229,6 @@ class S3Store:
                 if error.response["Error"].get("Code") == "InvalidRange":
                     raise _BeyondEndError from error
                 raise
-            return answer["Body"].read(), answer
 
     def _list(self, prefix: str) -> Iterator[Stat]:
         with self._failures("list", prefix):
@@ -256,11 +258,18 @@ class Client:
 
     def __init__(self) -> None:
         session = botocore.session.Session()
+        if region := os.environ.get("AWS_REGION"):  # botocore knows the older AWS_DEFAULT_REGION alone
+            session.set_config_variable("region", region)
         self._credentials = within(_LOGIN_S, session.get_credentials)
         self.is_anonymous = self._credentials is None
         self.ca_bundle: str | None = session.get_config_variable("ca_bundle")
         """File with the certificates of the server's own authority; None for those that all trust."""
         if self.ca_bundle:
+            if not Path(self.ca_bundle).exists():
+                raise ConfigError(
+                    f"the certificates of the server of S3 must lie in a file; got {self.ca_bundle[:200]!a}, "
+                    "which is not there. Change AWS_CA_BUNDLE, or 'ca_bundle' in ~/.aws/config."
+                )
             os.environ.setdefault("TENSORSTORE_CA_BUNDLE", self.ca_bundle)
         settings = Config(
             # Named, since addresses would be signed in an older way that newer buckets refuse.
@@ -295,7 +304,18 @@ class Client:
         self._renew_login()
         body = {"Body": given["Body"]()} if callable(given.get("Body")) else {}
         answer: dict[str, Any] = getattr(self._client, operation)(**{**given, **body})
+        if operation in _OF_OBJECTS and "ETag" not in answer:
+            raise AnswerError("a page that is no object")
         return answer
+
+    def content(self, bucket: str, key: str, **more: str) -> tuple[bytes, dict[str, Any]]:
+        """The bytes of an object or of a range of it, and what the answer says of them."""
+
+        def read() -> tuple[bytes, dict[str, Any]]:
+            answer = self.ask_once("get_object", Bucket=bucket, Key=key, **more)
+            return answer["Body"].read(), answer  # compared with a checksum that botocore knows
+
+        return _tried(read)
 
     @property
     def endpoint(self) -> str:
@@ -355,7 +375,8 @@ class Client:
     def tensorstore_settings(self) -> dict[str, Any]:
         """The members of tensorstore's specification that lead it to the same server."""
         endpoint = self._client.meta.endpoint_url
-        is_of_aws = ".amazonaws.com" in (urlsplit(endpoint).hostname or "")
+        host = urlsplit(endpoint).hostname or ""
+        is_of_aws = ".amazonaws.com" in host and ".vpce." not in host  # a private endpoint has to be named
         server = {} if is_of_aws else {"endpoint": endpoint, "aws_region": self._client.meta.region_name}
         if self.is_anonymous:
             return {**server, "aws_credentials": {"type": "anonymous"}}

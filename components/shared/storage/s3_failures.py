@@ -39,6 +39,10 @@ _LOGIN_CODES = frozenset(
     }
 )
 """Codes of a login that is refused, under whatever status."""
+_LOGIN_OPERATIONS = frozenset(
+    {"AssumeRole", "AssumeRoleWithWebIdentity", "AssumeRoleWithSAML", "GetRoleCredentials", "CreateToken"}
+)
+"""Requests by which botocore logs in: what they are refused is no right in a bucket."""
 _REGION_CODES = frozenset(
     {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 )
@@ -76,6 +80,7 @@ def may_pass(error: BaseException) -> bool:
         | boto.HTTPClientError
         | ResponseParserError
         | boto.IncompleteReadError
+        | boto.FlexibleChecksumError
         | OSError,
     )
 
@@ -84,6 +89,11 @@ def is_absent(error: boto.ClientError) -> bool:
     """Whether storage says that an object is not there; a HEAD has no words, so it may be the bucket."""
     status, code, _ = _answered(error)
     return status == HTTPStatus.NOT_FOUND and code != _NO_BUCKET
+
+
+def has_code(error: boto.ClientError, code: str) -> bool:
+    """Whether storage refuses a request with this code."""
+    return _answered(error)[1] == code
 
 
 def is_unknown_to_server(error: boto.ClientError) -> bool:
@@ -124,6 +134,8 @@ def _failure(
             return ObjectMissingError(f"{what}: there is no bucket '{bucket}'. Check its name or create it.")
         lasting = None if may_pass(cause) else _refusal(cause, grant, is_anonymous)
         passing = f"{_reason(cause)}. Try again"
+    elif isinstance(cause, boto.FlexibleChecksumError):
+        return TransientError(f"{what}: it must arrive as it is stored; got other bytes. Try again.")
     elif isinstance(cause, AnswerError | ResponseParserError):
         return _other_server(what, first_line(str(cause)))
     else:
@@ -141,7 +153,8 @@ def _refusal(cause: boto.ClientError, grant: str, is_anonymous: bool) -> str:
         return f"the bucket lies in another region ({_reason(cause)}). Set {remedy}"
     if code == "RequestTimeTooSkewed":
         return f"this machine's clock is wrong ({_reason(cause)}). Set its time"
-    if code in _LOGIN_CODES or status == HTTPStatus.UNAUTHORIZED:
+    is_login = cause.operation_name in _LOGIN_OPERATIONS
+    if is_login or code in _LOGIN_CODES or status == HTTPStatus.UNAUTHORIZED:
         return f"the login is not accepted, or has expired ({first_line(told) or code}). {_LOG_IN}"
     if status != HTTPStatus.FORBIDDEN:
         return f"{_reason(cause)}. Check the bucket and the object's name"

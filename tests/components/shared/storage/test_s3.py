@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import sys
 import urllib.error
 import urllib.request
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from components.shared.errors import ConfigError, TransientError, UserError
 from components.shared.storage.s3 import S3Store, client
 from components.shared.storage.s3_failures import failures
 from tests.components.shared.storage.conftest import Service
-from tests.components.shared.storage.faults import CALLS
+from tests.components.shared.storage.faults import CALLS, FaultyS3
 from tests.s3_server import CREDENTIALS
 
 READ_ARRAY = """
@@ -189,9 +191,9 @@ def test_who_has_no_login_is_told_so(s3_bucket: str, monkeypatch: pytest.MonkeyP
 # Refusals
 
 
-def answered(status: int, code: str, **more: str) -> ClientError:
+def answered(status: int, code: str, operation: str = "GetObject", **more: str) -> ClientError:
     said = {"Code": code, "Message": "The words of storage.", **more}
-    return ClientError({"Error": said, "ResponseMetadata": {"HTTPStatusCode": status}}, "GetObject")
+    return ClientError({"Error": said, "ResponseMetadata": {"HTTPStatusCode": status}}, operation)
 
 
 USERS = [
@@ -199,6 +201,10 @@ USERS = [
     (answered(400, "ExpiredToken"), r"has expired \(The words of storage\). Log in with 'aws sso login'"),
     (answered(403, "InvalidAccessKeyId"), "login is not accepted"),
     (answered(403, "SignatureDoesNotMatch"), "login is not accepted"),
+    (
+        answered(403, "AccessDenied", "AssumeRoleWithWebIdentity"),
+        r"login is not accepted.*\(The words of storage\).* mend its Secret or the role",
+    ),
     (answered(403, "RequestTimeTooSkewed"), "this machine's clock is wrong"),
     (answered(400, "AuthorizationHeaderMalformed", Region="eu-west-1"), "Set AWS_REGION=eu-west-1"),
     (answered(301, "PermanentRedirect"), "lies in another region.*Set AWS_REGION to the region"),
@@ -253,3 +259,64 @@ def test_an_answer_that_is_none_is_one_sentence(faulty_s3: Service, body: str) -
         with pytest.raises(TransientError, match=told) as caught:
             CALLS[name](faulty_s3.store())
         assert len(str(caught.value)) < 700
+
+
+# Answers that are of no object, and settings that lead elsewhere
+
+
+def test_what_arrives_damaged_is_asked_for_again_by_any_checksum(
+    faulty_s3: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """boto3 uploads with a CRC32, which botocore compares by itself."""
+    crc32 = base64.b64encode(zlib.crc32(b"stored").to_bytes(4, "big")).decode()
+    headers = {"ETag": '"of-parts-2"', "x-amz-checksum-crc32": crc32}
+    monkeypatch.setattr(FaultyS3, "usual", lambda _: (headers, b""))
+    faulty_s3.faulty.arriving = [b"stoRed", b"stoRed"]
+    assert faulty_s3.store().read("a") == b"stored"
+    faulty_s3.faulty.arriving = [b"stoRed"] * 1000
+    with pytest.raises(TransientError, match=r"must arrive as it is stored; got other bytes. Try again"):
+        faulty_s3.store().read("a")
+
+
+@pytest.mark.parametrize("call", ["read", "read_range", "write", "stat"])
+def test_a_page_to_log_in_is_no_object(
+    faulty_s3: Service, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy answers 200 to everything: nothing was written, and what was read is not the object."""
+    monkeypatch.setattr(FaultyS3, "usual", lambda _: ({"Content-Type": "text/html"}, b""))
+    faulty_s3.faulty.stored = b"<html>Log in</html>"
+    with pytest.raises(TransientError, match="must answer as its interface says; got a page that is no obj"):
+        CALLS[call](faulty_s3.store())
+
+
+def test_certificates_that_are_not_there_are_named_at_once(
+    s3_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", "/no/such/lab.pem")
+    with pytest.raises(ConfigError, match=r"got '/no/such/lab\.pem', which is not there. Change AWS_CA_BUN"):
+        S3Store("s3://bucket")
+
+
+def test_the_region_is_named_as_other_programs_of_aws_name_it(
+    s3_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-2")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    assert S3Store("s3://bucket").kvstore()["aws_region"] == "eu-west-1"
+    monkeypatch.delenv("AWS_REGION")
+    assert S3Store("s3://bucket").kvstore()["aws_region"] == "us-west-2"
+
+
+@pytest.mark.parametrize(
+    ("address", "is_told"),
+    [
+        ("https://s3.eu-west-1.amazonaws.com", False),  # tensorstore finds the region of a bucket by itself
+        ("https://bucket.vpce-1a2b.s3.eu-west-1.vpce.amazonaws.com", True),
+        ("https://s3.lab.org/store", True),
+    ],
+)
+def test_tensorstore_goes_by_the_same_endpoint(
+    s3_server: str, address: str, is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+    assert S3Store("s3://bucket").kvstore().get("endpoint") == (address if is_told else None)
