@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -188,8 +188,12 @@ def is_done(process: Store, step: str, unit: str, expected_hash: str) -> bool:
     record = read_record(process, step, unit)
     if record is None or record.input_hash != expected_hash:
         return False
-    looked_at = _look_at(record.outputs)
-    return all(one.is_present for one in looked_at) and not _changed(process, record, looked_at)
+    looked_at = []
+    for one in _look_at(record.outputs):
+        if not one.is_present:
+            return False
+        looked_at.append(one)
+    return not _changed(process, record, looked_at)
 
 
 def outputs_present(outputs: Collection[Output]) -> bool:
@@ -205,7 +209,7 @@ def overwritten(process: Store, record: Record) -> list[Output]:
     """
     stores = {output.uri: open_store(output.uri) for output in record.outputs}
     unsure = [output for output in record.outputs if stores[output.uri].vouches is not Vouches.CHECKSUM]
-    return _changed(process, record, _look_at(unsure))
+    return _changed(process, record, list(_look_at(unsure)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,9 +237,10 @@ class _LookedAt:
         return checksum(self.store.read(self.output.key)) != self.output.crc32c
 
 
-def _look_at(outputs: Collection[Output]) -> list[_LookedAt]:
+def _look_at(outputs: Collection[Output]) -> Iterator[_LookedAt]:
     stores = {uri: open_store(uri) for uri in {output.uri for output in outputs}}
-    return [_LookedAt(stores[output.uri], output, stores[output.uri].stat(output.key)) for output in outputs]
+    for output in outputs:
+        yield _LookedAt(stores[output.uri], output, stores[output.uri].stat(output.key))
 
 
 def _changed(process: Store, record: Record, looked_at: Collection[_LookedAt]) -> list[Output]:
