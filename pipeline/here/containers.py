@@ -32,8 +32,13 @@ _PROCESSOR_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 containers would differ in the last digits of what they solve."""
 _GOOGLE_KEY = "GOOGLE_APPLICATION_CREDENTIALS"
 _GOOGLE_KEY_FILE = Path(".config/gcloud/application_default_credentials.json")
-_AWS_FILES = {"AWS_CONFIG_FILE": ".aws/config", "AWS_SHARED_CREDENTIALS_FILE": ".aws/credentials"}
-"""Variables that name the files of AWS, and where they lie in the home folder without them."""
+_AWS_FILES = {
+    "AWS_CONFIG_FILE": ".aws/config",
+    "AWS_SHARED_CREDENTIALS_FILE": ".aws/credentials",
+    "AWS_CA_BUNDLE": "",
+    "AWS_WEB_IDENTITY_TOKEN_FILE": "",
+}
+"""Variables that name the files of AWS, and where at home they lie without them; empty for nowhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

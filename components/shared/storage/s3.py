@@ -374,7 +374,7 @@ class Client:
 
     def tensorstore_settings(self) -> dict[str, Any]:
         """The members of tensorstore's specification that lead it to the same server."""
-        endpoint = self._client.meta.endpoint_url
+        endpoint = self._client.meta.endpoint_url.rstrip("/")  # tensorstore would ask for //bucket
         host = urlsplit(endpoint).hostname or ""
         is_of_aws = ".amazonaws.com" in host and ".vpce." not in host  # a private endpoint has to be named
         server = {} if is_of_aws else {"endpoint": endpoint, "aws_region": self._client.meta.region_name}

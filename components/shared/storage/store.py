@@ -73,7 +73,8 @@ class Stat:
     """Nanoseconds from 1970 to the last change of the content, the name or the times themselves; None unless
     the store vouches by size and time. Programs can put the time of writing back, but not this one."""
     written_s: float | None = field(default=None, compare=False)
-    """Seconds from 1970 to the last write, by the store's clock: to tell people, never to decide by."""
+    """Seconds from 1970 to the last write, by the store's clock: to tell people, and which of two documents
+    is newer, never what an object holds."""
 
 
 class Store(Protocol):

@@ -106,15 +106,21 @@ def test_a_bucket_of_s3_needs_the_files_and_variables_of_aws(
     docker(ANSWERS)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-nobody-else")
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE"):
         monkeypatch.delenv(name, raising=False)
+    authority = tmp_path / "lab.pem"
+    authority.touch()
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(authority))
     file = tmp_path / ".aws/credentials"
     file.parent.mkdir()
     file.touch()
     sandbox = sandbox_for(config(tmp_path, source="s3://em/raw"), [])
     assert sandbox.network == "host"
-    assert sandbox.mounts == {tmp_path / "out": True, file: False}
-    assert sandbox.environment == {"AWS_SHARED_CREDENTIALS_FILE": str(file)}
+    assert sandbox.mounts == {tmp_path / "out": True, file: False, authority: False}
+    assert sandbox.environment == {
+        "AWS_SHARED_CREDENTIALS_FILE": str(file),
+        "AWS_CA_BUNDLE": str(authority),
+    }
     assert "AWS_SECRET_ACCESS_KEY" in sandbox.secrets
     task = Container({}, {}, "fibstack/plan:1", ())
     command = Containers(sandbox).command(task, ["plan"], tmp_path)

@@ -23,6 +23,8 @@ from tests.components.shared.storage.conftest import Service
 from tests.components.shared.storage.faults import CALLS, FaultyS3
 from tests.s3_server import CREDENTIALS
 
+PRIVATE = "https://bucket.vpce-1a2b.s3.eu-west-1.vpce.amazonaws.com"
+"""A private endpoint of a network in AWS."""
 READ_ARRAY = """
 import sys
 import tensorstore as ts
@@ -308,15 +310,16 @@ def test_the_region_is_named_as_other_programs_of_aws_name_it(
 
 
 @pytest.mark.parametrize(
-    ("address", "is_told"),
+    ("address", "told"),
     [
-        ("https://s3.eu-west-1.amazonaws.com", False),  # tensorstore finds the region of a bucket by itself
-        ("https://bucket.vpce-1a2b.s3.eu-west-1.vpce.amazonaws.com", True),
-        ("https://s3.lab.org/store", True),
+        ("https://s3.eu-west-1.amazonaws.com", None),  # tensorstore finds the region of a bucket by itself
+        (PRIVATE, PRIVATE),
+        ("https://s3.lab.org/store", "https://s3.lab.org/store"),
+        ("https://s3.lab.org:9000/", "https://s3.lab.org:9000"),
     ],
 )
 def test_tensorstore_goes_by_the_same_endpoint(
-    s3_server: str, address: str, is_told: bool, monkeypatch: pytest.MonkeyPatch
+    s3_server: str, address: str, told: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", address)
-    assert S3Store("s3://bucket").kvstore().get("endpoint") == (address if is_told else None)
+    assert S3Store("s3://bucket").kvstore().get("endpoint") == told
