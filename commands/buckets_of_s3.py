@@ -117,6 +117,18 @@ def tags_of(name: str) -> dict[str, str] | None:
         return _tags(name) if _is_there(name) else None
 
 
+def remove_empty(name: str) -> None:
+    """Remove a bucket that holds nothing; one that is gone is fine.
+
+    Raises:
+        UserError: a right is missing, or something lies in it.
+        TransientError: storage fails in a way that may pass.
+    """
+    with failures(f"cannot remove s3://{name}", name, f"s3:DeleteBucket on the bucket '{name}'"):
+        if _is_there(name):
+            client().ask("delete_bucket", Bucket=name)
+
+
 def _is_there(name: str) -> bool:
     try:
         client().ask("head_bucket", Bucket=name)

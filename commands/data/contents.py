@@ -54,11 +54,28 @@ def entries_of(uri: str) -> Iterator[Entry]:
     scheme = scheme_of(uri)
     if scheme.cloud == "google":
         yield from _in_bucket(store.uri)
+    elif scheme.cloud == "aws":
+        yield from _in_s3_bucket(store.uri)
     elif scheme.is_folder:
         yield from _in_folder(store.uri, "")
     else:
         for found in store.list():
             yield Entry(uri=store.uri, key=found.key, size_bytes=found.size_bytes)
+
+
+def _in_s3_bucket(uri: str) -> Iterator[Entry]:
+    from components.shared.storage import s3
+    from components.shared.storage.s3_failures import failures
+
+    bucket, prefix = s3.bucket_and_prefix(uri)
+    with failures(f"cannot list {uri}", bucket, f"s3:ListBucket on the bucket '{bucket}'"):
+        for found in s3.client().listed(bucket, prefix):
+            yield Entry(
+                uri=uri,
+                key=found["Key"].removeprefix(prefix),
+                size_bytes=found["Size"],
+                storage_class=found.get("StorageClass", STANDARD),
+            )
 
 
 def _in_folder(root: str, folder: str) -> Iterator[Entry]:

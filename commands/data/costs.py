@@ -50,7 +50,7 @@ def stored_entries(uri: str) -> Iterator[tuple[str, Entry]]:
                 yield from ((part, entry) for entry in entries_of(part))
         return
     if scheme_of(uri).cloud != "google" and not open_store(uri).exists():
-        raise UserError(f"a place must be a folder or gs:// URI that exists; got {uri}. Check the path.")
+        raise UserError(f"a place must be a folder, gs:// or s3:// URI that exists; got {uri}. Check it.")
     yield from ((_top(entry.key), entry) for entry in entries_of(uri))
 
 

@@ -74,9 +74,10 @@ def renumber(
     Where the names can be read in two orders, or a few are named otherwise than most, nothing is done: it
     says so, with the options that decide.
 
-    Both are folders, or both gs:// URIs. SOURCE stays as it is: the new names are links to the same data (on
-    another file system, and in buckets, copies). No file is ever replaced. TARGET/renumbered.csv tells which
-    slice was which image. Give the same command again to go on after a stop.
+    Both are folders, or both gs:// URIs, or both s3:// URIs. SOURCE stays as it is: the new names are links
+    to the same data (on another file system, and in buckets, copies). No file is ever replaced.
+    TARGET/renumbered.csv tells which slice was which image. Give the same command again to go on after a
+    stop.
     """
     from commands.data import renumber as renumbering
     from commands.data.progress import counted
@@ -123,11 +124,11 @@ def renumber(
 def split(file: str, target: str, image: str, first: int) -> None:
     """Write each slice of FILE, a TIFF of several pages or MRC, as a TIFF of its own to TARGET.
 
-    Both are on this machine or gs:// URIs. The numbers stay as they are, of whatever type. The rows of MRC,
-    which run from the bottom up, are turned over. Pages of a TIFF are read as slices are: its tags are
-    applied, channels in pages of their own become channels of a slice, reduced pages are left out, and what a
-    run refuses is refused before a file is written. No file is ever replaced; give the same command again to
-    go on after a stop.
+    Both are on this machine, or gs:// or s3:// URIs. The numbers stay as they are, of whatever type. The rows
+    of MRC, which run from the bottom up, are turned over. Pages of a TIFF are read as slices are: its tags
+    are applied, channels in pages of their own become channels of a slice, reduced pages are left out, and
+    what a run refuses is refused before a file is written. No file is ever replaced; give the same command
+    again to go on after a stop.
     """
     from commands.data.progress import counted
     from commands.data.split import check_slices, open_stack, write_slices
@@ -149,11 +150,13 @@ def split(file: str, target: str, image: str, first: int) -> None:
 
 @main.command(cls=StepCommand, short_help="Copy a folder to a bucket.")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.argument("target", metavar="gs://BUCKET[/PREFIX]")
+@click.argument("target", metavar="BUCKET_URI")
 @_JOBS
 @_FOLLOW_LINKS
 def upload(folder: Path, target: str, jobs: int, follow_links: bool) -> None:
     """Copy all files of FOLDER to a bucket, each with a checksum that the server verifies.
+
+    BUCKET_URI is gs://BUCKET, s3://BUCKET or a folder in one.
 
     What is there already with the same size and checksum is left out, so that an upload that was stopped goes
     on where it was. An object with another content is never replaced: it stops the upload before it begins.
@@ -178,8 +181,10 @@ def upload(folder: Path, target: str, jobs: int, follow_links: bool) -> None:
 
 
 def _check_in_bucket(uri: str) -> None:
-    if scheme_of(uri).cloud != "google":
-        raise ConfigError(f"the target must be a gs:// URI; got '{uri}'. Write gs://BUCKET.")
+    if not scheme_of(uri).cloud:
+        raise ConfigError(
+            f"the target must be a gs:// or s3:// URI; got '{uri}'. Write gs://BUCKET or s3://BUCKET."
+        )
 
 
 @main.command("new-id", cls=StepCommand, short_help="Print an id that nobody can guess.")
@@ -232,8 +237,7 @@ def cors(uri: str, origins: tuple[str, ...], off: bool) -> None:
     """
     from commands.data.bucket_rules import set_cors
 
-    if not scheme_of(uri).cloud:
-        raise ConfigError(f"the bucket must be a gs:// or s3:// URI; got '{uri}'. Write gs://BUCKET.")
+    _check_in_bucket(uri)
     bucket = set_cors(uri, () if off else origins or ("*",))
     readers = "no pages" if off else f"pages of {', '.join(origins or ('any origin',))}"
     click.echo(f"{scheme_of(uri).name}://{bucket}: {readers}.")
@@ -257,7 +261,11 @@ def archive(uri: str, storage_class: str, days: int) -> None:
     from commands.data.bucket_rules import MINIMUM_DAYS
     from commands.data.bucket_rules import archive as add_rule
 
-    _check_in_bucket(uri)
+    if scheme_of(uri).cloud != "google":
+        raise ConfigError(
+            f"the target of archive must be a gs:// URI; got '{uri}'. Write gs://BUCKET, or give a bucket of "
+            "S3 its own rule: aws s3api put-bucket-lifecycle-configuration"
+        )
     is_new = add_rule(uri, storage_class, days)
     click.echo(
         f"{'Set' if is_new else 'There already'}: objects below {uri} go to {storage_class} when they are "
@@ -328,7 +336,7 @@ def _say_what_stays(entries: Sequence[Entry]) -> None:
     "--prices",
     "prices_path",
     type=click.Path(path_type=Path),
-    help="YAML table of prices.  [default: Google's list prices of one region, with their date]",
+    help="YAML table of prices.  [default: list prices of Google, or of Amazon for s3://, with their date]",
 )
 def costs(uris: tuple[str, ...], prices_path: Path | None) -> None:
     """Say how much lies at each URI, and what a month of it costs.
@@ -338,10 +346,10 @@ def costs(uris: tuple[str, ...], prices_path: Path | None) -> None:
     """
     from commands.data.contents import EMPTY_FOLDER
     from commands.data.costs import StoredObject, costs_of, stored_entries
-    from components.shared.documents.cost import read_prices
+    from components.shared.documents.cost import listed_prices, read_prices
     from components.shared.text import listed, size
 
-    prices = read_prices(prices_path) if prices_path else read_prices()
+    prices = read_prices(prices_path) if prices_path else listed_prices(uris[0])
     total = 0.0
     for uri in uris:
         entries = list(stored_entries(uri))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -28,7 +28,7 @@ from components.shared.storage.gcs_failures import failures
 from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import Part, part_uri, run_buckets_of
-from components.shared.storage.schemes import bucket_of, folder_of, without_scheme
+from components.shared.storage.schemes import bucket_of, folder_of, scheme_of, without_scheme
 from components.shared.storage.store import Store, join_uri
 from components.shared.volume.layout import is_metadata
 from components.shared.volume.volume import volume_of
@@ -229,7 +229,11 @@ def remove(holding: Holding, done: Callable[[], None]) -> None:
         remove_empty_folders(store.uri, (*keys, *in_empty), keep_root=path.is_symlink())
         with contextlib.suppress(OSError):  # something else lies there
             path.rmdir()
-    if holding.whole_bucket:
+    if holding.whole_bucket and scheme_of(holding.uri).cloud == "aws":
+        from commands import buckets_of_s3
+
+        buckets_of_s3.remove_empty(bucket_of(holding.uri))
+    elif holding.whole_bucket:
         bucket = bucket_of(holding.uri)
         grant = f"storage.buckets.delete on the bucket '{bucket}'"
         with failures(f"cannot remove {holding.uri}", bucket, grant), contextlib.suppress(NotFound):
@@ -250,18 +254,28 @@ def _check_label(uri: str, run_id: str) -> bool:
     Raises:
         UserError: the bucket does not carry the label.
     """
-    name, prefix = gcs.bucket_and_prefix(uri)
-    with failures(f"cannot look at {uri}", name, f"storage.buckets.get on the bucket '{name}'"):
-        bucket = gcs.client_of().lookup_bucket(name, timeout=gcs.TIMEOUT_S, retry=gcs.RETRY)
-    if bucket is None:
+    name, prefix = bucket_of(uri), without_scheme(uri).partition("/")[2]
+    labels = _labels_of(uri, name)
+    if labels is None:
         return False
-    label = bucket.labels.get(RUN_LABEL)
+    label = labels.get(RUN_LABEL)
     if label is None or (not prefix and label != run_id):  # records of all runs share a bucket
         raise UserError(
             f"a bucket that is removed must carry the label {RUN_LABEL}={run_id}; got {label or 'none'} at "
-            f"gs://{name}. Nothing was removed. Give it that label if it is of this run."
+            f"{scheme_of(uri).name}://{name}. Nothing was removed. Give it that label if it is of this run."
         )
     return True
+
+
+def _labels_of(uri: str, name: str) -> Mapping[str, str] | None:
+    """The labels of a bucket, tags on S3; None where there is none."""
+    if scheme_of(uri).cloud == "aws":
+        from commands import buckets_of_s3
+
+        return buckets_of_s3.tags_of(name)
+    with failures(f"cannot look at {uri}", name, f"storage.buckets.get on the bucket '{name}'"):
+        bucket = gcs.client_of().lookup_bucket(name, timeout=gcs.TIMEOUT_S, retry=gcs.RETRY)
+    return None if bucket is None else dict(bucket.labels)
 
 
 def _check_record(output: str, uris: list[str]) -> None:

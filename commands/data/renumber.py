@@ -340,7 +340,8 @@ def renumber(
         UserError: a file of another content has appeared, or a right is missing.
         TransientError: the disk or storage failed in a way that may pass.
     """
-    place = _link if scheme_of(target.uri).is_folder else _copy_in_bucket
+    in_bucket = _copy_in_s3 if scheme_of(target.uri).cloud == "aws" else _copy_in_bucket
+    place = _link if scheme_of(target.uri).is_folder else in_bucket
 
     def one(name: str) -> None:
         place(source, name, target, numbering.new_names[name])
@@ -438,6 +439,30 @@ def _copy_in_bucket(source: Store, old: str, target: Store, new: str) -> None:
             stat, made = source.stat(old), target.stat(new)
             if not (stat and made and _same(source, stat, target, made)):  # an answer may have been lost
                 raise _appeared(join_uri(target.uri, new)) from None
+
+
+def _copy_in_s3(source: Store, old: str, target: Store, new: str) -> None:
+    """Let the server copy an object under a name that was not there just now."""
+    from components.shared.storage import s3
+    from components.shared.storage.s3_failures import failures
+
+    from_bucket, from_prefix = s3.bucket_and_prefix(source.uri)
+    to_bucket, to_prefix = s3.bucket_and_prefix(target.uri)
+    made = target.stat(new)
+    if made is not None:
+        stat = source.stat(old)
+        if stat is None or not _same(source, stat, target, made):
+            raise _appeared(join_uri(target.uri, new))
+        return
+    grant = f"s3:GetObject on '{from_bucket}' and s3:PutObject on '{to_bucket}'"
+    with failures(f"cannot write {join_uri(target.uri, new)}", to_bucket, grant):
+        s3.client().ask(
+            "copy_object",
+            Bucket=to_bucket,
+            Key=to_prefix + new,
+            CopySource={"Bucket": from_bucket, "Key": from_prefix + old},
+            ChecksumAlgorithm="CRC32C",
+        )
 
 
 def _appeared(uri: str) -> FibstackError:

@@ -6,7 +6,10 @@ import base64
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
 from pathlib import Path
+from typing import BinaryIO
 
 import google_crc32c
 from google.api_core.exceptions import PreconditionFailed
@@ -18,8 +21,16 @@ from components.shared.storage.folder import TEMPORARY_PREFIX, LinkTarget, where
 from components.shared.storage.gcs_failures import failures
 from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
-from components.shared.storage.schemes import bucket_of
-from components.shared.storage.store import Stat, check_key, join_uri
+from components.shared.storage.schemes import scheme_of
+from components.shared.storage.store import (
+    Stat,
+    Store,
+    check_key,
+    checksum,
+    join_uri,
+    told_browsers,
+    with_checksums,
+)
 from components.shared.text import listed
 
 _READ_BYTES = 1 << 20
@@ -63,11 +74,12 @@ def plan_uploads(folder: Path, target: str, jobs: int, *, follow_links: bool = F
     Raises:
         UserError: the folder is not there or holds no files, or an object is there with another content.
     """
-    there = {stat.key: stat for stat in open_store(target).list()}
+    store = open_store(target)
+    there = {stat.key: stat for stat in store.list()}
     items = list(list_files(folder, follow_links=follow_links))
     if not items:
         raise UserError(f"the folder must hold files; got none in {folder}. Check the path.")
-    states = in_parallel(lambda item: _state(item, there.get(item.key)), items, jobs)
+    states = in_parallel(lambda item: _state(item, there.get(item.key), store), items, jobs)
     others = [item.key for item, state in zip(items, states, strict=True) if state == "other"]
     if others:
         shown = listed(others, _SHOWN, rest=", ...")
@@ -91,11 +103,14 @@ def upload(items: Sequence[Item], target: str, jobs: int, done: Callable[[Item],
         UserError: a right is missing, a file cannot be read, or an object has appeared meanwhile.
         TransientError: storage fails in a way that may pass; what has arrived stays.
     """
-    bucket, prefix = gcs.bucket_and_prefix(target)
-    client = gcs.client_of()
+    store = open_store(target)
+    is_s3 = scheme_of(target).cloud == "aws"
 
     def one(item: Item) -> None:
-        _upload(item, client.bucket(bucket), prefix, target)
+        if is_s3:
+            _upload_to_s3(item, store)
+        else:
+            _upload(item, target)
         done(item)
 
     in_parallel(one, items, jobs)
@@ -140,11 +155,14 @@ def list_files(folder: Path, *, follow_links: bool = False) -> Iterator[Item]:
                 yield Item(key, path, found.st_size)
 
 
-def _state(item: Item, there: Stat | None) -> str:
+def _state(item: Item, there: Stat | None, store: Store) -> str:
     if there is None:
         return "missing"
-    same = there.size_bytes == item.size_bytes and there.crc32c == file_checksum(item.path)
-    return "same" if same else "other"
+    if there.size_bytes != item.size_bytes:
+        return "other"
+    (known,) = with_checksums(store, [there])
+    found = known.crc32c or checksum(store.read(item.key))
+    return "same" if found == file_checksum(item.path) else "other"
 
 
 def file_checksum(path: Path) -> str:
@@ -163,11 +181,57 @@ def file_checksum(path: Path) -> str:
     return f"{crc:08x}"
 
 
-def _upload(item: Item, bucket: object, prefix: str, target: str) -> None:
-    blob = gcs.new_blob(bucket, prefix + item.key)
+def _upload_to_s3(item: Item, store: Store) -> None:
+    """Put a file under a name that must not be there, where the server can be told so."""
+    from botocore.exceptions import ClientError
+
+    from components.shared.storage import s3
+    from components.shared.storage.s3_failures import failures as failures_of_s3
+    from components.shared.storage.s3_failures import is_unknown_to_server
+
+    uri = join_uri(store.uri, item.key)
+    if item.size_bytes > s3.MOST_BYTES:
+        raise UserError(
+            f"a file for S3 must have at most {s3.MOST_BYTES:,} bytes; got {item.size_bytes:,} in "
+            f"{item.path}. Make a file of each slice: fibstack data split"
+        )
+    bucket, prefix = s3.bucket_and_prefix(store.uri)
+    crc32c = file_checksum(item.path)
+    with failures_of_s3(f"cannot write {uri}", bucket, f"s3:PutObject on the bucket '{bucket}'"):
+        with open_regular(item.path) as file:
+
+            def body() -> BinaryIO:
+                file.seek(0)
+                return file
+
+            put = partial(
+                s3.client().ask,
+                "put_object",
+                Bucket=bucket,
+                Key=prefix + item.key,
+                Body=body,
+                ContentType=told_browsers(item.key)[0],
+                ChecksumAlgorithm="CRC32C",
+                ChecksumCRC32C=base64.b64encode(bytes.fromhex(crc32c)).decode(),
+            )
+            try:
+                put(IfNoneMatch="*")
+            except ClientError as error:
+                if is_unknown_to_server(error):
+                    put()
+                elif error.response["ResponseMetadata"]["HTTPStatusCode"] != HTTPStatus.PRECONDITION_FAILED:
+                    raise
+        # It has appeared meanwhile, or the answer to the first try was lost; or it is as it was sent.
+        made = store.stat(item.key)
+        arrived = (made.crc32c if made else None) or checksum(store.read(item.key))
+    _require_arrived(arrived, crc32c, uri)
+
+
+def _upload(item: Item, target: str) -> None:
+    name, prefix = gcs.bucket_and_prefix(target)
+    blob = gcs.new_blob(gcs.client_of().bucket(name), prefix + item.key)
     uri = join_uri(target, item.key)
     crc32c = file_checksum(item.path)
-    name = bucket_of(target)
     with failures(f"cannot write {uri}", name, f"storage.objects.create on the bucket '{name}'"):
         try:
             blob.upload_from_filename(
@@ -179,7 +243,15 @@ def _upload(item: Item, bucket: object, prefix: str, target: str) -> None:
             )
         except PreconditionFailed:  # it has appeared meanwhile, or the answer to the first try was lost
             blob.reload(timeout=gcs.TIMEOUT_S, retry=gcs.RETRY)
-    arrived = base64.b64decode(blob.crc32c or "").hex()
+    _require_arrived(base64.b64decode(blob.crc32c or "").hex(), crc32c, uri)
+
+
+def _require_arrived(arrived: str, crc32c: str, uri: str) -> None:
+    """Refuse an object that is not what its file is.
+
+    Raises:
+        TransientError: it is not.
+    """
     if arrived != crc32c:
         raise TransientError(
             f"an object must arrive as the file is; got crc32c {arrived} for {crc32c} in {uri}. "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.options import SETTINGS, config_options, given_config, settings_of
-from components.shared.documents.cost import parse_pods, read_prices
+from components.shared.documents.cost import listed_prices, parse_pods, read_prices
 from components.shared.errors import UserError
 from components.shared.text import PIPED_WIDTH
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     "--prices",
     "prices_path",
     type=click.Path(path_type=Path),
-    help="YAML table of prices.  [default: Google's list prices of one region, with their date]",
+    help="YAML table of prices.  [default: list prices of Google, or of Amazon for s3://, with their date]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def design(
@@ -57,7 +57,7 @@ def design(
 
     config = given_config(config_path, flags, changes)
     settings = settings_of(settings_path)
-    prices = read_prices(prices_path) if prices_path else read_prices()
+    prices = read_prices(prices_path) if prices_path else listed_prices(config.output)
     found = estimates.design(config, settings.fan_on(target), parse_pods(settings.pods), prices)
     if as_json:
         click.echo(table.as_json(found))

@@ -25,7 +25,7 @@ from components.plan.source import find_channels, known_stack, read_stack
 from components.shared.command import StepCommand, write_parameter
 from components.shared.documents.config import RunConfig
 from components.shared.documents.config_flags import config_flags, parse_flags
-from components.shared.documents.cost import COST_KEY, CostEstimate, parse_pods, read_prices
+from components.shared.documents.cost import COST_KEY, CostEstimate, listed_prices, parse_pods
 from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import PLAN_KEY, Plan, voxel_size
 from components.shared.errors import ConfigError, FibstackError, UserError
@@ -70,7 +70,7 @@ def main(fan: int, pods: str, process_uri_out: str, chunks_out: str, **fields: s
         raise
     _take_refusal_back(process)
     if pods:
-        write_cost(cost_estimate(plan, parse_pods(pods), read_prices()), process)
+        write_cost(cost_estimate(plan, parse_pods(pods), listed_prices(process.uri)), process)
     chunks = chunks_to_do(plan, process)
     _log_inventory(plan, len(chunks))
     write_parameter(process_uri_out, plan.locations.process_uri)

@@ -11,11 +11,15 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from components.shared.documents.sealed import Document, SealedDocument
 from components.shared.errors import ConfigError
 from components.shared.given_file import GivenModel, parse_yaml, read_given_file
+from components.shared.storage.schemes import scheme_of
 from components.shared.text import GIB
 
-ColderClass = Literal["nearline", "coldline", "archive"]
+ColderClass = Literal["nearline", "coldline", "archive", "standard_ia", "glacier_ir", "deep_archive"]
+"""Storage classes of Google, then of Amazon."""
 LISTED = Path(__file__).with_name("prices.yaml")
 """Google's list prices, which are part of this package."""
+LISTED_BY_AMAZON = Path(__file__).with_name("prices_aws.yaml")
+"""Amazon's list prices, which are part of this package."""
 
 
 class _Table(GivenModel):
@@ -105,6 +109,34 @@ def parse_pods(text: str) -> dict[str, Pod]:
     except ValidationError as error:
         reason = error.errors(include_url=False)[0]["msg"]
         raise ConfigError(f"--pods must be JSON of each step's pod; got {text[:80]!r}: {reason}.") from None
+
+
+def listed_prices(location: str) -> Prices:
+    """The list prices of the cloud that a location lies in; Google's for a folder.
+
+    A server of S3 of a lab's own bills nothing: neither requests, nor storage, nor machines.
+
+    Args:
+        location: Folder or URI of results.
+    """
+    if scheme_of(location).cloud != "aws":
+        return read_prices()
+    from components.shared.storage.s3 import client
+
+    prices = read_prices(LISTED_BY_AMAZON)
+    if client().is_of_amazon:
+        return prices
+    free = MachinePrices(core_hour=0, gib_hour=0)
+    return Prices(
+        region=client().endpoint,
+        date=prices.date,
+        source="a server of one's own, which bills nothing",
+        on_demand=free,
+        spot=free,
+        storage_gib_month=0,
+        class_a_per_1000=0,
+        class_b_per_1000=0,
+    )
 
 
 def read_prices(path: Path = LISTED) -> Prices:

@@ -318,6 +318,11 @@ class Client:
         return _tried(read)
 
     @property
+    def is_of_amazon(self) -> bool:
+        """The server is Amazon's, which bills requests and storage; not one of a lab's own."""
+        return ".amazonaws.com" in (urlsplit(self.endpoint).hostname or "")
+
+    @property
     def endpoint(self) -> str:
         """The address of the server."""
         return str(self._client.meta.endpoint_url)

@@ -121,7 +121,7 @@ def test_a_failure_leaves_the_rest_for_later(
         (("nowhere", "gs://my-em"), 65, "FOLDER must be a folder; got nowhere"),
         (("empty", "gs://BUCKET"), 65, "the folder must hold files"),
         (("dangling", "gs://BUCKET"), 65, "cannot read dangling/x.png: No such file"),
-        (("empty", "elsewhere"), 78, "the target must be a gs:// URI"),
+        (("empty", "elsewhere"), 78, "the target must be a gs:// or s3:// URI"),
         (("dangling", "gs://nobody-has-this"), 65, "no bucket 'nobody-has-this'"),
     ],
     ids=str,
