@@ -26,6 +26,7 @@ _INSTALL_ARGO = (
 )
 KUBEFLOW = "kubeflow"
 """Namespace that Kubeflow Pipelines is installed in."""
+_AGENT = "ml-pipeline-persistenceagent"
 _CONFIG_MAP = "workflow-controller-configmap"
 _ARGOS_OWN_POLICY = "OnFailure"
 """Policy of retries where neither they nor the controller's defaults name one."""
@@ -275,6 +276,7 @@ def _check_kubeflow() -> Iterator[Finding]:
         )
         return
     yield from _check_controllers(KUBEFLOW)
+    yield from _check_agent()
     policy = _retry_policy(config.as_object().get("data") or {})
     if policy != "Always":
         tried = (
@@ -287,6 +289,17 @@ def _check_kubeflow() -> Iterator[Finding]:
             f"this Kubeflow tries {tried}, whatever 'retries' says: the retryPolicy of its controller's "
             f"defaults is {policy}, which should be Always",
             f"kubectl edit configmap {_CONFIG_MAP} --namespace {KUBEFLOW}",
+        )
+
+
+def _check_agent() -> Iterator[Finding]:
+    """Check the agent that tells Kubeflow's server how runs go; nothing where it cannot be seen."""
+    agent = kubectl("get", "deployment", _AGENT, "--namespace", KUBEFLOW, "--output", "json").as_object()
+    if at(agent, "metadata", "name") and not at(agent, "status", "availableReplicas"):
+        yield Finding(
+            "wrong",
+            "Kubeflow's persistence agent does not work, so its server hears nothing of how runs go",
+            f"kubectl describe deployment {_AGENT} --namespace {KUBEFLOW}",
         )
 
 

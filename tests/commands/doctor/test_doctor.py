@@ -316,6 +316,7 @@ case "$*" in
   *deployments*) {controller};;
   *"get namespace"*) {place};;
   *configmap*) {config};;
+  *persistenceagent*) {agent};;
   *" pvc "*) {claim};;
   *"get secret s3 --namespace {home} --output go-template="*) {secret};;
   *workflowtemplate*) {template};;
@@ -356,7 +357,7 @@ def kubectl(**changes: str) -> str:
     good = {"context": "echo gke_em", "versions": json.dumps(VERSIONS), "controller": deployment()}
     good |= {"kinds": "echo workflows.argoproj.io; echo workflowtemplates.argoproj.io", "place": "true"}
     good |= {"template": template_of(), "may": "echo yes", "config": "echo '{}'", "claim": "echo '{}'"}
-    good |= {"home": "em", "secret": "echo access-key secret-key"}
+    good |= {"agent": "echo '{}'", "home": "em", "secret": "echo access-key secret-key"}
     return KUBECTL.format(**good | changes)
 
 
@@ -719,3 +720,15 @@ def test_a_kubeflow_whose_controller_is_down_or_not_seen(
     result = doctor("--target", "kfp", "--host", cloud.url)
     assert result.exit_code == 0
     assert "kubectl's context does not show the controller of this Kubeflow" in result.output
+
+
+def test_a_kubeflow_whose_server_hears_nothing_of_runs(
+    cloud: Loopback, program: Callable[[str, str], None]
+) -> None:
+    cloud.on("GET", "/apis/v2beta1/healthz", {})
+    name = '"metadata": {"name": "ml-pipeline-persistenceagent"}'
+    program("kubectl", kubectl(agent=f"echo '{{{name}, \"status\": {{}}}}'"))
+    result = doctor("--target", "kfp", "--host", cloud.url)
+    assert "Kubeflow's persistence agent does not work" in wrong(result)[0]
+    program("kubectl", kubectl(agent=f'echo \'{{{name}, "status": {{"availableReplicas": 1}}}}\''))
+    assert "persistence agent" not in doctor("--target", "kfp", "--host", cloud.url).output
