@@ -49,6 +49,8 @@ Labels = dict[_LabelKey, _LabelValue]
 """Kubernetes' labels; their syntax is checked, since a cluster would refuse the pod and not the manifest."""
 
 
+_SECRETS = frozenset({"AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"})
+"""Variables that hold a login."""
 _Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 _Text = Annotated[str, Field(pattern=r"^([^{]|\{[^{])*\{?$")]
 """Text without '{{', where Argo and KFP would fill something in."""
@@ -322,9 +324,15 @@ def read_settings(path: Path) -> Settings:
         if isinstance(values[step], dict):  # a table that sets the cpu alone keeps the step's own memory
             values[step] = Settings.model_fields[step].default.model_dump() | values[step]
     try:
-        return Settings.model_validate(values)
+        settings = Settings.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
         rule = first["msg"][0].lower() + first["msg"][1:]
         raise ConfigError(f"'{key}': {rule}; got {first['input']!r} in {path}. Change '{key}'.") from None
+    for name in _SECRETS & settings.environment.keys():
+        raise ConfigError(
+            f"'environment' must hold nothing secret, since many may read a pipeline; got {name} in {path}. "
+            "Put it into a Secret, and name that in 'secrets'."
+        )
+    return settings

@@ -19,8 +19,6 @@ from components.shared.web import ask, reason_of
 
 _SID = "FibstackShare"
 _ANY_ORIGIN = "*"
-_EVERYBODY = ("*", {"AWS": "*"}, {"AWS": ["*"]})
-"""Ways in which a policy names everybody."""
 _GUARDS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 """Settings that forbid a bucket of AWS to be public, whatever its policy says."""
 _DEADLINE_S = 20
@@ -33,7 +31,8 @@ def make_public(name: str) -> None:
         UserError: there is no such bucket, or a right is missing, or the account forbids it.
         TransientError: storage fails in a way that may pass.
     """
-    with failures(f"cannot make s3://{name} public", name, _grant(name)):
+    grant = f"{_grant(name)}, and let no Block Public Access of the account forbid it"
+    with failures(f"cannot make s3://{name} public", name, grant):
         _guard(name, is_guarded=False)
         _ask_if_known("put_bucket_cors", name, CORSConfiguration={"CORSRules": [cors_rule([_ANY_ORIGIN])]})
         ours = {
@@ -58,7 +57,7 @@ def make_private(name: str) -> None:
         kept = [
             statement
             for statement in _statements(name)
-            if statement.get("Effect") != "Allow" or statement.get("Principal") not in _EVERYBODY
+            if statement.get("Effect") != "Allow" or not _names_everybody(statement.get("Principal"))
         ]
         _write_policy(name, kept)
         _guard(name, is_guarded=True)
@@ -150,6 +149,12 @@ def _statements(name: str) -> list[dict[str, Any]]:
         raise
     statements = found["Statement"]
     return statements if isinstance(statements, list) else [statements]
+
+
+def _names_everybody(principal: Any) -> bool:  # noqa: ANN401 - JSON
+    """Whether everybody is meant by the principal of a policy's statement, also beside others."""
+    named = principal.get("AWS") if isinstance(principal, dict) else principal
+    return "*" in (named if isinstance(named, list) else [named])
 
 
 def _write_policy(name: str, statements: list[dict[str, Any]]) -> None:

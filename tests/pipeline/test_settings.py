@@ -118,3 +118,13 @@ def test_refuses_what_a_cluster_would_refuse(tmp_path: Path, text: str, key: str
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, text)
     assert key in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"])
+def test_a_login_is_no_part_of_the_pipeline(tmp_path: Path, name: str) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"'environment' must hold nothing secret, .*; got {name} in"
+    ) as caught:
+        read(tmp_path, f'environment = {{ {name} = "of-nobody-else" }}')
+    assert "of-nobody-else" not in str(caught.value)
+    assert read(tmp_path, f'secrets = {{ s3 = {{ {name} = "key" }} }}').secrets == {"s3": {name: "key"}}

@@ -157,7 +157,9 @@ def _refusal(cause: boto.ClientError, grant: str, is_anonymous: bool) -> str:
     if is_login or code in _LOGIN_CODES or status == HTTPStatus.UNAUTHORIZED:
         return f"the login is not accepted, or has expired ({first_line(told) or code}). {_LOG_IN}"
     if status != HTTPStatus.FORBIDDEN:
-        return f"{_reason(cause)}. Check the bucket and the object's name"
+        is_unknown = is_unknown_to_server(cause)
+        remedy = "Use the server's own tools" if is_unknown else "Check the bucket and the object's name"
+        return f"{_reason(cause)}. {remedy}"
     if is_anonymous:
         return f"permission denied, and there are no credentials. {_LOG_IN}"
     # Who may not list is refused an object that is not there.

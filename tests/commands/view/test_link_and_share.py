@@ -291,6 +291,9 @@ def test_sharing_on_s3_opens_the_viewing_bucket_and_is_taken_back(s3_server: str
         assert guards_of(bucket) == {False}
         (rule,) = client().ask("get_bucket_cors", Bucket=bucket)["CORSRules"]
         assert (rule["AllowedOrigins"], rule["AllowedMethods"]) == (["*"], ["GET", "HEAD"])
+    beside = {**own, "Principal": {"AWS": ["arn:aws:iam::1:root", "*"]}}
+    policy = {"Version": "2012-10-17", "Statement": [*policy_of(bucket), beside]}
+    client().ask("put_bucket_policy", Bucket=bucket, Policy=json.dumps(policy))
     done = invoke(share.main, output, "--undo", "--yes")
     assert done.exit_code == 0, done.output
     assert policy_of(bucket) == [own]
