@@ -228,10 +228,11 @@ def survives(mutant: Mutant, copy: Path, timeout_s: float) -> bool:
 
 
 def copy_tree(target: Path) -> Path:
-    """Copy the files of the repository as they are now."""
+    """Copy the files of the repository as they are now, with what `setup.py` has compiled."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     files = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
-    for name in filter(None, files):
+    compiled = [path.relative_to(ROOT).as_posix() for path in (ROOT / "components").rglob("*.bin")]
+    for name in filter(None, files + compiled):
         if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             (target / name).write_bytes((ROOT / name).read_bytes())
