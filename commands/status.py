@@ -27,7 +27,7 @@ _COLUMNS = ("done", "running", "failed", "waiting")
 def status(run_or_output: str, units: bool) -> None:
     """Say how far a run is.
 
-    OUTPUT, a folder or gs:// URI, counts the units of work that are done, from the records, wherever they are
+    OUTPUT, a folder or URI, counts the units of work that are done, from the records, wherever they are
     done. RUN, as 'fibstack submit' prints it, asks the service that runs it; with --units a pod counts, which
     sees a volume of the cluster.
     """

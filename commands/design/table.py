@@ -163,7 +163,7 @@ def _bytes_table(design: Design) -> Table:
 
 def _dollars_table(design: Design) -> Table:
     bill, prices = design.estimate.bill, design.prices
-    table = _plain_table(f"dollars in Google Cloud, {prices.region}, {prices.date}", "on demand", "spot")
+    table = _plain_table(f"dollars, at prices of {prices.region}, {prices.date}", "on demand", "spot")
     table.add_row("machines", f"{bill.machines_on_demand:,.2f}", f"{bill.machines_spot:,.2f}")
     for name, amount in (("requests", bill.requests), ("tiles, for a day", bill.tiles_for_a_day)):
         table.add_row(name, *[f"{amount:,.2f}"] * 2)

@@ -197,7 +197,7 @@ def require_reachable(config: RunConfig, mounts: Collection[str] = ()) -> None:
             remedy = f", or a path on the pods' volume, below {' or '.join(mounts)}" if mounts else ""
             raise ConfigError(
                 f"'{key}' must be in a bucket, since a cluster does not see this machine; got {location}. "
-                f"Give a gs:// URI{remedy}."
+                f"Give a gs:// or s3:// URI{remedy}."
             )
 
 

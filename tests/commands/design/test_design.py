@@ -53,7 +53,7 @@ def test_it_tells_the_plan_and_the_price_and_writes_nothing(folder: Path) -> Non
         "40 slices",
         "3 slabs",
         "1 block ",
-        "dollars in Google Cloud, us-central1",
+        "dollars, at prices of us-central1",
         "Nothing looks wrong",
     ):
         assert part in result.output, result.output

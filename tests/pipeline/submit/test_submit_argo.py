@@ -184,7 +184,10 @@ def test_folders_of_a_volume_of_the_cluster(cluster: Any) -> None:
     assert parameters_of(created)["output"] == "/data/out"
     result = submit("--source", "/database", "--output", "/data/out")
     assert result.exit_code == 78
-    assert "got /database. Give a gs:// URI, or a path on the pods' volume, below /data." in result.output
+    assert (
+        "got /database. Give a gs:// or s3:// URI, or a path on the pods' volume, below /data."
+        in result.output
+    )
 
 
 UNITS = f"{NAMESPACE}/workflows/align-stack-x7-units-1"
@@ -366,7 +369,7 @@ def test_folders_without_such_a_volume(cluster: Any) -> None:
     assert result.exit_code == 78
     assert result.output == (
         "error: 'output' must be in a bucket, since a cluster does not see this machine; got /data/out. "
-        "Give a gs:// URI.\n"
+        "Give a gs:// or s3:// URI.\n"
     )
     assert not cluster.asked("POST", ".*")
 

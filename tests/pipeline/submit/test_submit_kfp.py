@@ -474,7 +474,7 @@ def test_data_of_this_machine_is_refused_before_anything_is_sent(kfp: Any, tmp_p
     assert result.exit_code == 78
     assert result.output == (
         f"error: 'source' must be in a bucket, since a cluster does not see this machine; got {tmp_path}. "
-        "Give a gs:// URI.\n"
+        "Give a gs:// or s3:// URI.\n"
     )
     assert not kfp.requests
 
@@ -492,7 +492,10 @@ def test_data_on_a_volume_of_the_cluster_is_taken(kfp: Any, tmp_path: Path) -> N
         assert [mount["mountPath"] for mount in pod["pvcMount"]] == ["/data"]
     result = submit(kfp.url, *given, "/database/raw")
     assert result.exit_code == 78
-    assert "got /database/raw. Give a gs:// URI, or a path on the pods' volume, below /data." in result.output
+    assert (
+        "got /database/raw. Give a gs:// or s3:// URI, or a path on the pods' volume, below /data."
+        in result.output
+    )
 
 
 def test_more_parameters_than_the_server_takes(kfp: Any) -> None:
