@@ -17,6 +17,7 @@ from components.shared.errors import ConfigError, UserError
 from components.shared.steps import MATCHING_KEYS
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store, join_uri
+from components.shared.stub.scratch import is_in_scratch
 from components.shared.text import listed
 from components.shared.work.export import EXPORT_KEY
 from components.shared.work.refusal import REFUSED_KEY
@@ -71,14 +72,14 @@ def check_no_export(config: RunConfig, locations: Locations) -> None:
 
 
 def may_hold_a_run(process: Store) -> bool:
-    """True where nothing lies among the documents of a run, or a run has begun there.
+    """True where nothing but a stub lies among the documents of a run, or a run has begun there.
 
     So it can be asked before the configuration is known to be one: slices may lie there, or an export.
     """
     if process.stat(EXPORT_KEY) is not None:
         return False
     began = any(process.stat(key) is not None for key in (PLAN_KEY, REFUSED_KEY))
-    return began or next(iter(process.list()), None) is None
+    return began or all(is_in_scratch(found.key) for found in process.list())
 
 
 def earlier_plan(locations: Locations) -> Plan | None:

@@ -427,7 +427,7 @@ class _LoginServer:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                is_asked = secrets.compare_digest(self.path, path)
+                is_asked = secrets.compare_digest(self.path.encode(), path.encode())
                 body = _told_login(credentials) if is_asked else b""
                 self.send_response(HTTPStatus.OK if is_asked else HTTPStatus.NOT_FOUND)
                 self.send_header("Content-Length", str(len(body)))

@@ -32,6 +32,16 @@ def stub_of(process_uri: str) -> str:
     return folder.removeprefix(_PREFIX) if folder.startswith(_PREFIX) else ""
 
 
+def is_in_scratch(key: str) -> bool:
+    """Whether an object of a part of an output lies in the scratch folder of a stub, by its key there.
+
+    Example:
+        >>> is_in_scratch("stub.1f00/stub.json"), is_in_scratch("plan.json")
+        (True, False)
+    """
+    return stub_of(key.partition("/")[0]) != ""
+
+
 def scratch_uris(output: str, stub: str, *, ome_zarr: bool) -> dict[Part, str]:
     """The scratch folder of a stub in each part of an output.
 

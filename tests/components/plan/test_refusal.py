@@ -53,6 +53,13 @@ def test_the_next_refusal_takes_its_place_and_the_next_plan_takes_it_away(
     assert process_in(tmp_path).stat(REFUSED_KEY) is None
 
 
+def test_what_a_stub_has_left_does_not_hide_a_refusal(source: Path, tmp_path: Path) -> None:
+    """Its clean-up was cut off, or it is still going on."""
+    process_in(tmp_path).write("stub.1f00/stub.json", b"{}")
+    refusal(run(source, image="wrong.%05d.png"), 65)
+    assert standing_refusal(process_in(tmp_path)) is not None
+
+
 def test_it_is_of_these_settings_however_the_run_is_named(source: Path, tmp_path: Path) -> None:
     refusal(run(source, image="wrong.%05d.png", email="me@example.org"), 65)
     process = process_in(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -11,6 +12,7 @@ import urllib.request
 import zlib
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError
@@ -165,6 +167,9 @@ def test_the_login_is_told_to_nobody_else(s3_bucket: str) -> None:
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(f"{address}{urllib.parse.quote(path)}", timeout=5)
     assert address.startswith("http://127.0.0.1:")
+    with socket.create_connection((urlsplit(url).hostname, urlsplit(url).port), timeout=5) as line:
+        line.sendall(b"GET /\xe9 HTTP/1.0\r\n\r\n")  # no text that a client would send
+        assert b"404" in line.recv(100)
 
 
 def test_a_profile_that_is_not_there_is_named(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
