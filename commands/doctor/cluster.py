@@ -30,6 +30,8 @@ _AGENT = "ml-pipeline-persistenceagent"
 _CONFIG_MAP = "workflow-controller-configmap"
 _ARGOS_OWN_POLICY = "OnFailure"
 """Policy of retries where neither they nor the controller's defaults name one."""
+_OF_PODS = "lastRetry.message != ''"
+"""Expression by which pods are tried again and groups are not, which fail without a message of their own."""
 
 
 def namespace_of(namespace: str) -> str:
@@ -277,19 +279,21 @@ def _check_kubeflow() -> Iterator[Finding]:
         return
     yield from _check_controllers(KUBEFLOW)
     yield from _check_agent()
-    policy = _retry_policy(config.as_object().get("data") or {})
-    if policy != "Always":
-        tried = (
-            "programs that failed again, but no pod that was lost, as with a spot machine"
-            if policy == _ARGOS_OWN_POLICY
-            else "lost pods again, but no program that failed"
-        )
-        yield Finding(
-            "note",
-            f"this Kubeflow tries {tried}, whatever 'retries' says: the retryPolicy of its controller's "
-            f"defaults is {policy}, which should be Always",
-            f"kubectl edit configmap {_CONFIG_MAP} --namespace {KUBEFLOW}",
-        )
+    policy, expression = _retries(config.as_object().get("data") or {})
+    if policy == "Always" and expression == _OF_PODS:
+        return
+    if policy == "Always":
+        tried = "a group of tasks again with all that is in it, so that one failure is tried dozens of times"
+    elif policy == _ARGOS_OWN_POLICY:
+        tried = "programs that failed again, but no pod that was lost, as with a spot machine"
+    else:
+        tried = "lost pods again, but no program that failed"
+    yield Finding(
+        "note",
+        f"this Kubeflow tries {tried}, whatever 'retries' says: in the retryStrategy of its controller's "
+        f"defaults, retryPolicy is {policy}, which should be Always with the expression {_OF_PODS}",
+        f"kubectl edit configmap {_CONFIG_MAP} --namespace {KUBEFLOW}",
+    )
 
 
 def _check_agent() -> Iterator[Finding]:
@@ -303,8 +307,8 @@ def _check_agent() -> Iterator[Finding]:
         )
 
 
-def _retry_policy(data: dict[str, Any]) -> str:
-    """The policy that a controller gives to retries which name none.
+def _retries(data: dict[str, Any]) -> tuple[str, str]:
+    """The policy, and the expression, that a controller gives to retries which name none.
 
     Args:
         data: Its ConfigMap: a text for each key, or one that holds them all.
@@ -313,9 +317,9 @@ def _retry_policy(data: dict[str, Any]) -> str:
         whole = yaml.safe_load(data.get("config") or "{}")
         defaults = yaml.safe_load(data.get("workflowDefaults") or "{}") or whole.get("workflowDefaults") or {}
         strategy = defaults["spec"]["templateDefaults"]["retryStrategy"]
-        return str(strategy.get("retryPolicy") or _ARGOS_OWN_POLICY)
+        return str(strategy.get("retryPolicy") or _ARGOS_OWN_POLICY), str(strategy.get("expression") or "")
     except (yaml.YAMLError, AttributeError, LookupError, TypeError):
-        return _ARGOS_OWN_POLICY
+        return _ARGOS_OWN_POLICY, ""
 
 
 def check_vertex() -> Iterator[Finding]:

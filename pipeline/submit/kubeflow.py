@@ -62,6 +62,8 @@ _NOT_TOLD = (
     "Kubeflow has heard nothing of it: its persistence agent does not run, or does not reach the API server. "
     "Look with: kubectl get deployments --namespace kubeflow ml-pipeline-persistenceagent"
 )
+_NOT_AGAIN = "retryStrategy.expression evaluated to false"
+"""Argo's message about a failed run where an installation says which failures are tried again: no reason."""
 _TIMEOUT = (CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S)
 
 
@@ -149,7 +151,8 @@ def _state_of(run: Any, manifest: Mapping[str, Any] | None) -> RunState:  # noqa
     """
     runtime = run.runtime_config
     workflow = Workflow(manifest or {}, _call_of, has_ended=run.state in _ENDED)
-    message = (run.error.message if run.error else "") or workflow.message
+    said = "" if workflow.message == _NOT_AGAIN else workflow.message
+    message = (run.error.message if run.error else "") or said
     if manifest is not None and not workflow.phase and run.state not in _ENDED:
         created_at = run.created_at.isoformat() if run.created_at else ""
         message = message or not_taken_up(created_at, NOT_TAKEN_UP if manifest else _NOT_TOLD)

@@ -682,7 +682,9 @@ def test_kubeflow_is_asked_where_submit_asks_it(host: str, monkeypatch: pytest.M
 
 
 FAILED, LOST = "but no program that failed", "but no pod that was lost"
+GROUPS = "one failure is tried dozens of times"
 DEFAULTS = "spec:\n  templateDefaults:\n    retryStrategy:\n      limit: 2\n      retryPolicy: OnError\n"
+EXPRESSION = "      expression: \"lastRetry.message != ''\"\n"
 
 
 @pytest.mark.parametrize(
@@ -690,7 +692,8 @@ DEFAULTS = "spec:\n  templateDefaults:\n    retryStrategy:\n      limit: 2\n    
     [
         ({"workflowDefaults": DEFAULTS}, FAILED),
         ({"config": "workflowDefaults:\n  " + DEFAULTS.replace("\n", "\n  ")}, FAILED),
-        ({"workflowDefaults": DEFAULTS.replace("OnError", "Always")}, ""),
+        ({"workflowDefaults": DEFAULTS.replace("OnError", "Always")}, GROUPS),
+        ({"workflowDefaults": DEFAULTS.replace("OnError", "Always") + EXPRESSION}, ""),
         ({"workflowDefaults": DEFAULTS.replace("OnError", "OnFailure")}, LOST),
         ({"executor": "imagePullPolicy: IfNotPresent"}, LOST),
         ({"workflowDefaults": "- {"}, LOST),
@@ -705,7 +708,7 @@ def test_what_a_kubeflow_does_not_try_again(
     result = doctor("--target", "kfp", "--host", cloud.url)
     assert result.exit_code == 0, result.output
     assert says in result.output
-    assert ("should be Always" in result.output) == bool(says)
+    assert ("should be Always with the expression lastRetry.message != ''" in result.output) == bool(says)
     edit = "kubectl edit configmap workflow-controller-configmap --namespace kubeflow"
     assert mended_by(result) == ([edit] if says else [])
 

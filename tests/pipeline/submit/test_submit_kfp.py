@@ -257,6 +257,13 @@ def test_status_of_a_refused_input_says_why(kfp: Any) -> None:
     ]
 
 
+def test_that_a_run_is_not_tried_again_is_no_reason(kfp: Any) -> None:
+    nodes = {node.node_id: node.as_argo() for node in NODES}
+    said = "retryStrategy.expression evaluated to false"
+    answer_workflow(kfp, {"phase": "Failed", "message": said, "nodes": nodes})
+    assert status_of(kfp)[0] == "007 2026-11-22: RUNNING"
+
+
 def test_a_refusal_of_which_only_the_exit_code_is_known_is_read_from_the_output(
     kfp: Any, bucket: str
 ) -> None:
