@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from requests.structures import CaseInsensitiveDict
 
 from commands import clio
 from commands.clio import TOKEN_VARIABLE, main
 from components.shared.storage.registry import open_store
+from components.shared.storage.s3 import Client
 from components.shared.volume.precomputed import info
 from components.shared.volume.volume import volume_of
+from components.shared.web import Answer
 from tests.builders import invoke
 from tests.components.report.finished_run import make_plan, make_transforms, np
 from tests.hostile_server import HEAD, Behaviour, answer, dribble, flood, hostile, say
@@ -189,3 +192,21 @@ def test_a_folder_is_nothing_for_clio(tmp_path: Path) -> None:
     result = invoke(main, publish(str(tmp_path / "out")))
     assert result.exit_code == 65
     assert "a volume in a bucket, which Clio can read" in result.stderr
+
+
+def test_on_s3_clio_gets_an_address_that_everybody_reads(
+    s3_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = publish(f"s3://{s3_bucket}/run")
+    monkeypatch.setattr(Client, "address", lambda _, bucket, key, __: f"https://s3.lab.org/{bucket}/{key}?x")
+    page = CaseInsensitiveDict({"Access-Control-Allow-Origin": "*"})
+    for status in (200, 403):
+        answered = Answer(status, "", page, b"")
+        monkeypatch.setattr("commands.view.access_of_s3.ask", lambda *_, answered=answered, **__: answered)
+        done = invoke(main, output, "--name", "em")
+        if status == 200:
+            location = json.loads(done.stdout)["em"]["location"]
+            assert location == f"https://s3.lab.org/{s3_bucket}/run/neuroglancer/jpeg"
+        else:
+            assert done.exit_code == 65
+            assert "got HTTP 403" in done.output
