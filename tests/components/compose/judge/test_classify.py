@@ -112,6 +112,8 @@ def test_a_pair_with_a_slice_that_is_missing_says_nothing() -> None:
     [
         ("blank", {"std": 1.5, "sharpness": 16.0}),
         ("blank", {"std": 0.0, "sharpness": 0.0, "content_fraction": 0.0, "zero_fraction": 1.0}),
+        ("blank", {"content_fraction": 0.0}),
+        ("blank", {"zero_fraction": 1.0}),
         ("saturated", {"saturated_fraction": 0.9}),
         ("defocused", {"sharpness": 0.05}),
         ("isolated", {}),

@@ -119,8 +119,10 @@ def test_what_is_shown_is_compared(plan: Plan) -> None:
         z35={"action": "blank"},
         z10={"action": "replace", "replaced_from": 9},
     )
-    after = correlate_neighbours(transforms, SCALE, lambda z: pictures[z]).next_after
+    found = correlate_neighbours(transforms, SCALE, lambda z: pictures[z])
+    after = found.next_after
     assert np.nanmin(after) > 0.7
+    assert found.second_after[[18, 20, 28, 30]].min() > 0.5  # with those that are inverted and blended
     # A copy beside its original proves nothing, and nothing correlates with black.
     assert set(np.flatnonzero(np.isnan(after))) == {9, 29, 30, 34, 35, N - 1}
 
