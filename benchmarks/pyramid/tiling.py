@@ -29,9 +29,9 @@ N_ROUNDS = 3
 CLIP_LIMIT = 0.02
 TILE_OVER_PARTS = 1.5
 MATRIX: Matrix = translation(3.3, -2.6) @ rotation_about((SIDE_PX / 2, SIDE_PX / 2), math.radians(0.2))
-"""Of every slice: what an alignment of FIB-SEM finds."""
+"""Transform of every slice: such as an alignment of FIB-SEM finds."""
 Calls = dict[tuple[str, str], Callable[[], object]]
-"""What can be measured: a part of the work, and whose code does it."""
+"""Name of a measurement: a part of the work, and whose code does it."""
 Seconds = dict[tuple[str, str], float]
 """CPU seconds a slice, by part and by whose code it is."""
 WHOLE, OLDER = "tile", "older workflow"
@@ -67,7 +67,7 @@ def cpu_s(call: Callable[[], object]) -> float:
 
 
 def parts_of_a_slice(path: Path) -> Calls:
-    """What a slice needs, each part by the libraries that do it with the accuracy that `tile` has.
+    """The work that a slice needs, each part by the libraries that do it with the accuracy that `tile` has.
 
     docs/decisions/0023-one-part-is-compiled.md tells which warps are exact, and which others are slower.
     """

@@ -31,11 +31,11 @@ class Starts:
     """CPU seconds of starts, each the least of some rounds."""
 
     helps_s: dict[str, float]
-    """Of `fibstack COMMAND --help`, by command; "" is `fibstack --help`."""
+    """CPU seconds of `fibstack COMMAND --help`, by command; "" is `fibstack --help`."""
     steps_help_s: dict[str, float]
-    """Of the program of a step with `--help`."""
+    """CPU seconds of the program of a step with `--help`."""
     steps_work_s: dict[str, float]
-    """Of loading all modules that the program of a step has loaded when its work is done."""
+    """CPU seconds of loading all modules that the program of a step has loaded when its work is done."""
     steps: dict[str, StepUse]
     """What the tasks of a local run of the sample have used."""
 

@@ -29,7 +29,14 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 
 from components.shared.errors import ConfigError, TransientError, UserError
 from components.shared.storage.gcs_failures import failures
-from components.shared.storage.pace import AS_STORED, STALLED, TENSORSTORE_PACE, JoinedParts, PacedAdapter
+from components.shared.storage.pace import (
+    AS_STORED,
+    STALLED,
+    TENSORSTORE_PACE,
+    JoinedParts,
+    PacedAdapter,
+    bytes_of_range,
+)
 from components.shared.storage.schemes import without_scheme
 from components.shared.storage.store import (
     READS,
@@ -63,7 +70,6 @@ _MOST_EMPTY_PAGES = 1000
 """Pages of a listing in a row that may be without any object: storage may skip objects that were deleted."""
 _MOST_REDIRECTIONS = 3
 _CRC32C_BYTES = 4
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-[0-9]{1,19}/([0-9]{1,19})")
 _UPLOAD_PART_BYTES = 16 * 2**20
 """Bytes of a large object in one request; they are held twice meanwhile, and the default is 100 MiB."""
 _CONNECTIONS = 64
@@ -312,16 +318,8 @@ def _content(answer: requests.Response, byte_range: tuple[int, int] | None) -> b
     start, stop = byte_range
     if answer.status_code == requests.codes.range_not_satisfiable:
         return b""
-    if answer.status_code == requests.codes.ok:
-        if start == 0 and len(body) <= stop:
-            return body
-        raise AnswerError(f"the whole object: byte range [{start}, {stop}) was ignored by server")
-    told = answer.headers.get("Content-Range", "")
-    found = _CONTENT_RANGE.fullmatch(told)
-    size = int(found[2]) if found else 0
-    if found is None or int(found[1]) != start or len(body) < min(stop, size) - start:
-        raise AnswerError(f"{len(body):,} bytes of the range {told[:100]!a} for bytes={start}-{stop - 1}")
-    return body[: stop - start]
+    is_whole = answer.status_code == requests.codes.ok
+    return bytes_of_range(body, None if is_whole else answer.headers.get("Content-Range", ""), start, stop)
 
 
 def bucket_and_prefix(uri: str) -> tuple[str, str]:

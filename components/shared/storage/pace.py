@@ -8,6 +8,7 @@ while: it must be done, or have moved bytes at a least speed since the last look
 from __future__ import annotations
 
 import io
+import re
 import socket
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _PIECE_BYTES = 1 << 18
 _LONGEST_REASON = 300
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-[0-9]{1,19}/([0-9]{1,19})")
 _BUFFER_BYTES = 1 << 18
 """Bytes that wait to be sent in the system's buffer: they count as moved, so they must be few."""
 AS_STORED = {"Accept-Encoding": "identity"}
@@ -254,3 +256,32 @@ def first_line(said: str) -> str:
     if not lines:
         return ""
     return lines[0][:_LONGEST_REASON].encode("ascii", "backslashreplace").decode().rstrip(".")
+
+
+def bytes_of_range(data: bytes, content_range: str | None, start: int, stop: int) -> bytes:
+    """The bytes that an answer holds of a range of an object; none beyond the object's end.
+
+    Args:
+        data: Content of the answer.
+        content_range: Its header `Content-Range`; None for an answer that holds the whole object.
+        start: First byte that was asked for.
+        stop: The byte behind the last one.
+
+    Raises:
+        AnswerError: they are those of another range, or too few.
+
+    Example:
+        >>> bytes_of_range(b"cd", "bytes 2-3/4", 2, 9), bytes_of_range(b"abcd", None, 0, 9)
+        (b'cd', b'abcd')
+    """
+    if content_range is None:
+        if start == 0 and len(data) <= stop:
+            return data
+        raise AnswerError(f"the whole object: byte range [{start}, {stop}) was ignored by server")
+    found = _CONTENT_RANGE.fullmatch(content_range)
+    size = int(found[2]) if found else 0
+    if found is None or int(found[1]) != start or len(data) < min(stop, size) - start:
+        raise AnswerError(
+            f"{len(data):,} bytes of the range {content_range[:100]!a} for bytes={start}-{stop - 1}"
+        )
+    return data[: stop - start]

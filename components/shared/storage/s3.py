@@ -40,7 +40,14 @@ from google.api_core.retry import Retry
 from requests.structures import CaseInsensitiveDict
 
 from components.shared.errors import ConfigError, TransientError, UserError
-from components.shared.storage.pace import AS_STORED, STALLED, TENSORSTORE_PACE, JoinedParts, PacedAdapter
+from components.shared.storage.pace import (
+    AS_STORED,
+    STALLED,
+    TENSORSTORE_PACE,
+    JoinedParts,
+    PacedAdapter,
+    bytes_of_range,
+)
 from components.shared.storage.s3_failures import failures, is_absent, may_pass
 from components.shared.storage.schemes import without_scheme
 from components.shared.storage.store import (
@@ -79,7 +86,6 @@ _REGION = "x-amz-bucket-region"
 _CRC32C_BYTES = 4
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-[0-9]{1,19}/([0-9]{1,19})")
 _PERMISSIONS = {
     "read": "s3:GetObject",
     "look at": "s3:GetObject",
@@ -147,7 +153,7 @@ class S3Store:
         except _BeyondEndError:
             return b""
         with self._failures("read", key):
-            return _content(data, answer, start, stop)
+            return bytes_of_range(data, answer.get("ContentRange") or None, start, stop)
 
     def write(self, key: str, *parts: bytes | memoryview) -> None:
         check_key(key)
@@ -534,21 +540,3 @@ def _is_intact(answer: Mapping[str, Any], data: bytes) -> bool | None:
     if md5 is None or is_opaque:
         return None
     return hashlib.md5(data, usedforsecurity=False).hexdigest() == md5[1]
-
-
-def _content(data: bytes, answer: Mapping[str, Any], start: int, stop: int) -> bytes:
-    """The bytes that an answer holds of a range of an object; none beyond the object's end.
-
-    Raises:
-        AnswerError: they are those of another range, or too few.
-    """
-    told = answer.get("ContentRange", "")
-    if not told:
-        if start == 0 and len(data) <= stop:
-            return data[:stop]
-        raise AnswerError(f"the whole object: byte range [{start}, {stop}) was ignored by server")
-    found = _CONTENT_RANGE.fullmatch(told)
-    size = int(found[2]) if found else 0
-    if found is None or int(found[1]) != start or len(data) < min(stop, size) - start:
-        raise AnswerError(f"{len(data):,} bytes of the range {told[:100]!a} for bytes={start}-{stop - 1}")
-    return data[: stop - start]
