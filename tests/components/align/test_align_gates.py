@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 
@@ -126,3 +127,19 @@ def test_chance_is_told_where_both_slices_show_something() -> None:
     found = agreement(slice_, neighbour, translation(40, 0))
     assert abs(found.moved) < 0.2
     assert abs(found.mirrored) < 0.2
+
+
+def test_pictures_as_they_lie_are_compared_where_the_slice_is_shown() -> None:
+    rng = np.random.default_rng(2)
+    picture = cv2.GaussianBlur(rng.integers(0, 256, (80, 80)).astype(np.uint8), (0, 0), 2)
+    other = picture.copy()
+    other[:, :40] = cv2.GaussianBlur(rng.integers(0, 256, (80, 40)).astype(np.uint8), (0, 0), 2)
+    shown, content = np.ones((80, 80), bool), np.ones((8, 8), np.float32)
+    right_half = shown.copy()
+    right_half[:, :44] = False
+    neighbour = MatchingPicture(other, shown, content)
+    part = agreement(MatchingPicture(picture, right_half, content), neighbour, np.eye(3))
+    whole = agreement(MatchingPicture(picture, shown, content), neighbour, np.eye(3))
+    assert part.as_they_lie == pytest.approx(part.moved)
+    assert part.as_they_lie > 0.95
+    assert whole.as_they_lie < 0.8

@@ -255,3 +255,28 @@ def test_streaks_are_told_by_their_direction() -> None:
     assert streaks_along_y(tissue + curtains[:, None]) < 0.2
     assert streaks_along_y(np.zeros((40, 40), np.float32)) == 0
     assert streaks_along_y(1e-4 * (tissue + curtains)) == pytest.approx(streaked)
+
+
+def test_a_flat_picture_has_no_features() -> None:
+    flat = np.full((200, 200), GREY, np.uint8)
+    found = extract_features(flat, np.ones(flat.shape, bool))
+    assert (len(found), found.points_px.shape, found.descriptors.shape) == (0, (0, 2), (0, 128))
+
+
+def test_only_what_lies_near_a_fill_value_is_hidden() -> None:
+    picture = texture(1).astype(np.float32)
+    fill = np.zeros(picture.shape, bool)
+    fill[:, :40] = True
+    shown = matching_picture(picture, fill).shown
+    assert not shown[:, :40].any()
+    assert shown[:, 60:].all()
+
+
+@pytest.mark.parametrize("match_scale", [1.0, 0.7, 0.3])
+def test_fine_features_lie_where_the_features_of_matching_do(match_scale: float) -> None:
+    prepared = prepare(0, render(texture(1), seed=1), match_scale)
+    height, width = prepared.matching.picture.shape
+    x, y = prepared.fine_features.points_px.T
+    assert (x.min() < 0.2 * width, y.min() < 0.2 * height) == (True, True)
+    assert 0.8 * width < x.max() < width
+    assert 0.8 * height < y.max() < height

@@ -164,3 +164,12 @@ def test_pixels_of_outlier_windows_are_not_trusted_but_where_another_window_agre
     assert trusted[:10, 5:30].all()
     assert not trusted[:10, 30:40].any()
     assert trusted[10:].all()
+
+
+@pytest.mark.parametrize("second_yx", [(4, 16), (16, 4), (28, 16), (16, 28)])
+def test_a_window_that_fits_at_two_places_says_nothing(second_yx: tuple[int, int]) -> None:
+    scores = np.zeros((33, 33), np.float32)
+    scores[16, 16] = 1
+    assert refinement._template_peak(scores) == (16, 16)
+    scores[second_yx] = 0.99
+    assert refinement._template_peak(scores) is None
