@@ -1,0 +1,1 @@
+"""Accuracy against an exact truth: planes along the image axes of an isotropic volume."""

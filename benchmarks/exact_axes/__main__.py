@@ -1,0 +1,108 @@
+"""`python -m benchmarks.exact_axes FOLDER`: plant motion in the planes of a volume and see who finds it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import click
+
+from benchmarks.alignment.method import METHODS, Found
+from benchmarks.exact_axes.cases import RECIPES, Planted, plant, write_stack
+from benchmarks.exact_axes.measures import Row, score
+from benchmarks.exact_axes.planes import Axis, Planes, read_planes
+
+ROOT = Path(__file__).parents[2]
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+@click.command()
+@click.argument(
+    "folders", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+@click.option(
+    "--axis",
+    "axes",
+    multiple=True,
+    type=click.Choice(["x", "y", "z"]),
+    default=["y"],
+    show_default=True,
+    help="Axis to take planes along; may be repeated.",
+)
+@click.option("--planes", "n_planes", default=40, show_default=True, help="Number of planes.")
+@click.option("--case", "names", multiple=True, type=click.Choice(list(RECIPES)), help="Only this case.")
+@click.option("--method", "methods", multiple=True, type=click.Choice(METHODS), help="Only this method.")
+@click.option("--jobs", default=os.cpu_count() or 1, show_default="one a core", help="Methods at a time.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File that receives the rows.")
+def main(
+    folders: tuple[Path, ...],
+    axes: tuple[Axis, ...],
+    n_planes: int,
+    names: tuple[str, ...],
+    methods: tuple[str, ...],
+    jobs: int,
+    out: Path | None,
+) -> None:
+    """Compare fibstack's alignment with its peers on isotropic volumes, whose image axes are exact."""
+    rows: list[Row] = []
+    for folder in folders:
+        for axis in axes:
+            planes = read_planes(folder, axis, n_planes)
+            for name in names or RECIPES:
+                rows += _rows(planes, name, methods or METHODS, jobs)
+    click.echo("\n" + as_markdown(rows))
+    if out is not None:
+        out.write_text("".join(f"{row.model_dump_json()}\n" for row in rows))
+
+
+def _rows(planes: Planes, case: str, methods: tuple[str, ...], jobs: int) -> list[Row]:
+    """Write the case and let each method answer in a process of its own."""
+    planted = plant(planes, RECIPES[case])
+    with tempfile.TemporaryDirectory(prefix="fibstack-benchmark-") as scratch:
+        write_stack(planes, RECIPES[case], planted, Path(scratch, "stack"))
+        with ThreadPoolExecutor(max_workers=jobs) as pool:
+            return list(pool.map(lambda method: _row(planes, case, method, planted, Path(scratch)), methods))
+
+
+def _row(planes: Planes, case: str, method: str, planted: Planted, scratch: Path) -> Row:
+    answer = scratch / f"{method.replace(' ', '_')}.json"
+    command = [sys.executable, "-m", "benchmarks.alignment.method"]
+    done = subprocess.run(
+        [*command, method, str(scratch / "stack"), str(answer)],
+        cwd=ROOT, env=os.environ | ONE_THREAD, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    stopped = done.stderr.strip().rpartition("\n")[2] if done.returncode else ""
+    found = (
+        Found(matrices={}, n_pairs=0, cpu_s=0, peak_mb=0, stopped=stopped)
+        if stopped
+        else Found.model_validate_json(answer.read_bytes())
+    )
+    row = score(f"{planes.name} {planes.axis}", case, method, planted, found)
+    click.echo(f"{row.planes}, {case}, {method}: {row.mean_px or row.stopped}", err=True)
+    return row
+
+
+def as_markdown(rows: list[Row]) -> str:
+    """The rows as a table."""
+    head = (
+        "| planes | case | method | mean px | worst px | constant px | 1, 2, 3, 4 apart | rows px | warp px "
+        "| unplaced, false | s / slice |"
+    )
+    lines = [head, "| --- " * 3 + "| ---: " * 8 + "|"]
+    for row in rows:
+        numbers = (row.mean_px, row.worst_px, row.constant_px, row.rows_px, row.warp_px)
+        mean, worst, constant, rows_px, warp = ("–" if n is None else f"{n:.3f}" for n in numbers)
+        apart = ", ".join(f"{n:.3f}" for n in row.by_distance_px)
+        lines.append(
+            f"| {row.planes} | {row.case} | {row.method} | {mean} | {worst} | {constant} | {apart} "
+            f"| {rows_px} | {warp} | {row.n_unplaced}, {row.false_alarms} | {row.s_per_slice:.2f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

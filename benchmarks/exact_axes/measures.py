@@ -1,0 +1,100 @@
+"""A method's answer against the exact truth, by measures that no method minimises."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from benchmarks.alignment.method import Found
+from benchmarks.exact_axes.cases import Planted
+from components.shared.geometry import Points, grid_points, transform_points
+
+POINTS_A_SIDE = 24
+
+
+class Row(BaseModel):
+    """One line of the table; lengths in px."""
+
+    planes: str
+    case: str
+    method: str
+    mean_px: float | None = None
+    """Error of the next slice against a slice, about the constant part: its mean over the pairs."""
+    worst_px: float | None = None
+    """Error of the worst pair."""
+    constant_px: float | None = None
+    """Length of the mean error: what tissue that runs obliquely looks like, to every method."""
+    by_distance_px: tuple[float, ...] = ()
+    """Mean error about the constant part of slices 1, 2, 3, 4 apart."""
+    rows_px: float | None = None
+    """RMS over the rows of the error along x that all of a row share."""
+    warp_px: float | None = None
+    """RMS of what no affine transform explains of the error."""
+    n_unplaced: int = 0
+    """Good slices without an answer."""
+    false_alarms: int = 0
+    """Good slices with a verdict."""
+    s_per_slice: float
+    stopped: str = ""
+
+
+def score(name: str, case: str, method: str, planted: Planted, found: Found) -> Row:
+    """Compare each good slice with the next ones, over a dense grid of points."""
+    good = [z for z in planted.good if z in found.matrices and z not in found.unplaced]
+    row = Row(
+        planes=name,
+        case=case,
+        method=method,
+        n_unplaced=len(planted.good) - len(good),
+        false_alarms=len(set(planted.good) & {z for z, v in found.verdicts.items() if v != "step"}),
+        s_per_slice=found.cpu_s / max(len(found.matrices), 1),
+        stopped=found.stopped,
+    )
+    if len(good) < 6:
+        return row
+    points = grid_points(*planted.size_xy, per_side=POINTS_A_SIDE)
+    errors = _errors(planted, found, list(itertools.pairwise(good)), points)
+    constant = errors.mean(axis=(0, 1))
+    about = np.linalg.norm(errors - constant, axis=2).mean(axis=1)
+    return row.model_copy(
+        update={
+            "mean_px": float(about.mean()),
+            "worst_px": float(about.max()),
+            "constant_px": float(np.linalg.norm(constant)),
+            "by_distance_px": tuple(_about(planted, found, good, points, d) for d in range(1, 5)),
+            "rows_px": _rows_px(errors),
+            "warp_px": _beyond_affine_px(errors, points),
+        }
+    )
+
+
+def _about(planted: Planted, found: Found, good: list[int], points: Points, distance: int) -> float:
+    errors = _errors(planted, found, [(a, a + distance) for a in good if a + distance in good], points)
+    about = np.linalg.norm(errors - errors.mean(axis=(0, 1)), axis=2)
+    return float(about.mean())
+
+
+def _errors(
+    planted: Planted, found: Found, pairs: list[tuple[int, int]], points: Points
+) -> NDArray[np.float64]:
+    """[pairs, points, 2] how far each point of a slice misses its true place in the other one."""
+    errors = []
+    for a, b in pairs:
+        true = planted.slices[b].slice_points(planted.slices[a].world(points))
+        other_from_slice = np.linalg.inv(np.array(found.matrices[b])) @ np.array(found.matrices[a])
+        errors.append(transform_points(other_from_slice, points) - true)
+    return np.array(errors)
+
+
+def _rows_px(errors: NDArray[np.float64]) -> float:
+    along_rows = errors.reshape(len(errors), POINTS_A_SIDE, POINTS_A_SIDE, 2)[..., 0].mean(axis=2)
+    return float((along_rows - along_rows.mean(axis=1, keepdims=True)).std())
+
+
+def _beyond_affine_px(errors: NDArray[np.float64], points: Points) -> float:
+    design = np.column_stack([points - points.mean(axis=0), np.ones(len(points))])
+    left = [e - design @ np.linalg.lstsq(design, e, rcond=None)[0] for e in errors]
+    return float(np.sqrt(np.square(left).sum(axis=2).mean()))
