@@ -1,4 +1,4 @@
-"""Planes of an isotropic volume, along an axis on which the raster of the microscope registers them exactly."""
+"""Planes of an isotropic volume, along an axis on which the microscope's raster registers them exactly."""
 
 from __future__ import annotations
 
