@@ -36,8 +36,8 @@ BLANK  := $(EMPTY) $(EMPTY)
 OUTPUT ?= run/$(if $(SOURCE),$(notdir $(abspath $(subst $(BLANK),_,$(SOURCE)))),volume)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run view test reliability test-cluster live check format benchmark-alignment benchmark-pyramid \
-        benchmark-end-to-end benchmark-scale benchmark-starts mutants fuzz manifests overlays changelog sbom bad-input images push pictures lock clean
+.PHONY: help setup run view test reliability test-cluster live check format benchmark-alignment benchmark-exact-axes \
+        benchmark-pyramid benchmark-end-to-end benchmark-scale benchmark-starts mutants fuzz manifests overlays changelog sbom bad-input images push pictures lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ format: $(VENV)/dev.stamp ## Format the code
 
 benchmark-alignment: $(VENV)/dev.stamp ## Compare the alignment with its peers: DATA='DIR DIR' SECTIONS=DIR
 	@$(BIN)/python -m benchmarks.alignment $(addprefix --data ,$(DATA)) $(addprefix --sections ,$(SECTIONS)) $(ARGS)
+
+benchmark-exact-axes: $(VENV)/dev.stamp ## Compare the alignment with its peers on exact axes: DATA='CUBE CUBE'
+	@$(BIN)/python -m benchmarks.exact_axes $(DATA) $(ARGS)
 
 benchmark-pyramid: $(VENV)/dev.stamp ## Compare the pyramid and the tiles with their peers: ARGS=--quick
 	@$(BIN)/python -m benchmarks.pyramid $(ARGS)
