@@ -8,8 +8,6 @@ import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import yaml
-
 from commands.doctor.findings import Finding
 from commands.doctor.kubectl import Said, at, kubectl
 from components.shared.web import AnswerError, ask, json_object, reason_of
@@ -313,6 +311,8 @@ def _retries(data: dict[str, Any]) -> tuple[str, str]:
     Args:
         data: Its ConfigMap: a text for each key, or one that holds them all.
     """
+    import yaml
+
     try:
         whole = yaml.safe_load(data.get("config") or "{}")
         defaults = yaml.safe_load(data.get("workflowDefaults") or "{}") or whole.get("workflowDefaults") or {}

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from components.shared.work.verification import Written
@@ -50,6 +49,8 @@ class WrongResult(BaseModel):
 @cache
 def wrong_results(path: Path = LISTED) -> tuple[WrongResult, ...]:
     """All known wrong results."""
+    import yaml
+
     return TypeAdapter(tuple[WrongResult, ...]).validate_python(yaml.safe_load(path.read_text()))
 
 

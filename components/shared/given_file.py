@@ -11,13 +11,15 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NoReturn, Self, get_args, get_origin
+from typing import TYPE_CHECKING, Any, NoReturn, Self, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from components.shared.errors import ConfigError
 from components.shared.regular_file import read_regular
+
+if TYPE_CHECKING:  # imported where a text is read: most programs read no YAML
+    import yaml
 
 MAX_BYTES = 2**20
 """Longest text that is read: it holds all decisions that `_MAX_NODES` allows."""
@@ -160,6 +162,8 @@ def parse_yaml(text: str | bytes, where: str, text_keys: Collection[str] = ()) -
         >>> parse_yaml("{minz: 00015, day: 2024-02-21, on: yes, id: 007}", "run.yaml", {"id"})
         {'minz': 15, 'day': '2024-02-21', 'on': 'yes', 'id': '007'}
     """
+    import yaml
+
     try:
         return _Document(_decoded(text), text_keys).value()
     except _RefusedError as refused:
@@ -204,12 +208,16 @@ class _Document:
     """Makes the value of a text out of the parser's events; the depth of the recursion is bounded."""
 
     def __init__(self, text: str, text_keys: Collection[str]) -> None:
+        import yaml
+
         self._events: Iterator[yaml.Event] = yaml.parse(text, Loader=yaml.SafeLoader)
         self._text_keys = text_keys
         self._n_nodes = 0
 
     def value(self) -> Any:  # noqa: ANN401 - any value
         """The value of the only document; None where there is none."""
+        import yaml
+
         found = None
         n_documents = 0
         for event in self._events:
@@ -222,6 +230,8 @@ class _Document:
         return found
 
     def _node(self, event: yaml.Event, depth: int, *, as_text: bool = False) -> Any:  # noqa: ANN401 - any value
+        import yaml
+
         self._n_nodes += 1
         if self._n_nodes > _MAX_NODES:
             _refuse(f"it has more than {_MAX_NODES:,} values", event, "Shorten it.")
@@ -239,12 +249,16 @@ class _Document:
         return self._list(depth)
 
     def _list(self, depth: int) -> list[Any]:
+        import yaml
+
         values = []
         while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
             values.append(self._node(event, depth + 1))
         return values
 
     def _mapping(self, depth: int) -> dict[str, Any]:
+        import yaml
+
         values: dict[str, Any] = {}
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):

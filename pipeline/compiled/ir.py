@@ -22,8 +22,6 @@ from itertools import zip_longest
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
 from components.shared.errors import ConfigError
 from components.shared.steps import STEPS, steps_until
 
@@ -168,6 +166,8 @@ def read_pipeline(text: str) -> Pipeline:
     Raises:
         ConfigError: the pipeline uses a part of the IR that fibstack does not.
     """
+    import yaml
+
     document = next(yaml.safe_load_all(text))  # a second document would hold platform settings
     executors = document.get("deploymentSpec", {}).get("executors", {})
     components = {

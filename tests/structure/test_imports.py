@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 OWN = ("commands", "pipeline", "components")
 DEAR = (
     *("numpy", "scipy", "cv2", "tensorstore", "imagecodecs", "jinja2", "rich", "neuroglancer", "tornado"),
+    *("yaml", "skimage", "matplotlib"),
     *("kfp", "kfp_server_api", "kubernetes", "hera", "google.cloud", "google.auth", "requests", "urllib3"),
 )
 """Libraries that take more than a hundredth of a second to start."""

@@ -10,7 +10,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import yaml
 
 from components.compose.judge.classify import SliceVerdict
 from components.compose.solve.pairs import Flags, Integers
@@ -118,6 +117,8 @@ def override_text(override: Override) -> str:
         >>> override_text(Override(z=512, replace="previous"))
         '{z: 512, replace: previous}'
     """
+    import yaml
+
     values = override.model_dump(mode="json", exclude_defaults=True)
     text: str = yaml.safe_dump(values, default_flow_style=True, sort_keys=False, width=10_000)
     return text.strip()
