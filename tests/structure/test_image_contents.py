@@ -116,3 +116,11 @@ def test_label_of_the_source_is_a_web_address_without_secrets_or_none(remote, so
     )
     labels = re.findall(r"--label org\.opencontainers\.image\.source=(\S*)", done.stdout)
     assert labels == ([source] if source else [])
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_code_is_compiled_when_all_of_it_is_there(step) -> None:
+    """Pods may write nothing: what is not compiled in the image is compiled at each start."""
+    text = (ROOT / f"images/{step}/Dockerfile").read_text()
+    compiled = text.index("RUN python -m compileall -q --invalidation-mode unchecked-hash /app/components")
+    assert text.rindex("\nCOPY ") < compiled < text.rindex("\nUSER 10001:10001")
