@@ -31,7 +31,8 @@ R = TypeVar("R")
     type=click.Path(file_okay=False, path_type=Path),
     help="Keep the figures of each stack in this folder; a stack whose figures are there is not run again.",
 )
-def main(quick: bool, names: tuple[str, ...], out: Path | None) -> None:
+@click.option("--parts", is_flag=True, help="Sample which parts of a step take its CPU time.")
+def main(quick: bool, names: tuple[str, ...], out: Path | None, parts: bool) -> None:
     """Measure CPU seconds and memory of each step of the whole pipeline on growing stacks."""
     stacks = []
     for name in names or (QUICK if quick else STACKS):
@@ -40,7 +41,7 @@ def main(quick: bool, names: tuple[str, ...], out: Path | None) -> None:
             stacks.append(Measured.model_validate_json(kept.read_bytes()))
             continue
         click.echo(f"{name}: running", err=True)
-        stacks.append(measure(*parse(name)))
+        stacks.append(measure(*parse(name), with_parts=parts))
         if kept:
             kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_text(stacks[-1].model_dump_json(indent=1))
@@ -59,14 +60,14 @@ def parse(name: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def measure(n_slices: int, side_px: int) -> Measured:
+def measure(n_slices: int, side_px: int, *, with_parts: bool) -> Measured:
     """Make a stack in the folder for temporary files, run the pipeline on it, and remove both."""
     from benchmarks.end_to_end import stack  # NumPy's memory would count with every task's
 
     with tempfile.TemporaryDirectory(prefix="fibstack-benchmark-") as scratch:
         source, output = Path(scratch, "slices"), Path(scratch, "volume")
         in_new_process(stack.make_stack, source, n_slices, side_px)
-        used, wall_s = in_new_process(run, source, stack.IMAGE, output, n_slices)
+        used, wall_s = in_new_process(run, source, stack.IMAGE, output, n_slices, with_parts=with_parts)
         error_px = stack.neighbour_error_px(source, output)
     return Measured(n_slices=n_slices, side_px=side_px, steps=used, wall_s=wall_s, error_px=error_px)
 

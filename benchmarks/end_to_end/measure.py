@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
 from pydantic import BaseModel
 
+from benchmarks.end_to_end.shares import parts_of_steps, sampled
 from components.shared.cores import available_cores
 from components.shared.documents.config import RunConfig
 from pipeline.compiled.compile import compile_kfp
@@ -28,6 +30,8 @@ class StepUse(BaseModel):
     """Greatest resident memory of a process."""
     start_cpu_s: float = 0.0
     """CPU seconds of one process until it has loaded its libraries: what `--help` takes."""
+    parts_s: dict[str, float] = {}
+    """CPU seconds of each part of its work, as samples share them out; empty where none were taken."""
 
     @property
     def work_s(self) -> float:
@@ -90,10 +94,19 @@ def _of(name: str) -> str:
     return name.partition("-")[0]
 
 
-def run(source: Path, image: str, output: Path, n_slices: int) -> tuple[dict[str, StepUse], float]:
+def run(
+    source: Path, image: str, output: Path, n_slices: int, *, with_parts: bool = False
+) -> tuple[dict[str, StepUse], float]:
     """Run the pipeline with its default configuration; returns what its steps used, and wall seconds.
 
     Call it in a process that has loaded little: no task counts less memory than the one that starts it.
+
+    Args:
+        source: Folder of the slices.
+        image: Pattern of their names.
+        output: Where the volume is written.
+        n_slices: Number of slices, from 0.
+        with_parts: Sample what each step spends its time on, which adds some hundredths.
 
     Raises:
         RuntimeError: a task failed.
@@ -103,10 +116,14 @@ def run(source: Path, image: str, output: Path, n_slices: int) -> tuple[dict[str
     tally = Tally(step_names(pipeline))
     logs = output.with_name(f"{output.name}-logs")
     started = time.monotonic()
-    failure = run_pipeline(pipeline, config.model_dump(mode="json"), logs, available_cores(), tally)
+    left = output.with_name(f"{output.name}-parts")
+    with sampled(left) if with_parts else nullcontext():
+        failure = run_pipeline(pipeline, config.model_dump(mode="json"), logs, available_cores(), tally)
     if failure is not None:
         raise RuntimeError(f"{failure.step} {failure.item} failed: {failure.message}")
     wall_s = time.monotonic() - started
+    for step, parts_s in parts_of_steps(left).items():
+        tally.steps[step].parts_s = parts_s
     for step, use in tally.steps.items():
         argv = [sys.executable, "-m", f"components.{step}.main", "--help"]
         use.start_cpu_s = Processes().run(argv, logs, logs / "help.txt").cpu_s

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from benchmarks.end_to_end.measure import Measured, StepUse
+from benchmarks.end_to_end.shares import in_words
 from components.shared.documents.cost import read_prices
 
 LEAST_WORK_S = 0.5
@@ -43,7 +44,7 @@ def as_markdown(stacks: Sequence[Measured]) -> str:
     lines += ["", "### Peak MiB of a task (number of tasks)\n", *_head(names)]
     for step, row in uses.items():
         lines.append(_row(step, [f"{use.peak_mib:.0f} ({use.n_tasks})" for use in row]))
-    return "\n".join([*lines, "", *(_sentence(stack) for stack in ordered)])
+    return "\n".join([*lines, *_parts(ordered), "", *(_sentence(stack) for stack in ordered)])
 
 
 def core_hours_per_terabyte(stack: Measured) -> float:
@@ -81,6 +82,16 @@ def _exponent(found: Sequence[tuple[int, float]]) -> str:
     if len(found) < 2 or min(work_s for _, work_s in found) < LEAST_WORK_S:
         return ""
     return f"{growth(*zip(*found, strict=True)):.2f}"
+
+
+def _parts(stacks: Sequence[Measured]) -> Iterator[str]:
+    """What takes the CPU time of each step, of stacks where that was sampled."""
+    for stack in stacks:
+        rows = [(step, use) for step, use in stack.steps.items() if use.parts_s]
+        if rows:
+            yield f"\n### Parts of {stack.n_slices} x {stack.side_px}^2\n"
+            yield from _head(["CPU s", "of which"])
+            yield from (_row(step, [f"{use.cpu_s:.1f}", in_words(use.parts_s)]) for step, use in rows)
 
 
 def _head(columns: Sequence[str]) -> list[str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import simplejpeg
@@ -10,6 +13,7 @@ from isal import igzip
 
 from benchmarks.end_to_end.__main__ import QUICK, main
 from benchmarks.end_to_end.measure import Measured, StepUse
+from benchmarks.end_to_end.sampling.sitecustomize import LIBRARIES, LOADING, place_of
 from benchmarks.end_to_end.table import as_markdown
 from benchmarks.end_to_end.texture import microscope
 from commands.sample.walk import make_truth
@@ -32,6 +36,33 @@ def test_whole_pipeline_is_measured_once(tmp_path: Path) -> None:
     again = invoke(main, "--quick", "--out", tmp_path)
     assert again.stdout == done.stdout
     assert "running" not in again.stderr
+
+
+def test_parts_of_steps_are_sampled(tmp_path: Path) -> None:
+    done = invoke(main, "--quick", "--parts", "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    found = Measured.model_validate_json((tmp_path / f"{QUICK[0]}.json").read_bytes())
+    for step, use in found.steps.items():
+        assert 0.6 * use.cpu_s < sum(use.parts_s.values()) <= use.cpu_s, step  # without Python's own end
+        assert 0.2 < use.parts_s["start"] < use.cpu_s
+    assert {"features", "matching", "refinement"} <= found.steps["align"].parts_s.keys()
+    assert "warp" in found.steps["tile"].parts_s
+    assert "codec" in found.steps["pyramid"].parts_s
+    assert "### Parts of 6 x 128^2" in done.stdout
+    assert "| align |" in done.stdout.partition("### Parts")[2]
+
+
+def test_time_counts_for_the_module_that_a_thread_is_at() -> None:
+    here = "tests/benchmarks/test_end_to_end_benchmark.py"
+    assert place_of(sys._getframe()) == here
+    assert place_of(next(filter(lambda _: True, map(sys._getframe, [0])))) == here  # in a library
+    with ThreadPoolExecutor(1) as pool:
+        assert place_of(pool.submit(sys._getframe).result()) == LIBRARIES
+    assert place_of(None) == LOADING
+    code = compile("import sys; frame = sys._getframe()", "<frozen importlib._bootstrap>", "exec")
+    names: dict[str, FrameType] = {}
+    exec(code, names)
+    assert place_of(names["frame"]) == LOADING
 
 
 def test_stacks_are_named_by_slices_and_side() -> None:
