@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 import click
 
@@ -18,7 +19,7 @@ from components.shared.documents.preview import Preview
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import Transforms
 from components.shared.errors import ConfigError, FibstackError, UserError
-from components.shared.grid import group
+from components.shared.grid import Span, group
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store
 from components.shared.stub.program import or_stub
@@ -26,6 +27,7 @@ from components.shared.work.left import WorkLeft, note_before_work, work_left
 from components.shared.work.refusal import leave_refusal
 from components.shared.work.run import Run
 from components.shared.work.superseded import superseded_files
+from components.shared.work.units import block_items
 
 log = logging.getLogger(__name__)
 
@@ -44,17 +46,19 @@ def main(
     process = open_store(process_uri)
     try:
         plan = read_document(process, PLAN_KEY, Plan)
-        left = solve_and_list(plan, process)
+        run, left = solve_and_list(plan, process)
     except (UserError, ConfigError) as error:
         _leave_refusal(error, process)
         raise
     _log_left(left)
-    write_parameter(slabs_out, _items(left.slabs, plan.fan))
-    for path, blocks in zip((blocks_out, coarse_blocks_out, top_blocks_out), left.blocks, strict=True):
-        write_parameter(path, _items(blocks, plan.fan))
+    write_parameter(slabs_out, _texts(group(left.slabs, plan.fan)))
+    passes = run.volume.passes
+    for index, path in enumerate((blocks_out, coarse_blocks_out, top_blocks_out)):
+        items = block_items(plan, passes[index], left.blocks[index]) if index < len(passes) else []
+        write_parameter(path, _texts(items))
 
 
-def solve_and_list(plan: Plan, process: Store) -> WorkLeft:
+def solve_and_list(plan: Plan, process: Store) -> tuple[Run, WorkLeft]:
     """Solve, write the result, and list the work that is left.
 
     Raises:
@@ -73,7 +77,7 @@ def solve_and_list(plan: Plan, process: Store) -> WorkLeft:
     superseded = superseded_files(run)
     left = work_left(run, superseded)
     note_before_work(run, left, superseded)
-    return left
+    return run, left
 
 
 def _leave_refusal(error: UserError | ConfigError, process: Store) -> None:
@@ -102,8 +106,8 @@ def _log_left(left: WorkLeft) -> None:
     log.info("left to do: %d slabs, %s blocks", len(left.slabs), n_blocks)
 
 
-def _items(indices: list[int], fan: int) -> list[str]:
-    return [str(span) for span in group(indices, fan)]
+def _texts(items: Iterable[Span]) -> list[str]:
+    return [str(item) for item in items]
 
 
 def _log_result(placement: Placement, transforms: Transforms) -> None:

@@ -19,10 +19,10 @@ from components.plan.encoded_bytes import (
 from components.plan.rates import RATES
 from components.plan.source import SAMPLING
 from components.plan.storage_requests import Requests
-from components.plan.work import Work, expected_volume
+from components.plan.work import CUT, Work, expected_volume
 from components.shared.documents.cost import Bill, CostEstimate, MachinePrices, Pod, Prices
 from components.shared.documents.plan import Plan
-from components.shared.grid import Span
+from components.shared.grid import PyramidPass, Span
 from components.shared.steps import STEPS, Step
 from components.shared.text import GIB
 from components.shared.volume.volume import Volume
@@ -272,21 +272,32 @@ def _estimate_pyramid(work: Work, index: int) -> StepEstimate:
     volume = work.volume
     pyramid_pass = volume.passes[index]
     encoded = encoded_once(volume, pyramid_pass)
-    lossless_bytes = sum(raw_bytes_at(volume, o, level) for o, level in encoded if o.encoding != "jpeg")
-    shown_voxels = math.prod(pyramid_pass.size_xyz) * volume.outputs[0].n_channels
     x, y, z = (min(pyramid_pass.block, n) for n in pyramid_pass.size_xyz)
     slab = x * y * min(pyramid_pass.chunk, z) * work.tiles_bytes_per_px
     return _step_estimate(
         "pyramid",
         storage_requests.pyramid_requests(work, index),
-        cpu_s=shown_voxels / 1e9 * RATES.jpeg_cpu_s_per_gvx
-        + lossless_bytes / 1e9 * RATES.lossless_cpu_s_per_gb,
+        cpu_s=_pyramid_cpu_s(volume, pyramid_pass),
         memory_bytes=RATES.slabs_held * slab + sum(held_bytes(work, o, level) for o, level in encoded),
         unit="block",
         n_units=pyramid_pass.n_blocks,
         items=work.block_items[index],
         title=f"pyramid {pyramid_pass.levels[0]} to {pyramid_pass.levels[-1]}",
     )
+
+
+def _pyramid_cpu_s(volume: Volume, pyramid_pass: PyramidPass) -> float:
+    """CPU seconds of a pass, without the starts of its programs."""
+    encoded = encoded_once(volume, pyramid_pass)
+    lossless_bytes = sum(raw_bytes_at(volume, o, level) for o, level in encoded if o.encoding != "jpeg")
+    shown_voxels = math.prod(pyramid_pass.size_xyz) * volume.outputs[0].n_channels
+    return (shown_voxels * RATES.jpeg_cpu_s_per_gvx + lossless_bytes * RATES.lossless_cpu_s_per_gb) / 1e9
+
+
+def task_voxels(volume: Volume) -> int:
+    """Voxels of a volume that `pyramid` writes in the time that a task is to take, all outputs together."""
+    first = volume.passes[0]
+    return math.ceil(math.prod(first.size_xyz) / _pyramid_cpu_s(volume, first) * CUT.task_cpu_s)
 
 
 def _estimate_report(work: Work) -> StepEstimate:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 import click
 
 from components.plan import fitness, inventory, work
-from components.plan.estimate import cost_estimate
+from components.plan.estimate import cost_estimate, task_voxels
 from components.plan.output import (
     ForeignOutputError,
     check_earlier_run,
@@ -135,7 +135,7 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
     match_scale = work.match_scale(longest_side_px, config.match_size, config.downsample_factor)
     thumbnail_scale = work.thumbnail_scale(longest_side_px)
     fitness.check_sides(slices, min(match_scale, thumbnail_scale), source.uri)
-    return Plan(
+    plan = Plan(
         config=config.model_copy(update={"decided": ()}),
         locations=locations,
         pixel_type=stack.pixel_type,
@@ -158,6 +158,7 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
             *fitness.data_bar_findings(stack.data_bars, slices, stack.reading),
         ),
     )
+    return plan.model_copy(update={"task_voxels": task_voxels(work.expected_volume(plan))})
 
 
 def _chunk_length(config: RunConfig, fan: int, earlier: Plan | None) -> int:

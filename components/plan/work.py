@@ -18,7 +18,7 @@ from components.shared.work import units
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutLimits:
-    """Limits of cutting a stack into calls of `align`, and the size of its thumbnails.
+    """Limits of cutting a run into tasks, and the size of its thumbnails.
 
     A chunk's slices are matched with a halo of neighbours that are prepared once more, so that short chunks
     cost more in all; long ones leave machines idle at the end and lose more where one is taken away.
@@ -47,6 +47,14 @@ class CutLimits:
         measured_on="not measured; machines here have 2 to 8 cores",
         too_small="cores wait for the last chunk",
         too_large="chunks are short, and halos cost more",
+    )
+    task_cpu_s: float = limit(
+        120.0,
+        unit="CPU s a task of `pyramid`",
+        why="a pod starts in 8 to 30 s; one that is taken away loses only the block that it is at",
+        measured_on="starts of pods: docs/submit.md; of programs: benchmarks/starts",
+        too_small="starts cost as much as the work on wide, shallow stacks",
+        too_large="cores stay idle while a few tasks end",
     )
     thumbnail_side_px: int = limit(
         512,
@@ -162,7 +170,7 @@ class Work:
             volume=volume,
             chunks=tuple(chunks),
             slab_items=tuple(group(range(volume.n_slabs), plan.fan)),
-            block_items=tuple(tuple(group(range(p.n_blocks), plan.fan)) for p in volume.passes),
+            block_items=tuple(tuple(units.block_items(plan, p, range(p.n_blocks))) for p in volume.passes),
             n_slices_matched=n_matched,
             n_pairs=n_pairs,
         )

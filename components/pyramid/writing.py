@@ -108,6 +108,7 @@ def write_block(job: Job, base_level: int, block: int, pool: Executor, n_threads
         n_black,
         time.monotonic() - started,
     )
+    _give_freed_memory_back()
     return record
 
 
@@ -180,3 +181,14 @@ def reuse_freed_memory() -> None:
         mallopt(MALLOC["M_ARENA_MAX"], LIMITS.malloc_arenas)
         mallopt(MALLOC["M_MMAP_THRESHOLD"], LIMITS.largest_slab_bytes)
         mallopt(MALLOC["M_TRIM_THRESHOLD"], LIMITS.largest_slab_bytes)
+
+
+def _give_freed_memory_back() -> None:
+    """Have the C library give back what a block has freed.
+
+    The next block's slabs and chunks do not fit into its pieces: four blocks of 1024 x 1024 x 320 came to 500
+    MiB, a third more than one.
+    """
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)

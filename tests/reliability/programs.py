@@ -27,6 +27,7 @@ PODS = Settings().pods
 SLICES_PER_CHUNK = 2
 SLICES_PER_SLAB = 4
 VOXEL_CHUNK = 32
+A_BLOCK_A_TASK_S = 1e-9
 LEVELS_PER_PASS = 2
 """A stack of 8 slices of 96 x 96 px: 4 chunks, 2 slabs, 4 blocks, and 1 of the second pass."""
 
@@ -138,14 +139,16 @@ def _prepare_and_run(
 
 def cut_smaller(assign: Callable[[Any, str, Any], None] = setattr) -> None:
     """Cut this process's volumes into small units."""
-    from components.plan import work
+    from components.plan import estimate, work
     from components.shared import grid
     from components.shared.volume import volume
 
     def passes(size: Any, nm: Any) -> Any:
         return grid.pyramid_passes(size, nm, VOXEL_CHUNK, LEVELS_PER_PASS)
 
-    assign(work, "CUT", replace(work.CUT, shortest_chunk=SLICES_PER_CHUNK))
+    cut = replace(work.CUT, shortest_chunk=SLICES_PER_CHUNK, task_cpu_s=A_BLOCK_A_TASK_S)
+    for module in (work, estimate):
+        assign(module, "CUT", cut)
     assign(grid, "MAX_SLAB_DEPTH", SLICES_PER_SLAB)
     assign(volume, "LOSSLESS_SHARD", VOXEL_CHUNK)
     assign(volume, "_passes", passes)

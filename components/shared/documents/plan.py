@@ -275,6 +275,9 @@ class Plan(SealedDocument):
     """Slices per call of `align`."""
     fan: int
     """Most items in a loop."""
+    task_voxels: int = Field(default=0, ge=0)
+    """Voxels that a task of `pyramid` takes where there are as many, in blocks that it writes one after
+    another; 0 in plans of versions that made as many tasks as `fan` allowed."""
     overrides: tuple[Override, ...] = ()
     """Decisions of the overrides file, as it was when the run was planned."""
     more_intensity_ranges: tuple[tuple[float, float], ...] = ()

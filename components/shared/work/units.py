@@ -7,13 +7,14 @@ runs. `left` compares it with the unit's record.
 from __future__ import annotations
 
 import json
+import math
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from components.shared.documents.plan import Plan, SourceSlice
 from components.shared.documents.transforms import SliceTransform, Transforms
-from components.shared.grid import Span, spans
+from components.shared.grid import PyramidPass, Span, ceil_div, group, spans
 from components.shared.steps import RESULT_VERSIONS, STEPS
 from components.shared.volume.volume import Volume
 from components.shared.work.records import input_hash
@@ -77,6 +78,23 @@ def compose_hash(plan: Plan, evidence: Iterable[bytes], versions: Mapping[str, i
     settings = f"{versions['compose']}{keys}"
     sources = [document.model_dump_json() for document in (*plan.slices, *plan.overrides)]
     return input_hash(settings, *sources, *evidence)
+
+
+def block_items(plan: Plan, pyramid_pass: PyramidPass, blocks: Sequence[int]) -> list[Span]:
+    """Ranges of blocks, one for each task of a pass of `pyramid`.
+
+    Tasks are so few that each takes the voxels that the plan names, but for the end of what is left.
+
+    Args:
+        plan: The plan of the run.
+        pyramid_pass: The pass.
+        blocks: Numbers of the blocks that are to be written, ascending.
+    """
+    n_tasks = plan.fan
+    if plan.task_voxels:
+        share = len(blocks) * math.prod(pyramid_pass.size_xyz)
+        n_tasks = min(plan.fan, max(1, ceil_div(share, pyramid_pass.n_blocks * plan.task_voxels)))
+    return group(blocks, n_tasks)
 
 
 def preview_hash(evidence_hash: str, plan: Plan, transforms: Transforms) -> str:

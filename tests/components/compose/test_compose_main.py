@@ -347,6 +347,9 @@ def test_coarse_blocks_follow_the_fine_ones(tmp_path: Path) -> None:
     _, lists = run(plan, tmp_path)
     assert lists["blocks"] == ["0-1", "2-2"]
     assert lists["coarse-blocks"] == ["0-0"]
+    process.write("plan.json", plan.model_copy(update={"task_voxels": 10**9}).to_json())
+    assert run(plan, tmp_path)[1]["blocks"] == ["0-2"]
+    process.write("plan.json", plan.to_json())
     transforms, _ = documents(process)
     volume = volume_of(plan, transforms)
     hashes = units.slab_hashes(plan, transforms, volume)

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 import tifffile
 
+from components.plan.estimate import task_voxels
 from components.plan.main import main
+from components.plan.work import expected_volume
 from components.shared.documents.config import RunConfig
 from components.shared.grid import Span
 from components.shared.storage.folder import FolderStore
@@ -49,6 +51,7 @@ def test_a_sound_stack_is_planned(source: Path, tmp_path: Path) -> None:
         1.0,
     )
     assert (plan.chunk_length, plan.fan) == (8, 200)
+    assert plan.task_voxels == task_voxels(expected_volume(plan))
     assert (tmp_path / "parameters/process_uri").read_text() == str(tmp_path / "out/process")
     assert json.loads((tmp_path / "parameters/chunks").read_text()) == ["8-15", "16-23", "24-25"]
     assert set(files_below(tmp_path / "out")) == {"process/plan.json"}

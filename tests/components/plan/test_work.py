@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.plan.encoded_bytes import encoded_once, n_shards_at, output_estimate
-from components.plan.estimate import Estimate, estimate
+from components.plan.estimate import Estimate, estimate, task_voxels
+from components.plan.rates import RATES
 from components.plan.work import Work, expected_volume
 from components.shared.documents.cost import Pod, read_prices
 from components.shared.documents.plan import Plan
@@ -31,7 +32,8 @@ def planned(
     **given: Any,
 ) -> Plan:
     scales = {"match_scale": 0.25, "thumbnail_scale": 0.1, "chunk_length": chunk_length}
-    return plan_of(0, n_slices - 1, missing or (), size_px=(width_px, height_px), **scales, **given)
+    plan = plan_of(0, n_slices - 1, missing or (), size_px=(width_px, height_px), **scales, **given)
+    return plan.model_copy(update={"task_voxels": task_voxels(expected_volume(plan))})
 
 
 def predicted(plan: Plan, cores: float = 1, memory_bytes: float = 4 * GIB) -> Estimate:
@@ -127,6 +129,23 @@ def test_more_work_takes_more() -> None:
     }
 
 
+@pytest.mark.parametrize(("n_slices", "n_tasks"), [(16, 1), (64, 1), (1024, 8)])
+def test_starts_are_little_of_a_wide_shallow_pyramid(n_slices: int, n_tasks: int) -> None:
+    plan = planned(8192, 8192, n_slices)
+    tasks = [step for step in predicted(plan).steps if step.step == "pyramid"]
+    assert [task.n_pods for task in tasks] == [n_tasks, 1]
+    assert [task.n_units for task in tasks] == [64, 1]
+    starts_s = (n_tasks + 1) * RATES.start_cpu_s.pyramid
+    assert starts_s < 0.1 * 3600 * sum(task.core_hours for task in tasks)
+
+
+def test_a_task_of_the_pyramid_takes_minutes_whatever_it_writes() -> None:
+    for settings in ({}, {"raw_pyramid": True}, {"output_level": 2}, {"n_channels": 3}):
+        plan = planned(8192, 8192, 3000, **settings)
+        first = next(step for step in predicted(plan).steps if step.step == "pyramid")
+        assert 60 < 3600 * first.core_hours / first.n_pods < 180
+
+
 def test_16_bits_and_channels_take_more_bytes() -> None:
     grey, rgb = (predicted(planned(500, 500, 20, n_channels=n)) for n in (1, 3))
     assert rgb.tiles_bytes == pytest.approx(3 * grey.tiles_bytes, rel=1e-6)
@@ -168,7 +187,7 @@ def test_a_block_takes_the_memory_and_the_time_that_were_measured() -> None:
     ("side_px", "cpu_s", "peak_mib"),
     [
         (2048, {"align": 121, "tile": 1.7}, {"align": 539, "tile": 316}),
-        (8192, {"align": 106, "tile": 23.5, "pyramid": 63}, {"align": 596, "tile": 1102}),
+        (8192, {"align": 106, "tile": 23.5, "pyramid": 20}, {"align": 596, "tile": 1102}),
     ],
 )
 def test_a_run_takes_what_was_measured(

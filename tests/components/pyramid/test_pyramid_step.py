@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import resource
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,14 @@ from click.testing import Result
 
 from components.pyramid import sources
 from components.pyramid.main import main
-from components.pyramid.writing import write_block
+from components.pyramid.writing import Job, write_block
 from components.shared.errors import TransientError
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import join_uri
 from components.shared.volume.layout import predicted_shards, shards_of_block
 from components.shared.work import records
 from components.shared.work.left import blocks_to_do, slabs_to_do
+from components.shared.work.records import Record
 from tests.builders import invoke
 from tests.components.pyramid.pyramid_builders import (
     AlignedStack,
@@ -144,6 +147,60 @@ def test_a_block_that_is_done_is_not_done_again(tmp_path: Path, caplog: pytest.L
         assert run_step(stack, 0, "0-0").exit_code == 0
     assert shard.stat().st_mtime_ns == before
     assert "1 of 1 blocks are already done" in caplog.text
+
+
+def test_a_task_that_is_stopped_loses_only_the_block_that_it_was_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = AlignedStack(tmp_path, textured((9, 20, 3000)))
+    written: list[int] = []
+
+    def write(job: Job, level: int, block: int, *more: Any) -> Record:
+        if block == 1 and not written[1:]:
+            written.append(block)
+            raise TransientError("the machine is taken away")
+        written.append(block)
+        return write_block(job, level, block, *more)
+
+    monkeypatch.setattr("components.pyramid.main.write_block", write)
+    assert run_step(stack, 0, "0-2").exit_code == TransientError.exit_code
+    assert blocks_to_do(stack.run, stack.volume.passes[0]) == [1, 2]
+    assert run_step(stack, 0, "0-2").exit_code == 0
+    assert written == [0, 1, 1, 2]
+
+
+def test_how_blocks_are_shared_out_among_tasks_changes_no_byte(tmp_path: Path) -> None:
+    volumes = []
+    for name, tasks in (("one", ["0-2"]), ("each", ["2-2", "0-0", "1-1"])):
+        stack = AlignedStack(tmp_path / name, textured((9, 20, 3000)))
+        assert [run_step(stack, 0, blocks).exit_code for blocks in tasks] == [0] * len(tasks)
+        volumes.append([files_below(output.uri) for output in stack.volume.outputs])
+    assert volumes[0] == volumes[1]
+
+
+PEAK = """
+import sys
+from pathlib import Path
+from components.pyramid.main import main
+main(sys.argv[1:], standalone_mode=False)
+(line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+print(line.split()[1])
+"""
+"""Runs the program and prints the KiB that it took at most."""
+
+
+def test_a_task_of_many_blocks_takes_the_memory_of_one(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(1, 255, (64, 128, 9 * 1024), np.uint8)
+    stack = AlignedStack(tmp_path, noise)  # 9 blocks of 8 MiB, 20 MiB when they are encoded
+    peaks_kib = []
+    for blocks in ("0-0", "1-8"):
+        flags = ["--process-uri", stack.plan.locations.process_uri, "--level", "0", "--blocks", blocks]
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, *flags], capture_output=True, text=True, check=True
+        )
+        peaks_kib.append(int(done.stdout))
+    libraries_keep_kib = 64 * 1024
+    assert peaks_kib[1] < peaks_kib[0] + libraries_keep_kib
 
 
 def test_a_lost_shard_is_made_again(tmp_path: Path) -> None:

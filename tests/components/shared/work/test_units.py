@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,21 @@ from hypothesis import strategies as st
 
 from components.shared.documents.plan import Plan
 from components.shared.documents.transforms import Transforms
-from components.shared.grid import Span
+from components.shared.grid import Span, ceil_div, pyramid_passes
 from components.shared.steps import RESULT_VERSIONS
 from components.shared.storage.folder import FolderStore
 from components.shared.volume.volume import volume_of
 from components.shared.work.left import blocks_to_do, chunks_to_do, slabs_to_do
 from components.shared.work.records import Record, commit
 from components.shared.work.run import Run
-from components.shared.work.units import block_hash, chunk_hash, chunk_slices, chunks, slab_hashes
+from components.shared.work.units import (
+    block_hash,
+    block_items,
+    chunk_hash,
+    chunk_slices,
+    chunks,
+    slab_hashes,
+)
 from tests.builders import plan_of, transforms_of, with_config, with_slice
 
 MOVED = ((1.0, 0.0, 3.5), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -80,6 +88,37 @@ def test_a_chunk_without_slices_is_no_work() -> None:
     own, halo = chunk_slices(plan, Span(10, 17))
     assert [s.z for s in own] == list(range(10, 18))
     assert [s.z for s in halo] == list(range(26, 34))  # twice the neighbours, for slices that find none
+
+
+@given(
+    st.integers(1, 6000),
+    st.integers(1, 6000),
+    st.integers(1, 3000),
+    st.integers(0, 10**10),
+    st.integers(1, 9),
+)
+def test_tasks_of_the_pyramid_are_as_few_as_take_their_voxels(
+    width: int, height: int, depth: int, task_voxels: int, fan: int
+) -> None:
+    plan = plan_of(0, 1, fan=fan).model_copy(update={"task_voxels": task_voxels})
+    for one_pass in pyramid_passes((width, height, depth)):
+        items = block_items(plan, one_pass, range(one_pass.n_blocks))
+        assert [block for item in items for block in item] == list(range(one_pass.n_blocks))
+        assert len(items) <= fan
+        if task_voxels:
+            wanted = min(fan, ceil_div(prod(one_pass.size_xyz), task_voxels))
+            assert len(items) <= wanted
+
+
+def test_blocks_that_are_left_make_tasks_as_those_of_a_whole_volume() -> None:
+    (one_pass, _) = pyramid_passes((5000, 5000, 70))  # 25 blocks of 70 million voxels
+    plan = plan_of(0, 1).model_copy(update={"task_voxels": 10 * 70_000_000})
+    left = [3, 4, 5, 11, 12, 24]
+    assert [str(item) for item in block_items(plan, one_pass, range(25))] == ["0-8", "9-17", "18-24"]
+    assert [str(item) for item in block_items(plan, one_pass, left)] == ["3-24"]
+    assert block_items(plan, one_pass, []) == []
+    before = plan.model_copy(update={"task_voxels": 0})
+    assert [str(item) for item in block_items(before, one_pass, left[:4])] == ["3-3", "4-4", "5-5", "11-11"]
 
 
 @pytest.mark.parametrize(
