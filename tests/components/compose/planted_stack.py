@@ -113,7 +113,8 @@ def errors_px(
     theirs = np.einsum("nij,cj->nci", truth, points)
     use = np.ones(len(found), bool) if good is None else good
     gauge, *_ = np.linalg.lstsq(ours[use].reshape(-1, 3), theirs[use].reshape(-1, 3), rcond=None)
-    return np.sqrt((((ours @ gauge) - theirs)[:, :, :2] ** 2).sum(-1).mean(-1))
+    errors: NDArray[np.float64] = np.sqrt((((ours @ gauge) - theirs)[:, :, :2] ** 2).sum(-1).mean(-1))
+    return errors
 
 
 def step_errors_px(
@@ -123,4 +124,5 @@ def step_errors_px(
     points = np.column_stack([corner_points(width, width), np.ones(4)]).T
     ours = np.linalg.inv(found[1:]) @ found[:-1] @ points
     theirs = np.linalg.inv(truth[1:]) @ truth[:-1] @ points
-    return np.sqrt(((ours - theirs)[:, :2] ** 2).sum(1).mean(-1))
+    errors: NDArray[np.float64] = np.sqrt(((ours - theirs)[:, :2] ** 2).sum(1).mean(-1))
+    return errors
