@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 
 import click
+import cv2
 
 from components.compose.documents import AlignFindings, read_findings, transforms_of, write_documents
 from components.compose.judge.classify import classify
@@ -43,6 +44,7 @@ def main(
     process_uri: str, slabs_out: str, blocks_out: str, coarse_blocks_out: str, top_blocks_out: str
 ) -> None:
     """Solve for the transform of every slice and list the work that is left."""
+    cv2.setNumThreads(1)
     process = open_store(process_uri)
     try:
         plan = read_document(process, PLAN_KEY, Plan)

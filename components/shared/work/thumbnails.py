@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 import zlib
 from functools import lru_cache
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from components.shared.documents.plan import Plan
@@ -22,6 +23,10 @@ Thumbnail = NDArray[np.uint8]
 
 _ARCHIVES_KEPT = 3
 """Archives that are held, compressed, some 20 MB each: a replaced slice shows one of a chunk nearby."""
+
+
+_DAMAGED = (ValueError, OSError, KeyError, struct.error, zipfile.BadZipFile, isal_zlib.error)
+"""What reading an archive raises that is not whole."""
 
 
 class Thumbnails:
@@ -44,20 +49,61 @@ class Thumbnails:
         chunk = self._chunk_of[z]
         try:
             archive = self._archive(chunk)
-            return None if archive is None else archive[f"z{z}"]
-        except (ValueError, OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            return None if archive is None else archive.picture(z)
+        except _DAMAGED as error:  # type: ignore[misc]  # isal's stub says that its error is an object
             key = join_uri(self._process.uri, _key(chunk))
             raise UserError(
                 f"{key} must hold the thumbnails of its slices; got: {error}. Remove the file and run again."
             ) from None
 
-    def _open(self, chunk: Span) -> NpzFile | None:
+    def _open(self, chunk: Span) -> _Archive | None:
         try:
-            data = self._process.read(_key(chunk))
+            return _Archive(self._process.read(_key(chunk)))
         except ObjectMissingError:
             return None
-        archive: NpzFile = np.load(io.BytesIO(data), allow_pickle=False)
-        return archive
+
+
+class _Archive:
+    """A NumPy archive of thumbnails, as it lies in storage.
+
+    Its entries are inflated by ISA-L in half the time of zlib: most of what reading a thumbnail takes.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = memoryview(data)
+        self._entries = {entry.filename: entry for entry in zipfile.ZipFile(io.BytesIO(data)).infolist()}
+
+    def picture(self, z: int) -> Thumbnail:
+        """The thumbnail of a slice.
+
+        Raises:
+            KeyError: there is none.
+            ValueError: it is damaged, as `BadZipFile` and `isal_zlib.error` tell too.
+        """
+        entry = self._entries[f"z{z}.npy"]
+        if entry.compress_type != zipfile.ZIP_DEFLATED:
+            raise ValueError(f"{entry.filename} is not deflated")
+        # The header is 30 bytes, the last four the lengths of its name and of what is added to that.
+        start = entry.header_offset + 30
+        start += sum(struct.unpack("<HH", self._data[start - 4 : start]))
+        deflated = self._data[start : start + entry.compress_size]
+        content = isal_zlib.decompress(deflated, -zlib.MAX_WBITS, entry.file_size)
+        if isal_zlib.crc32(content) != entry.CRC:
+            raise zipfile.BadZipFile(f"Bad CRC-32 for file {entry.filename!r}")
+        start = content.index(b"\n") + 1
+        picture: Thumbnail = np.frombuffer(content, np.uint8, offset=start).reshape(_shape(content[:start]))
+        return picture
+
+
+@lru_cache
+def _shape(head: bytes) -> tuple[int, ...]:
+    """The shape of the array behind the head of an entry: the same for nearly all, and slow to read."""
+    file = io.BytesIO(head)
+    np.lib.format.read_magic(file)
+    shape, is_transposed, kind = np.lib.format.read_array_header_1_0(file)
+    if is_transposed or kind != np.uint8:
+        raise ValueError(f"a thumbnail must be 8 bit, row by row; got {kind}")
+    return shape
 
 
 def _key(chunk: Span) -> str:

@@ -14,13 +14,14 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from components.compose.preview.correlate import correlate_neighbours, correlation, flattened
+from components.compose.preview.correlate import FlatPicture, correlate_neighbours, correlation, flattened
 from components.compose.preview.gate import failures_of
 from components.compose.preview.write import make_preview, refusal
 from components.shared.documents.align import SliceStatistics
 from components.shared.documents.plan import Override, Plan
 from components.shared.documents.transforms import Transforms
 from components.shared.geometry import Matrix, rotation_about, translation
+from components.shared.pictures.warping import warped
 from tests.builders import transforms_of, with_slice
 from tests.components.compose.test_compose_main import plan_in
 from tests.real_slices import real_pictures, real_stack
@@ -78,9 +79,24 @@ def failures(plan: Plan, transforms: Transforms, pictures: NDArray[np.uint8]) ->
 def test_a_shift_and_a_turn_are_undone() -> None:
     picture = flattened(tissue(1)[0])
     turn = rotation_about((100, 120), 0.05) @ translation(7.5, -3)
-    b = cv2.warpAffine(picture, turn[:2], (SIDE, SIDE), borderMode=cv2.BORDER_REFLECT)
-    assert correlation(picture, b, turn) > 0.97
-    assert abs(correlation(picture, b, np.eye(3))) < 0.3
+    b = cv2.warpAffine(picture.grey, turn[:2], (SIDE, SIDE), borderMode=cv2.BORDER_REFLECT)
+    assert correlation(picture, FlatPicture.of(b), turn) > 0.97
+    assert abs(correlation(picture, FlatPicture.of(b), np.eye(3))) < 0.3
+
+
+@pytest.mark.parametrize("offset", [0.0, 30.0])
+def test_a_correlation_is_that_of_the_pixels_that_both_have(offset: float) -> None:
+    rng = np.random.default_rng(3)
+    a, b = (cv2.GaussianBlur(rng.normal(0, 9, (90, 80)).astype(np.float32), (0, 0), 2) for _ in "ab")
+    a, b = a + np.float32(offset), np.asarray(a + 0.5 * b, np.float32)
+    matrix = translation(6.25, -3.5) @ rotation_about((40, 45), 0.02)
+    moved = warped(b, matrix, a.shape, outside=np.nan)
+    both = np.isfinite(moved)
+    assert 0.7 < both.mean() < 0.99
+    expected = np.corrcoef(a[both].astype(np.float64), moved[both].astype(np.float64))[0, 1]
+    assert correlation(FlatPicture.of(a), FlatPicture.of(b), matrix) == pytest.approx(expected, abs=6e-5)
+    expected = np.corrcoef(a.ravel().astype(np.float64), b.ravel().astype(np.float64))[0, 1]
+    assert correlation(FlatPicture.of(a), FlatPicture.of(b), np.eye(3)) == pytest.approx(expected, abs=6e-5)
 
 
 def test_shading_does_not_correlate() -> None:
@@ -93,7 +109,7 @@ def test_shading_does_not_correlate() -> None:
 def test_slices_that_hardly_overlap_correlate_at_nothing() -> None:
     picture = flattened(tissue(1)[0])
     assert correlation(picture, picture, translation(0.95 * SIDE, 0)) == 0
-    assert np.isnan(correlation(picture, np.zeros_like(picture), np.eye(3)))
+    assert np.isnan(correlation(picture, FlatPicture.of(np.zeros_like(picture.grey)), np.eye(3)))
 
 
 def test_the_scale_of_thumbnails_is_taken_into_account(plan: Plan) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -60,3 +61,40 @@ def test_what_is_not_there_and_what_is_damaged(process: CountingStore) -> None:
     assert thumbnails.picture(3) is None
     with pytest.raises(UserError, match=r"align/8-15\.npz must hold the thumbnails"):
         thumbnails.picture(9)
+
+
+@pytest.mark.parametrize(
+    ("save", "says"),
+    [
+        (lambda file: np.savez(file, z3=np.zeros((4, 5), np.uint8)), r"z3\.npy is not deflated"),
+        (
+            lambda file: np.savez_compressed(file, z3=np.zeros((4, 5))),
+            "must be 8 bit, row by row; got float64",
+        ),
+        (
+            lambda file: np.savez_compressed(file, z3=np.zeros((4, 5), np.uint8, "F")),
+            "must be 8 bit, row by row",
+        ),
+        (lambda file: np.savez_compressed(file, z4=np.zeros((4, 5), np.uint8)), r"z3\.npy"),
+    ],
+    ids=["stored", "floats", "by columns", "another slice"],
+)
+def test_an_archive_that_align_does_not_write_is_refused(
+    process: CountingStore, save: Callable[[io.BytesIO], None], says: str
+) -> None:
+    archive = io.BytesIO()
+    save(archive)
+    process.write("align/0-7.npz", archive.getvalue())
+    with pytest.raises(UserError, match=rf"align/0-7\.npz must hold the thumbnails .*{says}"):
+        Thumbnails(plan_of(0, 7, chunk_length=8), process).picture(3)
+
+
+@pytest.mark.parametrize("at", [0.3, 0.5, 0.7])
+def test_a_flipped_bit_in_a_picture_is_refused(process: CountingStore, at: float) -> None:
+    picture, archive = np.random.default_rng(0).integers(0, 255, (60, 60), np.uint8), io.BytesIO()
+    np.savez_compressed(archive, z3=picture)
+    damaged = bytearray(archive.getvalue())
+    damaged[int(at * len(damaged))] ^= 16
+    process.write("align/0-7.npz", bytes(damaged))
+    with pytest.raises(UserError, match=r"align/0-7\.npz must hold the thumbnails"):
+        Thumbnails(plan_of(0, 7, chunk_length=8), process).picture(3)
