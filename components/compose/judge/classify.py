@@ -60,6 +60,9 @@ class _Rules:
         self._figures, self._limits = figures, limits
         self._usual_px = _usual_step_px(figures)
         self._slips = self._all_slips()
+        held = np.where(figures.isolated, -1, np.arange(len(figures.isolated)))
+        self._held_before = [-1, *np.maximum.accumulate(held).tolist()]
+        """The last slot before each that is held; -1 where there is none."""
 
     def verdict(self, slot: int) -> SliceVerdict:
         """The verdict of the first rule that holds."""
@@ -140,12 +143,12 @@ class _Rules:
 
     def _step(self, i: int) -> str:
         figures, limits = self._figures, self._limits
-        earlier = np.flatnonzero(~figures.isolated[:i])
-        if figures.isolated[i] or not len(earlier):
+        earlier = self._held_before[i]
+        if figures.isolated[i] or earlier < 0:
             return ""
         if figures.cut_before[i]:
             return "no pair joins it to the slices before: its offset is unknown"
-        if int(earlier[-1]) in self._slips:
+        if earlier in self._slips:
             return ""
         size_px = math.hypot(*figures.steps_xy[i])
         least_px = limits.least_step_side * figures.longest_side_px

@@ -150,12 +150,23 @@ def slow_trend(tracks: Floats, limits: TrendLimits = SOLVE.trend) -> Floats:
     n = len(tracks)
     if n < 3:
         return np.repeat(tracks.mean(axis=0, keepdims=True), n, axis=0)
-    # Imported here: it takes a second to start, and shorter stacks have no trend taken out of them.
-    from scipy.signal import savgol_filter
+    from scipy.ndimage import convolve1d  # here for the reason of system.py
 
     window = min(limits.long_slices + 1, n if n % 2 else n - 1)
-    trend: Floats = savgol_filter(without_jumps(tracks, limits), window, 1, axis=0, mode="interp")
+    calm, half = without_jumps(tracks, limits), window // 2
+    # A line fitted to a window passes in its middle through the window's mean. SciPy's own filter, which
+    # gives the same, takes more than a second to load.
+    trend: Floats = convolve1d(calm, np.full(window, 1 / window), axis=0, mode="constant")
+    trend[:half] = _line(calm[:window])[:half]
+    trend[n - half :] = _line(calm[n - window :])[half + 1 :]
     return trend
+
+
+def _line(tracks: Floats) -> Floats:
+    """[n, t] the straight line that fits each of `[n, t]` tracks best."""
+    slots = np.arange(len(tracks))
+    slope, level = np.polyfit(slots, tracks, 1)
+    return np.asarray(slots[:, None] * slope + level)
 
 
 def without_jumps(tracks: Floats, limits: TrendLimits = SOLVE.trend) -> Floats:

@@ -43,9 +43,8 @@ def chunk_slices(plan: Plan, chunk: Span) -> tuple[list[SourceSlice], list[Sourc
 
     The further half is looked at where a slice does not match the nearer ones.
     """
-    own = [s for s in plan.slices if s.z in chunk]
-    after = [s for s in plan.slices if s.z > chunk.last]
-    return own, after[: 2 * plan.config.neighbours]
+    first, end = (bisect_left(plan.slices, z, key=lambda s: s.z) for z in (chunk.first, chunk.last + 1))
+    return list(plan.slices[first:end]), list(plan.slices[end : end + 2 * plan.config.neighbours])
 
 
 def chunk_hash(plan: Plan, chunk: Span, versions: Mapping[str, int] = RESULT_VERSIONS) -> str:

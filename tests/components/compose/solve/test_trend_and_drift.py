@@ -68,6 +68,16 @@ def test_two_slices_have_no_slope() -> None:
     assert slow_trend(np.array([[1.0, 2.0, 5.0], [3.0, 6.0, 5.0]])).tolist() == [[2, 4, 5]] * 2
 
 
+@pytest.mark.parametrize("n_slices", [3, 4, 500, 1000, 1001, 1002, 2500])
+def test_a_trend_is_what_the_filter_of_savitzky_and_golay_gives(n_slices: int) -> None:
+    from scipy.signal import savgol_filter
+
+    tracks = np.random.default_rng(n_slices).normal(0, 0.01, (n_slices, 4)).cumsum(axis=0)
+    window = min(1001, n_slices - 1 + n_slices % 2)
+    expected = savgol_filter(without_jumps(tracks), window, 1, axis=0)
+    assert np.abs(slow_trend(tracks) - expected).max() < 1e-14
+
+
 def test_a_jump_is_no_trend() -> None:
     rng = np.random.default_rng(0)
     walk = rng.normal(0, 0.01, (N, 1)).cumsum(axis=0)
