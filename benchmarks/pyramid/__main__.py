@@ -101,7 +101,8 @@ def run_apart(stack: Stack, name: str) -> Measured:
     done = subprocess.run(
         command,
         cwd=ROOT,
-        env=os.environ | {"VIRTUAL_ENV": sys.prefix},
+        # As programs of steps run: the threads of OpenBLAS, which nothing here uses, would spin for a while.
+        env=os.environ | {"VIRTUAL_ENV": sys.prefix, "OPENBLAS_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
