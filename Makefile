@@ -36,11 +36,11 @@ BLANK  := $(EMPTY) $(EMPTY)
 OUTPUT ?= run/$(if $(SOURCE),$(notdir $(abspath $(subst $(BLANK),_,$(SOURCE)))),volume)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run view test reliability test-cluster live check format benchmark-alignment benchmark-exact-axes \
+.PHONY: help setup run view test reliability test-s3 test-cluster live check format benchmark-alignment benchmark-exact-axes \
         benchmark-pyramid benchmark-end-to-end benchmark-scale benchmark-starts mutants fuzz manifests overlays changelog sbom bad-input images push pictures lock clean
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/run.stamp ## Create the environment that runs the pipeline
 
@@ -65,6 +65,27 @@ test: $(VENV)/dev.stamp ## Run the tests
 
 reliability: $(VENV)/dev.stamp ## Run the tests among faults and kills with every seed, and print their figures
 	RELIABILITY=full $(BIN)/pytest -n $(JOBS) --dist loadfile tests/reliability
+
+# Real servers of S3, which Go builds once: versitygw in minutes, weed (SeaweedFS) in a quarter of an hour.
+S3_SERVER ?= build/s3/versitygw
+VERSITYGW := github.com/versity/versitygw@v1.8.0
+SEAWEEDFS := github.com/seaweedfs/seaweedfs@v0.0.0-20261109003541-7506e5f91cd6
+GO ?= $(shell command -v go || echo /usr/local/go/bin/go)
+
+build/s3/versitygw:
+	@mkdir -p $(@D)
+	GOBIN=$(abspath $(@D)) GOFLAGS='-p=2 -buildvcs=false' $(GO) install $(subst @,/cmd/versitygw@,$(VERSITYGW))
+
+# Its module names another in place of one that it needs, so it is built as a dependency.
+build/s3/weed:
+	@mkdir -p $(@D)/module
+	cd $(@D)/module && rm -f go.mod go.sum && export GOFLAGS='-p=2 -buildvcs=false -mod=mod' && $(GO) mod init server && \
+	    $(GO) mod edit -require $(SEAWEEDFS) -replace github.com/tyler-smith/go-bip39=github.com/cosmos/go-bip39@v1.0.0 && \
+	    $(GO) build -o ../weed $(firstword $(subst @, ,$(SEAWEEDFS)))/weed
+
+# make test-s3; make test-s3 S3_SERVER=build/s3/weed; every seed: RELIABILITY=full make test-s3
+test-s3: $(VENV)/dev.stamp $(S3_SERVER) ## Run all tests of s3:// on a real server: S3_SERVER=build/s3/weed for SeaweedFS
+	S3_SERVER=$(abspath $(S3_SERVER)) $(BIN)/pytest -n $(JOBS) --dist loadfile -k s3 --ignore tests/cluster $(ARGS)
 
 test-cluster: $(VENV)/dev.stamp ## Run the sample on the cluster for tests that KUBECONFIG names, docs/gke.md
 	$(BIN)/pytest -n 0 tests/cluster $(ARGS)

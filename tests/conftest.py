@@ -116,9 +116,9 @@ def bucket(gcs_emulator: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def s3_server() -> Iterator[str]:
-    """The URL of an S3 server in memory; both libraries are pointed at it."""
-    with running_s3_server() as url:
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an S3 server; both libraries are pointed at it."""
+    with running_s3_server(tmp_path_factory.mktemp("s3")) as url:
         yield url
 
 

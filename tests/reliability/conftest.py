@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from components.shared.storage import s3
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri, run_buckets_of
 from components.shared.storage.store import Store, checksum
 from tests.reliability import tiny_stack
 from tests.reliability.extent import FULL
 from tests.reliability.programs import STEPS, Driver
+from tests.s3_server import environment_of
 
 LOW_SPEED_S = 1
 PARTS = ("neuroglancer", "chunk", "process", "tmp")
@@ -33,6 +35,8 @@ def pytest_collection_modifyitems(items) -> None:
 class Proxy:
     """The running proxy."""
 
+    scheme: str
+    """Of the URIs of what is behind it, gs or s3."""
     ports: dict[str, int]
     log_file: Path
 
@@ -52,29 +56,39 @@ class Proxy:
     def environment(self, who: str = "anyone") -> dict[str, str]:
         """What points a program's two libraries at the proxy, as somebody."""
         url = f"http://127.0.0.1:{self.ports[who]}"
-        return {
+        of_google = {
             "STORAGE_EMULATOR_HOST": url,
             "TENSORSTORE_GCS_HTTP_URL": url,
             "GOOGLE_AUTH_TOKEN_FOR_TESTING": "emulator",
+        }
+        return {
+            **(of_google if self.scheme == "gs" else environment_of(url)),
             "TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": str(LOW_SPEED_S),
             "TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES": "1",
         }
 
 
 @pytest.fixture(scope="session")
-def running_proxy(gcs_emulator: str, tmp_path_factory: pytest.TempPathFactory):
+def scheme(request: pytest.FixtureRequest) -> str:
+    """The kind of buckets that a test is about, for which it is parametrized (`extent`): gs otherwise."""
+    return getattr(request, "param", "gs")
+
+
+@pytest.fixture(scope="session")
+def running_proxy(scheme: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    server = request.getfixturevalue({"gs": "gcs_emulator", "s3": "s3_server"}[scheme])
     log = tmp_path_factory.mktemp("proxy") / "log.jsonl"
     log.touch()
     program = Path(__file__).with_name("fault_proxy.py")
-    arguments = ["--upstream", gcs_emulator.removeprefix("http://"), "--log", log]
+    arguments = ["--upstream", server.removeprefix("http://"), "--scheme", scheme, "--log", log]
     arguments += ["--identities", ",".join(("anyone", *STEPS, "viewer"))]
-    server = subprocess.Popen([sys.executable, program, *arguments], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, program, *arguments], stdout=subprocess.PIPE, text=True)
     try:
-        yield Proxy(json.loads(server.stdout.readline()), log)
+        yield Proxy(scheme, json.loads(process.stdout.readline()), log)
     finally:
-        server.terminate()
-        server.wait(10)
-        server.stdout.close()
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
 
 
 @pytest.fixture
@@ -156,21 +170,29 @@ def clean_file(tmp_path_factory: pytest.TempPathFactory):
     return _clean_run(Place(str(folder / "source"), str(folder / "output"), {}), folder / "driver")
 
 
-def new_bucket(name: str = "") -> str:
+def new_bucket(name: str = "", scheme: str = "gs") -> str:
     """The name of a new, empty bucket."""
     from google.cloud import storage
 
     name = name or f"run-{secrets.token_hex(4)}"
-    storage.Client(project="test").create_bucket(name)
+    if scheme == "gs":
+        storage.Client(project="test").create_bucket(name)
+    else:
+        s3.client().ask("create_bucket", Bucket=name)
     return name
 
 
 @pytest.fixture(scope="session")
-def clean_gs(running_proxy: Proxy, tmp_path_factory: pytest.TempPathFactory):
-    bucket = new_bucket("run-among-faults")  # its name is part of what decides which request meets a fault
-    place = Place(f"gs://{bucket}/source", f"gs://{bucket}/output", running_proxy.environment())
+def clean_bucket(running_proxy: Proxy, tmp_path_factory: pytest.TempPathFactory):
+    scheme = running_proxy.scheme
+    # Its name is part of what decides which request meets a fault.
+    uri = f"{scheme}://run-among-faults"
+    if not open_store(uri).exists():
+        new_bucket("run-among-faults", scheme)
+    place = Place(f"{uri}/source", f"{uri}/output", running_proxy.environment())
+    place.clear()
     running_proxy.set_rules()
-    return _clean_run(place, tmp_path_factory.mktemp("gs") / "driver")
+    return _clean_run(place, tmp_path_factory.mktemp(scheme) / "driver")
 
 
 def _clean_run(place: Place, folder: Path) -> Clean:

@@ -1,4 +1,4 @@
-"""A proxy on the loopback in front of an emulator of storage: injects faults, checks rights, keeps a log.
+"""A proxy on the loopback in front of a server of gs:// or s3://: injects faults, checks rights, keeps a log.
 
 Run as a program, in a process of its own. It listens at one port for each identity, so that a client needs
 no token to be somebody, and prints the ports as one line of JSON. `POST /_rules` at any port sets the rules.
@@ -38,12 +38,23 @@ REFUSALS = {
 ANY_REQUEST = (*REFUSALS, "reset", "truncated", "slow", "hung", "dribbled")
 WRITES_ONLY = ("lost 503", "lost reset")
 """Storage has done what it was asked for, but the client hears of a failure."""
+UPLOADS_ONLY = ("damaged",)
+"""A bit of an upload is flipped on its way: a server that verifies what arrives refuses it."""
 BODIES_ONLY = ("stalled", "flipped")
 """What happens to the bytes of an object that is read."""
 SLOW_S = 0.05
 DRIBBLE_S = 0.5
 """Pause between two bytes of an answer that dribbles."""
 _OBJECT = re.compile(r"(?P<upload>/upload)?/storage/v1/b/(?P<bucket>[^/]+)(/o(/(?P<key>.+))?)?$")
+_OBJECT_OF_S3 = re.compile(r"/(?P<bucket>[^/?]+)(/(?P<key>.*))?$")
+_CODES_OF_S3 = {
+    "403": "AccessDenied",
+    "408": "RequestTimeout",
+    "429": "TooManyRequests",
+    "500": "InternalError",
+    "503": "SlowDown",
+}
+"""Words of S3 for a status; a gateway in front of it, which answers 502 and 504, has none."""
 _UPLOADED_NAME = re.compile(rb'"name":\s*"((?:[^"\\]|\\.)*)"')
 
 
@@ -80,6 +91,7 @@ class Request:
     key: str
     operation: str
     """get (the bytes), stat, list, create, part (of a resumable upload), delete, or other."""
+    scheme: str = "gs"
 
     @property
     def what(self) -> str:
@@ -101,6 +113,8 @@ class Answer:
     status: int
     head: list[tuple[str, str]]
     body: bytes
+    told_bytes: str = ""
+    """Size of an object, in an answer without its bytes."""
 
     def encoded(self, asked_by: str) -> bytes:
         lines = [f"HTTP/1.1 {self.status} {REFUSALS.get(str(self.status), 'Status')}"]
@@ -108,14 +122,15 @@ class Answer:
             # A resumable upload goes on at the address that it was begun at.
             shown = re.sub(r"//[^/]+", f"//{asked_by}", value, count=1) if name == "location" else value
             lines.append(f"{name}: {shown}")
-        lines.append(f"content-length: {len(self.body)}")
+        lines.append(f"content-length: {self.told_bytes or len(self.body)}")
         return "\r\n".join(lines).encode() + b"\r\n\r\n" + self.body
 
 
 class Proxy:
     """One for all ports."""
 
-    def __init__(self, upstream: str, log: Path) -> None:
+    def __init__(self, upstream: str, scheme: str, log: Path) -> None:
+        self._scheme = scheme
         self._host, port = upstream.split(":")
         self._port = int(port)
         self._log = log.open("a", buffering=1)
@@ -127,7 +142,10 @@ class Proxy:
         """Answer the requests of a connection until one of the two has enough."""
         upstream: Connection | None = None
         try:
-            while (request := await read_request(reader, writer)) is not None:
+            while (request := await read_request(self._scheme, reader, writer)) is not None:
+                if upstream and not upstream.is_kept:
+                    upstream.writer.close()
+                    upstream = None
                 upstream = upstream or await Connection.to(self._host, self._port)
                 if not await self._handle(who, request, upstream, writer):
                     break
@@ -151,7 +169,9 @@ class Proxy:
         fault = self._fault(request)
         answer = await self._refusal(who, request, fault, upstream)
         if answer is None and fault != "reset":
-            answer = await upstream.ask(request.method, request.target, request.headers, request.body)
+            body = self._damaged(request, request.body) if fault == "damaged" else request.body
+            signed_host = request.headers["host"] if request.scheme == "s3" else ""
+            answer = await upstream.ask(request.method, request.target, request.headers, body, signed_host)
         self._note(who, request, answer, fault)
         if fault == "slow":
             await asyncio.sleep(SLOW_S)
@@ -163,13 +183,12 @@ class Proxy:
     async def _refusal(self, who: str, request: Request, fault: str, upstream: Connection) -> Answer | None:
         """The answer to a request that does not reach storage."""
         if fault in REFUSALS:
-            return Answer(int(fault), [], b"{}")
+            return _refused(request, int(fault))
         for pattern, status in self._rules.always:
             if re.search(pattern, request.what):
-                return Answer(status, [], b"{}")
+                return _refused(request, status)
         if who in self._rules.rights and not await self._may(who, request, upstream):
-            message = f"{who} may not {request.what}"
-            return Answer(403, [], json.dumps({"error": {"code": 403, "message": message}}).encode())
+            return _refused(request, 403, f"{who} may not {request.what}")
         return None
 
     async def _may(self, who: str, request: Request, upstream: Connection) -> bool:
@@ -213,10 +232,7 @@ class Proxy:
         if fault == "lost 503":
             answer = Answer(503, [], b"{}")
         if fault == "flipped" and answer.body and answer.status < 300:
-            name = request.identity
-            at = zlib.crc32(f"{self._rules.seed} {name} {self._times[name]}".encode()) % len(answer.body)
-            flipped = answer.body[:at] + bytes([answer.body[at] ^ 0x10]) + answer.body[at + 1 :]
-            answer = Answer(answer.status, answer.head, flipped)
+            answer = Answer(answer.status, answer.head, self._damaged(request, answer.body))
         data = answer.encoded(request.headers.get("host", ""))
         if fault == "dribbled":
             for at in range(len(data)):
@@ -234,6 +250,12 @@ class Proxy:
         await writer.drain()
         return True
 
+    def _damaged(self, request: Request, data: bytes) -> bytes:
+        """Bytes of which one has a bit flipped."""
+        name = request.identity
+        at = zlib.crc32(f"{self._rules.seed} {name} {self._times[name]}".encode()) % len(data)
+        return data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :]
+
     def _note(self, who: str, request: Request, answer: Answer | None, fault: str) -> None:
         entry = {
             "s": round(time.monotonic() - self._rules.since, 3),
@@ -250,7 +272,22 @@ class Proxy:
         self._log.write(json.dumps(entry) + "\n")
 
 
+def _refused(request: Request, status: int, message: str = "") -> Answer:
+    """What a server says that does not do what it is asked for."""
+    if request.scheme == "gs":
+        told = {"error": {"code": status, "message": message}} if message else {}
+        return Answer(status, [], json.dumps(told).encode())
+    absent = "NoSuchKey" if request.operation in ("get", "stat") else "NoSuchBucket"
+    code = absent if status == 404 else _CODES_OF_S3.get(str(status), "")
+    if request.method == "HEAD" or not code:
+        return Answer(status, [], b"")
+    words = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    return Answer(status, [("content-type", "application/xml")], words.encode())
+
+
 def _applies(kind: str, request: Request) -> bool:
+    if kind in UPLOADS_ONLY:
+        return request.operation == "create" and bool(request.body)
     if kind in WRITES_ONLY:
         return request.operation in ("create", "part", "delete")
     if kind in BODIES_ONLY:
@@ -260,29 +297,37 @@ def _applies(kind: str, request: Request) -> bool:
 
 @dataclass
 class Connection:
-    """To the emulator."""
+    """To the server."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     host: str
+    is_kept: bool = True
+    """The server takes a further request on it."""
 
     @classmethod
     async def to(cls, host: str, port: int) -> Connection:
         reader, writer = await asyncio.open_connection(host, port, limit=2**20)
         return cls(reader, writer, f"{host}:{port}")
 
-    async def ask(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
+    async def ask(
+        self, method: str, target: str, headers: dict[str, str], body: bytes, host: str = ""
+    ) -> Answer:
         kept = {k: v for k, v in headers.items() if k not in _BETWEEN_TWO}
-        kept |= {"host": self.host, "content-length": str(len(body))}
+        kept |= {"host": host or self.host, "content-length": str(len(body))}
         head = "".join(f"{name}: {value}\r\n" for name, value in kept.items())
         self.writer.write(f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body)
         await self.writer.drain()
         first, headers_back = await read_head(self.reader)
-        status = int(first.split()[1])
+        version, code = first.split()[:2]
+        status = int(code)
+        self.is_kept = version != "HTTP/1.0" and headers_back.get("connection") != "close"
         found = (
             b"" if method == "HEAD" or status in (204, 304) else await read_body(self.reader, headers_back)
         )
-        return Answer(status, [(k, v) for k, v in headers_back.items() if k not in _BETWEEN_TWO], found)
+        told_bytes = headers_back.get("content-length", "") if method == "HEAD" else ""
+        head = [(k, v) for k, v in headers_back.items() if k not in _BETWEEN_TWO]
+        return Answer(status, head, found, told_bytes)
 
 
 _BETWEEN_TWO = {"connection", "content-length", "expect", "host", "keep-alive", "transfer-encoding"}
@@ -306,7 +351,9 @@ async def read_body(reader: asyncio.StreamReader, headers: dict[str, str]) -> by
     return body
 
 
-async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request | None:
+async def read_request(
+    scheme: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> Request | None:
     """The next request of a connection; None where it has ended."""
     try:
         first, headers = await read_head(reader)
@@ -317,7 +364,13 @@ async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
     body = await read_body(reader, headers)
     method, target, _ = first.split(" ", 2)
     parts = urlsplit(target)
-    query = dict(parse_qsl(parts.query))
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if scheme == "s3":
+        found = _OBJECT_OF_S3.match(parts.path)
+        bucket, key = (found["bucket"], unquote(found["key"] or "")) if found else ("", "")
+        operation = _operation_of_s3(method, query, key)
+        key = key or query.get("prefix", "")
+        return Request(method, target, headers, body, bucket, key, operation, scheme)
     bucket, key, operation = "", "", "other"
     if match := _OBJECT.match(parts.path):
         bucket, key = match["bucket"], unquote(match["key"] or "")
@@ -341,6 +394,14 @@ def _operation(method: str, query: dict[str, str], key: str, *, is_upload: bool)
     return {"GET": "list", "DELETE": "delete"}.get(method, "other")
 
 
+def _operation_of_s3(method: str, query: dict[str, str], key: str) -> str:
+    if not key:
+        return "list" if "list-type" in query else "other"
+    if query.keys() - {"x-id", "partNumber"} and not any(name.startswith("X-Amz-") for name in query):
+        return "other"  # of its tags, its parts
+    return {"GET": "get", "HEAD": "stat", "PUT": "create", "DELETE": "delete"}.get(method, "other")
+
+
 def reset(writer: asyncio.StreamWriter) -> None:
     """Cut a connection with a reset instead of an end."""
     end = writer.get_extra_info("socket")
@@ -351,11 +412,12 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 async def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--upstream", required=True, help="host:port of the emulator")
+    parser.add_argument("--upstream", required=True, help="host:port of the server")
+    parser.add_argument("--scheme", required=True, choices=("gs", "s3"), help="of the server's URIs")
     parser.add_argument("--log", required=True, type=Path, help="file that gets a line of JSON a request")
     parser.add_argument("--identities", required=True, help="names, comma between")
     options = parser.parse_args()
-    proxy = Proxy(options.upstream, options.log)
+    proxy = Proxy(options.upstream, options.scheme, options.log)
     ports = {}
     for who in options.identities.split(","):
 

@@ -36,6 +36,7 @@ FORKS.set_forkserver_preload(
     [f"components.{step}.main" for step in STEPS]
     + [
         "components.shared.storage.gcs",
+        "components.shared.storage.s3",
         "matplotlib.figure",
         "matplotlib.backends.backend_svg",
         "PIL.PngImagePlugin",
@@ -156,10 +157,11 @@ def cut_smaller(assign: Callable[[Any, str, Any], None] = setattr) -> None:
 
 def shorten_pauses() -> None:
     """Wait a twentieth of the usual time before a request is repeated."""
-    from components.shared.storage import gcs
+    from components.shared.storage import gcs, s3
 
-    gcs.RETRY = gcs.RETRY.with_delay(initial=0.025, maximum=1.5, multiplier=2)
-    gcs._READ_RETRIES = gcs._READ_RETRIES | {"initial_delay": "25ms", "max_delay": "1500ms"}
+    for module in (gcs, s3):
+        module.RETRY = module.RETRY.with_delay(initial=0.025, maximum=1.5, multiplier=2)
+        module._READ_RETRIES = module._READ_RETRIES | {"initial_delay": "25ms", "max_delay": "1500ms"}
 
 
 @dataclass

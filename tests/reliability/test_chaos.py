@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.reliability.conftest import Clean, Proxy, volume_in
-from tests.reliability.extent import FULL, SEEDS
+from tests.reliability.extent import FULL, IN_BUCKETS, SEEDS, in_buckets_with_seeds
 
 KINDS = ("408", "429", "500", "503", "reset", "truncated", "slow", "flipped", "lost 503", "lost reset")
 if FULL:
@@ -20,11 +20,11 @@ def programs_of_units(driver):
     return [name for name in driver.ran if name.split()[0] in ("align", "tile", "pyramid")]
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@in_buckets_with_seeds(len(SEEDS))
 def test_a_bucket_run_survives_faults_and_kills(
-    clean_gs: Clean, proxy: Proxy, tmp_path: Path, figure: Callable[..., None], seed
+    clean_bucket: Clean, proxy: Proxy, tmp_path: Path, figure: Callable[..., None], seed
 ) -> None:
-    place = clean_gs.place
+    place = clean_bucket.place
     place.clear()
     proxy.set_rules(seed=seed, share=SHARE, kinds=KINDS, stall_s=600)
     driver = place.driver(tmp_path, kills_each=1, seed=seed)
@@ -35,15 +35,15 @@ def test_a_bucket_run_survives_faults_and_kills(
     took_s = time.monotonic() - started
     n_requests, faults = len(proxy.log()), proxy.faults()
     n_killed, n_gave_up = len(driver.killed), len(driver.failed)
-    clean_gs.check(state, tmp_path)
+    clean_bucket.check(state, tmp_path)
     assert n_killed >= LEAST_KILLS
     assert faults.total() > 0.2 * n_requests
     proxy.set_rules()
     again = place.driver(tmp_path / "again")
-    clean_gs.check(place.run(again), tmp_path / "again")
+    clean_bucket.check(place.run(again), tmp_path / "again")
     assert programs_of_units(again) == []
     figure(
-        f"gs://, seed {seed}: faults of requests, kills, programs that gave up",
+        f"{proxy.scheme}://, seed {seed}: faults of requests, kills, programs that gave up",
         f"{faults.total()} of {n_requests}, {n_killed}, {n_gave_up}; equal; {took_s:.0f} s",
     )
 
@@ -67,7 +67,8 @@ def test_a_run_in_a_folder_survives_kills(
     figure(f"file://, seed {seed}: kills", f"{len(driver.killed)}; equal")
 
 
-def test_a_bucket_and_a_folder_hold_the_same_volume(clean_file: Clean, clean_gs: Clean) -> None:
+@IN_BUCKETS
+def test_a_bucket_and_a_folder_hold_the_same_volume(clean_file: Clean, clean_bucket: Clean) -> None:
     in_folder = volume_in(clean_file.state, clean_file.place.output)
     assert len(in_folder) > 40
-    assert volume_in(clean_gs.state, clean_gs.place.output) == in_folder
+    assert volume_in(clean_bucket.state, clean_bucket.place.output) == in_folder

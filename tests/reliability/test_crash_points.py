@@ -16,6 +16,7 @@ from tests.reliability.conftest import Place, new_bucket
 from tests.reliability.crash_points import exploration
 from tests.reliability.extent import FULL
 from tests.reliability.programs import LEVELS_PER_PASS, Call, start
+from tests.s3_server import environment_of
 
 CONFIG = tiny_stack.CONFIG | {"raw_pyramid": False, "keep_tiles": True}
 UNITS = {
@@ -36,11 +37,18 @@ def finished_file(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="module")
 def finished_gs(gcs_emulator: str, tmp_path_factory: pytest.TempPathFactory):
-    folder = tmp_path_factory.mktemp("crashes-gs")
     environment = {"STORAGE_EMULATOR_HOST": gcs_emulator, "TENSORSTORE_GCS_HTTP_URL": gcs_emulator}
-    return finished(
-        Place(str(folder / "source"), f"gs://{new_bucket()}/output", environment), folder / "driver"
-    )
+    return finished_in_bucket("gs", environment, tmp_path_factory.mktemp("crashes-gs"))
+
+
+@pytest.fixture(scope="module")
+def finished_s3(s3_server: str, tmp_path_factory: pytest.TempPathFactory):
+    return finished_in_bucket("s3", environment_of(s3_server), tmp_path_factory.mktemp("crashes-s3"))
+
+
+def finished_in_bucket(scheme, environment, folder):
+    output = f"{scheme}://{new_bucket(scheme=scheme)}/output"
+    return finished(Place(str(folder / "source"), output, environment), folder / "driver")
 
 
 def finished(place, folder):
@@ -49,7 +57,7 @@ def finished(place, folder):
 
 
 @pytest.mark.parametrize("unit", UNITS)
-@pytest.mark.parametrize("kind", ["file", "gs"])
+@pytest.mark.parametrize("kind", ["file", "gs", "s3"])
 def test_every_crash_point_of_a_unit_is_safe(
     request: pytest.FixtureRequest, kind, unit, tmp_path: Path, figure: Callable[..., None]
 ) -> None:
@@ -92,7 +100,7 @@ def test_every_crash_point_of_a_unit_is_safe(
 
 
 @pytest.mark.parametrize("unit", [unit for unit in UNITS if FULL or unit != "align"])  # it takes seconds
-@pytest.mark.parametrize("kind", ["file", "gs"])
+@pytest.mark.parametrize("kind", ["file", "gs", "s3"])
 def test_workers_at_the_same_unit_leave_what_one_leaves(
     request: pytest.FixtureRequest, kind, unit, tmp_path: Path
 ) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from components.shared.storage import gcs, s3
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import checksum
 from tests.reliability import tiny_stack
 from tests.reliability.conftest import Clean, Proxy
-from tests.reliability.extent import FULL, SEEDS
+from tests.reliability.extent import FULL, IN_BUCKETS, IN_BUCKETS_OF_GS_FIRST, SEEDS
 from tests.reliability.programs import RECORDS_OF_UNITS, Call, call_of_unit, run_program, start
 
 LOW_SPEED_S = 30 if FULL else 4
@@ -32,9 +33,7 @@ def read_objects(call, uri, keys, told) -> None:
 
 
 def look_at_objects(call, uri, keys, told) -> None:
-    from components.shared.storage import gcs
-
-    gcs.TIMEOUT_S = TIMEOUT_S
+    gcs.TIMEOUT_S = s3.TIMEOUT_S = TIMEOUT_S
     started = time.monotonic()
     store = open_store(uri)
     for key in keys:
@@ -55,14 +54,15 @@ def run_in_program(body, environment, folder, **arguments):
 
 
 @pytest.fixture
-def stored(clean_gs: Clean):
-    uri = f"{clean_gs.place.output.rpartition('/')[0]}/probes"
+def stored(clean_bucket: Clean):
+    uri = f"{clean_bucket.place.output.rpartition('/')[0]}/probes"
     store = open_store(uri)
     for key in ("a", "b"):
         store.write(key, b"stored")
     return uri
 
 
+@IN_BUCKETS
 def test_a_stalled_body_is_asked_for_again(
     proxy: Proxy, stored, tmp_path: Path, figure: Callable[..., None]
 ) -> None:
@@ -71,9 +71,13 @@ def test_a_stalled_body_is_asked_for_again(
     took_s = run_in_program(read_objects, environment, tmp_path, uri=stored, keys=["a"])
     assert proxy.faults()["stalled"] == 1
     assert took_s < 3 * LOW_SPEED_S
-    figure(f"a body that stalls, with a limit of {LOW_SPEED_S} s: recovered after", f"{took_s:.0f} s")
+    figure(
+        f"{proxy.scheme}://, a body that stalls, with a limit of {LOW_SPEED_S} s: recovered after",
+        f"{took_s:.0f} s",
+    )
 
 
+@IN_BUCKETS
 def test_an_answer_that_never_comes_is_asked_for_again(
     proxy: Proxy, stored, tmp_path: Path, figure: Callable[..., None]
 ) -> None:
@@ -82,7 +86,8 @@ def test_an_answer_that_never_comes_is_asked_for_again(
     assert proxy.faults()["hung"] == 2
     assert took_s < 3 * 2 * TIMEOUT_S
     figure(
-        f"two answers that never come, with a timeout of {TIMEOUT_S} s: recovered after", f"{took_s:.0f} s"
+        f"{proxy.scheme}://, two answers that never come, with a timeout of {TIMEOUT_S} s: recovered after",
+        f"{took_s:.0f} s",
     )
 
 
@@ -91,8 +96,6 @@ def test_a_large_object_is_whole_whatever_its_parts_meet(
     proxy: Proxy, stored, monkeypatch: pytest.MonkeyPatch, seed
 ) -> None:
     """No answer of a part is lost here: storage would go on after that, but the emulator forgets it all."""
-    from components.shared.storage import gcs
-
     for name, value in proxy.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(gcs, "RETRY", gcs.RETRY.with_delay(initial=0.025, maximum=1.5, multiplier=2))
@@ -104,20 +107,21 @@ def test_a_large_object_is_whole_whatever_its_parts_meet(
     assert open_store(stored).stat(f"large-{seed}").crc32c == checksum(data)
 
 
+@IN_BUCKETS
 def test_an_outage_is_ridden_out(
-    clean_gs: Clean, proxy: Proxy, tmp_path: Path, figure: Callable[..., None]
+    clean_bucket: Clean, proxy: Proxy, tmp_path: Path, figure: Callable[..., None]
 ) -> None:
     """Every program waits, none fails: no retry of the scheduler is used up."""
-    place = clean_gs.place
+    place = clean_bucket.place
     place.clear()
     driver = place.driver(tmp_path, hurry=not FULL)
     proxy.set_rules(outage_s=OUTAGE_S)
     started = time.monotonic()
-    assert place.run(driver) == clean_gs.state
+    assert place.run(driver) == clean_bucket.state
     assert not driver.failed
     assert time.monotonic() - started > OUTAGE_S
     pause = "" if FULL else " (pauses of a twentieth)"
-    figure(f"an outage of {OUTAGE_S} s{pause}: programs that failed", len(driver.failed))
+    figure(f"{proxy.scheme}://, an outage of {OUTAGE_S} s{pause}: programs that failed", len(driver.failed))
 
 
 REFUSALS = [
@@ -133,14 +137,15 @@ REFUSALS = [
 
 
 @pytest.fixture(scope="module")
-def run_with_tiles(clean_gs: Clean, running_proxy: Proxy, tmp_path_factory: pytest.TempPathFactory):
-    place = clean_gs.place
+def run_with_tiles(clean_bucket: Clean, running_proxy: Proxy, tmp_path_factory: pytest.TempPathFactory):
+    place = clean_bucket.place
     place.clear()
     running_proxy.set_rules()
     place.run(place.driver(tmp_path_factory.mktemp("with-tiles")), keep_tiles=True)
     return place
 
 
+@IN_BUCKETS_OF_GS_FIRST
 @pytest.mark.parametrize(("step", "what", "status", "says"), REFUSALS)
 def test_what_is_refused_for_good_fails_at_once(
     run_with_tiles, proxy: Proxy, tmp_path: Path, step, what, status, says
@@ -185,14 +190,14 @@ CALLS_OF_STEPS = {
 
 def run_impatiently(call: Call) -> None:
     """Run a program whose requests and tries end after moments."""
-    from components.shared.storage import gcs
-
-    gcs.TIMEOUT_S = 0.5
-    gcs.RETRY = gcs.RETRY.with_timeout(1)
-    gcs._READ_RETRIES = gcs._READ_RETRIES | {"max_retries": 2}
+    for module in (gcs, s3):
+        module.TIMEOUT_S = 0.5
+        module.RETRY = module.RETRY.with_timeout(1)
+        module._READ_RETRIES = module._READ_RETRIES | {"max_retries": 2}
     run_program(call)
 
 
+@IN_BUCKETS_OF_GS_FIRST
 @pytest.mark.parametrize("fault", LASTING)
 @pytest.mark.parametrize("name", CALLS_OF_STEPS)
 def test_what_fails_for_minutes_may_pass_at_another_time(
@@ -220,5 +225,5 @@ def test_what_fails_for_minutes_may_pass_at_another_time(
     assert program.exitcode == 75, said
     assert "Traceback" not in said
     assert said.splitlines()[-1].startswith("error: ")
-    assert "gs://" in said.splitlines()[-1]
+    assert f"{proxy.scheme}://" in said.splitlines()[-1]
     assert took_s < 30

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import socket
 import subprocess
@@ -23,7 +24,7 @@ from components.shared.storage.s3 import S3Store, client
 from components.shared.storage.s3_failures import failures
 from tests.components.shared.storage.conftest import Service
 from tests.components.shared.storage.faults import CALLS, FaultyS3
-from tests.s3_server import CREDENTIALS
+from tests.s3_server import CREDENTIALS, KIND
 
 PRIVATE = "https://bucket.vpce-1a2b.s3.eu-west-1.vpce.amazonaws.com"
 """A private endpoint of a network in AWS."""
@@ -140,13 +141,16 @@ def read_array(uri: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 def test_arrays_are_read_with_any_login_and_nothing_on_the_terminal(s3_bucket: str, tmp_path: Path) -> None:
     S3Store(f"s3://{s3_bucket}").write("a", b"voxels")
-    client().ask("put_object_acl", Bucket=s3_bucket, Key="a", ACL="public-read")  # for no login at all
+    opening = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject"}
+    policy = {"Version": "2012-10-17", "Statement": [opening | {"Resource": f"arn:aws:s3:::{s3_bucket}/*"}]}
+    client().ask("put_bucket_policy", Bucket=s3_bucket, Policy=json.dumps(policy))  # for no login at all
+    key, secret = CREDENTIALS.values()
+    token = "aws_session_token = t\n" if KIND == "moto" else ""  # a real server knows none of its own
     file = tmp_path / "credentials"
-    file.write_text("[lab]\naws_access_key_id = A\naws_secret_access_key = a-secret\naws_session_token = t\n")
+    file.write_text(f"[lab]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n{token}")
     program = tmp_path / "login.sh"
-    program.write_text(
-        '#!/bin/sh\necho \'{"Version": 1, "AccessKeyId": "A", "SecretAccessKey": "a-secret"}\'\n'
-    )
+    told = json.dumps({"Version": 1, "AccessKeyId": key, "SecretAccessKey": secret})
+    program.write_text(f"#!/bin/sh\necho '{told}'\n")
     program.chmod(0o755)
     config = tmp_path / "config"
     config.write_text(f"[profile sso]\ncredential_process = {program}\n")
