@@ -7,6 +7,8 @@ import subprocess
 import sys
 import urllib.request
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +79,14 @@ def scheme(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def running_proxy(scheme: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     server = request.getfixturevalue({"gs": "gcs_emulator", "s3": "s3_server"}[scheme])
-    log = tmp_path_factory.mktemp("proxy") / "log.jsonl"
+    with proxy_of(server, scheme, tmp_path_factory.mktemp("proxy")) as proxy:
+        yield proxy
+
+
+@contextmanager
+def proxy_of(server: str, scheme: str, folder: Path) -> Iterator[Proxy]:
+    """A proxy in front of a server, which keeps its log in a folder."""
+    log = folder / "log.jsonl"
     log.touch()
     program = Path(__file__).with_name("fault_proxy.py")
     arguments = ["--upstream", server.removeprefix("http://"), "--scheme", scheme, "--log", log]

@@ -6,17 +6,19 @@ And several workers do one at once, as after a pod that was thought dead.
 import json
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from components.shared.storage.pace import STALLED
 from components.shared.storage.registry import open_store
 from tests.reliability import tiny_stack
-from tests.reliability.conftest import Place, new_bucket
+from tests.reliability.conftest import Place, new_bucket, proxy_of
 from tests.reliability.crash_points import exploration
 from tests.reliability.extent import FULL
 from tests.reliability.programs import LEVELS_PER_PASS, Call, start
-from tests.s3_server import environment_of
+from tests.s3_server import REAL, environment_of
 
 CONFIG = tiny_stack.CONFIG | {"raw_pyramid": False, "keep_tiles": True}
 UNITS = {
@@ -43,7 +45,12 @@ def finished_gs(gcs_emulator: str, tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="module")
 def finished_s3(s3_server: str, tmp_path_factory: pytest.TempPathFactory):
-    return finished_in_bucket("s3", environment_of(s3_server), tmp_path_factory.mktemp("crashes-s3"))
+    """On moto's server behind the proxy, which hands on whole requests: moto keeps half an upload as it is."""
+    folder = tmp_path_factory.mktemp("crashes-s3")
+    with nullcontext() if REAL else proxy_of(s3_server, "s3", folder) as proxy:
+        # Nothing is too slow where many tests share the machine.
+        environment = proxy.environment() | {STALLED: "30"} if proxy else environment_of(s3_server)
+        yield finished_in_bucket("s3", environment, folder)
 
 
 def finished_in_bucket(scheme, environment, folder):
@@ -56,8 +63,15 @@ def finished(place, folder):
     return place, place.run(place.driver(folder), **CONFIG)
 
 
-@pytest.mark.parametrize("unit", UNITS)
-@pytest.mark.parametrize("kind", ["file", "gs", "s3"])
+@pytest.mark.parametrize(
+    ("kind", "unit"),
+    [
+        (kind, unit)
+        for kind in ("file", "gs", "s3")
+        for unit in UNITS
+        if kind != "s3" or unit == "tile" or FULL or REAL  # moto's server is slow
+    ],
+)
 def test_every_crash_point_of_a_unit_is_safe(
     request: pytest.FixtureRequest, kind, unit, tmp_path: Path, figure: Callable[..., None]
 ) -> None:

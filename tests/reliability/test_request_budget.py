@@ -11,6 +11,7 @@ from components.plan.work import Work, expected_volume
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
+from components.shared.storage.pace import STALLED
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Vouches, with_checksums
 from components.shared.volume.volume import volume_of
@@ -34,7 +35,9 @@ def logs(clean_bucket: Clean, running_proxy: Proxy, tmp_path_factory: pytest.Tem
     found = []
     for turn in ("first", "second"):
         running_proxy.set_rules()
-        state = place.run(Driver(folder / turn, running_proxy.environment))
+        # Nothing is asked for twice since it was slow, also where many tests share the machine.
+        patient = Driver(folder / turn, lambda who: running_proxy.environment(who) | {STALLED: "30"})
+        state = place.run(patient)
         assert without_cost(state) == without_cost(clean_bucket.state)
         found.append(running_proxy.log())
     return found
