@@ -45,7 +45,7 @@ def finished_gs(gcs_emulator: str, tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="module")
 def finished_s3(s3_server: str, tmp_path_factory: pytest.TempPathFactory):
-    """On moto's server behind the proxy, which hands on whole requests: moto keeps half an upload as it is."""
+    """On moto's server behind the proxy, which hands on whole requests: moto keeps half an upload."""
     folder = tmp_path_factory.mktemp("crashes-s3")
     with nullcontext() if REAL else proxy_of(s3_server, "s3", folder) as proxy:
         # Nothing is too slow where many tests share the machine.
