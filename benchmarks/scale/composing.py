@@ -1,4 +1,4 @@
-"""`python -m benchmarks.scale.composing`: what `compose` takes on tall stacks, by part, and how that grows.
+"""`python -m benchmarks.scale.composing`: `compose` on tall stacks by part, and `report` after it.
 
 `plan` lists files of which there is nothing but the header; the records of `align` are made up (evidence.py).
 The real program works on them in a process of its own, whose functions are timed where its modules call them.
@@ -75,6 +75,9 @@ class Composed:
     peak_bytes: int
     parts_s: dict[str, float]
     """CPU seconds of each part."""
+    report_cpu_s: float
+    """CPU seconds of `report` on this run, which has no volume."""
+    report_peak_bytes: int
 
 
 @click.command()
@@ -141,6 +144,16 @@ def _run(n_slices: int, folder: Path) -> Composed:
     ended = Processes().run(argv, folder, log)
     if ended.exit_code:
         raise RuntimeError(f"compose ended with {ended.exit_code}:\n{log.read_text()[-3000:]}")
+    argv = [
+        sys.executable,
+        "-m",
+        "components.report.main",
+        "--output",
+        str(folder / "out"),
+        "--status",
+        "Failed",
+    ]
+    report = Processes().run(argv, folder, log)
     told = json.loads(spent.read_text())
     parts_s = {part: told[part] for part in ("start", *PARTS)}
     parts_s["list of the work left"] = ended.cpu_s - sum(parts_s.values())
@@ -150,6 +163,8 @@ def _run(n_slices: int, folder: Path) -> Composed:
         wall_s=ended.wall_s,
         peak_bytes=ended.peak_bytes,
         parts_s=parts_s,
+        report_cpu_s=report.cpu_s,
+        report_peak_bytes=report.peak_bytes,
     )
 
 
@@ -169,6 +184,8 @@ def as_markdown(found: Sequence[Composed]) -> list[str]:
     for name, values in (
         ("wall s", [one.wall_s for one in found]),
         ("peak MB", [one.peak_bytes / 1e6 for one in found]),
+        ("`report`, without a volume: CPU s", [one.report_cpu_s for one in found]),
+        ("`report`, without a volume: peak MB", [one.report_peak_bytes / 1e6 for one in found]),
     ):
         lines.append(f"| {name} | {' | '.join(f'{value:.0f}' for value in values)} | |")
     return lines
