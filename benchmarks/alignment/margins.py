@@ -50,7 +50,7 @@ WATCHED: tuple[tuple[object, str, Callable[[Any, tuple[Any, ...]], Figures]], ..
         "refusal_of_agreement",
         lambda _, asked: {
             "above_chance": asked[0].moved - max(asked[0].mirrored, 0.0),
-            "gain": asked[0].moved - asked[0].as_they_lie,
+            "gain": asked[0].moved - asked[1],
         },
     ),
     (pair.PairFit, "of", lambda found, asked: {"spread_px": found.spread_px * asked[2]}),
@@ -127,7 +127,7 @@ def _asked(slice_: PreparedSlice, neighbour: PreparedSlice) -> Figures:
         for module, name, told in WATCHED:
             patches.enter_context(patch.object(module, name, watching(getattr(module, name), told)))
         record = pair.match_pair(slice_, neighbour)
-    found = whole_frame_search(slice_.matching, neighbour.matching)
+    found, _ = whole_frame_search(slice_.matching, neighbour.matching)
     return {**figures, "search_above_chance": found.ncc - found.chance, "accepted": float(record.accepted)}
 
 

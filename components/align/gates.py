@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from components.align import normalise
 from components.align.features import cell_of
-from components.align.normalise import MatchingPicture, blurred
-from components.shared.geometry import Matrix, Points, rotation_deg, transform_points
+from components.align.normalise import MatchingPicture, blurred, enlarged, resized
+from components.shared.geometry import Matrix, Points, at_scale, rotation_deg, transform_points
 from components.shared.limits import limit
 from components.shared.pictures.warping import warped
 
@@ -177,19 +177,27 @@ class AcceptanceLimits:
         too_small="a coarse pair pulls good neighbours apart",
         too_large="parts of a stack that only such pairs hold together drift",
     )
+    compared_scale: float = limit(
+        0.5,
+        unit="of the scale of matching",
+        why="pictures are correlated at this scale: what is smoothed holds no more than so many pixels",
+        measured_on="derived from smoothing_sigma_px",
+        too_small="membranes are averaged away",
+        too_large="time, with the square",
+    )
     smoothing_sigma_px: float = limit(
-        1.5,
-        unit="px at matching scale",
+        0.7,
+        unit="px of the pictures that are correlated",
         why="pictures are smoothed before they are correlated: noise differs whatever their position",
-        measured_on="not measured; the fine end of the windows' band",
+        measured_on="not measured; with the averaging of pixels, the fine end of the windows' band",
         too_small="noise lowers every correlation",
         too_large="shading correlates anywhere",
     )
     min_overlap_px: int = limit(
-        1024,
-        unit="px at matching scale",
+        256,
+        unit="px of the pictures that are correlated",
         why="with fewer common pixels two pictures count as uncorrelated",
-        measured_on="not measured; 32 x 32 px hold some ten independent grains of texture",
+        measured_on="not measured; 32 x 32 px at matching scale hold some ten independent grains of texture",
         too_small="chance correlation of a small corner",
         too_large="tiny slices are refused",
     )
@@ -198,11 +206,22 @@ class AcceptanceLimits:
 LIMITS = AcceptanceLimits()
 
 
+@dataclass(frozen=True, slots=True)
+class ComparedPicture:
+    """A slice made ready to be correlated: small and smooth."""
+
+    picture: NDArray[np.float32]
+    """[y, x] grey levels."""
+    shown: NDArray[np.bool_]
+    """[y, x] False in padding."""
+    scale: float
+    """Of this picture, in the one that it was made from."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
     """NCC of two slices, -1..1."""
 
-    as_they_lie: float
     moved: float
     """NCC after the transform."""
     mirrored: float
@@ -280,38 +299,51 @@ def motion_in_words(matrix: Matrix) -> str:
     return ""
 
 
-def refusal_of_agreement(found: Agreement, motion_px: float) -> Reason | None:
+def refusal_of_agreement(found: Agreement, as_they_lie: float, motion_px: float) -> Reason | None:
     """Why the pictures speak against a transform, or None.
 
     Args:
-        found: correlation of the two slices.
+        found: correlation of the two slices after it.
+        as_they_lie: NCC of the two without it.
         motion_px: RMS motion over the picture, at matching scale.
     """
     slack = LIMITS.ncc_slack if motion_px < LIMITS.small_motion_px else 0.0
-    if found.moved <= found.as_they_lie - slack:
+    if found.moved <= as_they_lie - slack:
         return "ncc_not_better"
     if found.moved < max(found.mirrored, 0.0) + LIMITS.min_above_chance:
         return "ncc_not_above_chance"
     return None
 
 
-def agreement(slice_: MatchingPicture, neighbour: MatchingPicture, neighbour_from_slice: Matrix) -> Agreement:
-    """Correlate two pictures as they lie, after a transform, and mirrored.
+def compared_picture(matching: MatchingPicture) -> ComparedPicture:
+    """What the gates correlate of a matching picture."""
+    scale = LIMITS.compared_scale
+    small = blurred(resized(matching.picture, scale), LIMITS.smoothing_sigma_px)
+    return ComparedPicture(small, enlarged(matching.shown, small.shape), scale)
+
+
+def agreement(slice_: ComparedPicture, neighbour: ComparedPicture, neighbour_from_slice: Matrix) -> Agreement:
+    """Correlate two pictures after a transform, and mirrored.
 
     The mirrored pictures have the same textures and brightness, but show nothing in common.
+
+    Args:
+        slice_: the slice.
+        neighbour: the neighbour, at the same scale.
+        neighbour_from_slice: at matching scale.
     """
-    reference = _smoothed(slice_.picture)
     moved, inside = _as_slice_shows(neighbour, neighbour_from_slice, slice_.picture.shape)
     mirrored = [
-        ncc(np.flip(reference, axes), moved, np.flip(inside & slice_.shown, axes) & inside)
+        ncc(np.flip(slice_.picture, axes), moved, np.flip(inside & slice_.shown, axes) & inside)
         for axes in (0, 1, (0, 1))
     ]
-    still, still_inside = _as_slice_shows(neighbour, np.eye(3), slice_.picture.shape)
-    return Agreement(
-        as_they_lie=ncc(reference, still, still_inside & slice_.shown),
-        moved=ncc(reference, moved, inside & slice_.shown),
-        mirrored=max(mirrored),
-    )
+    return Agreement(moved=ncc(slice_.picture, moved, inside & slice_.shown), mirrored=max(mirrored))
+
+
+def agreement_as_they_lie(slice_: ComparedPicture, neighbour: ComparedPicture) -> float:
+    """NCC of two pictures without any motion."""
+    still, inside = _as_slice_shows(neighbour, np.eye(3), slice_.picture.shape)
+    return ncc(slice_.picture, still, inside & slice_.shown)
 
 
 def ncc(a: NDArray[np.float32], b: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
@@ -338,14 +370,10 @@ def _mean_and_std(picture: NDArray[np.float32], mask: NDArray[np.uint8]) -> tupl
     return float(mean[0, 0]), float(std[0, 0])
 
 
-def _smoothed(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return blurred(picture.astype(np.float32), LIMITS.smoothing_sigma_px)
-
-
 def _as_slice_shows(
-    neighbour: MatchingPicture, neighbour_from_slice: Matrix, shape_yx: tuple[int, ...]
+    neighbour: ComparedPicture, neighbour_from_slice: Matrix, shape_yx: tuple[int, ...]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """The neighbour as the slice would show it, and where all of a pixel is in it."""
-    moved = warped(_smoothed(neighbour.picture), neighbour_from_slice, shape_yx)
+    matrix = at_scale(neighbour_from_slice, neighbour.scale)
     shown = neighbour.shown.astype(np.uint8) * np.uint8(255)
-    return moved, warped(shown, neighbour_from_slice, shape_yx) == 255
+    return warped(neighbour.picture, matrix, shape_yx), warped(shown, matrix, shape_yx) == 255

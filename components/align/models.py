@@ -57,14 +57,6 @@ class ModelLimits:
         too_small="outliers still pull",
         too_large="time",
     )
-    newton_steps: int = limit(
-        3,
-        unit="steps a round",
-        why="translation and affine are linear, and exact after one; the angle is small",
-        measured_on="not measured",
-        too_small="an angle lags behind its weights",
-        too_large="time",
-    )
     least_sigma_px: float = limit(
         1e-4,
         unit="px of the points",
@@ -203,8 +195,8 @@ def _fit(model: Model, pairs: PointPairs) -> Fit:
     weights = np.ones(len(source))
     parameters = np.array([*np.median(target - source, axis=0), *LADDER[model].start])
     for _ in range(LIMITS.reweightings):
-        for _ in range(LIMITS.newton_steps):
-            parameters = _newton_step(LADDER[model], parameters, source, target, weights)
+        # One step: translation and affine are linear, and an angle has settled long before the weights.
+        parameters = _newton_step(LADDER[model], parameters, source, target, weights)
         centred = _matrix(LADDER[model], parameters)
         distances = np.linalg.norm(transform_points(centred, source) - target, axis=1)
         weights = _tukey_weights(distances)

@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components.align import gates
 from components.align.features import Features, cell_of, consensus, match_features
-from components.align.gates import Reason, agreement
+from components.align.gates import Reason, agreement, agreement_as_they_lie
 from components.align.models import PointPairs, choose, fit_ladder, motion_rms_px
 from components.align.normalise import enlarged
 from components.align.prepare import PreparedSlice, refinement_scale
 from components.align.refine import corrected, difference, refine
+from components.align.search import FrameMatch, whole_frame_search
 from components.align.static_pattern import moving_consensus, static_pixels
 from components.shared.documents.align import Model, PairRecord
 from components.shared.documents.transforms import Matrix3
@@ -35,9 +35,6 @@ from components.shared.geometry import (
 )
 from components.shared.limits import limit
 from components.shared.pictures.warping import warped_mask
-
-if TYPE_CHECKING:
-    from components.align.search import FrameMatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +61,7 @@ class PairLimits:
 
 
 LIMITS = PairLimits()
-NORMAL_ATTEMPTS = ("", "smooth", "whole_frame", "fine")
+NORMAL_ATTEMPTS = ("", "whole_frame", "fine")
 """Attempts that see the slices as they are: a pair that they find further away is called `wide`."""
 
 
@@ -80,11 +77,13 @@ class PreparedPair:
         return self.slice_.match_scale
 
     @cached_property
-    def whole_frame(self) -> FrameMatch:
-        """The search of the whole frame: the dearest part of a pair, and the last two attempts share it."""
-        # Imported here: SciPy takes as long to start as all else, and few pairs come to this.
-        from components.align.search import whole_frame_search
+    def as_they_lie(self) -> float:
+        """NCC of the two slices without any motion."""
+        return agreement_as_they_lie(self.slice_.compared, self.neighbour.compared)
 
+    @cached_property
+    def whole_frame(self) -> tuple[FrameMatch, FrameMatch]:
+        """The search of the whole frame, of the neighbour as it is and inverted: four attempts share it."""
         return whole_frame_search(self.slice_.matching, self.neighbour.matching)
 
     @cached_property
@@ -180,18 +179,17 @@ def match_pair(slice_: PreparedSlice, neighbour: PreparedSlice) -> PairRecord:
     The record is a function of the two slices and that scale alone.
     """
     pair = PreparedPair(slice_, neighbour)
-    as_they_lie = agreement(slice_.matching, neighbour.matching, np.eye(3)).as_they_lie
     first: Attempt | None = None
     for name, try_it in _ATTEMPTS:
         attempt = try_it(pair)
         if attempt.refused is None:
             found_by = "static_pattern" if attempt.static_pattern and not name else name
-            return _record(pair, attempt, as_they_lie, fallback=found_by)
+            return _record(pair, attempt, fallback=found_by)
         first = first or attempt
         if attempt.refused in _FINAL:
             break
     assert first is not None
-    return _record(pair, first, as_they_lie, fallback="")
+    return _record(pair, first, fallback="")
 
 
 @dataclass(slots=True)
@@ -229,28 +227,18 @@ def _by_features(pair: PreparedPair) -> Attempt:
     return _from_features(pair, pair.slice_.features, pair.neighbour.features)
 
 
-def _by_smooth_features(pair: PreparedPair) -> Attempt:
-    return _from_features(pair, pair.slice_.smooth_features, pair.neighbour.smooth_features)
-
-
 def _by_fine_features(pair: PreparedPair) -> Attempt:
-    """Twice the matching scale, where the source has more to show than matching looks at."""
-    if refinement_scale(pair.match_scale) <= pair.match_scale:
-        return Attempt(refused="too_few_inliers")
+    """Twice the scale of the first attempt: slices that share small structures alone."""
     return _from_features(pair, pair.slice_.fine_features, pair.neighbour.fine_features)
 
 
 def _by_whole_frame(pair: PreparedPair) -> Attempt:
-    """A search over all motions of small pictures; only windows that agree with it make it acceptable."""
-    found = pair.whole_frame
-    if found.ncc < found.chance + gates.LIMITS.min_above_chance:
-        return Attempt(refused="ncc_not_above_chance")
-    return _examined(pair, Attempt(), at_full_resolution(found.matrix, pair.match_scale))
+    return _from_search(pair, pair.whole_frame[0])
 
 
 def _by_whole_frame_alone(pair: PreparedPair) -> Attempt:
     """The search by itself, where sections share shapes but no windows: coarse, and said to be."""
-    found = pair.whole_frame
+    found, _ = pair.whole_frame
     if found.ncc < found.chance + gates.LIMITS.min_above_chance_alone:
         return Attempt(refused="ncc_not_above_chance")
     coarse_px = gates.LIMITS.whole_frame_sigma_px / pair.match_scale
@@ -270,14 +258,13 @@ def _inverted_by_features(pair: PreparedPair) -> Attempt:
 
 
 def _inverted_by_whole_frame(pair: PreparedPair) -> Attempt:
-    return _by_whole_frame(pair.inverted)
+    return _from_search(pair.inverted, pair.whole_frame[1])
 
 
 _FINAL: tuple[Reason, ...] = ("no_content", "second_consensus")
 """Refusals that no other attempt may overrule: where a pattern stays in place, the others would find that."""
 _ATTEMPTS: tuple[tuple[str, Callable[[PreparedPair], Attempt]], ...] = (
     ("", _by_features),
-    ("smooth", _by_smooth_features),
     ("inverted", _inverted_by_features),
     ("whole_frame", _by_whole_frame),
     ("inverted", _inverted_by_whole_frame),
@@ -285,6 +272,13 @@ _ATTEMPTS: tuple[tuple[str, Callable[[PreparedPair], Attempt]], ...] = (
     ("whole_frame_alone", _by_whole_frame_alone),
 )
 """The attempts in their order, each with the name that a record gives as its `fallback`."""
+
+
+def _from_search(pair: PreparedPair, found: FrameMatch) -> Attempt:
+    """A search over all motions of small pictures; only windows that agree with it make it acceptable."""
+    if found.ncc < found.chance + gates.LIMITS.min_above_chance:
+        return Attempt(refused="ncc_not_above_chance")
+    return _examined(pair, Attempt(), at_full_resolution(found.matrix, pair.match_scale))
 
 
 def _from_features(pair: PreparedPair, features: Features, neighbour_features: Features) -> Attempt:
@@ -330,12 +324,12 @@ def _examined(pair: PreparedPair, attempt: Attempt, coarse: Matrix) -> Attempt:
     matrix = at_scale(attempt.fit.matrix, scale)
     corners = corner_points(*reversed(picture.shape))
     corrected_px = motion_rms_px(matrix, at_scale(coarse, scale), corners)
-    found = agreement(pair.slice_.matching, pair.neighbour.matching, matrix)
+    found = agreement(pair.slice_.compared, pair.neighbour.compared, matrix)
     motion_px = motion_rms_px(matrix, np.eye(3), grid_points(*reversed(picture.shape)))
     reason = (
         gates.refusal_of_matrix(matrix)
         or gates.refusal_of_correction(corrected_px)
-        or gates.refusal_of_agreement(found, motion_px)
+        or gates.refusal_of_agreement(found, pair.as_they_lie, motion_px)
     )
     return replace(attempt, ncc=found.moved, refused=reason)
 
@@ -372,7 +366,7 @@ def _n_independent(slice_: PreparedSlice, inliers: PointPairs) -> float:
     return float(len(np.unique(cell_of(inliers.slice_px, shape, LIMITS.independent_cells))))
 
 
-def _record(pair: PreparedPair, attempt: Attempt, as_they_lie: float, *, fallback: str) -> PairRecord:
+def _record(pair: PreparedPair, attempt: Attempt, *, fallback: str) -> PairRecord:
     accepted = attempt.fit if attempt.refused is None else None
     too_far = attempt.fit if attempt.refused in gates.REFUSALS_OF_MATRIX else None
     return PairRecord(
@@ -388,8 +382,8 @@ def _record(pair: PreparedPair, attempt: Attempt, as_they_lie: float, *, fallbac
         matrix=_rows(pair.in_whole_pictures(accepted.matrix)) if accepted else None,
         sigma_px=accepted.sigma_px if accepted else 0.0,
         n_windows=attempt.n_windows,
-        ncc_before=as_they_lie,
-        ncc_after=attempt.ncc if accepted else as_they_lie,
+        ncc_before=pair.as_they_lie,
+        ncc_after=attempt.ncc if accepted else pair.as_they_lie,
         fallback=fallback,
         refused_matrix=_rows(pair.in_whole_pictures(too_far.matrix)) if too_far else None,
         refused_motion=gates.motion_in_words(too_far.matrix) if too_far else "",

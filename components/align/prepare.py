@@ -10,7 +10,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from components.align.features import Features, extract_features, inverted_features
+from components.align.features import Features, coarse_features, extract_features, inverted_features
+from components.align.gates import ComparedPicture, compared_picture
 from components.align.normalise import (
     GREY,
     MatchingPicture,
@@ -19,9 +20,9 @@ from components.align.normalise import (
     band_passed,
     detail_picture,
     enlarged,
+    inverted_picture,
     matching_picture,
     resized,
-    smooth_picture,
 )
 from components.align.statistics import Tissue, slice_statistics
 from components.shared.documents.align import SliceStatistics
@@ -70,6 +71,7 @@ class PreparedSlice:
     matching: MatchingPicture
     """The picture for features, NCC and the search of the whole frame, at matching scale."""
     features: Features
+    """Those of a coarser picture, their points at matching scale."""
     band: PreparedPicture
     """The band that windows are compared in, at refinement scale."""
     detail: PreparedPicture
@@ -84,25 +86,23 @@ class PreparedSlice:
         return detail_scale(self.size_xy)
 
     @cached_property
-    def smooth_features(self) -> Features:
-        """Features of the slice without its grain, computed when a pair asks for them."""
-        return extract_features(smooth_picture(self.matching.picture), self.matching.shown)
+    def fine_features(self) -> Features:
+        """Features at matching scale, computed when a pair asks for them."""
+        return extract_features(self.matching.picture, self.matching.shown)
 
     @cached_property
-    def fine_features(self) -> Features:
-        """Features at refinement scale, their points at matching scale; computed when a pair asks."""
-        found = extract_features(self.band, np.ones(self.band.shape, bool))
-        to_matching = self.match_scale / refinement_scale(self.match_scale)
-        return Features((found.points_px + 0.5) * to_matching - 0.5, found.descriptors)
+    def compared(self) -> ComparedPicture:
+        """The picture that the gates correlate."""
+        return compared_picture(self.matching)
 
     def inverted(self) -> PreparedSlice:
         """A copy whose pictures and features are those of the slice with its grey levels inverted."""
         return replace(
             self,
-            matching=replace(self.matching, picture=_inverted(self.matching.picture)),
+            matching=replace(self.matching, picture=inverted_picture(self.matching.picture)),
             features=inverted_features(self.features),
-            band=_inverted(self.band),
-            detail=_inverted(self.detail),
+            band=inverted_picture(self.band),
+            detail=inverted_picture(self.detail),
         )
 
     def without(self, hidden: NDArray[np.bool_]) -> PreparedSlice:
@@ -156,7 +156,7 @@ def prepare(z: int, image: Raw, match_scale: float, data_bars: Sequence[DataBar]
     tissue = Tissue.of(image)
     small = resized(tissue.image, match_scale)
     matching = matching_picture(small, tissue.hidden)
-    features = extract_features(matching.picture, matching.shown)
+    features = coarse_features(matching)
     fine = resized(tissue.image, refinement_scale(match_scale))
     size_xy = (image.shape[1], image.shape[0])
     detailed = resized(tissue.image, detail_scale(size_xy))
@@ -177,9 +177,3 @@ def prepare(z: int, image: Raw, match_scale: float, data_bars: Sequence[DataBar]
         band=band_passed(fine, enlarged(matching.shown, fine.shape)),
         detail=detail_picture(detailed, enlarged(matching.shown, detailed.shape)),
     )
-
-
-def _inverted(picture: PreparedPicture) -> PreparedPicture:
-    """Grey levels 1..255 mirrored about the grey of the local mean."""
-    inverted: PreparedPicture = (2 * GREY - picture.astype(np.int16)).astype(np.uint8)
-    return inverted

@@ -7,15 +7,15 @@ Small, smooth pictures still correlate, at one translation and angle alone.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from components.align import gates
-from components.align.normalise import GREY, MatchingPicture, blurred, resized
+from components.align.normalise import GREY, MatchingPicture, blurred, inverted_picture, resized
 from components.shared.geometry import (
     Matrix,
     at_full_resolution,
@@ -35,11 +35,12 @@ class SearchLimits:
     """
 
     size_px: int = limit(
-        256,
+        128,
         unit="px, longest side",
-        why="pictures that are searched; a pixel is 5 px of matching scale, and the windows reach 4 to 8",
-        measured_on="benchmarks/alignment/margins.py: true serial neighbours stand 0.36 to 0.46 above chance",
-        too_small="shapes merge, and the windows do not reach the truth",
+        why="pictures that are searched; a pixel is 10 px of matching scale, what is found is settled then",
+        measured_on="true serial neighbours stand 0.35 to 0.46 above chance, others at most 0.03, as they do "
+        "at 256 px for four times the time",
+        too_small="shapes merge, and what is settled does not reach the truth",
         too_large="detail that the sections do not share; time with the square",
     )
     ecc_size_px: int = limit(
@@ -50,19 +51,27 @@ class SearchLimits:
         too_small="the corners stay pixels off",
         too_large="detail that the sections do not share",
     )
-    smoothing_sigma_px: float = limit(
+    ecc_sigma_px: float = limit(
         1.5,
-        unit="px of the small pictures",
+        unit="px of the pictures of ecc_size_px",
+        why="they are smoothed once more: shapes alone are shared",
+        measured_on="not measured",
+        too_small="it settles on detail near the start",
+        too_large="the angle is uncertain",
+    )
+    smoothing_sigma_px: float = limit(
+        0.75,
+        unit="px of the pictures that are searched",
         why="leaves shapes, which neighbours in serial sections share",
-        measured_on="not measured; the same blur as for NCC in the gates",
+        measured_on="not measured; nothing is left of what pixels of this size could not show",
         too_small="detail that the sections do not share lowers the peak",
         too_large="broad peaks, and shading correlates anywhere",
     )
     angle_step_deg: int = limit(
         1,
         unit="degrees",
-        why="half a degree off, the corners of the small picture lie a pixel off",
-        measured_on="derived: 128 px * sin(0.5 degrees) = 1.1 px",
+        why="half a degree off, the corners of the small picture lie half a pixel off",
+        measured_on="derived: 64 px * sin(0.5 degrees) = 0.6 px; 2 degrees would take half the time",
         too_small="time",
         too_large="the truth lies between two angles, and neither correlates",
     )
@@ -78,7 +87,7 @@ class SearchLimits:
         0.1,
         unit="of the pixels that the slice with the more of them shows",
         why="half of a speck of tissue resembles some place of any slice",
-        measured_on="not measured; 1,600 of 128 x 128 small pixels hold some twenty independent grains",
+        measured_on="not measured; 1,600 of 128 x 128 pixels hold some twenty independent grains",
         too_small="a speck is found anywhere",
         too_large="a quarter of a section is not found in a whole one",
     )
@@ -93,7 +102,7 @@ class SearchLimits:
     ecc_steps: int = limit(
         100,
         unit="iterations",
-        why="it starts a pixel and half a degree off",
+        why="it starts four pixels and half a degree off",
         measured_on="not measured",
         too_small="it stops on the way",
         too_large="time where it does not converge",
@@ -119,65 +128,114 @@ class SearchLimits:
 LIMITS = SearchLimits()
 
 Signal = NDArray[np.float32]
-Spectrum = NDArray[np.complex64]
+Spectra = tuple[Signal, Signal, Signal]
+"""Of a signal, of its square and of its mask, as OpenCV packs them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class FrameMatch:
     """The result of a search over translations and angles."""
 
-    matrix: Matrix
+    slice_: MatchingPicture
+    neighbour: MatchingPicture
+    """As it was searched: inverted where that was looked for."""
+    coarse: Matrix
     """neighbour_from_slice, in pixels of the two pictures, to about a pixel of the small ones."""
     ncc: float
-    """NCC of the two pictures under `matrix`."""
+    """NCC of the two small pictures under `coarse`."""
     chance: float
     """Greatest NCC that the search finds with the neighbour mirrored, where there is nothing to find."""
 
+    @cached_property
+    def matrix(self) -> Matrix:
+        """neighbour_from_slice, rigid, settled in larger pictures; `coarse` where that fails.
 
-def whole_frame_search(slice_: MatchingPicture, neighbour: MatchingPicture) -> FrameMatch:
-    """The translation and angle at which two matching pictures correlate best.
+        By the enhanced correlation coefficient (Evangelidis and Psarakis 2008).
+        """
+        pictures = (self.slice_, self.neighbour)
+        scale = _common_scale(*pictures, LIMITS.ecc_size_px)
+        (fixed, _), (moving, mask) = (_signal(picture, scale, LIMITS.ecc_sigma_px) for picture in pictures)
+        start = at_scale(self.coarse, scale)[:2].astype(np.float32)
+        stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, LIMITS.ecc_steps, LIMITS.ecc_epsilon)
+        try:
+            _, found = cv2.findTransformECC(
+                fixed, moving, start, cv2.MOTION_EUCLIDEAN, stop, mask.astype(np.uint8), LIMITS.ecc_filter_px
+            )
+        except cv2.error:  # it does not converge
+            return self.coarse
+        return at_full_resolution(np.vstack([found.astype(np.float64), [0.0, 0.0, 1.0]]), scale)
 
-    Masked normalised cross-correlation (Padfield 2012) over every shift that leaves half of them in common;
-    from there the enhanced correlation coefficient (Evangelidis and Psarakis 2008), rigid.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Peak:
+    """The highest correlation so far, and the motion there."""
+
+    motion: Matrix
+    ncc: float = -1.0
+
+
+def whole_frame_search(slice_: MatchingPicture, neighbour: MatchingPicture) -> tuple[FrameMatch, FrameMatch]:
+    """The translation and angle at which two matching pictures correlate best, and where most inversely.
+
+    Masked normalised cross-correlation (Padfield 2012) over every shift that leaves half of them in common.
+    A neighbour with inverted grey levels correlates where the neighbour correlates inversely: one search
+    answers for both.
     """
-    scale = min(1.0, LIMITS.size_px / max(*slice_.picture.shape, *neighbour.picture.shape))
-    signals = _signal(slice_, scale), _signal(neighbour, scale)
-    found, ncc = _best_motion(*signals)
-    neighbour_signal, shown = signals[1]
-    mirrored = [(np.flip(neighbour_signal, axes), np.flip(shown, axes)) for axes in (0, 1, (0, 1))]
-    chance = max(_best_motion(signals[0], other)[1] for other in mirrored)
-    coarse = at_full_resolution(found, scale)
-    return FrameMatch(matrix=_settled(slice_, neighbour, coarse), ncc=ncc, chance=chance)
+    scale = _common_scale(slice_, neighbour, LIMITS.size_px)
+    searched, (signal, shown) = (_signal(p, scale, LIMITS.smoothing_sigma_px) for p in (slice_, neighbour))
+    found = _best_motions(searched, (signal, shown))
+    mirrored = [
+        _best_motions(searched, (np.flip(signal, axes), np.flip(shown, axes))) for axes in (0, 1, (0, 1))
+    ]
+    inverted = replace(neighbour, picture=inverted_picture(neighbour.picture))
+    as_it_is, as_inverted = (
+        FrameMatch(
+            slice_=slice_,
+            neighbour=other,
+            coarse=at_full_resolution(found[i].motion, scale),
+            ncc=found[i].ncc,
+            chance=max(peaks[i].ncc for peaks in mirrored),
+        )
+        for i, other in enumerate((neighbour, inverted))
+    )
+    return as_it_is, as_inverted
 
 
-def _signal(picture: MatchingPicture, scale: float) -> tuple[Signal, Signal]:
+def _common_scale(slice_: MatchingPicture, neighbour: MatchingPicture, most_px: int) -> float:
+    """The scale at which no side of the two pictures is longer than this."""
+    longest_px: int = max(*slice_.picture.shape, *neighbour.picture.shape)
+    return min(1.0, most_px / longest_px)
+
+
+def _signal(picture: MatchingPicture, scale: float, sigma_px: float) -> tuple[Signal, Signal]:
     """A picture around 0, reduced and smoothed, and the mask of the pixels that it shows, 0 or 1."""
-    small = blurred(resized(picture.picture, scale), LIMITS.smoothing_sigma_px) - np.float32(GREY)
+    small = blurred(resized(picture.picture, scale), sigma_px) - np.float32(GREY)
     mask = (resized(picture.shown.astype(np.float32), scale) > LIMITS.min_shown).astype(np.float32)
     return small * mask, mask
 
 
-def _best_motion(slice_: tuple[Signal, Signal], neighbour: tuple[Signal, Signal]) -> tuple[Matrix, float]:
-    """The best neighbour_from_slice over all angles and shifts, and the correlation there."""
+def _best_motions(slice_: tuple[Signal, Signal], neighbour: tuple[Signal, Signal]) -> list[_Peak]:
+    """The best neighbour_from_slice over all angles and shifts: of the neighbour, and of it inverted."""
     height, width = neighbour[0].shape
     shape = tuple(
-        fft.next_fast_len(a + b - 1, real=True) for a, b in zip(slice_[0].shape, (height, width), strict=True)
+        cv2.getOptimalDFTSize(a + b - 1) for a, b in zip(slice_[0].shape, (height, width), strict=True)
     )
     fixed = _spectra(*slice_, shape)
-    best, best_ncc = np.eye(3), -1.0
+    best = [_Peak(motion=np.eye(3)), _Peak(motion=np.eye(3))]
     for angle_deg in _angles_deg():
         turn = rotation_about(((width - 1) / 2, (height - 1) / 2), np.radians(angle_deg))
         turned, mask = (warped(part, turn, (height, width)) for part in neighbour)
         shown = (mask > LIMITS.min_shown).astype(np.float32)
         smaller, larger = sorted((float(slice_[1].sum()), float(shown.sum())))
         least = max(LIMITS.min_overlap * smaller, LIMITS.min_overlap_of_larger * larger)
-        scores = _scores(fixed, _spectra(turned * shown, shown, shape), shape, least)
-        y, x = (int(v) for v in np.unravel_index(int(scores.argmax()), shape))
-        if scores[y, x] > best_ncc:
-            best_ncc = float(scores[y, x])
-            shift = translation(x - shape[1] * (x >= width), y - shape[0] * (y >= height))
-            best = turn @ shift
-    return best, best_ncc
+        scores, enough = _scores(fixed, _spectra(turned * shown, shown, shape), least)
+        for i, signed in enumerate((scores, -scores)):
+            allowed = np.where(enough, signed, np.float32(-1))
+            y, x = (int(v) for v in np.unravel_index(int(allowed.argmax()), shape))
+            if allowed[y, x] > best[i].ncc:
+                shift = translation(x - shape[1] * (x >= width), y - shape[0] * (y >= height))
+                best[i] = _Peak(motion=turn @ shift, ncc=float(allowed[y, x]))
+    return best
 
 
 def _angles_deg() -> range:
@@ -186,18 +244,20 @@ def _angles_deg() -> range:
     return range(-most, most + 1, LIMITS.angle_step_deg)
 
 
-def _spectra(signal: Signal, mask: Signal, shape: tuple[int, ...]) -> tuple[Spectrum, Spectrum, Spectrum]:
-    first, second, third = (fft.rfft2(part, shape) for part in (signal, np.square(signal), mask))
+def _spectra(signal: Signal, mask: Signal, shape: tuple[int, ...]) -> Spectra:
+    first, second, third = (_spectrum(part, shape) for part in (signal, np.square(signal), mask))
     return first, second, third
 
 
-def _scores(
-    slice_: tuple[Spectrum, Spectrum, Spectrum],
-    neighbour: tuple[Spectrum, Spectrum, Spectrum],
-    shape: tuple[int, ...],
-    least_overlap: float,
-) -> Signal:
-    """[shape] NCC at every shift of the slice into the neighbour, -1 where too little is in common.
+def _spectrum(part: Signal, shape: tuple[int, ...]) -> Signal:
+    padded = np.zeros(shape, np.float32)
+    padded[: part.shape[0], : part.shape[1]] = part
+    spectrum: Signal = cv2.dft(padded).astype(np.float32, copy=False)
+    return spectrum
+
+
+def _scores(slice_: Spectra, neighbour: Spectra, least_overlap: float) -> tuple[Signal, NDArray[np.bool_]]:
+    """[shape] NCC at every shift of the slice into the neighbour, and where enough is in common.
 
     `least_overlap` is the number of pixels in common that suffice.
 
@@ -206,27 +266,11 @@ def _scores(
     the overlap, so that those means are near 0; two of six correlations are saved.
     """
 
-    def correlated(a: Spectrum, b: Spectrum) -> Signal:
-        result: Signal = fft.irfft2(np.conj(a) * b, shape)
-        return result
+    def correlated(a: Signal, b: Signal) -> Signal:
+        product = cv2.mulSpectrums(b, a, 0, conjB=True)
+        return cv2.idft(product, flags=cv2.DFT_SCALE | cv2.DFT_REAL_OUTPUT).astype(np.float32, copy=False)
 
-    overlap = correlated(slice_[2], neighbour[2])
-    enough = overlap >= least_overlap
+    enough = correlated(slice_[2], neighbour[2]) >= least_overlap
     energy = correlated(slice_[1], neighbour[2]) * correlated(slice_[2], neighbour[1])
-    scores = correlated(slice_[0], neighbour[0]) / np.sqrt(np.maximum(energy, 1))
-    return np.where(enough, scores, np.float32(-1))
-
-
-def _settled(slice_: MatchingPicture, neighbour: MatchingPicture, coarse: Matrix) -> Matrix:
-    """The rigid motion that larger pictures tell, from a coarse one; the coarse one where that fails."""
-    scale = min(1.0, LIMITS.ecc_size_px / max(*slice_.picture.shape, *neighbour.picture.shape))
-    (fixed, _), (moving, mask) = (_signal(picture, scale) for picture in (slice_, neighbour))
-    start = at_scale(coarse, scale)[:2].astype(np.float32)
-    stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, LIMITS.ecc_steps, LIMITS.ecc_epsilon)
-    try:
-        _, found = cv2.findTransformECC(
-            fixed, moving, start, cv2.MOTION_EUCLIDEAN, stop, mask.astype(np.uint8), LIMITS.ecc_filter_px
-        )
-    except cv2.error:  # it does not converge
-        return coarse
-    return at_full_resolution(np.vstack([found.astype(np.float64), [0.0, 0.0, 1.0]]), scale)
+    scores: Signal = correlated(slice_[0], neighbour[0]) / np.sqrt(np.maximum(energy, 1))
+    return scores, enough

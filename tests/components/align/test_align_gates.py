@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from components.align import gates
-from components.align.gates import Agreement, agreement, ncc
+from components.align.gates import (
+    Agreement,
+    ComparedPicture,
+    agreement,
+    agreement_as_they_lie,
+    compared_picture,
+    ncc,
+)
 from components.align.normalise import MatchingPicture
 from components.shared.geometry import Matrix, rotation_about, translation
 
@@ -80,8 +87,8 @@ def test_matrix_must_be_a_motion_of_neighbours(matrix: Matrix, reason: str | Non
 def test_pictures_must_agree(
     before: float, after: float, mirrored: float, motion_px: float, reason: str | None
 ) -> None:
-    found = Agreement(as_they_lie=before, moved=after, mirrored=mirrored)
-    assert gates.refusal_of_agreement(found, motion_px) == reason
+    found = Agreement(moved=after, mirrored=mirrored)
+    assert gates.refusal_of_agreement(found, before, motion_px) == reason
 
 
 def test_windows_must_be_many_and_not_far_off() -> None:
@@ -122,8 +129,7 @@ def test_chance_is_told_where_both_slices_show_something() -> None:
     pictures = rng.integers(100, 156, (2, 80, 160)).astype(np.uint8)
     pictures[0, :, :80] -= 60
     pictures[0, :, 80:] += 60
-    shown, content = np.ones((80, 160), bool), np.ones((8, 8), np.float32)
-    slice_, neighbour = (MatchingPicture(picture, shown, content) for picture in pictures)
+    slice_, neighbour = (compared(picture, np.ones((80, 160), bool)) for picture in pictures)
     found = agreement(slice_, neighbour, translation(40, 0))
     assert abs(found.moved) < 0.2
     assert abs(found.mirrored) < 0.2
@@ -134,12 +140,31 @@ def test_pictures_as_they_lie_are_compared_where_the_slice_is_shown() -> None:
     picture = cv2.GaussianBlur(rng.integers(0, 256, (80, 80)).astype(np.uint8), (0, 0), 2)
     other = picture.copy()
     other[:, :40] = cv2.GaussianBlur(rng.integers(0, 256, (80, 40)).astype(np.uint8), (0, 0), 2)
-    shown, content = np.ones((80, 80), bool), np.ones((8, 8), np.float32)
+    shown = np.ones((80, 80), bool)
     right_half = shown.copy()
     right_half[:, :44] = False
-    neighbour = MatchingPicture(other, shown, content)
-    part = agreement(MatchingPicture(picture, right_half, content), neighbour, np.eye(3))
-    whole = agreement(MatchingPicture(picture, shown, content), neighbour, np.eye(3))
-    assert part.as_they_lie == pytest.approx(part.moved)
-    assert part.as_they_lie > 0.95
-    assert whole.as_they_lie < 0.8
+    neighbour, part, whole = compared(other, shown), compared(picture, right_half), compared(picture, shown)
+    assert agreement_as_they_lie(part, neighbour) == pytest.approx(
+        agreement(part, neighbour, np.eye(3)).moved
+    )
+    assert agreement_as_they_lie(part, neighbour) > 0.95
+    assert agreement_as_they_lie(whole, neighbour) < 0.8
+
+
+def compared(picture: np.ndarray, shown: np.ndarray) -> ComparedPicture:
+    return compared_picture(MatchingPicture(picture, shown, np.ones((8, 8), np.float32)))
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (7, -4), (-13, 10)])
+def test_pictures_agree_where_the_motion_puts_them(shift: tuple[int, int]) -> None:
+    """The motion is stated at the scale of matching, and the pictures that are correlated are smaller."""
+    shape_yx = (160, 200)
+    scene = np.random.default_rng(3).normal(size=(220, 260)).astype(np.float32)
+    grey = np.clip(128 + 300 * cv2.GaussianBlur(scene, (0, 0), 2.5), 1, 255).astype(np.uint8)
+    x, y = shift
+    slice_, neighbour = (
+        compared(np.ascontiguousarray(grey[top : top + 160, left : left + 200]), np.ones(shape_yx, bool))
+        for left, top in ((30, 30), (30 - x, 30 - y))
+    )
+    assert agreement(slice_, neighbour, translation(x, y)).moved > 0.97
+    assert agreement(slice_, neighbour, translation(x + 8, y)).moved < 0.5

@@ -84,7 +84,7 @@ def test_the_search_finds_the_shift_of_masked_correlation() -> None:
         overlap_ratio=0.5,
     )
     assert np.abs(shift_yx - [-9, 15]).max() <= 1  # whole pixels are all it knows
-    assert error_px(whole_frame_search(*pictures).matrix, truth) < 1
+    assert error_px(whole_frame_search(*pictures)[0].matrix, truth) < 1
 
 
 def test_half_a_picture_is_the_mean_of_four_pixels() -> None:

@@ -13,10 +13,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
-from components.align import gates
+from components.align import gates, search
 from components.align.models import PointPairs
-from components.align.normalise import MatchingPicture
+from components.align.normalise import MatchingPicture, inverted_picture
 from components.align.pair import PairFit, PreparedPair, _by_whole_frame_alone, match_pair
 from components.align.prepare import PreparedSlice, prepare
 from components.align.search import FrameMatch, whole_frame_search
@@ -234,14 +235,26 @@ def test_the_whole_frame_alone_is_as_coarse_as_its_pictures(scale: float) -> Non
     assert fit.weights.size == 0  # no point speaks for it
 
 
-def test_no_finer_features_are_looked_for_in_what_is_matched_in_full(
+def test_a_pair_that_coarse_features_explain_asks_for_nothing_more(
     still: PreparedSlice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def looked_for(_: PreparedSlice) -> None:
-        pytest.fail("the source has no more to show")
+    def asked(*_: object) -> None:
+        pytest.fail("the dearer attempts are for pairs that the first one refuses")
 
-    monkeypatch.setattr(PreparedSlice, "fine_features", property(looked_for))
-    assert not match_pair(still, prepare(5, render(texture(2), seed=2), 1.0)).accepted
+    monkeypatch.setattr(PreparedSlice, "fine_features", property(asked))
+    monkeypatch.setattr("components.align.pair.whole_frame_search", asked)
+    assert match_pair(still, moved(translation(3.0, -2.0))).accepted
+
+
+def test_fine_structures_are_matched_where_nothing_coarser_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Grain that half of the resolution hardly shows, and a search of the whole frame that is cut short."""
+    monkeypatch.setattr(search, "LIMITS", replace(search.LIMITS, min_overlap=2.0))
+    grain = gaussian_filter(np.random.default_rng(8).normal(size=(400, 400)), 0.8)
+    scene, truth = 128 + 30 * grain / grain.std(), translation(6.3, -4.6)
+    a, b = (render(scene, m, noise=2, seed=s, shape_yx=(280, 280)) for s, m in ((1, np.eye(3)), (2, truth)))
+    pair = pair_of(a, b)
+    assert (pair.accepted, pair.fallback) == (True, "fine")
+    assert error_px(pair.matrix, truth) < 0.05
 
 
 @pytest.mark.parametrize("sides", [(160, 48), (48, 160)])
@@ -251,9 +264,9 @@ def test_whole_frame_search_finds_nothing_in_less_than_a_tenth_of_a_slice(sides:
         MatchingPicture(np.full((side, side), 128, np.uint8), np.ones((side, side), bool), content)
         for side in sides
     )
-    found = whole_frame_search(slice_, small)
-    assert (found.ncc, found.chance) == (-1, -1)
-    assert np.array_equal(found.matrix, np.eye(3))
+    for found in whole_frame_search(slice_, small):
+        assert (found.ncc, found.chance) == (-1, -1)
+        assert np.array_equal(found.matrix, np.eye(3))
 
 
 @pytest.mark.parametrize("blank", [slice(None, SIZE_PX // 2), slice(SIZE_PX // 2 - 20, None)])
@@ -298,22 +311,37 @@ def test_whole_frame_search_turns_the_picture() -> None:
     assert error_px(pair.matrix, truth) < 0.8
 
 
-def test_the_whole_frame_is_searched_once_for_each_pair_of_pictures(
+def test_the_whole_frame_is_searched_once_for_each_pair(
     still: PreparedSlice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Refused by every attempt: the search serves the first and the last that ask, and the inverted one."""
+    """Refused by every attempt: one search serves those that see the neighbour as it is, and inverted."""
     searched = []
 
-    def counting(slice_: MatchingPicture, neighbour: MatchingPicture) -> FrameMatch:
+    def counting(slice_: MatchingPicture, neighbour: MatchingPicture) -> tuple[FrameMatch, FrameMatch]:
         searched.append((slice_, neighbour))
         return whole_frame_search(slice_, neighbour)
 
-    monkeypatch.setattr("components.align.search.whole_frame_search", counting)
+    monkeypatch.setattr("components.align.pair.whole_frame_search", counting)
     other = prepare(5, render(texture(2), seed=2), 1.0)
     assert match_pair(still, other).reason == "too_few_inliers"
-    assert len(searched) == 2
-    assert searched[0] == (still.matching, other.matching)
-    np.testing.assert_array_equal(searched[1][1].picture, 256 - other.matching.picture.astype(int))
+    assert searched == [(still.matching, other.matching)]
+
+
+def test_one_search_finds_an_inverted_neighbour_where_it_finds_the_neighbour(still: PreparedSlice) -> None:
+    truth = rotation_about(CENTER, math.radians(-3.0)) @ translation(11.0, -6.0)
+    other = moved(truth, noise=60).matching
+    negative = replace(other, picture=inverted_picture(other.picture))
+    for found, found_inverted in (
+        (whole_frame_search(still.matching, other)[0], whole_frame_search(still.matching, negative)[1]),
+        (whole_frame_search(still.matching, negative)[0], whole_frame_search(still.matching, other)[1]),
+    ):
+        assert found_inverted.ncc == pytest.approx(found.ncc, abs=1e-4)
+        assert found_inverted.chance == pytest.approx(found.chance, abs=1e-4)
+        assert np.array_equal(found_inverted.coarse, found.coarse)
+    upright, inverted = whole_frame_search(still.matching, other)
+    assert upright.ncc > upright.chance + 0.2
+    assert inverted.ncc < inverted.chance + 0.1
+    assert error_px(upright.matrix, truth) < 1
 
 
 def test_the_whole_frame_is_settled_in_small_pictures_and_in_a_bounded_time(
@@ -330,7 +358,9 @@ def test_the_whole_frame_is_settled_in_small_pictures_and_in_a_bounded_time(
     monkeypatch.setattr(cv2, "findTransformECC", counting)
     big = render(texture(1), shape_yx=(600, 1100), seed=1)
     slice_ = prepare(4, big, 1.0).matching
-    whole_frame_search(slice_, slice_)
+    found, _ = whole_frame_search(slice_, slice_)
+    assert asked == []  # only what stands above chance is worth it
+    assert np.array_equal(found.matrix, found.matrix)
     ((fixed_yx, moving_yx, (ends, n_steps, _)),) = asked
     assert max(*fixed_yx, *moving_yx) == 512
     assert (ends, n_steps) == (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 100)

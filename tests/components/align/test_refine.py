@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -80,6 +81,32 @@ def test_dirt_that_stands_still_pulls_less_than_in_the_plain_picture() -> None:
     pulled = corrected(plain[0], plain[1], truth, "translation", EVERYWHERE)
     found = corrected(*map(detail, pictures), truth, "translation", EVERYWHERE)
     assert error_px(found, truth) < 0.6 * error_px(pulled, truth)
+
+
+@pytest.mark.parametrize(
+    ("is_rigid", "motion"), [(False, cv2.MOTION_TRANSLATION), (True, cv2.MOTION_EUCLIDEAN)]
+)
+def test_it_settles_where_the_ecc_of_opencv_does(is_rigid: bool, motion: int) -> None:
+    """Also where grey levels have another gain and offset, and where part of the picture does not count."""
+    truth = translation(0.4, -0.3) @ rotation_about(CENTER, 0.003 if is_rigid else 0.0)
+    slice_, neighbour = pair(truth, noise=12)
+    neighbour = np.rint(40 + 0.7 * neighbour).astype(np.uint8)
+    trusted = EVERYWHERE.copy()
+    trusted[100:200, 60:90] = False
+    found = refinement._settled(slice_, neighbour, trusted, is_rigid=is_rigid)
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 100, 1e-7)
+    start, mask = np.eye(2, 3, dtype=np.float32), trusted.astype(np.uint8)
+    # OpenCV masks the picture that it moves, so that the roles are the other way round.
+    _, theirs = cv2.findTransformECC(neighbour, slice_, start, motion, criteria, mask, 1)
+    expected = np.linalg.inv(np.vstack([theirs, [0, 0, 1]]))
+    assert found is not None
+    assert error_px(found, expected) < 0.01
+    assert error_px(found, truth) < 0.04
+
+
+def test_pictures_that_agree_nowhere_do_not_settle() -> None:
+    slice_, _ = pair(np.eye(3))
+    assert refinement._settled(slice_, 255 - slice_, EVERYWHERE, is_rigid=True) is None
 
 
 def grating(shift_xy: tuple[float, float] = (0, 0), period_px: float = 12) -> np.ndarray:
