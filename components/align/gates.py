@@ -215,7 +215,7 @@ class ComparedPicture:
     shown: NDArray[np.bool_]
     """[y, x] False in padding."""
     scale: float
-    """Of this picture, in the one that it was made from."""
+    """Size of a pixel of the matching picture, in pixels of this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,7 +316,7 @@ def refusal_of_agreement(found: Agreement, as_they_lie: float, motion_px: float)
 
 
 def compared_picture(matching: MatchingPicture) -> ComparedPicture:
-    """What the gates correlate of a matching picture."""
+    """The small, smooth version of a matching picture that the gates correlate."""
     scale = LIMITS.compared_scale
     small = blurred(resized(matching.picture, scale), LIMITS.smoothing_sigma_px)
     return ComparedPicture(small, enlarged(matching.shown, small.shape), scale)

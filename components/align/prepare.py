@@ -71,7 +71,7 @@ class PreparedSlice:
     matching: MatchingPicture
     """The picture for features, NCC and the search of the whole frame, at matching scale."""
     features: Features
-    """Those of a coarser picture, their points at matching scale."""
+    """Features of a coarser picture, their points at matching scale."""
     band: PreparedPicture
     """The band that windows are compared in, at refinement scale."""
     detail: PreparedPicture

@@ -129,7 +129,7 @@ LIMITS = SearchLimits()
 
 Signal = NDArray[np.float32]
 Spectra = tuple[Signal, Signal, Signal]
-"""Of a signal, of its square and of its mask, as OpenCV packs them."""
+"""Spectra of a signal, of its square and of its mask, as OpenCV packs them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +138,7 @@ class FrameMatch:
 
     slice_: MatchingPicture
     neighbour: MatchingPicture
-    """As it was searched: inverted where that was looked for."""
+    """The neighbour as it was searched: inverted where that was looked for."""
     coarse: Matrix
     """neighbour_from_slice, in pixels of the two pictures, to about a pixel of the small ones."""
     ncc: float
@@ -166,12 +166,12 @@ class FrameMatch:
         return at_full_resolution(np.vstack([found.astype(np.float64), [0.0, 0.0, 1.0]]), scale)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _Peak:
     """The highest correlation so far, and the motion there."""
 
+    ncc: float
     motion: Matrix
-    ncc: float = -1.0
 
 
 def whole_frame_search(slice_: MatchingPicture, neighbour: MatchingPicture) -> tuple[FrameMatch, FrameMatch]:
@@ -221,7 +221,7 @@ def _best_motions(slice_: tuple[Signal, Signal], neighbour: tuple[Signal, Signal
         cv2.getOptimalDFTSize(a + b - 1) for a, b in zip(slice_[0].shape, (height, width), strict=True)
     )
     fixed = _spectra(*slice_, shape)
-    best = [_Peak(motion=np.eye(3)), _Peak(motion=np.eye(3))]
+    best = [_Peak(-1.0, np.eye(3)) for _ in range(2)]
     for angle_deg in _angles_deg():
         turn = rotation_about(((width - 1) / 2, (height - 1) / 2), np.radians(angle_deg))
         turned, mask = (warped(part, turn, (height, width)) for part in neighbour)
@@ -234,7 +234,7 @@ def _best_motions(slice_: tuple[Signal, Signal], neighbour: tuple[Signal, Signal
             y, x = (int(v) for v in np.unravel_index(int(allowed.argmax()), shape))
             if allowed[y, x] > best[i].ncc:
                 shift = translation(x - shape[1] * (x >= width), y - shape[0] * (y >= height))
-                best[i] = _Peak(motion=turn @ shift, ncc=float(allowed[y, x]))
+                best[i] = _Peak(float(allowed[y, x]), turn @ shift)
     return best
 
 
