@@ -62,7 +62,7 @@ def stored(clean_bucket: Clean):
     return uri
 
 
-@IN_BUCKETS
+@IN_BUCKETS_OF_GS_FIRST
 def test_a_stalled_body_is_asked_for_again(
     proxy: Proxy, stored, tmp_path: Path, figure: Callable[..., None]
 ) -> None:
@@ -77,7 +77,7 @@ def test_a_stalled_body_is_asked_for_again(
     )
 
 
-@IN_BUCKETS
+@IN_BUCKETS_OF_GS_FIRST
 def test_an_answer_that_never_comes_is_asked_for_again(
     proxy: Proxy, stored, tmp_path: Path, figure: Callable[..., None]
 ) -> None:
