@@ -6,27 +6,37 @@ from collections.abc import Sequence
 from typing import Any
 
 from commands.view.access import CORS
+from components.shared.documents.cost import ColderClass
 from components.shared.storage import gcs
 from components.shared.storage.gcs_failures import failures
 from components.shared.storage.run_buckets import part_uri, run_buckets_of
 from components.shared.storage.schemes import bucket_of, scheme_of
 
-MINIMUM_DAYS = {"nearline": 30, "coldline": 90, "archive": 365}
-"""Storage classes, and for how many days Google bills an object of theirs at least.
+MINIMUM_DAYS: dict[str, dict[ColderClass, int]] = {
+    "google": {"coldline": 90, "nearline": 30, "archive": 365},
+    "aws": {"glacier_ir": 90, "standard_ia": 30},
+}
+"""Storage classes whose objects can be read at once, by cloud, the default first; and for how many days an
+object of theirs is billed at least.
 
-Source: Google Cloud documentation, "Storage classes".
+Source: Google Cloud documentation, "Storage classes"; Amazon S3 User Guide, "Storage classes".
 """
 
 
-def archive(uri: str, storage_class: str, after_days: int) -> bool:
+def archive(uri: str, storage_class: ColderClass, after_days: int) -> bool:
     """Add a lifecycle rule for the objects below a URI; whether there was none like it.
 
-    Other rules of the bucket stay. Google applies rules within about a day, also to what is written later.
+    Other rules of the bucket stay. Storage applies rules within about a day, also to what is written later.
 
     Raises:
-        UserError: there is no such bucket, or a right is missing.
+        ConfigError: S3 moves only older objects to that class.
+        UserError: there is no such bucket, a right is missing, or a server does not know the class.
         TransientError: storage fails in a way that may pass.
     """
+    if scheme_of(uri).cloud == "aws":
+        from commands.data import bucket_rules_of_s3
+
+        return bucket_rules_of_s3.archive(uri, storage_class, after_days)
     name, prefix = gcs.bucket_and_prefix(uri)
     rule = rule_of(prefix, storage_class, after_days)
     grant = f"storage.buckets.get and storage.buckets.update on the bucket '{name}'"

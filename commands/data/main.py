@@ -22,6 +22,7 @@ from components.shared.storage.store import join_uri
 
 if TYPE_CHECKING:
     from commands.data.contents import Entry
+    from components.shared.documents.cost import ColderClass
 
 _SHOWN = 3
 _STAYING_SHOWN = 20
@@ -244,34 +245,48 @@ def cors(uri: str, origins: tuple[str, ...], off: bool) -> None:
 
 
 @main.command(cls=StepCommand, short_help="Move what is seldom read to cheaper storage.")
-@click.argument("uri", metavar="gs://BUCKET[/PREFIX]")
+@click.argument("uri", metavar="BUCKET_URI")
 @click.option(
     "--class",
-    "storage_class",
-    type=click.Choice(["nearline", "coldline", "archive"]),
-    default="coldline",
-    show_default=True,
-    help="Storage class: the colder, the cheaper to keep and the dearer to read.",
+    "given_class",
+    type=click.Choice(["nearline", "coldline", "archive", "standard_ia", "glacier_ir"]),
+    help="Storage class, of Google the first three, of S3 the others: the colder, the cheaper to keep and "
+    "the dearer to read.  [default: coldline, or glacier_ir for s3://]",
 )
 @click.option(
     "--after", "days", type=click.IntRange(0), default=30, show_default=True, help="Age in days of an object."
 )
-def archive(uri: str, storage_class: str, days: int) -> None:
-    """Move what is seldom read to a colder, cheaper storage class, by a rule of the bucket."""
+def archive(uri: str, given_class: ColderClass | None, days: int) -> None:
+    """Move what is seldom read to a colder, cheaper storage class, by a rule of the bucket.
+
+    BUCKET_URI is gs://BUCKET, s3://BUCKET or a folder in one. What has moved is read as before, at once. S3
+    leaves objects of less than 128 KiB where they are.
+    """
     from commands.data.bucket_rules import MINIMUM_DAYS
     from commands.data.bucket_rules import archive as add_rule
+    from components.shared.documents.cost import listed_prices
 
-    if scheme_of(uri).cloud != "google":
+    _check_in_bucket(uri)
+    minimum_days = MINIMUM_DAYS[scheme_of(uri).cloud]
+    storage_class = given_class or next(iter(minimum_days))
+    if storage_class not in minimum_days:
         raise ConfigError(
-            f"the target of archive must be a gs:// URI; got '{uri}'. Write gs://BUCKET, or give a bucket of "
-            "S3 its own rule: aws s3api put-bucket-lifecycle-configuration"
+            f"--class must be {' or '.join(minimum_days)} for {scheme_of(uri).name}://; got {storage_class}. "
+            "Change it, or leave it out."
         )
     is_new = add_rule(uri, storage_class, days)
     click.echo(
         f"{'Set' if is_new else 'There already'}: objects below {uri} go to {storage_class} when they are "
-        f"{days} days old. Google does it within about a day, bills each for at least "
-        f"{MINIMUM_DAYS[storage_class]} days, and bills each reading."
+        f"{days} days old. Storage does it within about a day, bills each for at least "
+        f"{minimum_days[storage_class]} days, and bills each reading."
     )
+    prices = listed_prices(uri)
+    colder = prices.colder_gib_month.get(storage_class)
+    if colder is not None:
+        click.echo(
+            f"A month of a GiB: ${colder:.4f} in place of ${prices.storage_gib_month:.4f}, at prices of "
+            f"{prices.region}, {prices.date}."
+        )
 
 
 @main.command(cls=StepCommand, short_help="Remove what a run has left.")

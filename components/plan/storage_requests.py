@@ -16,6 +16,7 @@ from components.plan.source import SAMPLING
 from components.plan.work import Work
 from components.shared.grid import ceil_div
 from components.shared.limits import limit
+from components.shared.storage.schemes import scheme_of
 from components.shared.volume.layout import metadata_files
 
 _CHEAP = {
@@ -90,14 +91,16 @@ class Requests:
 def plan_requests(work: Work) -> Requests:
     """Requests of `plan`: it lists the source, reads headers and samples, looks for earlier work.
 
-    It writes two files.
+    It writes two files. A listing of S3 has no checksums: there each slice is looked at, too.
     """
     n_slices, n_patterns = len(work.plan.slices), work.n_files_per_slice
     listings = n_patterns * (1 + ceil_div(n_slices, _PAGE))
     overrides = _DOCUMENT * bool(work.plan.config.overrides)
     looked_for = 5 + _ABSENT * len(work.chunks)  # documents of an earlier run, the refusal of one among them
     n_sampled = min(SAMPLING.n_slices, n_slices)
-    return Requests(listings + 2, n_slices * n_patterns + n_sampled + looked_for + overrides)
+    reads_per_file = 2 if scheme_of(work.plan.config.source).cloud == "aws" else 1  # the header, a look
+    n_read = n_slices * n_patterns * reads_per_file + n_sampled
+    return Requests(listings + 2, n_read + looked_for + overrides)
 
 
 def align_requests(work: Work) -> Requests:

@@ -19,6 +19,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -48,7 +49,7 @@ from components.shared.storage.pace import (
     PacedAdapter,
     bytes_of_range,
 )
-from components.shared.storage.s3_failures import failures, is_absent, may_pass
+from components.shared.storage.s3_failures import failures, has_code, is_absent, may_pass
 from components.shared.storage.schemes import without_scheme
 from components.shared.storage.store import (
     READS,
@@ -232,8 +233,15 @@ class S3Store:
                         f"cannot read {self.uri}/{key}: there is no such object. "
                         "Check the names of the bucket and the object."
                     ) from error
-                if error.response["Error"].get("Code") == "InvalidRange":
+                if has_code(error, "InvalidRange"):
                     raise _BeyondEndError from error
+                if has_code(error, "InvalidObjectState"):
+                    whole_key = shlex.quote(self._prefix + key)
+                    raise UserError(
+                        f"cannot read {self.uri}/{key}: it lies in a storage class from which it has to be "
+                        f"restored first, in hours. Do: aws s3api restore-object --bucket {self._bucket} "
+                        f"--key {whole_key} --restore-request Days=30"
+                    ) from error
                 raise
 
     def _list(self, prefix: str) -> Iterator[Stat]:

@@ -232,7 +232,11 @@ def test_archive_adds_a_rule_once_and_keeps_others(cloud: type[FakeBuckets]) -> 
     again = invoke(main, "archive", "gs://em-raw/2024", "--class", "archive", "--after", 7)
     assert again.output.startswith("There already")
     assert cloud.buckets["em-raw"]["lifecycle"]["rule"] == rules
+    assert "A month of a GiB: $0.0012 in place of $0.0200, at prices of us-central1" in result.output
     assert invoke(main, "archive", "/data").exit_code == 78
+    of_s3 = invoke(main, "archive", "gs://em-raw", "--class", "glacier_ir")
+    assert of_s3.exit_code == 78
+    assert "--class must be coldline or nearline or archive for gs://; got glacier_ir" in of_s3.output
 
 
 def test_costs_of_nothing_are_not_told_as_zero_dollars(tmp_path: Path) -> None:
@@ -249,7 +253,7 @@ def test_costs_of_nothing_are_not_told_as_zero_dollars(tmp_path: Path) -> None:
     ("command", "said"),
     [
         ("cors", "the target must be a gs:// or s3:// URI"),
-        ("archive", "the target of archive must be a gs:// URI"),
+        ("archive", "the target must be a gs:// or s3:// URI"),
     ],
 )
 def test_what_buckets_alone_have_needs_a_bucket(command: str, said: str, tmp_path: Path) -> None:

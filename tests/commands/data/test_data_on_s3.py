@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -11,12 +12,15 @@ from click.testing import Result
 
 from commands.buckets import RUN_LABEL
 from components.shared.documents.cost import listed_prices
+from components.shared.errors import UserError
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.s3 import Client, S3Store, client
 from components.shared.storage.schemes import bucket_of
 from components.shared.storage.store import checksum
 from tests.builders import cli
 from tests.s3_server import KIND
+
+ON_MOTO = pytest.mark.skipif(KIND != "moto", reason="servers of one's own move nothing")
 
 
 def data(*words: object) -> Result:
@@ -126,3 +130,142 @@ def test_a_bucket_of_another_run_is_not_removed(s3_server: str) -> None:
     assert done.exit_code == 0, done.output
     with pytest.raises(ClientError, match="Not Found"):
         client().ask("head_bucket", Bucket=bucket)
+
+
+def rules_of(bucket: str) -> list[dict[str, Any]]:
+    found = client().ask("get_bucket_lifecycle_configuration", Bucket=bucket)["Rules"]
+    return [{key: value for key, value in rule.items() if key != "ID"} for rule in found]
+
+
+def put_rules(bucket: str, *rules: dict[str, Any]) -> None:
+    client().ask(
+        "put_bucket_lifecycle_configuration", Bucket=bucket, LifecycleConfiguration={"Rules": list(rules)}
+    )
+
+
+def moves_to(storage_class: str, days: int, prefix: str) -> dict[str, Any]:
+    moves = [{"Days": days, "StorageClass": storage_class}]
+    return {"Status": "Enabled", "Filter": {"Prefix": prefix}, "Transitions": moves}
+
+
+EXPIRES = {"Status": "Enabled", "Filter": {"Prefix": "tmp/"}, "Expiration": {"Days": 14}}
+
+
+@ON_MOTO
+def test_archive_adds_a_rule_once_and_keeps_others(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_rules(s3_bucket, EXPIRES)
+    uri = f"s3://{s3_bucket}/2024"
+    done = data("archive", uri, "--after", 7)
+    assert done.exit_code == 0, done.output
+    assert f"Set: objects below {uri} go to glacier_ir when they are 7 days old." in done.output
+    assert "bills each for at least 90 days" in done.output
+    assert "$" not in done.output  # a server of one's own has no prices
+    assert rules_of(s3_bucket) == [EXPIRES, moves_to("GLACIER_IR", 7, "2024/")]
+    again = data("archive", uri, "--after", 7)
+    assert again.output.startswith("There already")
+    data("archive", f"s3://{s3_bucket}", "--class", "standard_ia")
+    assert rules_of(s3_bucket)[1:] == [moves_to("GLACIER_IR", 7, "2024/"), moves_to("STANDARD_IA", 30, "")]
+    monkeypatch.setattr(Client, "is_of_amazon", True)
+    of_amazon = data("archive", uri, "--after", 7)
+    assert "A month of a GiB: $0.0040 in place of $0.0230, at prices of us-east-1, 2026-" in of_amazon.output
+
+
+@ON_MOTO
+def test_archive_keeps_rules_of_the_older_form_and_the_least_size(
+    s3_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_rules(s3_bucket, {"Status": "Enabled", "Prefix": "tmp/", "Expiration": {"Days": 14}})
+    good, written = Client.ask_once, []
+
+    def ask_once(self: Client, operation: str, **given: Any) -> dict[str, Any]:
+        least_size = {"TransitionDefaultMinimumObjectSize": "varies_by_storage_class"}
+        if operation.startswith("put_bucket_lifecycle"):
+            written.append(given)
+        return good(self, operation, **given) | (least_size if operation.startswith("get") else {})
+
+    monkeypatch.setattr(Client, "ask_once", ask_once)
+    assert data("archive", f"s3://{s3_bucket}").exit_code == 0
+    assert [given["TransitionDefaultMinimumObjectSize"] for given in written] == ["varies_by_storage_class"]
+    assert rules_of(s3_bucket) == [EXPIRES, moves_to("GLACIER_IR", 30, "")]
+
+
+@ON_MOTO
+@pytest.mark.parametrize("code", ["NotImplemented", "InvalidStorageClass"])
+def test_a_server_without_storage_classes_is_refused(
+    s3_bucket: str, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = Client.ask_once
+
+    def ask_once(self: Client, operation: str, **given: Any) -> dict[str, Any]:
+        if operation.startswith("put_bucket_lifecycle"):
+            status = {"HTTPStatusCode": 501 if code == "NotImplemented" else 400}
+            raise ClientError({"Error": {"Code": code}, "ResponseMetadata": status}, operation)
+        return good(self, operation, **given)
+
+    monkeypatch.setattr(Client, "ask_once", ask_once)
+    refused = data("archive", f"s3://{s3_bucket}")
+    assert refused.exit_code == 65
+    assert f"the server of s3://{s3_bucket} must know the storage class GLACIER_IR; got" in refused.output
+
+
+@ON_MOTO
+@pytest.mark.parametrize("earlier", [[], [EXPIRES]], ids=["no rules", "a rule"])
+def test_a_server_that_drops_what_moves_objects_has_its_earlier_rules_again(
+    s3_bucket: str, earlier: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if earlier:
+        put_rules(s3_bucket, *earlier)
+    good = Client.ask_once
+
+    def ask_once(self: Client, operation: str, **given: Any) -> dict[str, Any]:
+        if "LifecycleConfiguration" in given:
+            asked = given["LifecycleConfiguration"]["Rules"]
+            kept = [EXPIRES if "Transitions" in rule else rule for rule in asked]
+            given["LifecycleConfiguration"] = {"Rules": kept}
+        return good(self, operation, **given)
+
+    monkeypatch.setattr(Client, "ask_once", ask_once)
+    refused = data("archive", f"s3://{s3_bucket}")
+    assert refused.exit_code == 65
+    assert "must know the storage class GLACIER_IR" in refused.output
+    if earlier:
+        assert rules_of(s3_bucket) == earlier
+    else:
+        with pytest.raises(ClientError, match="NoSuchLifecycleConfiguration"):
+            rules_of(s3_bucket)
+
+
+@pytest.mark.skipif(KIND == "moto", reason="it knows storage classes")
+def test_real_servers_of_ones_own_refuse_to_archive(s3_bucket: str) -> None:
+    refused = data("archive", f"s3://{s3_bucket}")
+    assert refused.exit_code == 65
+    assert "must know the storage class GLACIER_IR" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--class", "coldline"), "--class must be glacier_ir or standard_ia for s3://; got coldline."),
+        (("--class", "standard_ia", "--after", 7), "--after must be at least 30 with --class standard_ia"),
+    ],
+)
+def test_archive_refuses_what_s3_has_not(s3_bucket: str, words: tuple[object, ...], said: str) -> None:
+    refused = data("archive", f"s3://{s3_bucket}", *words)
+    assert (refused.exit_code, said in refused.output) == (78, True)
+
+
+def test_archive_needs_a_bucket_that_is_there(s3_server: str) -> None:
+    refused = data("archive", "s3://em-nowhere")
+    assert refused.exit_code == 65
+    assert "there is no bucket 'em-nowhere'" in refused.output
+
+
+@ON_MOTO
+def test_what_must_be_restored_first_says_so(s3_bucket: str) -> None:
+    for storage_class in ("GLACIER_IR", "DEEP_ARCHIVE"):
+        client().ask(
+            "put_object", Bucket=s3_bucket, Key=storage_class, Body=lambda: b"1", StorageClass=storage_class
+        )
+    assert S3Store(f"s3://{s3_bucket}").read("GLACIER_IR") == b"1"
+    with pytest.raises(UserError, match="has to be restored first, in hours"):
+        S3Store(f"s3://{s3_bucket}").read("DEEP_ARCHIVE")

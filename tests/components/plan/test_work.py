@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from components.plan.encoded_bytes import encoded_once, n_shards_at, output_estimate
 from components.plan.estimate import Estimate, estimate, task_voxels
 from components.plan.rates import RATES
+from components.plan.storage_requests import plan_requests
 from components.plan.work import Work, expected_volume
 from components.shared.documents.cost import Pod, read_prices
 from components.shared.documents.plan import Plan
@@ -217,3 +218,12 @@ def test_a_tall_stack_has_the_memory_that_was_measured(
     memory_mb = {step: (RATES.libraries_bytes.of(step) + n_slices * n) / 1e6 for step, n in held.items()}
     assert compose_mb <= memory_mb["compose"] < compose_mb * 1.34
     assert report_mb <= memory_mb["report"] < report_mb * 1.4
+
+
+@pytest.mark.parametrize(("source", "reads_per_slice"), [("gs://em", 1), ("s3://em", 2)])
+def test_plan_looks_at_each_slice_where_a_listing_has_no_checksums(source: str, reads_per_slice: int) -> None:
+    few, many = (
+        plan_requests(Work.of(plan, expected_volume(plan)))
+        for plan in (planned(1000, 1000, n, chunk_length=1000, source=source) for n in (500, 900))
+    )
+    assert many.class_b - few.class_b == 400 * reads_per_slice
