@@ -26,7 +26,7 @@ _ARCHIVES_KEPT = 3
 
 
 _DAMAGED = (ValueError, OSError, KeyError, struct.error, zipfile.BadZipFile, isal_zlib.error)
-"""What reading an archive raises that is not whole."""
+"""Exceptions that reading an archive raises which is not whole."""
 
 
 class Thumbnails:
