@@ -132,11 +132,12 @@ def test_a_run_asks_as_often_as_the_plan_says(
         cut_smaller(patch.setattr)
         planned = requests_by_step(Work.of(plan, volume_of(plan, transforms)))
     counted = {step: Counter(e["billing"] for e in logs[0] if e["who"] == step) for step in STEPS}
-    per_tb = requests_by_step(large_work())
+    large = large_work(scheme)
+    per_tb = requests_by_step(large)
     for kind, name in (("A", "class_a"), ("B", "class_b")):
         n_counted = sum(counted[step][kind] for step in STEPS)
         n_planned = sum(getattr(planned[step], name) for step in STEPS)
-        scale = TB_IN_SLICES / len(large_work().plan.slices)
+        scale = TB_IN_SLICES / len(large.plan.slices)
         n_per_tb = sum(
             getattr(per_tb[step], name) * counted[step][kind] / max(getattr(planned[step], name), 1) * scale
             for step in STEPS
@@ -156,10 +157,10 @@ def requests_by_step(work):
     return found | {"pyramid": sum(passes, storage_requests.Requests(0, 0))}
 
 
-def large_work():
+def large_work(scheme):
     """A thousand slices of 5k x 5k, one block deep, as a run cuts them by default."""
     plan = plan_of(
         0, 999, size_px=(5000, 5000), match_scale=0.25, thumbnail_scale=0.1, chunk_length=16,
-        source="gs://em", output="gs://em/out", image=tiny_stack.CONFIG["image"],
+        source=f"{scheme}://em", output=f"{scheme}://em/out", image=tiny_stack.CONFIG["image"],
     )  # fmt: skip
     return Work.of(plan, expected_volume(plan))
