@@ -26,7 +26,7 @@ class Row(BaseModel):
     worst_px: float | None = None
     """Error of the worst pair."""
     constant_px: float | None = None
-    """Length of the mean error: what tissue that runs obliquely looks like, to every method."""
+    """Length of the mean error a slice: what tissue that runs obliquely looks like, to every method."""
     by_distance_px: tuple[float, ...] = ()
     """Mean error about the constant part of slices 1, 2, 3, 4 apart."""
     rows_px: float | None = None
@@ -56,9 +56,11 @@ def score(name: str, case: str, method: str, planted: Planted, found: Found) -> 
     if len(good) < 6:
         return row
     points = grid_points(*planted.size_xy, per_side=POINTS_A_SIDE)
-    errors = _errors(planted, found, list(itertools.pairwise(good)), points)
-    constant = errors.mean(axis=(0, 1))
-    about = np.linalg.norm(errors - constant, axis=2).mean(axis=1)
+    pairs = list(itertools.pairwise(good))
+    errors = _errors(planted, found, pairs, points)
+    steps = np.array([b - a for a, b in pairs], np.float64)[:, None, None]
+    constant = (errors / steps).mean(axis=(0, 1))
+    about = np.linalg.norm(errors - steps * constant, axis=2).mean(axis=1)
     return row.model_copy(
         update={
             "mean_px": float(about.mean()),
