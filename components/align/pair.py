@@ -27,6 +27,7 @@ from components.shared.documents.align import Model, PairRecord
 from components.shared.documents.transforms import Matrix3
 from components.shared.geometry import (
     Matrix,
+    Points,
     at_full_resolution,
     at_scale,
     corner_points,
@@ -61,6 +62,8 @@ class PairLimits:
 
 
 LIMITS = PairLimits()
+Rectangle = tuple[float, float, float, float]
+"""Left, top, right and bottom in px of a slice."""
 NORMAL_ATTEMPTS = ("", "whole_frame", "fine")
 """Attempts that see the slices as they are: a pair that they find further away is called `wide`."""
 
@@ -131,6 +134,8 @@ class PairFit:
     """1-sigma of the transform near the picture's centre."""
     weights: NDArray[np.float64]
     """[n] weights of the point pairs, 0..1; 0 is an outlier."""
+    support_px: Rectangle | None = None
+    """Where the evidence lies in the slice; None where it is not known."""
 
     @classmethod
     def of(cls, points: PointPairs, size_xy: tuple[int, int], scale: float, n_independent: float) -> PairFit:
@@ -144,7 +149,7 @@ class PairFit:
         """
         fits = fit_ladder(points)
         width, height = size_xy
-        chosen = choose(fits, (round(width * scale), round(height * scale)), scale, n_independent)
+        chosen = choose(fits, points, (round(width * scale), round(height * scale)), scale, n_independent)
         # A mean of n points with an error of sigma has one of sigma / sqrt(n). A point of weight w counts as
         # w points: never more than Kish's effective number, (sum w)^2 / sum w^2, since no weight is above 1.
         effective = max(n_independent * float(chosen.weights.mean()), 1.0)
@@ -155,6 +160,7 @@ class PairFit:
             spread_px=chosen.sigma_px / scale,
             sigma_px=chosen.sigma_px / scale / effective**0.5,
             weights=chosen.weights,
+            support_px=_support_px(points.slice_px, chosen.weights, scale),
         )
 
 
@@ -357,7 +363,25 @@ def _over_whole_picture(pair: PreparedPair, fit: PairFit, trusted: NDArray[np.bo
     seen = warped_mask(enlarged(neighbour.matching.shown, neighbour.detail.shape), matrix, shape)
     compared = enlarged(trusted, shape) & enlarged(slice_.matching.shown, shape) & seen
     found = corrected(slice_.detail, neighbour.detail, matrix, fit.model, compared)
-    return replace(fit, matrix=at_full_resolution(found, slice_.detail_scale))
+    if not compared.any():
+        return fit
+    compared_px = np.argwhere(compared)[:, ::-1].astype(np.float64)
+    return replace(
+        fit,
+        matrix=at_full_resolution(found, slice_.detail_scale),
+        support_px=_support_px(compared_px, np.ones(len(compared_px)), slice_.detail_scale),
+    )
+
+
+def _support_px(points_px: Points, weights: NDArray[np.float64], scale: float) -> Rectangle:
+    """The rectangle, at full resolution, with the mean and the variance of points at a scale.
+
+    What is spread evenly over a length has a standard deviation of its half over sqrt(3).
+    """
+    mean = np.average(points_px, axis=0, weights=weights)
+    half = np.sqrt(3 * np.average(np.square(points_px - mean), axis=0, weights=weights))
+    left, top, right, bottom = ((np.concatenate([mean - half, mean + half]) + 0.5) / scale - 0.5).tolist()
+    return left, top, right, bottom
 
 
 def _n_independent(slice_: PreparedSlice, inliers: PointPairs) -> float:
@@ -380,6 +404,7 @@ def _record(pair: PreparedPair, attempt: Attempt, *, fallback: str) -> PairRecor
         model=accepted.model if accepted else None,
         residuals_px=attempt.fit.residuals_px if attempt.fit else {},
         matrix=_rows(pair.in_whole_pictures(accepted.matrix)) if accepted else None,
+        support_px=_in_whole_picture(accepted.support_px, pair.slice_.corner_xy) if accepted else None,
         sigma_px=accepted.sigma_px if accepted else 0.0,
         n_windows=attempt.n_windows,
         ncc_before=pair.as_they_lie,
@@ -389,6 +414,14 @@ def _record(pair: PreparedPair, attempt: Attempt, *, fallback: str) -> PairRecor
         refused_motion=gates.motion_in_words(too_far.matrix) if too_far else "",
         difference=difference(pair.slice_.band, pair.neighbour.band),
     )
+
+
+def _in_whole_picture(rectangle: Rectangle | None, corner_xy: tuple[int, int]) -> Rectangle | None:
+    """A rectangle of the part that is matched as one of the whole picture."""
+    if rectangle is None:
+        return None
+    (left, top, right, bottom), (x, y) = rectangle, corner_xy
+    return left + x, top + y, right + x, bottom + y
 
 
 def _rows(matrix: Matrix) -> Matrix3:

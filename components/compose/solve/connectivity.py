@@ -51,7 +51,8 @@ def connectivity(pairs: Pairs, n_slices: int, cuts: tuple[int, ...] = ()) -> Con
 
     Example:
         >>> chain = Pairs(slot=np.array([0]), neighbour=np.array([2]),
-        ...               neighbour_from_slice=np.eye(3)[None], sigma_px=np.zeros(1))
+        ...               neighbour_from_slice=np.eye(3)[None], sigma_px=np.zeros(1),
+        ...               supports_px=np.full((1, 4), np.nan))
         >>> found = connectivity(chain, 3)
         >>> [part.tolist() for part in found.parts], found.isolated.tolist()
         ([[0, 2]], [False, True, False])

@@ -117,6 +117,25 @@ class PriorLimits:
         too_small="true rotations are smeared over neighbours",
         too_large="noise of the pairs rotates single slices",
     )
+    least_turn_step_px: float = limit(
+        0.01,
+        unit="px at the corner, from a slice to the next",
+        why="rotation from slice to slice is expected to be as large as it changes; where it hardly changes, "
+        "tissue that winds along z is not taken for a stage that turns",
+        measured_on="benchmarks/exact_axes, planes that never turn: 0.050 px without this prior, 0.045 with "
+        "it (x: 0.064, 0.055); planes that turn by 0.05 degree: 0.051 and 0.051 (0.065, 0.063)",
+        too_small="a stage that turns evenly is kept from it, up to turned_px a slice",
+        too_large="tissue that winds along z is wound straight",
+    )
+    turned_px: float = limit(
+        0.1,
+        unit="px at the corner, from a slice to the next",
+        why="a larger step is a rotation, however evenly the others lie; half of its pull is left there, of "
+        "three times the usual step where that is more",
+        measured_on="benchmarks/exact_axes: tissue winds by up to 0.08 px a slice there",
+        too_small="tissue that winds along z is wound straight",
+        too_large="a true step of rotation shrinks by some hundredths of a px",
+    )
     shape_sigma_px: float = limit(
         0.2,
         unit="px at the corner, second difference along z",

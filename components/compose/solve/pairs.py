@@ -51,6 +51,9 @@ class Pairs:
     """[m, 3, 3] at full resolution."""
     sigma_px: Floats
     """[m] 1-sigma of the transform at the picture's centre, as matching states it."""
+    supports_px: Floats
+    """[m, 4] left, top, right, bottom of where the evidence lies in the first slice; not a number where that
+    is not known."""
 
     def __len__(self) -> int:
         return len(self.slot)
@@ -62,6 +65,7 @@ class Pairs:
             neighbour=self.neighbour[mask],
             neighbour_from_slice=self.neighbour_from_slice[mask],
             sigma_px=self.sigma_px[mask],
+            supports_px=self.supports_px[mask],
         )
 
     def joined(self, others: Pairs) -> Pairs:
@@ -75,7 +79,13 @@ class Pairs:
             neighbour=neighbour[order],
             neighbour_from_slice=matrices[order],
             sigma_px=np.concatenate([self.sigma_px, others.sigma_px])[order],
+            supports_px=np.concatenate([self.supports_px, others.supports_px])[order],
         )
+
+
+def unknown_supports(n_pairs: int) -> Floats:
+    """The supports of pairs whose evidence may lie anywhere in what their slices share."""
+    return np.full((n_pairs, 4), np.nan)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

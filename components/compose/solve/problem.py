@@ -12,7 +12,7 @@ import numpy as np
 
 from components.compose.solve.chain import neighbours_of
 from components.compose.solve.limits import SOLVE, DecisionLimits, SolveLimits
-from components.compose.solve.pairs import Pairs, Slices
+from components.compose.solve.pairs import Pairs, Slices, unknown_supports
 from components.compose.solve.ties import PoseFrame, Ties
 from components.shared.documents.align import PairRecord
 from components.shared.documents.plan import Override, Plan
@@ -88,16 +88,18 @@ def stack_of(plan: Plan) -> Slices:
 def accepted_pairs(records: Iterable[PairRecord], stack: Slices) -> Pairs:
     """The accepted pairs of present slices as arrays, ascending."""
     slot_of = stack.slot_of
+    unknown = tuple(unknown_supports(1)[0].tolist())
     accepted = sorted(
-        (slot_of[r.z], slot_of[r.neighbour_z], r.matrix, r.sigma_px)
+        (slot_of[r.z], slot_of[r.neighbour_z], r.matrix, r.sigma_px, r.support_px or unknown)
         for r in records
         if r.accepted and r.matrix is not None and r.z in slot_of and r.neighbour_z in slot_of
     )
     return Pairs(
         slot=np.array([slot for slot, *_ in accepted], np.int64),
         neighbour=np.array([neighbour for _, neighbour, *_ in accepted], np.int64),
-        neighbour_from_slice=np.array([m for *_, m, _ in accepted], np.float64).reshape(-1, 3, 3),
-        sigma_px=np.array([sigma for *_, sigma in accepted], np.float64),
+        neighbour_from_slice=np.array([m for _, _, m, *_ in accepted], np.float64).reshape(-1, 3, 3),
+        sigma_px=np.array([sigma for *_, sigma, _ in accepted], np.float64),
+        supports_px=np.array([support for *_, support in accepted], np.float64).reshape(-1, 4),
     )
 
 
@@ -143,6 +145,7 @@ def overridden(
         neighbour=np.array([_present(o.z, slot_of, "matrix") for o in given], np.int64),
         neighbour_from_slice=np.array([o.matrix for o in given], np.float64),
         sigma_px=np.full(len(given), limits.given_sigma_px),
+        supports_px=unknown_supports(len(given)),
     )
     return pairs.chosen(stays).joined(added)
 

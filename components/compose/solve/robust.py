@@ -22,6 +22,7 @@ from components.compose.solve.pairs import Floats, Solution
 from components.compose.solve.problem import SolveProblem
 from components.compose.solve.system import NormalEquations
 from components.compose.solve.ties import PoseFrame, Ties
+from components.shared.series import SIGMA_OF_MAD
 
 LINEAR = (0, 1, 3, 4)
 """Indices of the numbers of a pose that are its linear part."""
@@ -63,7 +64,7 @@ def solve(problem: SolveProblem) -> Solution:
     weights = weights * _supported(ties, n_slices, weights, trust, limits)
     weights = np.where(weights >= limits.kept_weight, weights, 0.0)
     for _ in range(limits.final_rounds):
-        poses = system.step(poses, weights / ties.sigma_px**2, _geman_mcclure(1.0))
+        poses = system.final_equations(poses, weights / ties.sigma_px**2).solve()
     poses = upright(poses, problem.frame)
     return Solution(
         volume_from_slice=problem.frame.matrices(poses), weight=weights, residual_px=ties.residuals_px(poses)
@@ -74,7 +75,7 @@ def normal_equations(problem: SolveProblem, solution: Solution) -> NormalEquatio
     """The equations whose minimum a solution of `solve` is, at that solution."""
     poses = problem.frame.poses(solution.volume_from_slice)
     weights = solution.weight / problem.ties.sigma_px**2
-    return _System.of(problem).equations(poses, weights, _geman_mcclure(1.0))
+    return _System.of(problem).final_equations(poses, weights)
 
 
 def smooth_bends(n_slices: int, cuts: Collection[int]) -> Floats:
@@ -151,6 +152,13 @@ def bends_px(poses: Floats, forms: Sequence[_Form]) -> Floats:
     return second
 
 
+def turn_steps_px(poses: Floats) -> Floats:
+    """[n - 1] how far each slice turns from the one before, at the corner, and which way."""
+    numbers = poses.reshape(len(poses), -1)
+    steps: Floats = np.diff(sum(c * numbers[:, number] for number, c in _TURN[0]))
+    return steps
+
+
 def usual_bends_px(problem: SolveProblem) -> tuple[float, float]:
     """Medians of the bends of rotation and of shape along the plain chain of neighbouring pairs."""
     if len(problem.stack) < 3:
@@ -205,6 +213,32 @@ class _System:
         for number in CENTER:
             equations.hold(0, number, 1.0, identity[number])
         return equations
+
+    def final_equations(self, poses: Floats, weights: Floats) -> NormalEquations:
+        """The equations whose minimum is the solution: also with a prior that shall not decide on pairs."""
+        equations = self.equations(poses, weights, _geman_mcclure(1.0))
+        if len(poses) > 2:
+            self._add_turn_prior(equations, poses)
+        return equations
+
+    def _add_turn_prior(self, equations: NormalEquations, poses: Floats) -> None:
+        """Expect each slice to turn from the one before as much as most do, give or take what that changes.
+
+        A stage that turns does so anew in each slice, while tissue that winds along z turns almost evenly. No
+        pair tells them apart; along the stack the changes do: those of independent steps are sqrt(2) times as
+        large as the steps.
+        """
+        priors = self.problem.limits.priors
+        usual_px = max(priors.least_turn_step_px, SIGMA_OF_MAD * self.usual_bends_px[0] / 2**0.5)
+        is_turned = _geman_mcclure(max(priors.turned_px, 3 * usual_px))
+        steps_px = turn_steps_px(poses)
+        even_px = float(np.median(steps_px))
+        pull = is_turned(np.abs(steps_px - even_px)) / usual_px**2
+        for slot in self.problem.cuts:
+            pull[slot - 1] = 0.0
+        for form in _TURN:
+            step = [(0, n, -c) for n, c in form] + [(1, n, c) for n, c in form]
+            equations.add_prior(step, pull, even_px)
 
 
 def add_step_prior(equations: NormalEquations, n_slices: int, step_sigma_px: float) -> None:

@@ -90,8 +90,8 @@ class Ties:
 
     @classmethod
     def of(cls, pairs: Pairs, stack: Slices, frame: PoseFrame, limits: SolveLimits) -> Ties:
-        """Put each pair's transform on the corners and the centre of what its slices share."""
-        own = common_points(pairs, stack.sizes_xy, limits.ties)
+        """Put each pair's transform on the corners and the centre of where its evidence lies."""
+        own = evidence_points(pairs, stack.sizes_xy, limits.ties)
         shift = pairs.neighbour_from_slice[:, :2, 2]
         moved = own @ pairs.neighbour_from_slice[:, :2, :2].transpose(0, 2, 1) + shift[:, None]
         distance = stack.z[pairs.neighbour] - stack.z[pairs.slot]
@@ -149,10 +149,11 @@ def _as_closures_tell(expected_px: Floats, distance: Integers, by_distance: dict
     return sigma_px
 
 
-def common_points(pairs: Pairs, sizes_xy: Floats, limits: TieLimits) -> Floats:
-    """[m, 5, 2] corners and centre, in pixels of slice i, of the rectangle that a pair's slices share.
+def evidence_points(pairs: Pairs, sizes_xy: Floats, limits: TieLimits) -> Floats:
+    """[m, 5, 2] corners and centre, in pixels of slice i, of the rectangle that a pair's evidence lies in.
 
-    Where they share too little of a side, the whole of slice i is taken.
+    Where that is not known, it is the one that the slices share; where they share too little of a side, the
+    whole of slice i.
     """
     inverse = np.linalg.inv(pairs.neighbour_from_slice)
     last, neighbour_last = sizes_xy[pairs.slot] - 1, sizes_xy[pairs.neighbour] - 1
@@ -162,6 +163,8 @@ def common_points(pairs: Pairs, sizes_xy: Floats, limits: TieLimits) -> Floats:
     low, high = np.maximum(seen.min(axis=1), 0.0), np.minimum(seen.max(axis=1), last)
     apart = np.any(high - low < limits.least_common_side * last, axis=1)
     low[apart], high[apart] = 0.0, last[apart]
+    told = np.isfinite(pairs.supports_px).all(axis=1)
+    low[told], high[told] = pairs.supports_px[told, :2], pairs.supports_px[told, 2:]
     corners = low[:, None] + CORNERS * (high - low)[:, None]
     return np.concatenate([corners, (low + high)[:, None] / 2], axis=1)
 

@@ -89,6 +89,10 @@ class PairRecord(Document):
     give it as an override."""
     refused_motion: str = ""
     """Words for the value of that motion and its limit, such as "turned by 12.0 degrees, at most 5"."""
+    support_px: tuple[float, float, float, float] | None = None
+    """Left, top, right and bottom of a rectangle, in px of the slice: spread evenly over it, evidence has the
+    mean and the variance of what the transform is from. With `sigma_px` it tells the transform's covariance.
+    None where refused."""
     difference: float | None = None
     """Mean absolute difference of the two slices as they lie, in standard deviations of the band-passed
     pictures; 0 is a copy, None where nothing can be compared."""

@@ -39,7 +39,9 @@ def test_a_bar_takes_no_part_in_a_pair(place: str) -> None:
     assert (pair.accepted, pair.fallback) == (True, "")
     in_picture = translation(0, top) @ np.array(cropped.matrix) @ translation(0, -top)
     assert np.array(pair.matrix) == pytest.approx(in_picture, abs=1e-9)
-    assert pair.model_copy(update={"matrix": None}) == cropped.model_copy(update={"matrix": None})
+    assert pair.support_px == pytest.approx(np.add(cropped.support_px, [0, top, 0, top]))
+    in_frames = {"matrix": None, "support_px": None}
+    assert pair.model_copy(update=in_frames) == cropped.model_copy(update=in_frames)
     assert a.statistics == cut_a.statistics
     truth = places[1] - places[0]
     assert np.linalg.norm(motion_px(pair) - truth) < 0.25

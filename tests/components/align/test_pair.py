@@ -51,9 +51,9 @@ def moved(truth: Matrix, noise: float = 4.0) -> PreparedSlice:
 @pytest.mark.parametrize(
     ("model", "truth"),
     [
-        ("translation", translation(0, 0)),
-        ("translation", translation(0.37, -0.61)),
-        ("translation", translation(-17.25, 9.5)),
+        ("rigid", translation(0, 0)),
+        ("rigid", translation(0.37, -0.61)),
+        ("rigid", translation(-17.25, 9.5)),
         ("rigid", rotation_about(CENTER, math.radians(0.8))),
         ("rigid", rotation_about(CENTER, math.radians(-0.8))),
         ("rigid", rotation_about((0, 0), math.radians(0.8))),
@@ -91,13 +91,30 @@ def test_sigma_falls_with_the_root_of_the_independent_points(scale: float, n_ind
     points = rng.uniform(0, SIZE_PX * scale, (3000, 2))
     moved_points = points + rng.normal(scale=0.6, size=points.shape)
     fit = PairFit.of(PointPairs(points, moved_points), (SIZE_PX, SIZE_PX), scale, n_independent)
-    assert fit.model == "translation"
+    assert fit.model == "rigid"
     assert fit.spread_px == pytest.approx(0.6 / scale, rel=0.05)
     # RMS distances in full pixels: of two axes together.
     assert list(fit.residuals_px.values()) == pytest.approx([2**0.5 * 0.6 / scale] * 4, rel=0.05)
     effective = n_independent * fit.weights.mean()
     assert fit.sigma_px == pytest.approx(fit.spread_px / effective**0.5)
     assert 0.7 < fit.weights.mean() < 1
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_support_is_the_rectangle_with_the_mean_and_variance_of_the_points(scale: float) -> None:
+    x, y = np.meshgrid(np.arange(40.0, 140.0), np.arange(100.0, 120.0))
+    points = np.column_stack([x.ravel(), y.ravel()])
+    fit = PairFit.of(PointPairs(points, points + 3), (SIZE_PX, SIZE_PX), scale, 50)
+    left, top, right, bottom = (float((edge + 0.5) / scale) for edge in (39.5, 99.5, 139.5, 119.5))
+    assert fit.support_px == pytest.approx([left - 0.5, top - 0.5, right - 0.5, bottom - 0.5], abs=0.1)
+
+
+def test_a_pair_is_supported_where_its_slice_shows_something(still: PreparedSlice) -> None:
+    half = render(texture(1), translation(3.0, -2.0), seed=2)
+    half[:, SIZE_PX // 2 :] = 0
+    whole, part = match_pair(still, moved(translation(3.0, -2.0))), match_pair(prepare(5, half, 1.0), still)
+    assert whole.support_px == pytest.approx([0, 0, SIZE_PX - 1, SIZE_PX - 1], abs=0.06 * SIZE_PX)
+    assert part.support_px == pytest.approx([0, 0, SIZE_PX / 2, SIZE_PX - 1], abs=0.06 * SIZE_PX)
 
 
 def test_residuals_fall_from_rung_to_rung(still: PreparedSlice) -> None:

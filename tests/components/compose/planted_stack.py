@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from components.compose.solve.pairs import Pairs, Slices, Solution
+from components.compose.solve.pairs import Pairs, Slices, Solution, unknown_supports
 from components.compose.solve.problem import SolveProblem
 from components.compose.solve.robust import solve
 from components.shared.geometry import corner_points
@@ -97,7 +97,13 @@ def plant(
     spoiled = (rng.random(len(i)) < wrong) | np.isin(i, bad) | np.isin(j, bad)
     measured[spoiled] = wrong_transforms(rng, int(spoiled.sum()), width)
     sigma = MATCH_SIGMA_PX * np.sqrt(j - i) / np.sqrt(MATCHES)
-    pairs = Pairs(slot=i, neighbour=j, neighbour_from_slice=measured, sigma_px=sigma)
+    pairs = Pairs(
+        slot=i,
+        neighbour=j,
+        neighbour_from_slice=measured,
+        sigma_px=sigma,
+        supports_px=unknown_supports(len(i)),
+    )
     return Planted(truth, Slices(z=np.arange(n), sizes_xy=np.full((n, 2), width)), pairs)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from components.compose.solve.chain import sigmas_by_distance
 from components.compose.solve.limits import SOLVE
-from components.compose.solve.pairs import Pairs, Slices
+from components.compose.solve.pairs import Pairs, Slices, unknown_supports
 from components.compose.solve.problem import SolveProblem
 from components.compose.solve.robust import solve
 from tests.components.compose.planted_stack import MATCH_SIGMA_PX, MATCHES, about_center, all_pairs, plant
@@ -45,6 +45,7 @@ def changing_tissue(n: int, k: int, growth: float = 2.0, near_px: float = 0.02) 
         neighbour=j,
         neighbour_from_slice=about_center(len(i), WIDTH, shifts),
         sigma_px=np.full(len(i), 0.05),
+        supports_px=unknown_supports(len(i)),
     )
     return pairs, Slices(z=np.arange(n), sizes_xy=np.full((n, 2), WIDTH))
 

@@ -7,7 +7,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from components.compose.solve.connectivity import Connectivity, break_sentence, breaks, connectivity
-from components.compose.solve.pairs import Pairs
+from components.compose.solve.pairs import Pairs, unknown_supports
 
 
 def pairs_of(*slots: tuple[int, int]) -> Pairs:
@@ -18,6 +18,7 @@ def pairs_of(*slots: tuple[int, int]) -> Pairs:
         neighbour=found[:, 1],
         neighbour_from_slice=np.tile(np.eye(3), (m, 1, 1)),
         sigma_px=np.zeros(m),
+        supports_px=unknown_supports(m),
     )
 
 

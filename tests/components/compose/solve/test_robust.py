@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from components.compose.solve.chain import chained, neighbours_of
 from components.compose.solve.connectivity import connectivity
-from components.compose.solve.pairs import Pairs, Slices, Solution
+from components.compose.solve.pairs import Pairs, Slices, Solution, unknown_supports
 from components.compose.solve.problem import SolveProblem
 from components.compose.solve.robust import solve, upright
 from components.compose.solve.ties import PoseFrame
@@ -134,6 +136,59 @@ def test_a_true_jump_and_turn_is_not_smeared() -> None:
     assert step_errors_px(solution.volume_from_slice, truth, WIDTH).max() < 0.5
 
 
+def turned(angles_px: NDArray[np.float64], width: float) -> NDArray[np.float64]:
+    """Slices that turn about their centre, as points at half the width move."""
+    middle = (width - 1) / 2
+    return np.array([rotation_about((middle, middle), a / (width / 2)) for a in angles_px])
+
+
+def turns_px(found: NDArray[np.float64], width: float) -> NDArray[np.float64]:
+    """How far each slice turns from the one before, in px at half the width."""
+    return np.diff(np.radians([rotation_deg(m) for m in found])) * width / 2
+
+
+@pytest.mark.parametrize(
+    ("steps_px", "left"),
+    [
+        pytest.param(0.04 * np.sin(np.arange(79) / 4), 0.6, id="tissue that winds along z is left as it is"),
+        pytest.param(np.full(79, 0.04), 1.0, id="a stage that turns evenly is followed"),
+        pytest.param(
+            np.random.default_rng(5).normal(0, 0.2, 79), 1.0, id="so is one that turns anew each time"
+        ),
+        pytest.param(0.5 * (np.arange(79) == 40), 1.0, id="and a single turn"),
+    ],
+)
+def test_a_rotation_counts_as_far_as_it_changes_from_step_to_step(
+    steps_px: NDArray[np.float64], left: float
+) -> None:
+    width = 400.0
+    truth = turned(np.cumsum([0.0, *steps_px]), width)
+    planted = plant(80, 4, truth=truth, width=width, noise=False)
+    found_px = turns_px(planted.solve().volume_from_slice, width)
+    share = float((found_px @ steps_px) / (steps_px @ steps_px))
+    assert share < left if left < 1 else share == pytest.approx(1, abs=0.05)
+
+
+def test_a_pair_binds_where_its_evidence_lies() -> None:
+    """Evidence in a corner says little of the rotation, so a pair of the whole picture decides on it."""
+    planted = plant(30, 4, noise=False)
+    far = planted.pairs.neighbour - planted.pairs.slot > 1
+    supports_px = np.tile([0.0, 0.0, WIDTH / 10, WIDTH / 10], (len(planted.pairs), 1))
+    supports_px[far] = np.nan
+    spoiled = planted.pairs.neighbour_from_slice.copy()
+    near = np.flatnonzero(~far)
+    spoiled[near] = rotation_about((WIDTH / 20, WIDTH / 20), 1e-4) @ spoiled[near]
+    in_corners = replace(planted.pairs, neighbour_from_slice=spoiled, supports_px=supports_px)
+    anywhere = replace(in_corners, supports_px=unknown_supports(len(planted.pairs)))
+    errors = [
+        step_errors_px(
+            solve(SolveProblem.of(planted.stack, pairs)).volume_from_slice, planted.truth, WIDTH
+        ).mean()
+        for pairs in (in_corners, anywhere)
+    ]
+    assert errors[0] < 0.2 * errors[1]
+
+
 def test_slices_of_different_size() -> None:
     planted = plant(60, 4, noise=False)
     sizes = np.where(np.arange(60)[:, None] % 7 == 3, [3100.0, 4000.0], [5000.0, 4700.0])
@@ -153,6 +208,7 @@ def test_missing_slices_leave_the_others_where_they_are() -> None:
         neighbour=slot_of[chosen.neighbour],
         neighbour_from_slice=chosen.neighbour_from_slice,
         sigma_px=chosen.sigma_px,
+        supports_px=unknown_supports(len(chosen)),
     )
     solution = solve(SolveProblem.of(Slices(z=keep, sizes_xy=np.full((len(keep), 2), WIDTH)), pairs))
     assert errors_px(solution.volume_from_slice, whole.truth[keep], WIDTH).max() < 1

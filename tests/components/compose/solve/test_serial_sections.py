@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from commands.sample.accuracy import neighbour_errors
-from components.compose.solve.pairs import Pairs, Slices
+from components.compose.solve.pairs import Pairs, Slices, unknown_supports
 from components.compose.solve.problem import SolveProblem
 from components.compose.solve.robust import solve
 from components.shared.geometry import grid_points, translation
@@ -25,6 +25,7 @@ def test_a_chain_of_stretching_pairs_is_believed() -> None:
         neighbour=slots + 1,
         neighbour_from_slice=np.linalg.solve(true[1:], true[:-1]),
         sigma_px=np.full(n - 1, 0.4),
+        supports_px=unknown_supports(n - 1),
     )
     solution = solve(SolveProblem.of(Slices(z=np.arange(n), sizes_xy=np.full((n, 2), side)), pairs))
     assert solution.kept.all()
