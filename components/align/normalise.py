@@ -179,9 +179,14 @@ def resized(image: Raw | NDArray[np.float32], scale: float) -> NDArray[np.float3
     Example:
         >>> resized(np.full((5, 8), 7, np.uint8), 0.5).shape
         (2, 4)
+        >>> resized(np.full((1, 8), 7, np.uint8), 0.5).shape
+        (1, 4)
     """
     if scale == 1:
         return image.astype(np.float32)
+    if min(image.shape) * scale <= 1 / 2:  # OpenCV would leave no pixel
+        size = [max(1, round(side * scale)) for side in reversed(image.shape)]
+        return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     # A factor and no target size: with a target size OpenCV would stretch to fill the last pixel.
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return small.astype(np.float32)

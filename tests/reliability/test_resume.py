@@ -9,9 +9,9 @@ from components.shared.storage.registry import open_store
 from tests.reliability.extent import FULL
 
 
-@pytest.fixture(params=["file", "gs"])
+@pytest.fixture(params=["file", "bucket"])
 def clean(request: pytest.FixtureRequest):
-    if request.param == "gs":
+    if request.param == "bucket":
         request.getfixturevalue("proxy")  # without rules
     found = request.getfixturevalue(f"clean_{request.param}")
     if found.place.state() != found.state:
