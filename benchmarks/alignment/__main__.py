@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,15 +12,13 @@ from pathlib import Path
 import click
 
 from benchmarks.alignment.cases import Case, cases_of, write_case
-from benchmarks.alignment.method import METHODS, Found
+from benchmarks.alignment.method import METHODS, Found, ask
 from benchmarks.alignment.scoring import Row, score
 from benchmarks.alignment.table import as_markdown, shortfalls
 from benchmarks.alignment.tissue import PhantomTissue, Tissue, real_tissue
 from commands.sample.truth import Truth
 
-ROOT = Path(__file__).parents[2]
 ROWS_FILE = "rows.jsonl"
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 @click.command()
@@ -90,7 +86,7 @@ def _rows(case: Case, methods: tuple[str, ...], jobs: int, answers: Path, stack:
         truth = write_case(case, stack)
         (folder / "truth.json").write_bytes(truth.to_json())
         with ThreadPoolExecutor(max_workers=jobs) as pool:
-            list(pool.map(lambda method: _run(method, stack, _answer(folder, method)), left))
+            list(pool.map(lambda method: ask(method, stack, _answer(folder, method)), left))
         shutil.rmtree(stack)
     truth = Truth.model_validate_json((folder / "truth.json").read_bytes())
     for method in methods:
@@ -105,19 +101,6 @@ def _rows(case: Case, methods: tuple[str, ...], jobs: int, answers: Path, stack:
 
 def _answer(folder: Path, method: str) -> Path:
     return folder / f"{method.replace(' ', '_')}.json"
-
-
-def _run(method: str, stack: Path, answer: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.alignment.method", method, str(stack), str(answer)]
-    done = subprocess.run(
-        command, cwd=ROOT, env=os.environ | ONE_THREAD, capture_output=True, text=True, check=False
-    )
-    answer.with_suffix(".log").write_text(done.stderr)
-    if done.returncode:
-        last = done.stderr.strip().rpartition("\n")[2]
-        answer.write_text(
-            Found(matrices={}, n_pairs=0, cpu_s=0, peak_mb=0, stopped=last).model_dump_json(indent=1)
-        )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -17,6 +19,8 @@ from benchmarks.alignment.cases import IMAGE_PATTERN
 from benchmarks.alignment.peers import PEERS, Register
 from components.shared.documents.transforms import TRANSFORMS_KEY, Matrix3, Transforms
 
+ROOT = Path(__file__).parents[2]
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 FIBSTACK = "fibstack"
 METHODS = (FIBSTACK, *PEERS)
 
@@ -38,6 +42,23 @@ class Found(BaseModel):
     peak_mb: float
     stopped: str = ""
     """Why it gave up on the stack."""
+
+
+def ask(method: str, stack: Path, answer: Path) -> None:
+    """Let a method align the slices of a folder in a process and a thread of its own, and write its answer.
+
+    Where it fails, the answer says why. What it prints is beside the answer, with the suffix `.log`.
+    """
+    command = [sys.executable, "-m", "benchmarks.alignment.method", method, str(stack), str(answer)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | ONE_THREAD, capture_output=True, text=True, check=False
+    )
+    answer.with_suffix(".log").write_text(done.stderr)
+    if done.returncode:
+        last = done.stderr.strip().rpartition("\n")[2]
+        answer.write_text(
+            Found(matrices={}, n_pairs=0, cpu_s=0, peak_mb=0, stopped=last).model_dump_json(indent=1)
+        )
 
 
 @click.command()

@@ -85,7 +85,7 @@ def _exponent(found: Sequence[tuple[int, float]]) -> str:
 
 
 def _parts(stacks: Sequence[Measured]) -> Iterator[str]:
-    """What takes the CPU time of each step, of stacks where that was sampled."""
+    """The table of the parts of each step by CPU time, of stacks where that was sampled."""
     for stack in stacks:
         rows = [(step, use) for step, use in stack.steps.items() if use.parts_s]
         if rows:

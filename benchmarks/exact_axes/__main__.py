@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
 
-from benchmarks.alignment.method import METHODS, Found
+from benchmarks.alignment.method import METHODS, Found, ask
 from benchmarks.exact_axes.cases import RECIPES, Planted, plant, write_stack
 from benchmarks.exact_axes.measures import Row, score
 from benchmarks.exact_axes.planes import Axis, Planes, read_planes
-
-ROOT = Path(__file__).parents[2]
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 @click.command()
@@ -70,17 +65,8 @@ def _rows(planes: Planes, case: str, methods: tuple[str, ...], jobs: int) -> lis
 
 def _row(planes: Planes, case: str, method: str, planted: Planted, scratch: Path) -> Row:
     answer = scratch / f"{method.replace(' ', '_')}.json"
-    command = [sys.executable, "-m", "benchmarks.alignment.method"]
-    done = subprocess.run(
-        [*command, method, str(scratch / "stack"), str(answer)],
-        cwd=ROOT, env=os.environ | ONE_THREAD, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    stopped = done.stderr.strip().rpartition("\n")[2] if done.returncode else ""
-    found = (
-        Found(matrices={}, n_pairs=0, cpu_s=0, peak_mb=0, stopped=stopped)
-        if stopped
-        else Found.model_validate_json(answer.read_bytes())
-    )
+    ask(method, scratch / "stack", answer)
+    found = Found.model_validate_json(answer.read_bytes())
     row = score(f"{planes.name} {planes.axis}", case, method, planted, found)
     click.echo(f"{row.planes}, {case}, {method}: {row.mean_px or row.stopped}", err=True)
     return row

@@ -32,7 +32,7 @@ SEED = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What is planted."""
+    """Motion and faults that a case plants; none where a number is 0."""
 
     step_px: float = STEP_PX
     turn_deg: float = 0.0
@@ -141,7 +141,7 @@ def write_stack(planes: Planes, recipe: Recipe, planted: Planted, folder: Path) 
 
 
 def _seen(planes: Planes, z: int, placed: Placed, size_xy: tuple[int, int]) -> Floats:
-    """What a slice shows of its plane."""
+    """The part of its plane that a slice shows, as the microscope would see it."""
     width, height = size_xy
     y, x = np.mgrid[:height, :width].reshape(2, -1)
     pixels = np.stack([x, y], axis=1) + placed.displacement.reshape(2, -1).T

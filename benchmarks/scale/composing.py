@@ -67,7 +67,7 @@ finally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composed:
-    """What a run of `compose` on a stack took: of some rounds the one with the least CPU seconds."""
+    """Time and memory of `compose` on a stack: of some rounds the one with the least CPU seconds."""
 
     n_slices: int
     cpu_s: float

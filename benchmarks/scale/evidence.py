@@ -1,4 +1,4 @@
-"""What `align` would leave of a tall stack, without running it: statistics, pairs and thumbnails.
+"""Evidence of a tall stack as `align` would leave it, without running it: statistics, pairs and thumbnails.
 
 The pairs are those of a planted stack (tests/components/compose/planted_stack.py): positions with 4 px of
 jitter on a slow wander, four pairs a slice as 300 matches of 0.8 px would have them, 5% of them confident

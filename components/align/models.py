@@ -1,8 +1,9 @@
 """The ladder of motion models, and the choice of the simplest that explains a motion.
 
 A free affine mostly fits noise, and its noise adds up over thousands of slices; a model that is too stiff
-shifts the corners. So all four are fitted, and the simplest that loses nothing is taken. The simplest is a
-rigid motion: how far a small angle counts is weighed by the solve, which sees what all pairs say of it.
+shifts the corners. So all four are fitted, and the simplest that loses nothing is taken. Of pairs that
+tell their rotation the simplest is rigid: how far a small angle counts is for the solve to weigh, which sees
+all pairs.
 """
 
 from __future__ import annotations

@@ -122,16 +122,16 @@ class PriorLimits:
         unit="px at the corner, from a slice to the next",
         why="rotation from slice to slice is expected to be as large as it changes; where it hardly changes, "
         "tissue that winds along z is not taken for a stage that turns",
-        measured_on="benchmarks/exact_axes, planes that never turn: 0.050 px without this prior, 0.045 with "
-        "it (x: 0.064, 0.055); planes that turn by 0.05 degree: 0.051 and 0.051 (0.065, 0.063)",
-        too_small="a stage that turns evenly is kept from it, up to turned_px a slice",
+        measured_on="pairs of benchmarks/exact_axes, planes that never turn: 0.050 px without this prior, "
+        "0.047 with it (x: 0.064, 0.057); planes that turn by 0.05 degree: 0.051 and 0.051 (0.065, 0.063)",
+        too_small="a stage whose turns change slowly is held to their median, up to turned_px a slice",
         too_large="tissue that winds along z is wound straight",
     )
     turned_px: float = limit(
         0.1,
         unit="px at the corner, from a slice to the next",
-        why="a larger step is a rotation, however evenly the others lie; half of its pull is left there, of "
-        "three times the usual step where that is more",
+        why="a step that differs more from the median is a rotation: a quarter of the pull is left there, or "
+        "at three times the usual change where that is more",
         measured_on="benchmarks/exact_axes: tissue winds by up to 0.08 px a slice there",
         too_small="tissue that winds along z is wound straight",
         too_large="a true step of rotation shrinks by some hundredths of a px",

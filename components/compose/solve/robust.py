@@ -236,9 +236,10 @@ class _System:
         pull = is_turned(np.abs(steps_px - even_px)) / usual_px**2
         for slot in self.problem.cuts:
             pull[slot - 1] = 0.0
-        for form in _TURN:
-            step = [(0, n, -c) for n, c in form] + [(1, n, c) for n, c in form]
-            equations.add_prior(step, pull, even_px)
+        (turn,) = _TURN
+        equations.add_prior(
+            [(ahead, n, w * c) for ahead, w in ((0, -1), (1, 1)) for n, c in turn], pull, even_px
+        )
 
 
 def add_step_prior(equations: NormalEquations, n_slices: int, step_sigma_px: float) -> None:
