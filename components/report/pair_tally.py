@@ -32,6 +32,8 @@ class PairTally:
     """NCC of each z with the next matched slice, before and after the transform of their pair."""
     models: Counter[str] = field(default_factory=Counter)
     """Accepted pairs by the model of their transform."""
+    beyond_affine_px: dict[tuple[int, int], float] = field(default_factory=dict)
+    """RMS residual of windows under the affine transform, by z and neighbour, of accepted pairs."""
     _next_z: dict[int, int] = field(default_factory=dict)
 
     @property
@@ -54,6 +56,8 @@ class PairTally:
         if pair.accepted:
             self.n_accepted += 1
             self.models[pair.model or "unknown"] += 1
+            if pair.n_windows and "affine" in pair.residuals_px:
+                self.beyond_affine_px[pair.z, pair.neighbour_z] = pair.residuals_px["affine"]
         else:
             self.refused.append(
                 RefusedPair(

@@ -13,6 +13,7 @@ from components.report.gather import RunEvidence
 from components.report.run_document import RunDocument
 from components.report.run_status import RunStatus
 from components.report.words.bad_slices import bad_slices
+from components.report.words.warped_slices import warp_sentence
 from components.shared.text import count, listed
 
 STOPPED = "The volume was not written: its slices do not pass the check on thumbnails."
@@ -69,6 +70,9 @@ def _look_at(evidence: RunEvidence) -> Iterator[str]:
                 f"Least agreement with a neighbour: slice {worst.z}, {min(known):.2f} where "
                 f"{worst.usual_ncc:.2f} is usual."
             )
+    warped = warp_sentence(evidence)
+    if warped:
+        yield warped
     if evidence.trends is not None:
         yield from (f"{w[0].upper()}{w[1:].rstrip('.')}." for w in evidence.trends.warnings if w)
 

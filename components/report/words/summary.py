@@ -11,6 +11,7 @@ from components.report.slice_table import column, largest, median
 from components.report.words.bad_slices import bad_slices_sentence
 from components.report.words.fill_values import fill_sentences
 from components.report.words.run_verdict import STOPPED, ending, is_held_back, is_stopped_by_check
+from components.report.words.warped_slices import warp_sentence
 from components.shared.documents.plan import VoxelSize
 from components.shared.documents.transforms import Transforms
 from components.shared.text import count, product, size
@@ -89,6 +90,9 @@ def sentences(run: RunDocument, evidence: RunEvidence) -> Iterator[str]:
     stand_out = bad_slices_sentence(evidence.rows)
     if stand_out:
         yield stand_out
+    warped = warp_sentence(evidence)
+    if warped:
+        yield warped
     yield from (_as_sentence(finding) for finding in evidence.plan.findings)
     if run.complete:
         written = ", ".join(f"{o.uri} ({size(o.size_bytes, smallest='MB')})" for o in run.outputs)

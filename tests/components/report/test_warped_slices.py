@@ -1,0 +1,57 @@
+"""A stack whose slices no affine transform fits is said to be one; tissue that runs obliquely is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.report.gather import RunEvidence
+from components.report.words.warped_slices import warp_fact, warp_sentence
+from components.shared.documents.align import AlignRecord
+from tests.components.report.finished_run import make_plan, pair_record, slice_statistics
+
+N_SLICES = 12
+
+
+def evidence_of(tmp_path: Path, tissue_px: float, warp_px: float, n_slices: int = N_SLICES) -> RunEvidence:
+    """A stack whose structures part by `tissue_px` a slice, and whose pairs are warped by `warp_px`."""
+    evidence = RunEvidence(make_plan(tmp_path, n_slices))
+    for z in range(n_slices):
+        pairs = [
+            pair_record(z, z + d).model_copy(
+                update={"residuals_px": {"affine": float(np.hypot(warp_px, tissue_px * d))}}
+            )
+            for d in (1, 2, 3)
+            if z + d < n_slices
+        ]
+        evidence.pairs.add(AlignRecord(slices=(slice_statistics(z),), pairs=tuple(pairs)))
+    return evidence
+
+
+def test_a_warp_is_told_apart_from_tissue(tmp_path: Path) -> None:
+    sentence = warp_sentence(evidence_of(tmp_path, tissue_px=0.3, warp_px=0.6))
+    assert "by 0.67 px RMS; 0.60 px of it" in sentence
+
+
+@pytest.mark.parametrize(
+    ("tissue_px", "warp_px"), [(0.4, 0.0), (0.05, 0.15), (0.9, 0.3)], ids=["tissue", "small", "lively tissue"]
+)
+def test_other_stacks_are_not_said_to_be_warped(tmp_path: Path, tissue_px: float, warp_px: float) -> None:
+    evidence = evidence_of(tmp_path, tissue_px, warp_px)
+    assert warp_sentence(evidence) == ""
+    assert f"of which {warp_px:.2f} px" in warp_fact(evidence)
+
+
+def test_a_few_slices_tell_nothing(tmp_path: Path) -> None:
+    evidence = evidence_of(tmp_path, tissue_px=0.3, warp_px=0.6, n_slices=6)
+    assert (warp_sentence(evidence), warp_fact(evidence)) == ("", "")
+
+
+def test_a_bad_slice_does_not_make_a_warped_stack(tmp_path: Path) -> None:
+    evidence = evidence_of(tmp_path, tissue_px=0.3, warp_px=0.0)
+    for pair in evidence.pairs.beyond_affine_px:
+        if 5 in pair:
+            evidence.pairs.beyond_affine_px[pair] = 4.0
+    assert warp_sentence(evidence) == ""
