@@ -1,4 +1,4 @@
-"""Slices that no affine transform fits: what is left of the displacements of windows, beyond the tissue's own.
+"""Slices that no affine transform fits: what is left of the displacements of windows, and is not tissue.
 
 Structures run through a block in directions of their own, so windows disagree with the best affine transform
 of any pair, and the more so the further its slices lie apart. Slices that are warped, or whose rows jitter,
@@ -70,9 +70,9 @@ def warp_sentence(evidence: RunEvidence) -> str:
     if found is None or not found.is_warped:
         return ""
     return (
-        f"Windows of neighbouring slices disagree with the best affine transform by {found.next_px:.2f} px RMS; "
-        f"{found.apart_px:.2f} px of it are there however near slices lie, as where slices are warped or their "
-        "rows jitter, not tissue."
+        f"Windows of neighbouring slices disagree with the best affine transform by {found.next_px:.2f} px "
+        f"RMS; {found.apart_px:.2f} px of it are there however near slices lie, as where slices are warped "
+        "or their rows jitter, not tissue."
     )
 
 
@@ -81,16 +81,19 @@ def warp_fact(evidence: RunEvidence) -> str:
     found = beyond_affine(_residuals_px(evidence))
     if found is None:
         return ""
-    return f"{found.next_px:.2f} px RMS from slice to slice, of which {found.apart_px:.2f} px are not the tissue's own"
+    return (
+        f"{found.next_px:.2f} px RMS from slice to slice, "
+        f"of which {found.apart_px:.2f} px are not the tissue's own"
+    )
 
 
 def beyond_affine(residuals_px: Mapping[tuple[int, int], float]) -> BeyondAffine | None:
     """The part of the residuals that tissue does not explain; None where too few slices tell.
 
-    Structures that run straight part by c d over a distance of d slices. With a part w that is the same at all
-    distances the mean squares are w^2 + c^2 of neighbours and w^2 + 4 c^2 of slices two apart. Structures that
-    wander part more slowly, of which w then holds some. Each three slices in a row tell a w of their own, so
-    that places with lively and with still tissue do not mix.
+    Structures that run straight part by c d over a distance of d slices. With a part w that is the same at
+    all distances the mean squares are w^2 + c^2 of neighbours and w^2 + 4 c^2 of slices two apart.
+    Structures that wander part more slowly, of which w then holds some. Each three slices in a row tell a w
+    of their own, so that places with lively and with still tissue do not mix.
 
     Args:
         residuals_px: RMS residual of windows under the affine transform, by the slots of a pair.
