@@ -100,7 +100,7 @@ STEPS: Mapping[str, Step] = {
             memory="4G",
             result=("process", "transforms.json"),
             records=("compose",),
-            result_version=3,
+            result_version=4,
             hashed_keys=frozenset(
                 {
                     *("minz", "maxz", "neighbours", "solver", "skip_align", "allow_gaps", "trend"),

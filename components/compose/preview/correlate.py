@@ -20,25 +20,50 @@ from components.shared.pictures.warping import warped
 
 _FOLLOWING = ("next", "second")
 """The slices that each one is compared with: the next, and the next but one."""
+_IN_PLACE = np.eye(3)
+_KERNEL_SIGMAS = 3
+"""Half the width of the Gaussian kernel, in sigmas: beyond lie 0.3% of its weight."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FlatPicture:
-    """A thumbnail without grain and without slow shading, with the sums that a correlation asks for."""
+class _Samples:
+    """Grey levels at the samples of a picture, with the sums that a correlation asks for."""
 
     grey: NDArray[np.float32]
-    """[y, x], 0 where it does not count."""
+    """[y, x]; 0 where it does not count, NaN where there is nothing."""
     total: float
     squares: float
     """Sum of the squares."""
 
     @classmethod
-    def of(cls, grey: NDArray[np.float32]) -> FlatPicture:
-        """A picture of these grey levels, summed in float64.
+    def of(cls, grey: NDArray[np.float32]) -> _Samples:
+        """These grey levels, summed in float64.
 
         By OpenCV: the last bits of BLAS depend on the number of threads, and NumPy takes six times as long.
         """
         return cls(grey, cv2.sumElems(grey)[0], cv2.norm(grey, cv2.NORM_L2SQR))
+
+    @classmethod
+    def inside(cls, area: NDArray[np.bool_], grey: NDArray[np.float32]) -> _Samples:
+        """Those that lie inside an area."""
+        return cls.of(np.asarray(cv2.copyTo(grey, area.view(np.uint8)), np.float32))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FlatPicture:
+    """A thumbnail without grain and without slow shading, and the pixels of it that are compared."""
+
+    grey: NDArray[np.float32]
+    """[y, x]; NaN where there is nothing."""
+    every_px: int
+    """The distance of the samples along both axes, in pixels; the first is the first pixel."""
+    samples: _Samples
+
+    @classmethod
+    def of(cls, grey: NDArray[np.float32], limits: CorrelationLimits = CORRELATION) -> FlatPicture:
+        """A picture of these grey levels."""
+        every_px = limits.every_px if grey.size >= limits.sampled_from_px else 1
+        return cls(grey, every_px, _Samples.of(np.ascontiguousarray(grey[::every_px, ::every_px])))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +87,7 @@ class _Placed:
     """z of the slices that the picture is made of."""
     picture: FlatPicture
     frame_from_picture: Matrix
+    picture_from_frame: Matrix
 
 
 def correlate_neighbours(
@@ -86,7 +112,7 @@ def correlate_neighbours(
         picture = thumbnail(z)
         return None if picture is None else flattened(picture, limits)
 
-    placing = _Placing(transforms, scale, flat)
+    placing = _Placing(transforms, scale, flat, limits)
     figures = {
         name: np.full(len(transforms.slices), np.nan)
         for name in ("next_before", "next_after", "second_before", "second_after")
@@ -110,90 +136,99 @@ class _Placing:
     """Puts the thumbnails of slices where they lie, or where the volume shows them."""
 
     def __init__(
-        self, transforms: Transforms, scale: float, flat: Callable[[int], FlatPicture | None]
+        self,
+        transforms: Transforms,
+        scale: float,
+        flat: Callable[[int], FlatPicture | None],
+        limits: CorrelationLimits,
     ) -> None:
-        self._matrices = {s.z: at_scale(np.array(s.matrix), scale) for s in transforms.slices}
+        matrices = np.array([s.matrix for s in transforms.slices]).reshape(-1, 3, 3)
+        self._index = {s.z: index for index, s in enumerate(transforms.slices)}
+        self._frame_from_picture = at_scale(matrices, scale)
+        self._picture_from_frame = np.linalg.inv(self._frame_from_picture)
         self._flat = flat
+        self._limits = limits
 
     def as_it_lies(self, entry: SliceTransform) -> _Placed | None:
         picture = self._flat(entry.z)
-        return None if picture is None else _Placed((entry.z,), picture, np.eye(3))
+        return None if picture is None else _Placed((entry.z,), picture, _IN_PLACE, _IN_PLACE)
 
     def as_shown(self, entry: SliceTransform) -> _Placed | None:
         if entry.action == "blank":
             return None
         source = entry.z if entry.replaced_from is None else entry.replaced_from
-        picture, matrix = self._flat(source), self._matrices[source]
+        picture = self._flat(source)
         if picture is None:
             return None
+        index = self._index[source]
+        frame_from_picture, picture_from_frame = (
+            self._frame_from_picture[index],
+            self._picture_from_frame[index],
+        )
         if entry.action == "invert":
-            picture = FlatPicture.of(-picture.grey)
+            picture = FlatPicture.of(-picture.grey, self._limits)
         if entry.blended_with is None:
-            return _Placed((source,), picture, matrix)
+            return _Placed((source,), picture, frame_from_picture, picture_from_frame)
         other = self._flat(entry.blended_with)
         if other is None:
             return None
-        other_from_picture = np.linalg.inv(self._matrices[entry.blended_with]) @ matrix
-        moved = _in_frame(other.grey, other_from_picture, picture.grey.shape)
-        mean = np.asarray((picture.grey + moved) / np.float32(2), np.float32)
-        return _Placed((source, entry.blended_with), FlatPicture.of(mean), matrix)
+        other_from_picture = self._picture_from_frame[self._index[entry.blended_with]] @ frame_from_picture
+        moved = warped(other.grey, other_from_picture, picture.grey.shape, outside=np.nan)
+        mean = FlatPicture.of(np.asarray((picture.grey + moved) / np.float32(2), np.float32), self._limits)
+        return _Placed((source, entry.blended_with), mean, frame_from_picture, picture_from_frame)
 
 
 def flattened(thumbnail: NDArray[np.uint8], limits: CorrelationLimits = CORRELATION) -> FlatPicture:
     """A picture without grain and without slow shading, `[y, x]`."""
-    smooth = cv2.GaussianBlur(thumbnail.astype(np.float32), (0, 0), limits.grain_sigma_px)
+    taps = 2 * math.ceil(_KERNEL_SIGMAS * limits.grain_sigma_px) + 1
+    kernel = cv2.getGaussianKernel(taps, limits.grain_sigma_px, cv2.CV_32F)
+    smooth = cv2.sepFilter2D(thumbnail, cv2.CV_32F, kernel, kernel)
     side = 2 * max(1, round(limits.shading_fraction * max(thumbnail.shape) / 2)) + 1
-    shading = cv2.blur(smooth, (side, side), borderType=cv2.BORDER_REPLICATE)
-    return FlatPicture.of(np.asarray(smooth - shading, np.float32))
+    # OpenCV sums bytes in half the time of floats; so wide a mean does not notice that they are rounded.
+    rounded = cv2.convertScaleAbs(smooth)
+    shading = cv2.boxFilter(rounded, cv2.CV_32F, (side, side), borderType=cv2.BORDER_REPLICATE)
+    return FlatPicture.of(np.asarray(cv2.subtract(smooth, shading), np.float32), limits)
 
 
 def _compare(a: _Placed | None, b: _Placed | None, limits: CorrelationLimits) -> float:
     """The correlation of two placed pictures; NaN where there is nothing to compare."""
     if a is None or b is None or set(a.sources) & set(b.sources):
         return np.nan
-    b_from_a = np.linalg.inv(b.frame_from_picture) @ a.frame_from_picture
-    return correlation(a.picture, b.picture, b_from_a, limits)
+    return correlation(a.picture, b.picture, b.picture_from_frame @ a.frame_from_picture, limits)
 
 
 def correlation(
     a: FlatPicture, b: FlatPicture, b_from_a: Matrix, limits: CorrelationLimits = CORRELATION
 ) -> float:
-    """Normalised cross-correlation over the area that both cover.
+    """Normalised cross-correlation over the area that both cover, at the samples of the one.
 
     0 where they hardly overlap: slices that lie next to each other do. NaN where a picture has no texture.
 
     Args:
-        a: The one picture.
-        b: The other.
+        a: The one picture, of which the samples are taken.
+        b: The other, interpolated where these lie.
         b_from_a: From pixels of a to pixels of b.
         limits: How much the pictures must overlap.
     """
-    moved = _in_frame(b.grey, b_from_a, a.grey.shape)
-    n_pixels = moved.size
-    if moved is b.grey and not math.isnan(b.squares):
-        both = b
-    else:
-        inside = np.isfinite(moved)
-        n_pixels = int(np.count_nonzero(inside))
-        if n_pixels < limits.min_overlap_fraction * inside.size:
-            return 0.0 if a.squares != 0 and b.squares != 0 else np.nan
-        a, both = _where(inside, a.grey), _where(inside, moved)
+    of_a, of_b = a.samples, b.samples
+    n_samples = of_a.grey.size
+    moved = _at_samples(b, b_from_a, a)
+    if moved is not of_b.grey or math.isnan(of_a.squares + of_b.squares):
+        inside = np.isfinite(moved) & np.isfinite(of_a.grey)
+        n_samples = int(np.count_nonzero(inside))
+        if n_samples < limits.min_overlap_fraction * inside.size:
+            return 0.0 if of_a.squares != 0 and of_b.squares != 0 else np.nan
+        of_a, of_b = _Samples.inside(inside, of_a.grey), _Samples.inside(inside, moved)
     # 2 a b = a^2 + b^2 - (a - b)^2: a pass over both, with no product of them in memory.
-    products = (a.squares + both.squares - cv2.norm(a.grey, both.grey, cv2.NORM_L2SQR)) / 2
-    shared = products - a.total * both.total / n_pixels
-    variances = (a.squares - a.total**2 / n_pixels) * (both.squares - both.total**2 / n_pixels)
+    products = (of_a.squares + of_b.squares - cv2.norm(of_a.grey, of_b.grey, cv2.NORM_L2SQR)) / 2
+    shared = products - of_a.total * of_b.total / n_samples
+    variances = (of_a.squares - of_a.total**2 / n_samples) * (of_b.squares - of_b.total**2 / n_samples)
     return round(shared / math.sqrt(variances), limits.digits) if variances > 0 else np.nan
 
 
-def _where(inside: NDArray[np.bool_], grey: NDArray[np.float32]) -> FlatPicture:
-    """The part of a picture that lies inside."""
-    return FlatPicture.of(np.asarray(cv2.copyTo(grey, inside.view(np.uint8)), np.float32))
-
-
-def _in_frame(
-    picture: NDArray[np.float32], picture_from_frame: Matrix, shape: tuple[int, ...]
-) -> NDArray[np.float32]:
-    """A picture in another frame; NaN outside of it."""
-    if np.array_equal(picture_from_frame, np.eye(3)) and picture.shape == shape:
-        return picture
-    return warped(picture, picture_from_frame, shape, outside=np.nan)
+def _at_samples(picture: FlatPicture, picture_from_other: Matrix, other: FlatPicture) -> NDArray[np.float32]:
+    """A picture at the samples of another; NaN outside of it."""
+    if np.array_equal(picture_from_other, _IN_PLACE) and picture.grey.shape == other.grey.shape:
+        return picture.samples.grey
+    picture_from_samples = picture_from_other @ np.diag([other.every_px, other.every_px, 1.0])
+    return warped(picture.grey, picture_from_samples, other.samples.grey.shape, outside=np.nan)

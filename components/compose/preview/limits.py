@@ -44,7 +44,24 @@ class CorrelationLimits:
         too_small="a corner that correlates by chance excuses a slice that lies far off",
         too_large="true jumps of half a picture are called wrong",
     )
-
+    every_px: int = limit(
+        2,
+        unit="px of the thumbnail, along both axes",
+        why="pixels that lie closer say the same: they share the smoothing of the grain",
+        measured_on="FIB-SEM and serial sections of 512 px, in place and moved by 6 px: worst change of an "
+        "NCC 0.004; every third pixel 0.008, every fourth 0.015",
+        too_small="every pixel is warped and summed, at twice the time of the whole check",
+        too_large="too few pixels tell how well slices correlate",
+    )
+    sampled_from_px: int = limit(
+        65_536,
+        unit="pixels of a thumbnail",
+        why="smaller ones, below 256 x 256, are compared at every pixel: they have few, and take little",
+        measured_on="the same at 300 px: worst change of an NCC 0.007; its standard error at 16,384 "
+        "independent samples is 0.008 or less",
+        too_small="small thumbnails are compared at few samples",
+        too_large="large thumbnails take more time than they need",
+    )
     digits: int = limit(
         4,
         unit="digits after the point of an NCC",

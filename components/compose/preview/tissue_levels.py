@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from components.compose.preview.limits import TISSUE, TissueLimits
 from components.compose.solve.pairs import Floats
 from components.shared.documents.align import SliceStatistics
-from components.shared.pictures.grey_levels import levels_of_middle_half
+from components.shared.pictures.grey_levels import SHOWN, levels_of_middle_half
 from components.shared.series import IQR_OF_NORMAL
 
 
@@ -25,8 +25,8 @@ def tissue_levels(
 ) -> float:
     """The number of 256 grey levels that the middle half of a slice or of its best area gets.
 
-    A picture that is resin for the most part has few levels as a whole, and enough where there is tissue. The
-    edge of a border is no such area, since it is narrow.
+    Areas are looked at only where the slice as a whole has too few: one that is resin for the most part has
+    enough where there is tissue. The edge of a border is no such area, since it is narrow.
 
     Args:
         picture: `[y, x]` thumbnail of a slice of 16 bit.
@@ -34,13 +34,14 @@ def tissue_levels(
         shown: Raw grey levels that are shown as 0 and 255.
         limits: What counts as an area of tissue.
     """
-    whole = float(_middle_half(picture.reshape(1, -1), own, shown)[0])
+    whole = float(_middle_half(quartiles_of(picture), own, shown))
     side = limits.cell_px
     rows, columns = picture.shape[0] // side, picture.shape[1] // side
-    if min(rows, columns) < limits.area_cells:
+    if whole >= SHOWN.fewest_levels or min(rows, columns) < limits.area_cells:
         return whole
     cells = picture[: rows * side, : columns * side].reshape(rows, side, columns, side)
-    of_cells = _middle_half(cells.swapaxes(1, 2).reshape(rows * columns, -1), own, shown)
+    pixels = cells.swapaxes(1, 2).reshape(rows * columns, -1)
+    of_cells = _middle_half(np.percentile(pixels, [25, 75], axis=1), own, shown)
     area = np.ones((limits.area_cells, limits.area_cells), np.uint8)
     least_of_area = cv2.erode(
         of_cells.reshape(rows, columns), area, borderType=cv2.BORDER_CONSTANT, borderValue=0.0
@@ -48,13 +49,27 @@ def tissue_levels(
     return max(whole, float(least_of_area.max()))
 
 
-def _middle_half(pixels: NDArray[np.uint8], own: SliceStatistics, shown: tuple[float, float]) -> Floats:
-    """[n] of 256 grey levels, those of the middle half of the pixels in each row, noise included.
+def quartiles_of(picture: NDArray[np.uint8]) -> Floats:
+    """[2] first and third quartile, as `numpy.percentile` has them: counted, at a hundredth of the time."""
+    n_below = np.cumsum(cv2.calcHist([picture], [0], None, [256], (0, 256)).ravel(), dtype=np.int64)
+    ranks = np.array([0.25, 0.75]) * (picture.size - 1)
+    lower, upper = (np.searchsorted(n_below, whole(ranks), side="right") for whole in (np.floor, np.ceil))
+    quartiles: Floats = lower + (upper - lower) * (ranks - np.floor(ranks))
+    return quartiles
+
+
+def _middle_half(quartiles: Floats, own: SliceStatistics, shown: tuple[float, float]) -> Floats:
+    """Of 256 grey levels, those of the middle half of some pixels, noise included.
 
     A thumbnail has little of the slice's noise, whose variance is added again.
+
+    Args:
+        quartiles: `[2, ...]` first and third quartile of the pixels of the thumbnail.
+        own: Statistics of the slice.
+        shown: Raw grey levels that are shown as 0 and 255.
     """
     scale = (own.high - own.low) / 255
-    lower, upper = own.low + np.percentile(pixels, [25, 75], axis=1) * scale
+    lower, upper = own.low + quartiles * scale
     half = np.hypot(upper - lower, IQR_OF_NORMAL * own.noise) / 2
     middle = (lower + upper) / 2
     return levels_of_middle_half(middle - half, middle + half, shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from scipy import ndimage
 
 from components.compose.preview.correlate import FlatPicture, correlate_neighbours, correlation, flattened
 from components.compose.preview.gate import failures_of
+from components.compose.preview.limits import CORRELATION
 from components.compose.preview.write import make_preview, refusal
 from components.shared.documents.align import SliceStatistics
 from components.shared.documents.plan import Override, Plan
@@ -99,6 +101,20 @@ def test_a_correlation_is_that_of_the_pixels_that_both_have(offset: float) -> No
     assert correlation(FlatPicture.of(a), FlatPicture.of(b), np.eye(3)) == pytest.approx(expected, abs=6e-5)
 
 
+def test_large_pictures_are_compared_at_some_of_their_pixels() -> None:
+    """Which tells the same as all of them."""
+    every = dataclasses.replace(CORRELATION, every_px=1)
+    large = [cv2.resize(picture, (512, 440), interpolation=cv2.INTER_CUBIC) for picture in tissue(4)]
+    assert flattened(large[0]).samples.grey.shape == (220, 256)
+    assert flattened(large[0][:200, :200]).samples.grey.shape == (200, 200)
+    place = np.eye(3)
+    for matrix in (place, translation(6.25, -3.5) @ rotation_about((40, 45), 0.02), translation(9, 300)):
+        for ahead in (1, 2, 3):
+            of_some = correlation(flattened(large[0]), flattened(large[ahead]), matrix)
+            a, b = flattened(large[0], every), flattened(large[ahead], every)
+            assert of_some == pytest.approx(correlation(a, b, matrix, every), abs=0.01)
+
+
 def test_shading_does_not_correlate() -> None:
     shading = np.linspace(0, 120, SIDE)
     a, b = (np.clip(p * 0.5 + shading, 0, 255).astype(np.uint8) for p in (tissue(1, 1)[0], tissue(1, 2)[0]))
@@ -141,6 +157,19 @@ def test_what_is_shown_is_compared(plan: Plan) -> None:
     assert found.second_after[[18, 20, 28, 30]].min() > 0.5  # with those that are inverted and blended
     # A copy beside its original proves nothing, and nothing correlates with black.
     assert set(np.flatnonzero(np.isnan(after))) == {9, 29, 30, 34, 35, N - 1}
+
+
+def test_a_blend_is_compared_where_both_of_its_slices_are_shown(plan: Plan) -> None:
+    shifts = np.zeros((N, 2))
+    shifts[31:] = 40
+    transforms = placed(
+        plan,
+        [translation(*s) for s in shifts],
+        z30={"action": "blend", "replaced_from": 29, "blended_with": 31},
+    )
+    pictures = moved(tissue(), shifts)
+    found = correlate_neighbours(transforms, SCALE, lambda z: pictures[z])
+    assert found.second_after[[28, 30]].min() > 0.5
 
 
 def test_a_missing_slice_has_no_thumbnail(plan: Plan) -> None:

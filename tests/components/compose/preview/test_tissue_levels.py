@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from components.align.statistics import Tissue, thumbnail
 from components.compose.preview.gate import lost_grey_levels
-from components.compose.preview.tissue_levels import tissue_levels
+from components.compose.preview.tissue_levels import quartiles_of, tissue_levels
 from components.shared.documents.align import SliceStatistics
 from components.shared.documents.transforms import Transforms
 from tests.builders import transforms_of, with_slice
@@ -56,6 +56,13 @@ def noisy_border(picture: NDArray[np.float64]) -> NDArray[np.float64]:
     inside = np.zeros(picture.shape, bool)
     inside[20:-20, 20:-20] = True
     return np.where(inside, picture, RNG.uniform(0, 400, picture.shape))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (3, 1), (2, 2), (5, 7), (64, 80)])
+def test_quartiles_are_those_of_numpy(shape: tuple[int, int]) -> None:
+    for highest in (2, 9, 256):
+        picture = RNG.integers(0, highest, shape).astype(np.uint8)
+        assert quartiles_of(picture).tolist() == np.percentile(picture, [25, 75]).tolist()
 
 
 @pytest.mark.parametrize("spoilt", [hot, noisy_border])
