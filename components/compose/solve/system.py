@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from components.compose.solve.limits import ROUND_OFF
 from components.compose.solve.pairs import Floats, Integers
-from components.compose.solve.ties import POINT_WEIGHTS, Ties
+from components.compose.solve.ties import Ties, product
 
 POSE_SIZE = 6
 """Numbers of a pose: two rows of three."""
@@ -39,31 +39,35 @@ class NormalEquations:
 
     def add_ties(self, ties: Ties, weights: Floats) -> None:
         """Add the misfits of all ties, each with its weight."""
-        misfits, theirs = ties.misfits(self._poses), -ties.predicted(self._poses)
-        point_weights = weights[:, None] * POINT_WEIGHTS
-        for distance in np.unique(ties.neighbour - ties.slot):
-            # Slots are distinct within one distance, so that each entry of the band is hit once.
-            at = np.flatnonzero(ties.neighbour - ties.slot == distance)
-            slot, e, ahead = ties.slot[at], misfits[at], int(distance)
-            own, other = ties.own_points[at], theirs[at]
-            own_weighted = (own * point_weights[at, :, None]).transpose(0, 2, 1)
-            other_weighted = (other * point_weights[at, :, None]).transpose(0, 2, 1)
-            self._gradient[slot] += (own_weighted @ e).transpose(0, 2, 1).reshape(-1, POSE_SIZE)
-            self._gradient[slot + ahead] += (other_weighted @ e).transpose(0, 2, 1).reshape(-1, POSE_SIZE)
-            self._add_blocks(slot, 0, own_weighted @ own)
-            self._add_blocks(slot + ahead, 0, other_weighted @ other)
-            self._add_blocks(slot, ahead, own_weighted @ other)
-
-    def _add_blocks(self, slot: Integers, ahead: int, blocks: Floats) -> None:
-        """Add [m, 3, 3] blocks between poses `ahead` slots apart, to their x rows and their y rows."""
-        for row in (0, 3):
+        n_slots, (slot, neighbour) = len(self._numbers), (ties.slot, ties.neighbour)
+        misfits, predicted = ties.misfit_maps(self._poses), ties.predicted_maps(self._poses)
+        own = weights * ties.own_moments
+        across = product(own, predicted.swapaxes(0, 1))
+        of_own, of_other = product(misfits, own), product(misfits, across)
+        other = product(predicted, across)
+        for i in range(3):
+            for row in (0, 1):
+                self._gradient[:, 3 * row + i] += _summed(slot, of_own[row, i], n_slots)
+                self._gradient[:, 3 * row + i] -= _summed(neighbour, of_other[row, i], n_slots)
+            for j in range(i, 3):
+                squares = _summed(slot, own[i, j], n_slots) + _summed(neighbour, other[i, j], n_slots)
+                self._add_to_rows(i, 0, j, squares)
+        for ahead in np.unique(neighbour - slot):
+            at = np.flatnonzero(neighbour - slot == ahead)
             for i in range(3):
-                for j in range(3) if ahead else range(i, 3):
-                    self._add(slot, row + i, ahead, row + j, blocks[:, i, j])
+                for j in range(3):
+                    self._add_to_rows(i, int(ahead), j, -_summed(slot[at], across[i, j, at], n_slots - ahead))
 
-    def _add(self, slot: Integers, own: int, ahead: int, other: int, values: Floats) -> None:
+    def _add_to_rows(self, own: int, ahead: int, other: int, values: Floats) -> None:
+        """Add to the entries of two numbers of the x rows of poses `ahead` slots apart, and of the y rows."""
+        for first in (0, 3):
+            self._add(0, first + own, ahead, first + other, values)
+
+    def _add(self, slot: int, own: int, ahead: int, other: int, values: Floats) -> None:
+        """Add to the entries of two numbers of poses `ahead` slots apart, from a slot on."""
         # The lower band: OpenBLAS's threads make the upper one a hundred times slower on a busy machine.
-        self._band[POSE_SIZE * ahead + other - own, POSE_SIZE * slot + own] += values
+        entries = self._band[POSE_SIZE * ahead + other - own, POSE_SIZE * slot + own :: POSE_SIZE]
+        entries[: len(values)] += values
 
     @property
     def band(self) -> Floats:
@@ -72,13 +76,13 @@ class NormalEquations:
 
     def add_prior(self, stencil: Stencil, weights: ArrayLike, target: float = 0.0) -> None:
         """Draw the stencil's value toward `target`, at every slot where it fits, weights `[n - span]`."""
-        slots = np.arange(len(self._numbers) - max(ahead for ahead, _, _ in stencil))
-        w = np.broadcast_to(np.asarray(weights, np.float64), slots.shape)
-        value = sum((c * self._numbers[slots + ahead, number] for ahead, number, c in stencil), -target)
+        n = len(self._numbers) - max(ahead for ahead, _, _ in stencil)
+        w = np.broadcast_to(np.asarray(weights, np.float64), n)
+        value = sum((c * self._numbers[ahead : ahead + n, number] for ahead, number, c in stencil), -target)
         for index, (ahead, number, c) in enumerate(stencil):
-            self._gradient[slots + ahead, number] += w * c * value
+            self._gradient[ahead : ahead + n, number] += w * c * value
             for other_ahead, other_number, other_c in stencil[index:]:
-                self._add(slots + ahead, number, other_ahead - ahead, other_number, w * c * other_c)
+                self._add(ahead, number, other_ahead - ahead, other_number, w * c * other_c)
 
     def hold(self, slot: int, number: int, weight: float, target: float) -> None:
         """Draw one number of one pose toward `target`."""
@@ -97,3 +101,9 @@ class NormalEquations:
         step = solveh_banded(self._band, -self._gradient.ravel(), lower=True, check_finite=False)
         moved: Floats = self._poses + step.reshape(self._poses.shape)
         return moved
+
+
+def _summed(slots: Integers, values: Floats, n_slots: int) -> Floats:
+    """[n] sum of the values of each slot."""
+    sums: Floats = np.bincount(slots, values, minlength=n_slots).astype(np.float64, copy=False)
+    return sums

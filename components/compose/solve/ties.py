@@ -8,6 +8,10 @@ A *pose* is a `volume_from_slice` map for u = (p_slice - centre) / half, the sam
 
 A *tie* is one pair in these coordinates: five points of slice i and where the pair's transform puts them in
 slice j. Ties are made once for a solve (problem.py).
+
+Poses and transforms are affine, and so is a misfit, `e = D u`. Its weighted squares need no points but their
+second moments `S`, the weighted mean of `u u^T`: the mean of `e^2` is the trace of `D S D^T`. The small
+matrices of all ties lie along the last axis, `[i, j, m]`, so that NumPy goes through them in long rows.
 """
 
 from __future__ import annotations
@@ -77,6 +81,10 @@ class Ties:
     """[m, 5, 3] homogeneous points of the pair's first slice."""
     neighbour_points: Floats
     """[m, 5, 3] points of the pair's second slice that its transform makes of `own_points`."""
+    own_moments: Floats
+    """[3, 3, m] second moments of `own_points`, with their weights."""
+    neighbour_from_own: Floats
+    """[3, 3, m] the pair's transform in these coordinates."""
     vote_sigma_px: Floats
     """[m] expected spread before the stack has been looked at: that of the matches, and what no model of a
     pair explains."""
@@ -98,10 +106,15 @@ class Ties:
         # Independent errors of d steps add as variances do, so their sum grows with the root of d.
         expected_px = np.hypot(pairs.sigma_px, limits.ties.model_sigma_px * np.sqrt(distance))
         by_distance = sigmas_by_distance(pairs, stack, limits.closures)
+        own_points = _normalised(own, frame)
+        weighted = own_points.transpose(0, 2, 1) * POINT_WEIGHTS
+        in_frame = frame.from_slice @ pairs.neighbour_from_slice @ np.linalg.inv(frame.from_slice)
         return cls(
             slot=pairs.slot,
             neighbour=pairs.neighbour,
-            own_points=_normalised(own, frame),
+            own_points=own_points,
+            own_moments=_ties_last(weighted @ own_points),
+            neighbour_from_own=_ties_last(in_frame),
             neighbour_points=_normalised(moved, frame),
             vote_sigma_px=expected_px,
             sigma_px=_as_closures_tell(expected_px, distance, by_distance),
@@ -116,27 +129,47 @@ class Ties:
 
     def misfits(self, poses: Floats) -> Floats:
         """[m, 5, 2] in px of the volume: where slice i puts a point, minus where slice j does."""
+        here = self.own_points @ poses[self.slot].transpose(0, 2, 1)
         there = self.neighbour_points @ poses[self.neighbour].transpose(0, 2, 1)
-        difference: Floats = self._in_volume(poses) - there
+        difference: Floats = here - there
+        return difference
+
+    def misfit_maps(self, poses: Floats) -> Floats:
+        """[2, 3, m] misfit of each tie at a point of slice i, as a linear map of the point."""
+        columns = _ties_last(poses)
+        there = product(columns.take(self.neighbour, axis=2), self.neighbour_from_own)
+        difference: Floats = columns.take(self.slot, axis=2) - there
         return difference
 
     def residuals_px(self, poses: Floats) -> Floats:
         """[m] RMS of the misfit over the common area."""
-        squares = (self.misfits(poses) ** 2).sum(axis=2)
-        residuals: Floats = np.sqrt(squares @ POINT_WEIGHTS)
+        maps = self.misfit_maps(poses)
+        squares = np.einsum("ijm,ijm->m", product(maps, self.own_moments), maps)
+        # Rounding may leave a little less than nothing of two maps that agree.
+        residuals: Floats = np.sqrt(np.maximum(squares, 0.0))
         return residuals
 
-    def predicted(self, poses: Floats) -> Floats:
-        """[m, 5, 3] where these poses put the points of slice i in slice j."""
-        inverse = np.linalg.inv(poses[self.neighbour][:, :, :2])
-        offset = self._in_volume(poses) - poses[self.neighbour][:, None, :, 2]
-        points = np.ones_like(self.own_points)
-        points[:, :, :2] = offset @ inverse.transpose(0, 2, 1)
-        return points
+    def predicted_maps(self, poses: Floats) -> Floats:
+        """[3, 3, m] where these poses put slice i in slice j."""
+        columns = _ties_last(poses)
+        x, y = columns.take(self.slot, axis=2)
+        (a, b, s), (c, d, t) = columns.take(self.neighbour, axis=2)
+        x[2] -= s
+        y[2] -= t
+        determinant = a * d - b * c
+        maps = np.zeros((3, 3, len(self.slot)))
+        maps[0], maps[1], maps[2, 2] = (d * x - b * y) / determinant, (a * y - c * x) / determinant, 1.0
+        return maps
 
-    def _in_volume(self, poses: Floats) -> Floats:
-        positions: Floats = self.own_points @ poses[self.slot].transpose(0, 2, 1)
-        return positions
+
+def product(left: Floats, right: Floats) -> Floats:
+    """[i, k, m] matrix products of `[i, j, m]` and `[j, k, m]`."""
+    products: Floats = np.einsum("ijm,jkm->ikm", left, right)
+    return products
+
+
+def _ties_last(matrices: Floats) -> Floats:
+    return np.ascontiguousarray(matrices.transpose(1, 2, 0))
 
 
 def _as_closures_tell(expected_px: Floats, distance: Integers, by_distance: dict[int, float]) -> Floats:
