@@ -20,9 +20,6 @@ from components.shared.pictures.warping import warped
 
 _FOLLOWING = ("next", "second")
 """The slices that each one is compared with: the next, and the next but one."""
-_IN_PLACE = np.eye(3)
-_KERNEL_SIGMAS = 3
-"""Half the width of the Gaussian kernel, in sigmas: beyond lie 0.3% of its weight."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,7 +148,7 @@ class _Placing:
 
     def as_it_lies(self, entry: SliceTransform) -> _Placed | None:
         picture = self._flat(entry.z)
-        return None if picture is None else _Placed((entry.z,), picture, _IN_PLACE, _IN_PLACE)
+        return None if picture is None else _Placed((entry.z,), picture, np.eye(3), np.eye(3))
 
     def as_shown(self, entry: SliceTransform) -> _Placed | None:
         if entry.action == "blank":
@@ -180,7 +177,7 @@ class _Placing:
 
 def flattened(thumbnail: NDArray[np.uint8], limits: CorrelationLimits = CORRELATION) -> FlatPicture:
     """A picture without grain and without slow shading, `[y, x]`."""
-    taps = 2 * math.ceil(_KERNEL_SIGMAS * limits.grain_sigma_px) + 1
+    taps = 2 * math.ceil(limits.grain_reach_sigmas * limits.grain_sigma_px) + 1
     kernel = cv2.getGaussianKernel(taps, limits.grain_sigma_px, cv2.CV_32F)
     smooth = cv2.sepFilter2D(thumbnail, cv2.CV_32F, kernel, kernel)
     side = 2 * max(1, round(limits.shading_fraction * max(thumbnail.shape) / 2)) + 1
@@ -228,7 +225,7 @@ def correlation(
 
 def _at_samples(picture: FlatPicture, picture_from_other: Matrix, other: FlatPicture) -> NDArray[np.float32]:
     """A picture at the samples of another; NaN outside of it."""
-    if np.array_equal(picture_from_other, _IN_PLACE) and picture.grey.shape == other.grey.shape:
+    if np.array_equal(picture_from_other, np.eye(3)) and picture.grey.shape == other.grey.shape:
         return picture.samples.grey
     picture_from_samples = picture_from_other @ np.diag([other.every_px, other.every_px, 1.0])
     return warped(picture.grey, picture_from_samples, other.samples.grey.shape, outside=np.nan)

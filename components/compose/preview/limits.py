@@ -27,6 +27,14 @@ class CorrelationLimits:
         too_small="noisy stacks correlate little, and a wrong slice is no exception",
         too_large="membranes are smoothed away, and slices that are a little off correlate too",
     )
+    grain_reach_sigmas: float = limit(
+        3.0,
+        unit="grain_sigma_px",
+        why="half the width of the Gaussian kernel: beyond lie 0.3% of its weight",
+        measured_on="FIB-SEM and serial sections: no NCC differs by more than 0.0001 from that with 4 sigmas",
+        too_small="the kernel is no Gaussian, and lets grain through",
+        too_large="time; no result changes",
+    )
     shading_fraction: float = limit(
         1 / 16,
         unit="share of the longer side",

@@ -59,7 +59,7 @@ def quartiles_of(picture: NDArray[np.uint8]) -> Floats:
 
 
 def _middle_half(quartiles: Floats, own: SliceStatistics, shown: tuple[float, float]) -> Floats:
-    """Of 256 grey levels, those of the middle half of some pixels, noise included.
+    """The number of 256 grey levels that the middle half of some pixels gets, noise included.
 
     A thumbnail has little of the slice's noise, whose variance is added again.
 
