@@ -17,7 +17,7 @@ from components.report.origin import is_solved
 from components.report.page.page import refused_page, render
 from components.report.page.sections import SectionPair, make_sections
 from components.report.page.strips import Strip, make_strips, slices_in_strips
-from components.report.run_document import PAGE_KEY, RUN_KEY, RunDocument
+from components.report.run_document import PAGE_KEY, RUN_KEY, PlaneMotion, RunDocument
 from components.report.run_status import RunStatus, beside_another, other_settings, parse_status
 from components.report.telling import tell
 from components.report.tiles_removal import remove_tiles
@@ -212,7 +212,8 @@ def _end_with_plan(run: EndedRun, plan: Plan, refusal: Refusal | None, pods: dic
     if process.stat(PLAN_KEY) != planned and read_plan(process) != plan:
         _end_beside(run, "one that was written in the meantime")
         return
-    document = write_page(evidence, told, volume, verification, process)
+    verification, motion = _with_motion(evidence, volume, verification, process)
+    document = write_page(evidence, told, volume, verification, process, motion)
     whole = volume if document.complete else None
     if whole is not None:
         _publish(whole, plan)
@@ -274,6 +275,27 @@ def look_at(evidence: RunEvidence, volume: Volume | None, status: RunStatus, pro
     return verification
 
 
+def _with_motion(
+    evidence: RunEvidence, volume: Volume | None, verification: Verification, process: Store
+) -> tuple[Verification, tuple[PlaneMotion, ...]]:
+    """The motion of a whole volume's planes, which an earlier run may have told of the same volume.
+
+    A chunk that does not decode is a fault of the volume.
+    """
+    if volume is None or evidence.transforms is None or verification.problems:
+        return verification, ()
+    earlier = earlier_run(process)
+    if earlier is not None and earlier.volume_hash == verification.volume_hash:
+        return verification, earlier.motion
+    # Imported here: a volume that an earlier run has looked at is told without it.
+    from components.report.image_axes.middle import motion_of_middle
+
+    try:
+        return verification, motion_of_middle(evidence.plan, volume, evidence.transforms)
+    except ValueError as error:
+        return replace(verification, problems=(Fault(str(error), cured_by_retry=False),)), ()
+
+
 def _may_remove_superseded(run: Run, blocks: list[Block]) -> bool:
     """True where files of earlier volumes wait for their removal and the volume of this run is whole.
 
@@ -325,6 +347,7 @@ def write_page(
     volume: Volume | None,
     verification: Verification,
     process: Store,
+    motion: tuple[PlaneMotion, ...] = (),
 ) -> RunDocument:
     """Write `report/index.html`; returns the run document that it shows."""
     sections: list[SectionPair] = []
@@ -335,7 +358,7 @@ def write_page(
         sections = make_sections(evidence.plan, evidence.transforms, evidence.rows, pictures.pass_by)
         scale = evidence.plan.thumbnail_scale
         strips = make_strips(worst, evidence.transforms, scale, pictures.kept.get)
-    run = summarise(evidence, status, volume, verification)
+    run = summarise(evidence, status, volume, verification, motion)
     process.write(PAGE_KEY, sealed_page(render(run, evidence, sections, strips)))
     logger.info("the report lies in %s/%s", process.uri, PAGE_KEY)
     return run

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from components.shared.documents.config import RunConfig
 from components.shared.documents.cost import Pod
-from components.shared.documents.sealed import SealedDocument
+from components.shared.documents.sealed import Document, SealedDocument
 from components.shared.work.completeness import OutputSummary
 
 RUN_KEY = "run.json"
@@ -25,6 +25,23 @@ _PACKAGES = {
     "opencv": "opencv-contrib-python-headless",
     "tensorstore": "tensorstore",
 }
+
+
+class PlaneMotion(Document):
+    """How the planes along one axis of the volume's middle move, in px of the level that was looked at."""
+
+    axis: Literal["z", "y", "x"]
+    voxel_nm: float
+    """Side of a voxel of that level."""
+    n_pairs: int
+    constant_px: float
+    """Length of the mean shift from plane to plane: tissue that runs obliquely, or what an alignment has
+    straightened away."""
+    change_px: float
+    """RMS of what the shift changes by from step to step."""
+    rows_px: float | None
+    """RMS of what the shift of a band of rows, about that of its plane, changes by from step to step; None
+    where a plane has too few rows."""
 
 
 class RunDocument(SealedDocument):
@@ -46,6 +63,9 @@ class RunDocument(SealedDocument):
     median_ncc_before: float | None
     median_ncc_after: float | None
     largest_step_px: float | None
+    motion: tuple[PlaneMotion, ...] = ()
+    """Motion of neighbouring planes along z, and along the axes that the microscope's raster has registered;
+    empty where these cannot be compared."""
     volume_size_xyz: tuple[int, int, int] | None
     levels: tuple[int, ...]
     outputs: tuple[OutputSummary, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from components.report.gather import RunEvidence
-from components.report.run_document import RunDocument, images_used, versions
+from components.report.run_document import PlaneMotion, RunDocument, images_used, versions
 from components.report.run_status import RunStatus
 from components.report.slice_table import column, largest, median
 from components.report.words.bad_slices import bad_slices_sentence
@@ -24,6 +24,7 @@ def summarise(
     status: RunStatus,
     volume: Volume | None,
     verification: Verification,
+    motion: tuple[PlaneMotion, ...] = (),
 ) -> RunDocument:
     """The run document, with its sentences.
 
@@ -54,6 +55,7 @@ def summarise(
         median_ncc_before=median(column(rows, "ncc_before")),
         median_ncc_after=median(column(rows, "ncc_after")),
         largest_step_px=largest(column(rows, "step_px")),
+        motion=motion,
         volume_size_xyz=volume.size_xyz if volume else None,
         levels=tuple(volume.outputs[0].levels) if volume else (),
         outputs=verification.outputs,
@@ -79,6 +81,8 @@ def sentences(run: RunDocument, evidence: RunEvidence) -> Iterator[str]:
             f"Neighbouring slices correlate at {run.median_ncc_after:.3f} after alignment, "
             f"{run.median_ncc_before:.3f} before (medians){step}."
         )
+    if run.motion:
+        yield _motion_sentence(run.motion)
     n_pairs = run.n_pairs_accepted + run.n_pairs_refused
     if n_pairs:
         reasons = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in run.refusal_reasons.items())
@@ -104,6 +108,16 @@ def _number_replaced(transforms: Transforms | None) -> int | None:
     if transforms is None:
         return None
     return sum(s.action in ("replace", "blend", "blank") for s in transforms.slices)
+
+
+def _motion_sentence(motion: tuple[PlaneMotion, ...]) -> str:
+    """How neighbouring slices move against each other, and what this tissue does along exact axes."""
+    z, *exact = motion
+    tissue = ", ".join(f"{along.change_px:.3f} px along {along.axis}" for along in exact)
+    return (
+        f"From step to step the shift of neighbouring slices changes by {z.change_px:.3f} px; that of planes "
+        f"along the axes of the pictures, which tissue alone can move, by {tissue}."
+    )
 
 
 def _as_sentence(clause: str) -> str:
