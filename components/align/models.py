@@ -264,17 +264,26 @@ def _robust_bic(fits: dict[Model, Fit], n_independent: float) -> dict[Model, flo
     """The robust Schwarz criterion of each model: `2 sum rho(d / sigma) + p log n` (Machado 1993).
 
     Tukey's loss rho stands in the place of half the square. Sigma is that of the richest model for all, as in
-    Mallows' Cp: each model's own would forgive a poor fit. The `p` parameters are two of translation and
-    those of the family. Points nearby see the same tissue, so that the sum counts as one of `n_independent`
+    Mallows' Cp: each model's own would forgive a poor fit; it is what few points leave free, not what the
+    fit leaves of them. Points nearby see the same tissue, so that the sum counts as one of `n_independent`
     points, each with two coordinates.
     """
-    sigma = fits["affine"].sigma_px
+    n_told = 2 * n_independent
+    freedom = n_told - _n_parameters("affine")
+    if freedom <= 0:  # the richest model passes through them all, and tells nothing of their errors
+        return {model: float(_n_parameters(model)) for model in fits}
+    sigma = fits["affine"].sigma_px * math.sqrt(n_told / freedom)
     share = n_independent / len(fits["affine"].distances_px)
     return {
         model: share * float(np.sum(2 * _tukey_loss(fit.distances_px / sigma)))
-        + (2 + len(LADDER[model].start)) * math.log(2 * n_independent)
+        + _n_parameters(model) * math.log(n_told)
         for model, fit in fits.items()
     }
+
+
+def _n_parameters(model: Model) -> int:
+    """Number of free parameters: two of translation, and those of the family."""
+    return 2 + len(LADDER[model].start)
 
 
 def _tukey_loss(u: NDArray[np.float64]) -> NDArray[np.float64]:

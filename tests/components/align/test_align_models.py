@@ -122,3 +122,11 @@ def test_points_in_one_spot_tell_no_angle(side_px: float, model: str) -> None:
     points = 400 + rng.uniform(0, side_px, (20, 2))
     pairs = PointPairs(points, points + rng.normal(0, 1.0, (20, 2)))
     assert chosen(pairs, n_independent=20).model == model
+
+
+@pytest.mark.parametrize(("n_independent", "model"), [(2.0, "rigid"), (3.3, "rigid"), (24.0, "affine")])
+def test_the_fit_of_few_points_by_many_parameters_tells_no_error(n_independent: float, model: str) -> None:
+    """Three points far apart lie on any affine, whatever their own errors are."""
+    y = grid_points(*SIZE_XY)[:, 1]
+    truth = affine(np.array([[1, 1 / np.std(y)], [0, 1]]), 0, 0)
+    assert chosen(pairs_under(truth, 0.3, n=48), n_independent=n_independent).model == model
