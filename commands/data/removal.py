@@ -20,6 +20,7 @@ from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.preview import PREVIEW_KEY
 from components.shared.documents.read_document import read_document
 from components.shared.documents.slices import SLICES_KEY
+from components.shared.documents.thickness import THICKNESS_KEY
 from components.shared.documents.transforms import TRANSFORMS_KEY, TRENDS_KEY, Transforms
 from components.shared.errors import FibstackError, UserError
 from components.shared.storage import gcs
@@ -48,7 +49,7 @@ PARTS: tuple[Part, ...] = ("neuroglancer", "ome-zarr", "chunk", "tmp", "process"
 DOCUMENTS = frozenset(
     {
         *(PLAN_KEY, COST_KEY, TRANSFORMS_KEY, TRENDS_KEY, SLICES_KEY, PREVIEW_KEY, RUN_KEY, PAGE_KEY),
-        *(EXPORT_KEY, SUPERSEDED_KEY, REFUSED_KEY, ACCEPTED_KEY),
+        *(THICKNESS_KEY, EXPORT_KEY, SUPERSEDED_KEY, REFUSED_KEY, ACCEPTED_KEY),
     }
 )
 """Keys of the documents of a run or an export below the process URI."""

@@ -15,6 +15,7 @@ from components.shared.documents.preview import PREVIEW_KEY, Preview
 from components.shared.documents.read_document import read_document
 from components.shared.documents.sealed import SealedDocument, is_sealed_page
 from components.shared.documents.slices import SLICES_KEY
+from components.shared.documents.thickness import THICKNESS_KEY, Thickness
 from components.shared.documents.transforms import TRANSFORMS_KEY, TRENDS_KEY, Transforms, Trends
 from components.shared.errors import UserError
 from components.shared.storage.parallel import in_parallel
@@ -42,6 +43,7 @@ _SEALED: tuple[tuple[str, type[SealedDocument]], ...] = (
     (COST_KEY, CostEstimate),
     (TRENDS_KEY, Trends),
     (PREVIEW_KEY, Preview),
+    (THICKNESS_KEY, Thickness),
     (SUPERSEDED_KEY, Superseded),
     (REFUSED_KEY, Refusal),
 )
@@ -142,7 +144,11 @@ class OutputFiles:
         return looked
 
     def _records_of_compose(self) -> None:
-        for unit, keys in (("transforms", (SLICES_KEY, TRENDS_KEY)), ("preview", (PREVIEW_KEY,))):
+        for unit, keys in (
+            ("transforms", (SLICES_KEY, TRENDS_KEY)),
+            ("thickness", (THICKNESS_KEY,)),
+            ("preview", (PREVIEW_KEY,)),
+        ):
             sealed = self._records("compose", [unit], "the {}")
             if not sealed and any(self._uri(key) in self._listed for key in keys):
                 self._missing_record("compose", unit, f"the {unit}")

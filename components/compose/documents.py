@@ -18,6 +18,7 @@ from components.compose.solve.place import Placement
 from components.shared.documents.align import AlignRecord, PairRecord, SliceStatistics
 from components.shared.documents.plan import Plan, SourceSlice
 from components.shared.documents.slices import SLICES_KEY, SliceRow
+from components.shared.documents.thickness import Thickness
 from components.shared.documents.transforms import (
     TRANSFORMS_KEY,
     TRENDS_KEY,
@@ -126,6 +127,7 @@ def transforms_of(
 def rows_of(
     plan: Plan,
     transforms: Transforms,
+    thickness: Thickness,
     statistics: Mapping[int, SliceStatistics],
     pairs: Iterable[PairRecord],
 ) -> list[SliceRow]:
@@ -145,6 +147,9 @@ def rows_of(
                 dx_px=dx,
                 dy_px=dy,
                 **_linear_figures(np.array(entry.matrix)),
+                z_position=thickness.of(thickness.positions, entry.z),
+                z_step=thickness.of(thickness.steps, entry.z),
+                z_step_sigma=thickness.of(thickness.step_sigmas, entry.z),
                 step_px=previous and round(math.hypot(dx - previous.dx_px, dy - previous.dy_px), 6),
                 n_features=own and own.n_features,
                 content_fraction=own and own.content_fraction,
@@ -164,10 +169,15 @@ def rounded(matrices: Floats) -> Floats:
 
 
 def write_documents(
-    plan: Plan, placement: Placement, transforms: Transforms, findings: AlignFindings, process: Store
+    plan: Plan,
+    placement: Placement,
+    transforms: Transforms,
+    thickness: Thickness,
+    findings: AlignFindings,
+    process: Store,
 ) -> None:
     """Write the transforms, the trends and the readable rows, and record that they are of these findings."""
-    rows = rows_of(plan, transforms, findings.statistics, findings.pairs)
+    rows = rows_of(plan, transforms, thickness, findings.statistics, findings.pairs)
     lines = "".join(f"{row.model_dump_json()}\n" for row in rows)
     outputs = (
         records.write_output(process, SLICES_KEY, lines.encode()),

@@ -14,10 +14,12 @@ from components.compose.judge.replacement import actions_of
 from components.compose.judge.slice_figures import figures_of
 from components.compose.preview.write import check_on_thumbnails, refusal
 from components.compose.solve.place import Placement, place
+from components.compose.thickness.write import thickness_on_thumbnails
 from components.shared.command import StepCommand, write_parameter
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.preview import Preview
 from components.shared.documents.read_document import read_document
+from components.shared.documents.thickness import Thickness
 from components.shared.documents.transforms import Transforms
 from components.shared.errors import ConfigError, FibstackError, UserError
 from components.shared.grid import Span, group
@@ -70,7 +72,9 @@ def solve_and_list(plan: Plan, process: Store) -> tuple[Run, WorkLeft]:
     placement = place(plan, findings.pairs)
     transforms = judged(plan, placement, findings)
     _log_result(placement, transforms)
-    write_documents(plan, placement, transforms, findings, process)
+    thickness = thickness_on_thumbnails(plan, transforms, findings.input_hash, process)
+    _log_thickness(thickness)
+    write_documents(plan, placement, transforms, thickness, findings, process)
     preview = check_on_thumbnails(plan, transforms, findings.input_hash, findings.statistics, process)
     _log_preview(preview)
     if preview.gate.stops_the_run:
@@ -125,6 +129,15 @@ def _log_result(placement: Placement, transforms: Transforms) -> None:
     for warning in placement.trends.warnings:
         log.warning("%s", warning)
     log.info("trend %s: %s", placement.trends.policy, placement.trends.suggestion)
+
+
+def _log_thickness(thickness: Thickness) -> None:
+    if thickness.unknown:
+        log.info("thickness: %s", thickness.unknown)
+    elif thickness.spread is not None:
+        log.info("steps along z differ from even ones by %.2f of a step (RMS)", thickness.spread)
+    for uneven in thickness.uneven:
+        log.warning("%s", uneven.description)
 
 
 def _log_preview(preview: Preview) -> None:

@@ -14,6 +14,7 @@ from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.preview import PREVIEW_KEY, Preview
 from components.shared.documents.read_document import AnyDocument, read_document
 from components.shared.documents.slices import SLICES_KEY, SliceRow, read_rows
+from components.shared.documents.thickness import THICKNESS_KEY, Thickness
 from components.shared.documents.transforms import TRANSFORMS_KEY, TRENDS_KEY, Transforms, Trends
 from components.shared.errors import UserError
 from components.shared.storage.store import ObjectChangedError, Store
@@ -36,6 +37,7 @@ class RunEvidence:
     transforms: Transforms | None = None
     preview: Preview | None = None
     trends: Trends | None = None
+    thickness: Thickness | None = None
     cost: CostEstimate | None = None
     pods: dict[str, Pod] = field(default_factory=dict)
     """Image and machine of each step; empty where nobody told the run."""
@@ -81,6 +83,7 @@ def gather(process: Store, plan: Plan, *, by_records: bool = False) -> RunEviden
         evidence.transforms = None
     if evidence.transforms is not None:
         evidence.trends = _optional(process, TRENDS_KEY, Trends, evidence)
+        evidence.thickness = _optional(process, THICKNESS_KEY, Thickness, evidence)
     evidence.preview = _preview(process, evidence)
     if by_records and evidence.preview is not None:
         transforms = evidence.transforms

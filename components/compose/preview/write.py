@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Mapping
 
@@ -10,14 +9,15 @@ import numpy as np
 
 from components.compose.preview.correlate import correlate_neighbours
 from components.compose.preview.gate import failures_of, lost_grey_levels, worst_slices
+from components.compose.preview.thumbnails import MatchedThumbnails
 from components.compose.preview.tissue_levels import tissue_levels
 from components.compose.solve.pairs import Floats
 from components.shared.documents.align import SliceStatistics
-from components.shared.documents.plan import Part, Plan, part_without
+from components.shared.documents.plan import Plan
 from components.shared.documents.preview import PREVIEW_KEY, Correlations, Gate, Preview
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import Transforms
-from components.shared.errors import TransientError, UserError
+from components.shared.errors import UserError
 from components.shared.storage.store import Store, join_uri
 from components.shared.work import records
 from components.shared.work.thumbnails import Thumbnail, Thumbnails
@@ -66,19 +66,12 @@ def make_preview(
         statistics: Statistics of each present slice, by z.
     """
     config = plan.config
-    sizes_px = {s.z: (s.width_px, s.height_px) for s in plan.slices}
+    matched = MatchedThumbnails(plan, thumbnails)
     judged = statistics if plan.pixel_type == "uint16" else {}  # 8 bit keeps its grey levels
     levels: dict[int, float] = {}
 
     def thumbnail(z: int) -> Thumbnail | None:
-        picture = thumbnails.picture(z)
-        if picture is None and z in sizes_px:
-            raise TransientError(
-                f"the thumbnail of slice {z} must lie in {plan.locations.process_uri}/align; it is missing. "
-                f"Run align again."
-            )
-        if picture is not None and plan.data_bars:
-            picture = _without_bars(picture, part_without(plan.data_bars, sizes_px[z]), plan.thumbnail_scale)
+        picture = matched.picture(z)
         if picture is not None and z in judged and z not in levels and np.ptp(picture) > 0:
             levels[z] = tissue_levels(picture, judged[z], transforms.intensity_range)
         return picture
@@ -102,24 +95,6 @@ def make_preview(
             remarks=remarks,
         ),
     )
-
-
-def _without_bars(picture: Thumbnail, part: Part, scale: float) -> Thumbnail:
-    """A thumbnail that is grey where its slice is not matched: a data bar correlates as it lies.
-
-    Args:
-        picture: the thumbnail.
-        part: of the slice that is matched, in px of the slice.
-        scale: of the thumbnail.
-    """
-    x, y, width_px, height_px = part
-    inside = (
-        slice(math.ceil(y * scale), math.floor((y + height_px) * scale)),
-        slice(math.ceil(x * scale), math.floor((x + width_px) * scale)),
-    )
-    covered = np.full_like(picture, round(float(picture[inside].mean())))
-    covered[inside] = picture[inside]
-    return covered
 
 
 def refusal(plan: Plan, preview: Preview) -> UserError:

@@ -69,7 +69,7 @@ def uncertainty(
     from scipy.linalg import cho_solve_banded, cholesky_banded  # here for the reason of system.py
 
     factor = cholesky_banded(equations.band, lower=True, check_finite=False)
-    own, ahead = covariances(factor, n_slices)
+    own, ahead = covariances(factor, FORMS)
     middle_of = np.full(n_slices, parts[0][len(parts[0]) // 2])
     for part in parts:
         middle_of[part] = part[len(part) // 2]
@@ -91,16 +91,20 @@ def uncertainty(
     )
 
 
-def covariances(factor: Floats, n_slices: int) -> tuple[Floats, Floats]:
-    """Blocks of the inverse of a banded matrix, from its lower Cholesky factor.
+def covariances(factor: Floats, forms: Floats) -> tuple[Floats, Floats]:
+    """Variances of linear forms of each slice's numbers, from a lower Cholesky factor of the normal matrix.
+
+    Args:
+        factor: The factor, its band as LAPACK stores it.
+        forms: `[m, numbers of a slice]`.
 
     Returns:
-        `[n, 4]` variances of each slice's `FORMS`, and `[n - 1, 4]` covariances with the next slice's.
+        `[n, m]` variances of each slice's forms, and `[n - 1, m]` covariances with the next slice's.
     """
-    size = POSE_SIZE
-    reach = factor.shape[0] // size - 1
-    own_inverse, gain = _gains(factor, n_slices)
-    own, ahead = np.empty((n_slices, len(FORMS))), np.empty((n_slices, len(FORMS)))
+    size = forms.shape[1]
+    n_slices, reach = factor.shape[1] // size, factor.shape[0] // size - 1
+    own_inverse, gain = _gains(factor, size)
+    own, ahead = np.empty((n_slices, len(forms))), np.empty((n_slices, len(forms)))
     window = np.zeros((reach * size, reach * size))
     moved = np.zeros(((reach + 1) * size, (reach + 1) * size))
     for slot in range(n_slices - 1, -1, -1):
@@ -108,18 +112,18 @@ def covariances(factor: Floats, n_slices: int) -> tuple[Floats, Floats]:
         block = own_inverse[slot] - gain[slot].T @ cross
         # Round-off that is not symmetric would grow, in 10,000 slices beyond the result.
         block = (block + block.T) / 2
-        own[slot] = ((FORMS @ block) * FORMS).sum(axis=1)
-        ahead[slot] = ((FORMS @ cross[:size]) * FORMS).sum(axis=1)
+        own[slot] = ((forms @ block) * forms).sum(axis=1)
+        ahead[slot] = ((forms @ cross[:size]) * forms).sum(axis=1)
         moved[:size, :size], moved[size:, :size], moved[:size, size:] = block, cross, cross.T
         moved[size:, size:] = window
         window = moved[:-size, :-size].copy()
     return own, ahead[:-1]
 
 
-def _gains(factor: Floats, n_slices: int) -> tuple[Floats, Floats]:
-    """`[n, 6, 6]` (L_ii L_ii')^-1 and `[n, 6 reach, 6]` L_Si L_ii^-1."""
-    size, height = POSE_SIZE, len(factor)
-    columns = np.zeros((n_slices, height, size))
+def _gains(factor: Floats, size: int) -> tuple[Floats, Floats]:
+    """`[n, size, size]` (L_ii L_ii')^-1 and `[n, size reach, size]` L_Si L_ii^-1."""
+    height = len(factor)
+    columns = np.zeros((factor.shape[1] // size, height, size))
     for j in range(size):
         # Column j of a block begins at its diagonal, j rows further down.
         columns[:, j:, j] = factor[: height - j, j::size].T

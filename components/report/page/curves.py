@@ -46,6 +46,12 @@ def tracks_svg(rows: Sequence[SliceRow]) -> str:
     return _curves([row.z for row in rows], panels)
 
 
+def steps_along_z_svg(rows: Sequence[SliceRow]) -> str:
+    """The step along z of each slice, with its band of one sigma."""
+    step = Curve("step", column(rows, "z_step"), column(rows, "z_step_sigma"))
+    return _curves([row.z for row in rows], [Panel("step along z", [step])])
+
+
 def shown_sigma(rows: Sequence[SliceRow], name: str) -> NDArray[np.float64]:
     """1-sigma of one kind for each slice that is shown itself and held by pairs, NaN for all others.
 

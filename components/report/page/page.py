@@ -12,7 +12,7 @@ from functools import partial
 import jinja2
 
 from components.report.gather import RunEvidence
-from components.report.page.curves import correlation_svg, tracks_svg
+from components.report.page.curves import correlation_svg, steps_along_z_svg, tracks_svg
 from components.report.page.facts import cost_facts, stack_facts, volume_facts
 from components.report.page.figures import picture_uri
 from components.report.page.sections import Section, SectionPair
@@ -21,6 +21,7 @@ from components.report.run_document import RunDocument
 from components.report.slice_table import worst_first
 from components.report.words.bad_slices import bad_slices, decision_line, way_on
 from components.report.words.run_verdict import STOPPED, run_verdict
+from components.report.words.thickness import thickness_sentences
 from components.shared.documents.config_flags import command_of
 from components.shared.documents.slices import SliceRow
 from components.shared.text import count, duration, size
@@ -58,6 +59,7 @@ COLUMNS = (
     Column("rotation °", "rotation_deg", 3, "x towards y"),
     Column("scale ppm", "scale_ppm", 0, "deviation from 1, in millionths"),
     Column("step px", "step_px", 2, "movement against the slice before"),
+    Column("z step", "z_step", 2, "distance from the good slice before; 1 where slices are even"),
     Column("pairs", "n_edges", help="accepted pairs of this slice"),
     Column("sigma px", "sigma_px", 2, "1-sigma of the position against the middle of the stack"),
     Column("residual px", "residual_px", 3, "disagreement of these pairs with the solution"),
@@ -98,6 +100,8 @@ def render(
         stopped=run.error == STOPPED,
         correlation=correlation_svg(evidence),
         tracks=tracks_svg(evidence.rows),
+        steps_along_z=steps_along_z_svg(evidence.rows),
+        on_thickness=list(thickness_sentences(evidence)),
         columns=COLUMNS,
         column_at={column.name: index for index, column in enumerate(COLUMNS)},
         bad_slices=bad_slices(evidence.rows)[:MOST_BAD],

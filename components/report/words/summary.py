@@ -11,6 +11,7 @@ from components.report.slice_table import column, largest, median
 from components.report.words.bad_slices import bad_slices_sentence
 from components.report.words.fill_values import fill_sentences
 from components.report.words.run_verdict import STOPPED, ending, is_held_back, is_stopped_by_check
+from components.report.words.thickness import thickness_sentences
 from components.report.words.warped_slices import warp_sentence
 from components.shared.documents.plan import VoxelSize
 from components.shared.documents.transforms import Transforms
@@ -83,6 +84,7 @@ def sentences(run: RunDocument, evidence: RunEvidence) -> Iterator[str]:
         )
     if run.motion:
         yield _motion_sentence(run.motion)
+    yield from thickness_sentences(evidence)
     n_pairs = run.n_pairs_accepted + run.n_pairs_refused
     if n_pairs:
         reasons = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in run.refusal_reasons.items())

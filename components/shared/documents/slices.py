@@ -36,6 +36,12 @@ class SliceRow(SliceTransform):
     """Normalised cross-correlation with the next present slice, both as they lie in their files."""
     ncc_after: float | None
     """Normalised cross-correlation with the next present slice after the transform of their pair."""
+    z_position: float | None
+    """Place along z in mean slices, as the likeness of slices tells; null where a slice is not good."""
+    z_step: float | None
+    """Distance from the good slice before over that of their numbers: 1 where slices are even."""
+    z_step_sigma: float | None
+    """1-sigma of `z_step`."""
 
 
 _FIGURES = frozenset(

@@ -30,7 +30,7 @@ from components.shared.storage.store import ObjectMissingError, Stat, Store, Vou
 
 _FOLDERS = frozenset(folder for step in STEPS.values() for folder in step.records)
 """Folders below `records/`."""
-_UNIT = re.compile(r"\d+(-\d+)?|transforms|preview")
+_UNIT = re.compile(r"\d+(-\d+)?|transforms|thickness|preview")
 """Names of units: of a slab or block, of a chunk of slices, and of what `compose` does."""
 
 

@@ -56,7 +56,7 @@ def test_blocks_of_the_inverse_are_those_of_the_dense_one(n: int, k: int) -> Non
     planted = plant(n, k)
     equations = normal_equations(planted.problem, planted.solve())
     inverse = dense(equations.band)
-    own, ahead = covariances(cholesky_banded(equations.band, lower=True), n)
+    own, ahead = covariances(cholesky_banded(equations.band, lower=True), FORMS)
     blocks = [np.kron(np.eye(n), form) @ inverse @ np.kron(np.eye(n), form).T for form in FORMS]
     for number, block in enumerate(blocks):
         assert np.allclose(own[:, number], np.diag(block), rtol=1e-6)

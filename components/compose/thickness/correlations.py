@@ -1,0 +1,117 @@
+"""How alike slices are to those that follow, where the volume shows them: one pass over the thumbnails."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from components.compose.preview.correlate import flattened
+from components.compose.solve.pairs import Floats
+from components.compose.thickness.limits import LIKENESS, LikenessLimits
+from components.shared.documents.transforms import SliceTransform
+from components.shared.geometry import Matrix, at_scale, corner_points, transform_points, translation
+from components.shared.pictures.warping import warped
+
+_NEUTRAL = 128
+"""Grey level of 0 in a picture of bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A picture in the frame of the volume, at the scale of thumbnails: the rectangle that it covers."""
+
+    levels: NDArray[np.uint8]
+    x: int
+    y: int
+
+    def part(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
+        """The part in this rectangle of the frame."""
+        return self.levels[y - self.y : y - self.y + height, x - self.x : x - self.x + width]
+
+
+def correlations_along_z(
+    entries: Iterable[SliceTransform],
+    scale: float,
+    thumbnail: Callable[[int], NDArray[np.uint8] | None],
+    limits: LikenessLimits = LIKENESS,
+) -> Floats:
+    """Correlations of each slice with those that follow, `[n, reach]`; NaN where there is none.
+
+    Memory holds as many pictures as slices are compared with.
+
+    Args:
+        entries: The slices to compare, z ascending.
+        scale: Scale of the thumbnails.
+        thumbnail: The thumbnail `[y, x]` of a slice by its z; None where there is none.
+        limits: How far pairs reach.
+    """
+    earlier: deque[_Placed | None] = deque(maxlen=limits.reach)
+    found: list[Floats] = []
+    for index, entry in enumerate(entries):
+        placed = _placed(entry, scale, thumbnail(entry.z), limits)
+        found.append(np.full(limits.reach, np.nan))
+        for distance, other in enumerate(reversed(earlier), start=1):
+            if placed is not None and other is not None:
+                found[index - distance][distance - 1] = _correlation(other, placed, limits)
+        earlier.append(placed)
+    return np.array(found).reshape(-1, limits.reach)
+
+
+def _placed(
+    entry: SliceTransform, scale: float, thumbnail: NDArray[np.uint8] | None, limits: LikenessLimits
+) -> _Placed | None:
+    """A slice without grain and shading, as bytes, where the volume shows it; None without texture."""
+    if thumbnail is None:
+        return None
+    grey = flattened(thumbnail).grey
+    mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(grey))
+    if deviation == 0:
+        return None
+    factor = limits.levels_per_deviation / deviation * (-1 if entry.action == "invert" else 1)
+    levels = np.asarray(
+        cv2.addWeighted(grey, factor, grey, 0, _NEUTRAL - factor * mean, dtype=cv2.CV_8U), np.uint8
+    )
+    matrix = at_scale(np.array(entry.matrix), scale)
+    x, y, width, height = _covered(matrix, levels.shape)
+    if width < 1 or height < 1:
+        return None
+    slice_from_part = np.linalg.inv(matrix) @ translation(x, y)
+    return _Placed(warped(levels, slice_from_part, (height, width), outside=_NEUTRAL), x, y)
+
+
+def _covered(matrix: Matrix, shape_yx: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """The upright rectangle [x, y, width, height] of the frame that lies within a picture."""
+    top_left, top_right, bottom_left, bottom_right = transform_points(
+        matrix, corner_points(shape_yx[1], shape_yx[0])
+    )
+    left = math.ceil(max(top_left[0], bottom_left[0]))
+    right = math.floor(min(top_right[0], bottom_right[0]))
+    top = math.ceil(max(top_left[1], top_right[1]))
+    bottom = math.floor(min(bottom_left[1], bottom_right[1]))
+    return left, top, right - left + 1, bottom - top + 1
+
+
+def _correlation(a: _Placed, b: _Placed, limits: LikenessLimits) -> float:
+    """Normalised cross-correlation over the rectangle that both cover; NaN where that is small."""
+    (a_height, a_width), (b_height, b_width) = a.levels.shape, b.levels.shape
+    x, y = max(a.x, b.x), max(a.y, b.y)
+    width, height = min(a.x + a_width, b.x + b_width) - x, min(a.y + a_height, b.y + b_height) - y
+    n_pixels = width * height
+    if width < 1 or height < 1 or n_pixels < limits.least_overlap * min(a.levels.size, b.levels.size):
+        return math.nan
+    one, other = a.part(x, y, width, height), b.part(x, y, width, height)
+    # Sums of bytes are exact, and 2 a b = a^2 + b^2 - (a - b)^2.
+    totals = cv2.sumElems(one)[0], cv2.sumElems(other)[0]
+    squares = cv2.norm(one, cv2.NORM_L2SQR), cv2.norm(other, cv2.NORM_L2SQR)
+    products = (squares[0] + squares[1] - cv2.norm(one, other, cv2.NORM_L2SQR)) / 2
+    variances = [square - total**2 / n_pixels for square, total in zip(squares, totals, strict=True)]
+    if min(variances) <= 0:
+        return math.nan
+    shared = products - totals[0] * totals[1] / n_pixels
+    return round(float(shared) / math.sqrt(variances[0] * variances[1]), limits.digits)
