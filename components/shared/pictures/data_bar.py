@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -175,7 +176,9 @@ class DataBarLimits:
 
 LIMITS = DataBarLimits()
 
-Reduced = NDArray[np.float32]
+Reduced = Picture
+"""[y, x] a picture reduced by a whole factor, in the numbers of the file: nine are held."""
+Grey = NDArray[np.float32]
 Box = tuple[int, int, int, int]
 """First column, first row, last column + 1 and last row + 1 of a rectangle, in reduced pixels."""
 
@@ -197,20 +200,15 @@ def find_data_bars(pictures: Iterable[Picture]) -> tuple[DataBar, ...]:
         >>> [(bar.x, bar.y, bar.width_px, bar.height_px) for bar in find_data_bars(pictures)]
         [(0, 80, 200, 20)]
     """
-    sizes: list[tuple[int, int]] = []
-    reduced: list[Reduced] = []
-    for picture in pictures:
-        size = (picture.shape[1], picture.shape[0])
-        if min(size) >= LIMITS.least_side_px * _factor(size):  # a narrower one has no room for a bar
-            sizes.append(size)
-            reduced.append(_reduced(picture))
-    if not sizes:
+    # By map, which lets go of a picture before the next one is read.
+    looked_at = [found for found in map(_looked_at, pictures) if found is not None]
+    if not looked_at:
         return ()
-    size_xy = Counter(sizes).most_common(1)[0][0]
-    alike = [small for small, size in zip(reduced, sizes, strict=True) if size == size_xy]
-    textures = [float(small.std()) for small in alike]
+    size_xy = Counter(size for size, _ in looked_at).most_common(1)[0][0]
+    alike = [reduced for size, reduced in looked_at if size == size_xy]
+    textures = [float(reduced.astype(np.float32).std()) for reduced in alike]
     least = LIMITS.least_texture * float(np.median(textures))
-    samples = [small for small, std in zip(alike, textures, strict=True) if std >= least]
+    samples = [reduced for reduced, std in zip(alike, textures, strict=True) if std >= least]
     found = _Sameness.of(samples, math.ceil(LIMITS.block_px / _factor(size_xy)))
     boxes = [box for box in map(found.bar_at, found.rectangles()) if box is not None]
     return tuple(_bar(box, size_xy) for box in sorted(boxes))
@@ -221,10 +219,14 @@ def _factor(size_xy: tuple[int, int]) -> int:
     return math.ceil(max(size_xy) / LIMITS.looked_at_px)
 
 
-def _reduced(picture: Picture) -> Reduced:
-    scale = 1 / _factor((picture.shape[1], picture.shape[0]))
-    reduced = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return reduced.astype(np.float32)
+def _looked_at(picture: Picture) -> tuple[tuple[int, int], Reduced] | None:
+    """The size of a picture, and the picture reduced; None where it is too narrow for a bar."""
+    size_xy = (picture.shape[1], picture.shape[0])
+    factor = _factor(size_xy)
+    if min(size_xy) < LIMITS.least_side_px * factor:
+        return None
+    reduced = cv2.resize(picture, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
+    return size_xy, cast("Reduced", reduced)
 
 
 def _bar(box: Box, size_xy: tuple[int, int]) -> DataBar:
@@ -253,8 +255,6 @@ class _Sameness:
     block_px: int
     """Side of JPEG's blocks in reduced pixels."""
     pairs: Sequence[tuple[int, int]]
-    same: Sequence[NDArray[np.bool_]]
-    """[y, x] for each pair, where its pictures are the same."""
     tolerances: Sequence[float]
     """Greatest difference of pixels that are the same, in grey levels, for each pair."""
     static: NDArray[np.bool_]
@@ -262,18 +262,16 @@ class _Sameness:
 
     @classmethod
     def of(cls, samples: Sequence[Reduced], block_px: int) -> _Sameness:
-        pairs, same, tolerances = [], [], []
+        pairs, tolerances = [], []
         counts = np.zeros(samples[0].shape, np.uint8)
         for pair in combinations(range(len(samples)), 2):
-            first, second = (samples[index] for index in pair)
-            change = cv2.absdiff(first, second).astype(np.float32)
+            change = cv2.absdiff(*(samples[index] for index in pair))
             tolerance = _tolerance(change)
             if tolerance is not None:
                 pairs.append(pair)
-                same.append(change <= tolerance)
                 tolerances.append(tolerance)
-                counts += _mostly(same[-1])
-        found = cls(samples, block_px, pairs, same, tolerances, counts > 0)
+                counts += _mostly(change <= tolerance)
+        found = cls(samples, block_px, pairs, tolerances, counts > 0)
         return replace(found, static=counts >= found.least_pairs)
 
     @property
@@ -307,16 +305,15 @@ class _Sameness:
     def bar_at(self, box: Box) -> Box | None:
         """The data bar at a rectangle that stands still, with its exact sides; None where it is no bar."""
         x, y, end_x, end_y = box
+        part = slice(y, end_y), slice(x, end_x)
         sharing = [
-            index
-            for index, same in enumerate(self.same)
-            if same[y:end_y, x:end_x].mean() >= LIMITS.static_share
+            index for index in range(len(self.pairs)) if self._same(index, part).mean() >= LIMITS.static_share
         ]
         if len(sharing) < self.least_pairs:
             return None
-        same = np.mean([self.same[index] for index in sharing], axis=0)
+        same = np.asarray(sum(self._same(index) for index in sharing)) / len(sharing)
         having = sorted({picture for index in sharing for picture in self.pairs[index]})
-        shown: Reduced = np.median([self.samples[picture] for picture in having], axis=0)
+        shown: Grey = np.median([self.samples[picture] for picture in having], axis=0).astype(np.float32)
         if self._is_free(end_x - x, axis=1):
             x, end_x = self._settled(x, end_x, same[y:end_y].mean(axis=0), shown[y:end_y].mean(axis=0))
         if self._is_free(end_y - y, axis=0):
@@ -327,6 +324,11 @@ class _Sameness:
             shown[inside], same[inside], least_contrast
         )
         return (x, y, end_x, end_y) if is_bar else None
+
+    def _same(self, index: int, part: tuple[slice, slice] = (slice(None), slice(None))) -> NDArray[np.uint8]:
+        """[y, x] 1 where the pictures of a pair are the same, or in a part of them; else 0."""
+        first, second = (self.samples[picture][part] for picture in self.pairs[index])
+        return (cv2.absdiff(first, second) <= self.tolerances[index]).astype(np.uint8)
 
     def _settled(
         self, start: int, end: int, same: NDArray[np.floating], shown: NDArray[np.floating]
@@ -365,7 +367,7 @@ class _Sameness:
         return is_large and bool(min(shares) <= LIMITS.most_share)
 
 
-def _has_text(shown: Reduced, same: NDArray[np.floating], least_contrast: float) -> bool:
+def _has_text(shown: Grey, same: NDArray[np.floating], least_contrast: float) -> bool:
     """Whether what is the same in a rectangle is plain, but for sharp steps along x and along y.
 
     Args:
@@ -385,14 +387,14 @@ def _has_text(shown: Reduced, same: NDArray[np.floating], least_contrast: float)
     return True
 
 
-def _steps(picture: Reduced, where: NDArray[np.bool_], axis: int) -> Reduced:
+def _steps(picture: Grey, where: NDArray[np.bool_], axis: int) -> Grey:
     """[n] sizes of the steps along an axis from a pixel of a mask to the next, in the mask too; 0 if none."""
     first, second = (where.take(range(i, where.shape[axis] - 1 + i), axis) for i in (0, 1))
-    steps: Reduced = np.abs(np.diff(picture, axis=axis))[first & second]
+    steps: Grey = np.abs(np.diff(picture, axis=axis))[first & second]
     return steps if steps.size else np.zeros(1, np.float32)
 
 
-def _tolerance(change: Reduced) -> float | None:
+def _tolerance(change: NDArray[Any]) -> float | None:
     """The greatest difference of pixels that count as the same; None where too little changes to tell.
 
     Args:
@@ -402,7 +404,7 @@ def _tolerance(change: Reduced) -> float | None:
     if changed.size < LIMITS.changing_share * change.size:
         return None
     usual = float(np.median(changed))
-    return LIMITS.same * usual if usual >= LIMITS.least_change else None
+    return float(np.float32(LIMITS.same * usual)) if usual >= LIMITS.least_change else None
 
 
 def _mostly(same: NDArray[np.bool_]) -> NDArray[np.bool_]:
