@@ -226,8 +226,7 @@ def range_and_fill(pictures: Iterable[Numbers]) -> tuple[tuple[float, float], tu
     """
     seen: list[Numbers] = []
     shares: dict[float, float] = {}
-    for picture in pictures:
-        numbers, fill = sampled_tissue(picture, SAMPLING.step_px)
+    for numbers, fill in map(_sampled, pictures):  # map lets go of a picture before the next one is read
         seen.append(numbers)
         shares.update({number: max(share, shares.get(number, 0.0)) for number, share in fill.items()})
     seen = [numbers[~np.isin(numbers, list(shares))] if shares else numbers for numbers in seen]
@@ -238,6 +237,10 @@ def range_and_fill(pictures: Iterable[Numbers]) -> tuple[tuple[float, float], tu
     values = value_range(numbers for numbers in seen if not _is_any(numbers, far))
     found = (FillNumber(number=number, share=round(share, 6)) for number, share in sorted(shares.items()))
     return values, tuple(found)
+
+
+def _sampled(picture: Numbers) -> tuple[Numbers, dict[float, float]]:
+    return sampled_tissue(picture, SAMPLING.step_px)
 
 
 def _is_any(numbers: Numbers, others: Sequence[Numbers]) -> bool:
@@ -288,9 +291,7 @@ def intensity_range(pictures: Iterable[Picture]) -> tuple[float, float]:
         >>> round(low), round(high)
         (1001, 19950)
     """
-    seen = [
-        np.percentile(sampled_tissue(picture, SAMPLING.step_px)[0], TAIL_PERCENTILES) for picture in pictures
-    ]
+    seen = [np.percentile(numbers, TAIL_PERCENTILES) for numbers, _ in map(_sampled, pictures)]
     lows, highs = zip(*seen, strict=True)
     low = float(np.percentile(lows, SAMPLING.odd_percent, method="lower"))
     high = float(np.percentile(highs, 100 - SAMPLING.odd_percent, method="higher"))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 import pytest
@@ -173,3 +176,18 @@ def test_the_part_without_bars_loses_the_least_and_is_never_empty() -> None:
     assert part_without([at(0, 80, 200, 20), at(180, 0, 20, 100)], (200, 100)) == (0, 0, 180, 80)
     assert part_without([at(150, 10, 40, 30)], (200, 100)) == (0, 0, 150, 100)
     assert part_without([at(0, 60, 200, 40)], (200, 30)) == (0, 0, 200, 30)
+
+
+def test_one_picture_is_held_at_a_time(tissue: list[Grey]) -> None:
+    handed: list[weakref.ref[Grey]] = []
+
+    def one_by_one() -> Iterator[Grey]:
+        for picture in tissue:
+            assert all(earlier() is None for earlier in handed)
+            given = picture.copy()
+            handed.append(weakref.ref(given))
+            yield given
+            del given
+
+    assert find_data_bars(one_by_one()) == ()
+    assert len(handed) == len(tissue)
