@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.compose.preview.correlate import flattened
+from components.compose.preview.correlate import FlatPicture, flattened
 from components.compose.solve.pairs import Floats
 from components.compose.thickness.limits import LIKENESS, LikenessLimits
 from components.shared.documents.transforms import SliceTransform
@@ -24,14 +24,14 @@ _NEUTRAL = 128
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """A picture in the frame of the volume, at the scale of thumbnails: the rectangle that it covers."""
+    """A picture at the samples that it covers, of a grid in the frame of the volume that all slices share."""
 
     levels: NDArray[np.uint8]
     x: int
     y: int
 
     def part(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
-        """The part in this rectangle of the frame."""
+        """The part in this rectangle of samples."""
         return self.levels[y - self.y : y - self.y + height, x - self.x : x - self.x + width]
 
 
@@ -43,7 +43,8 @@ def correlations_along_z(
 ) -> Floats:
     """Correlations of each slice with those that follow, `[n, reach]`; NaN where there is none.
 
-    Memory holds as many pictures as slices are compared with.
+    All are compared at samples as far from each other as those of the first (preview/correlate.py). Memory
+    holds as many pictures as slices are compared with.
 
     Args:
         entries: The slices to compare, z ascending.
@@ -53,8 +54,15 @@ def correlations_along_z(
     """
     earlier: deque[_Placed | None] = deque(maxlen=limits.reach)
     found: list[Floats] = []
+    every_px = 0
     for index, entry in enumerate(entries):
-        placed = _placed(entry, scale, thumbnail(entry.z), limits)
+        picture, placed = thumbnail(entry.z), None
+        if picture is not None:
+            flat = flattened(picture)
+            every_px = every_px or flat.every_px
+            samples_from_frame = np.diag([1 / every_px, 1 / every_px, 1.0])
+            samples_from_slice = samples_from_frame @ at_scale(np.array(entry.matrix), scale)
+            placed = _placed(entry, flat, samples_from_slice, limits)
         found.append(np.full(limits.reach, np.nan))
         for distance, other in enumerate(reversed(earlier), start=1):
             if placed is not None and other is not None:
@@ -64,29 +72,26 @@ def correlations_along_z(
 
 
 def _placed(
-    entry: SliceTransform, scale: float, thumbnail: NDArray[np.uint8] | None, limits: LikenessLimits
+    entry: SliceTransform, picture: FlatPicture, samples_from_slice: Matrix, limits: LikenessLimits
 ) -> _Placed | None:
     """A slice without grain and shading, as bytes, where the volume shows it; None without texture."""
-    if thumbnail is None:
-        return None
-    grey = flattened(thumbnail).grey
-    mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(grey))
+    mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(picture.samples.grey))
     if deviation == 0:
         return None
     factor = limits.levels_per_deviation / deviation * (-1 if entry.action == "invert" else 1)
     levels = np.asarray(
-        cv2.addWeighted(grey, factor, grey, 0, _NEUTRAL - factor * mean, dtype=cv2.CV_8U), np.uint8
+        cv2.addWeighted(picture.grey, factor, picture.grey, 0, _NEUTRAL - factor * mean, dtype=cv2.CV_8U),
+        np.uint8,
     )
-    matrix = at_scale(np.array(entry.matrix), scale)
-    x, y, width, height = _covered(matrix, levels.shape)
+    x, y, width, height = _covered(samples_from_slice, levels.shape)
     if width < 1 or height < 1:
         return None
-    slice_from_part = np.linalg.inv(matrix) @ translation(x, y)
+    slice_from_part = np.linalg.inv(samples_from_slice) @ translation(x, y)
     return _Placed(warped(levels, slice_from_part, (height, width), outside=_NEUTRAL), x, y)
 
 
 def _covered(matrix: Matrix, shape_yx: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """The upright rectangle [x, y, width, height] of the frame that lies within a picture."""
+    """The upright rectangle [x, y, width, height] of samples that lies within a picture."""
     top_left, top_right, bottom_left, bottom_right = transform_points(
         matrix, corner_points(shape_yx[1], shape_yx[0])
     )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from components.compose.thickness.correlations import correlations_along_z
 from components.compose.thickness.write import make_thickness
 from components.shared.documents.thickness import Thickness
+from components.shared.geometry import translation
 from tests.builders import plan_of, transforms_of
 from tests.components.compose.thickness.tissue import SIDE_PX, planes_at, planted_numbers
 
@@ -42,6 +45,21 @@ def test_planted_steps_are_found() -> None:
     positions = np.array(found.positions, np.float64)
     assert positions[0] == 0
     assert np.abs(positions - numbers / np.diff(numbers).mean()).max() < 4
+
+
+def test_large_thumbnails_are_compared_at_some_of_their_pixels() -> None:
+    """Which tells the same as all of them, where slices are moved too."""
+    n, side_px = 12, 300
+    pictures = [cv2.resize(plane, (side_px, side_px)) for plane in planes_at(np.arange(n))]
+    plan = plan_of(0, n - 1, size_px=(side_px, side_px), thumbnail_scale=1.0)
+    moved = [translation(z % 3 - 0.4, 0.7 * (z % 2)) for z in range(n)]
+    entries = transforms_of(plan, moved, size_px=(side_px, side_px)).slices
+    found = correlations_along_z(entries, 1.0, lambda z: pictures[z])
+    parts = [
+        correlations_along_z(entries, 1.0, lambda z, y=y: pictures[z][y : y + 200, :300]) for y in (0, 99)
+    ]
+    assert np.isfinite(found[0]).all()
+    assert np.nanmax(np.abs(found - np.mean(parts, axis=0))) < 0.05
 
 
 def test_an_even_axis_is_left_even() -> None:
