@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -13,7 +14,7 @@ from components.shared.documents.cost import COST_KEY, CostEstimate, Pod
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.preview import PREVIEW_KEY, Preview
 from components.shared.documents.read_document import AnyDocument, read_document
-from components.shared.documents.slices import SLICES_KEY, SliceRow, read_rows
+from components.shared.documents.slices import SLICES_KEY, SliceRow, known_row, read_rows
 from components.shared.documents.thickness import THICKNESS_KEY, Thickness
 from components.shared.documents.transforms import TRANSFORMS_KEY, TRENDS_KEY, Transforms, Trends
 from components.shared.errors import UserError
@@ -95,10 +96,30 @@ def gather(process: Store, plan: Plan, *, by_records: bool = False) -> RunEviden
     if evidence.transforms is not None and process.stat(SLICES_KEY) is not None:
         try:
             rows = process.read(SLICES_KEY, _recorded_crc32c(process, SLICES_KEY))
-            evidence.rows = read_rows(rows.decode().splitlines())
+            evidence.rows = _by_one_measure(read_rows(rows.decode().splitlines()), evidence.preview)
         except (ValueError, TypeError, ObjectChangedError) as error:
             evidence.unreadable.append(f"slices.jsonl cannot be read: {error}")
     return evidence
+
+
+def _by_one_measure(rows: list[SliceRow], preview: Preview | None) -> list[SliceRow]:
+    """The rows with the correlations of the check on thumbnails: all that a report tells is of one kind.
+
+    `slices.jsonl` holds those of `align`, of other pictures; they stand where there was no check.
+    """
+    if preview is None:
+        return rows
+    of_z = {
+        preview.first_z + index: {"ncc_before": _or_nan(before), "ncc_after": _or_nan(after)}
+        for index, (before, after) in enumerate(
+            zip(preview.ncc_next_before, preview.ncc_next_after, strict=True)
+        )
+    }
+    return [known_row(**vars(row) | of_z.get(row.z, {})) for row in rows]
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _recorded_crc32c(process: Store, key: str) -> str | None:

@@ -62,6 +62,8 @@ class RunDocument(SealedDocument):
     refusal_reasons: dict[str, int]
     median_ncc_before: float | None
     median_ncc_after: float | None
+    median_ncc_control: float | None = None
+    """That of neighbours as they lie, one of them interpolated as the volume does and moved nowhere."""
     largest_step_px: float | None
     motion: tuple[PlaneMotion, ...] = ()
     """Motion of neighbouring planes along z, and along the axes that the microscope's raster has registered;

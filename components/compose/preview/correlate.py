@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import cv2
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from components.compose.preview.limits import CORRELATION, CorrelationLimits
 from components.compose.solve.pairs import Floats
 from components.shared.documents.transforms import SliceTransform, Transforms
-from components.shared.geometry import Matrix, at_scale
+from components.shared.geometry import Matrix, at_scale, grid_points, transform_points
 from components.shared.pictures.warping import warped
 
 _FOLLOWING = ("next", "second")
@@ -74,6 +74,9 @@ class NeighbourCorrelations:
     next_after: Floats
     second_before: Floats
     second_after: Floats
+    next_control: Floats
+    """NCC as they lie, the second of the two interpolated as for `next_after` and moved nowhere; known of
+    some pairs along the stack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +113,10 @@ def correlate_neighbours(
         return None if picture is None else flattened(picture, limits)
 
     placing = _Placing(transforms, scale, flat, limits)
-    figures = {
-        name: np.full(len(transforms.slices), np.nan)
-        for name in ("next_before", "next_after", "second_before", "second_after")
-    }
+    n_slices = len(transforms.slices)
+    names = ("next_before", "next_after", "second_before", "second_after", "next_control")
+    figures = {name: np.full(n_slices, np.nan) for name in names}
+    every = math.ceil(n_slices / limits.controls)
     before: deque[_Placed | None] = deque(maxlen=len(_FOLLOWING))
     after: deque[_Placed | None] = deque(maxlen=len(_FOLLOWING))
     for index, entry in enumerate(transforms.slices):
@@ -126,6 +129,8 @@ def correlate_neighbours(
                     found = _compare(earlier[-distance], placed, limits)
                     figures[f"{name}_{when}"][index - distance] = found
             earlier.append(placed)
+        if index and index % every == 0:
+            figures["next_control"][index - 1] = _control(before, after, limits)
     return NeighbourCorrelations(**figures)
 
 
@@ -192,6 +197,28 @@ def _compare(a: _Placed | None, b: _Placed | None, limits: CorrelationLimits) ->
     if a is None or b is None or set(a.sources) & set(b.sources):
         return np.nan
     return correlation(a.picture, b.picture, b.picture_from_frame @ a.frame_from_picture, limits)
+
+
+def _control(before: deque[_Placed | None], after: deque[_Placed | None], limits: CorrelationLimits) -> float:
+    """The correlation of two slices as they lie, where one has lost what interpolation takes from it.
+
+    Linear interpolation between two pixels smooths, and smoothed noise correlates. At a fraction f of a pixel
+    its kernel has the variance f (1 - f); here a kernel of that variance smooths about each pixel.
+    """
+    (lies, lies_next), (shown, shown_next) = list(before)[-2:], list(after)[-2:]
+    if lies is None or lies_next is None or shown is None or shown_next is None:
+        return np.nan
+    height, width = lies.picture.grey.shape
+    next_from_slice = shown_next.picture_from_frame @ shown.frame_from_picture
+    points = grid_points(width, height)
+    fractions = (transform_points(next_from_slice, points) - points) % 1
+    of_x, of_y = (
+        np.array([variance / 2, 1 - variance, variance / 2])
+        for variance in np.mean(fractions * (1 - fractions), axis=0)
+    )
+    smooth = cv2.sepFilter2D(lies_next.picture.grey, cv2.CV_32F, of_x, of_y)
+    alike = replace(lies_next, picture=FlatPicture.of(np.asarray(smooth, np.float32), limits))
+    return _compare(lies, alike, limits)
 
 
 def correlation(

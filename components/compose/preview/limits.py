@@ -70,6 +70,14 @@ class CorrelationLimits:
         too_small="small thumbnails are compared at few samples",
         too_large="large thumbnails take more time than they need",
     )
+    controls: int = limit(
+        100,
+        unit="pairs, at least as many where the stack has them twice over",
+        why="the median of so many is good to the third digit",
+        measured_on="derived",
+        too_small="the control differs from stretch to stretch",
+        too_large="time",
+    )
     digits: int = limit(
         4,
         unit="digits after the point of an NCC",

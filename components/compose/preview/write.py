@@ -87,6 +87,7 @@ def make_preview(
         ncc_second_after=_correlations(found.second_after),
         median_before=_median(found.next_before),
         median_after=_median(found.next_after),
+        median_control=_median(found.next_control),
         worst=worst_slices(config.minz, found),
         gate=Gate(
             failures=lost + failures_of(plan, transforms, found),

@@ -55,6 +55,7 @@ def summarise(
         refusal_reasons=dict(evidence.pairs.reasons),
         median_ncc_before=median(column(rows, "ncc_before")),
         median_ncc_after=median(column(rows, "ncc_after")),
+        median_ncc_control=evidence.preview.median_control if evidence.preview else None,
         largest_step_px=largest(column(rows, "step_px")),
         motion=motion,
         volume_size_xyz=volume.size_xyz if volume else None,
@@ -78,9 +79,10 @@ def sentences(run: RunDocument, evidence: RunEvidence) -> Iterator[str]:
     yield _input_and_volume(run, evidence.plan.voxel)
     if run.median_ncc_before is not None and run.median_ncc_after is not None:
         step = "" if run.largest_step_px is None else f"; the largest step is {run.largest_step_px:.1f} px"
+        alike = "" if run.median_ncc_control is None else f", {run.median_ncc_control:.3f} interpolated alone"
         yield (
             f"Neighbouring slices correlate at {run.median_ncc_after:.3f} after alignment, "
-            f"{run.median_ncc_before:.3f} before (medians){step}."
+            f"{run.median_ncc_before:.3f} before{alike} (medians){step}."
         )
     if run.motion:
         yield _motion_sentence(run.motion)

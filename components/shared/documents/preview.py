@@ -61,6 +61,9 @@ class Preview(SealedDocument):
     median_before: float | None
     """Median of `ncc_next_before`."""
     median_after: float | None
+    median_control: float | None = None
+    """Median NCC of neighbours as they lie, one of them interpolated as for `ncc_next_after`, and moved
+    nowhere: what interpolation alone makes of the correlation. None in previews of older versions."""
     worst: tuple[WorstSlice, ...]
     """Slices that agree least with their neighbours, the worst first."""
     gate: Gate

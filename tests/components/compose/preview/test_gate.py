@@ -323,3 +323,18 @@ def test_lost_grey_levels_stop_a_run_that_aligns_nothing_too(plan: Plan) -> None
         assert any("of 256 grey levels" in clause for clause in preview.gate.failures) == (
             pixel_type == "uint16"
         )
+
+
+def test_the_control_has_what_interpolation_alone_gains(plan: Plan) -> None:
+    """Slices of noise on the same structures, that the solution moves by half a pixel of the thumbnail."""
+    noise = np.random.default_rng(7).normal(0, 60, (N, SIDE, SIDE))
+    pictures = np.clip(tissue(1)[0] + noise, 0, 255).astype(np.uint8)
+    still = correlate_neighbours(placed(plan), SCALE, lambda z: pictures[z])
+    half = 0.5 / SCALE
+    moved_by_half = placed(plan, [translation(half * (z % 2), half * (z % 2)) for z in range(N)])
+    found = correlate_neighbours(moved_by_half, SCALE, lambda z: pictures[z])
+    before, control = np.nanmedian(found.next_before), np.nanmedian(found.next_control)
+    assert np.nanmedian(still.next_control) == before
+    assert control > before + 0.01
+    # Half a pixel off, the structures agree less; the noise gains the same.
+    assert np.nanmedian(found.next_after) <= control
