@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from benchmarks.alignment.cases import IMAGE_PATTERN
 from benchmarks.alignment.peers import PEERS, Register
+from components.shared.documents.thickness import THICKNESS_KEY, Thickness
 from components.shared.documents.transforms import TRANSFORMS_KEY, Matrix3, Transforms
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +39,8 @@ class Found(BaseModel):
     """Those for which it has found no transform."""
     unplaced: list[int] = []
     """Slices that got no place of their own, and lie where the last one does."""
+    z_steps: dict[int, float] = {}
+    """Distance along z of a slice from the one before, in mean slices, where it is told."""
     cpu_s: float
     peak_mb: float
     stopped: str = ""
@@ -117,11 +120,15 @@ def _fibstack(stack: Path, paths: dict[int, Path]) -> Found:
             AlignRecord.model_validate_json((process / "align" / f"{chunk}.json").read_bytes())
             for chunk in chunks
         ]
+        thickness = Thickness.model_validate_json((process / THICKNESS_KEY).read_bytes())
     pairs = [pair for record in records for pair in record.pairs]
     return Found(
         matrices={s.z: s.matrix for s in transforms.slices},
         verdicts={s.z: s.verdict for s in transforms.slices if s.verdict != "good"},
         n_pairs=len(pairs),
+        z_steps={
+            s.z: step for s in transforms.slices if (step := thickness.of(thickness.steps, s.z)) is not None
+        },
         refused=[(pair.z, pair.neighbour_z) for pair in pairs if not pair.accepted],
         cpu_s=0,
         peak_mb=0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,8 @@ from benchmarks.alignment.method import METHODS, Found, ask
 from benchmarks.exact_axes.cases import RECIPES, Planted, plant, write_stack
 from benchmarks.exact_axes.measures import Row, score
 from benchmarks.exact_axes.planes import Axis, Planes, read_planes
+from benchmarks.exact_axes.spacings import SPACINGS, SpacingRow, spacing_row
+from benchmarks.exact_axes.spacings import as_markdown as spacings_as_markdown
 
 
 @click.command()
@@ -28,8 +31,12 @@ from benchmarks.exact_axes.planes import Axis, Planes, read_planes
     show_default=True,
     help="Axis to take planes along; may be repeated.",
 )
-@click.option("--planes", "n_planes", default=40, show_default=True, help="Number of planes.")
-@click.option("--case", "names", multiple=True, type=click.Choice(list(RECIPES)), help="Only this case.")
+@click.option(
+    "--planes", "n_planes", default=40, show_default=True, help="Number of planes; cases of steps take all."
+)
+@click.option(
+    "--case", "names", multiple=True, type=click.Choice([*RECIPES, *SPACINGS]), help="Only this case."
+)
 @click.option("--method", "methods", multiple=True, type=click.Choice(METHODS), help="Only this method.")
 @click.option("--jobs", default=os.cpu_count() or 1, show_default="one a core", help="Methods at a time.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File that receives the rows.")
@@ -44,14 +51,20 @@ def main(
 ) -> None:
     """Compare fibstack's alignment with its peers on isotropic volumes, whose image axes are exact."""
     rows: list[Row] = []
+    spacings: list[SpacingRow] = []
     for folder in folders:
         for axis in axes:
             planes = read_planes(folder, axis, n_planes)
-            for name in names or RECIPES:
+            for name in [name for name in names or RECIPES if name in RECIPES]:
                 rows += _rows(planes, name, methods or METHODS, jobs)
+            every = read_planes(folder, axis, n_planes=sys.maxsize)
+            for name in [name for name in names or SPACINGS if name in SPACINGS]:
+                spacings.append(spacing_row(every, name))
+                click.echo(f"{spacings[-1]}", err=True)
     click.echo("\n" + as_markdown(rows))
+    click.echo(spacings_as_markdown(spacings))
     if out is not None:
-        out.write_text("".join(f"{row.model_dump_json()}\n" for row in rows))
+        out.write_text("".join(f"{row.model_dump_json()}\n" for row in (*rows, *spacings)))
 
 
 def _rows(planes: Planes, case: str, methods: tuple[str, ...], jobs: int) -> list[Row]:

@@ -28,6 +28,7 @@ PARTS = {
     "solve": ("components.compose.main", "place"),
     "uncertainty": ("components.compose.solve.place", "observed_spread", "normal_equations", "uncertainty"),
     "judge": ("components.compose.main", "judged"),
+    "thickness": ("components.compose.main", "thickness_on_thumbnails"),
     "write": ("components.compose.main", "write_documents"),
     "preview": ("components.compose.main", "check_on_thumbnails"),
 }
@@ -123,8 +124,9 @@ def _make(n_slices: int, folder: Path) -> None:
 
 def _run(n_slices: int, folder: Path) -> Composed:
     process, spent, log = folder / "out/process", folder / "parts.json", folder / "compose.log"
-    # With the record of the check on thumbnails there would be nothing to check.
-    (process / "records/compose/preview.json").unlink(missing_ok=True)
+    # With the records of what is told by thumbnails there would be nothing to look at.
+    for unit in ("thickness", "preview"):
+        (process / f"records/compose/{unit}.json").unlink(missing_ok=True)
     outs = [
         text
         for name in ("slabs", "blocks", "coarse-blocks", "top-blocks")

@@ -67,11 +67,7 @@ def left_out(transforms: Transforms, unwanted: Collection[int]) -> tuple[LeftOut
             f"--without-slices must name slices from {min(known)} to {max(known)}; got {unknown[0]}. "
             f"Change --without-slices."
         )
-    affected = [
-        entry.z
-        for entry in transforms.slices
-        if {entry.z, entry.replaced_from, entry.blended_with} & set(unwanted)
-    ]
+    affected = [entry.z for entry in transforms.slices if {entry.z, *entry.others_shown} & set(unwanted)]
     good = [
         entry.z
         for entry in transforms.slices

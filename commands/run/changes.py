@@ -17,6 +17,7 @@ from components.compose.documents import read_findings, write_documents
 from components.compose.main import judged
 from components.compose.preview.write import check_on_thumbnails, refusal
 from components.compose.solve.place import place
+from components.compose.thickness.evening import evened
 from components.compose.thickness.write import thickness_on_thumbnails
 from components.plan.estimate import cost_estimate, estimate
 from components.plan.main import make_plan, write_cost, write_plan
@@ -162,6 +163,8 @@ def _solve(found: Rehearsal, steps: tuple[str, ...]) -> None:
     placement = place(plan, findings.pairs)
     transforms = judged(plan, placement, findings)
     thickness = thickness_on_thumbnails(plan, transforms, findings.input_hash, process)
+    if plan.config.z == "correct":
+        transforms = evened(transforms, thickness)
     write_documents(plan, placement, transforms, thickness, findings, process)
     preview = check_on_thumbnails(plan, transforms, findings.input_hash, findings.statistics, process)
     if preview.gate.stops_the_run:

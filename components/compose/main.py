@@ -14,6 +14,7 @@ from components.compose.judge.replacement import actions_of
 from components.compose.judge.slice_figures import figures_of
 from components.compose.preview.write import check_on_thumbnails, refusal
 from components.compose.solve.place import Placement, place
+from components.compose.thickness.evening import evened
 from components.compose.thickness.write import thickness_on_thumbnails
 from components.shared.command import StepCommand, write_parameter
 from components.shared.documents.plan import PLAN_KEY, Plan
@@ -74,6 +75,9 @@ def solve_and_list(plan: Plan, process: Store) -> tuple[Run, WorkLeft]:
     _log_result(placement, transforms)
     thickness = thickness_on_thumbnails(plan, transforms, findings.input_hash, process)
     _log_thickness(thickness)
+    if plan.config.z == "correct":
+        transforms = evened(transforms, thickness)
+        _log_evened(transforms)
     write_documents(plan, placement, transforms, thickness, findings, process)
     preview = check_on_thumbnails(plan, transforms, findings.input_hash, findings.statistics, process)
     _log_preview(preview)
@@ -138,6 +142,11 @@ def _log_thickness(thickness: Thickness) -> None:
         log.info("steps along z differ from even ones by %.2f of a step (RMS)", thickness.spread)
     for uneven in thickness.uneven:
         log.warning("%s", uneven.description)
+
+
+def _log_evened(transforms: Transforms) -> None:
+    n_evened = sum(entry.shown_z is not None for entry in transforms.slices)
+    log.info("%d of %d planes show another slice, which lies nearer", n_evened, len(transforms.slices))
 
 
 def _log_preview(preview: Preview) -> None:

@@ -22,7 +22,7 @@ from components.shared.volume import tiles
 from components.shared.volume.volume import TileArray, Volume
 from components.shared.work import records
 from components.shared.work.run import Run
-from components.tile.slab import make_slab, planes_of_slices, shard_parts
+from components.tile.slab import make_slab, planes_of_slices, shard_parts, slices_of_planes
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,9 @@ def _write_slab(stores: dict[TileArray, Store], slab: int, run: Run) -> list[rec
     """Make a slab and write its shard in each array."""
     plan = run.plan
     source = open_store(plan.locations.source_uri)
-    n_slices = len(planes_of_slices(run.transforms, run.volume.slab_z_indices(slab)))
+    z_indices = run.volume.slab_z_indices(slab)
+    planes_of = [planes_of_slices(run.transforms, z_indices, array) for array in run.volume.arrays]
+    n_slices = len(slices_of_planes(run.transforms, planes_of))
     numbers = count(1)  # of slices that several threads read
 
     def read(entry: SourceSlice) -> list[Picture]:

@@ -7,7 +7,7 @@ picture alone. So neither slice waits for the other, and where one of them does 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
@@ -24,7 +24,7 @@ from components.shared.grid import TILE, Span
 from components.shared.limits import limit
 from components.shared.pictures.grey_levels import Picture
 from components.shared.volume.tiles import ZSTD_LEVEL
-from components.shared.volume.volume import TileArray, Volume
+from components.shared.volume.volume import TILES_KEY, TileArray, Volume
 from components.shared.volume.zarr_shard import assemble_zarr_shard, crc32c
 from components.tile.contrast import blended, slice_channels
 from components.tile.warp import warp_slice
@@ -65,15 +65,16 @@ def make_slab(
         UserError: a slice cannot be read, or a plane shows a slice that the plan does not have.
     """
     z_indices = volume.slab_z_indices(slab)
-    blends = {plane for plane, z in enumerate(z_indices) if transforms.slices[z].action == "blend"}
+    blends = {plane for plane, z in enumerate(z_indices) if transforms.plane(z).action == "blend"}
     width_px, height_px, _ = volume.size_xyz
     shape_zyx = (len(z_indices), height_px, width_px)
     arrays = {array: _SlabArray(array, shape_zyx, blends) for array in volume.arrays}
     entries = {entry.z: entry for entry in plan.slices}
     intensity_ranges = (transforms.intensity_range, *plan.more_intensity_ranges)
 
-    def show(item: tuple[SliceTransform, list[int]]) -> None:
-        shown, planes = item
+    planes_of = {array: planes_of_slices(transforms, z_indices, array) for array in volume.arrays}
+
+    def show(shown: SliceTransform) -> None:
         if shown.z not in entries:
             raise UserError(
                 f"a plane of the volume must show a slice of the plan; got z {shown.z}, which is missing. "
@@ -81,11 +82,13 @@ def make_slab(
             )
         files = read(entries[shown.z])
         for array, in_slab in arrays.items():
-            channels = slice_channels(array, files, intensity_ranges, plan.config.clip_limit, shown)
-            in_slab.show(channels, np.array(shown.matrix), planes)
+            planes = planes_of[array].get(shown.z)
+            if planes:
+                channels = slice_channels(array, files, intensity_ranges, plan.config.clip_limit, shown)
+                in_slab.show(channels, np.array(shown.matrix), planes)
 
     with ThreadPoolExecutor(min(LIMITS.max_threads, available_cores())) as executor:
-        list(executor.map(show, planes_of_slices(transforms, z_indices)))
+        list(executor.map(show, slices_of_planes(transforms, planes_of.values())))
     return {array: in_slab.voxels for array, in_slab in arrays.items()}
 
 
@@ -114,18 +117,26 @@ class _SlabArray:
                 out[plane] = blended(out[plane], warped)
 
 
-def planes_of_slices(transforms: Transforms, z_indices: Span) -> list[tuple[SliceTransform, list[int]]]:
-    """Each slice that a slab shows, with the planes of the slab that show it.
+def planes_of_slices(transforms: Transforms, z_indices: Span, array: TileArray) -> dict[int, list[int]]:
+    """The planes of a slab that show each slice in an array of tiles, by the slice's z.
 
     A slice is read once, whether it shows itself, stands in for others or is half of a blend. A plane that is
-    left blank shows none.
+    left blank shows none. Raw grey levels keep their slices where they are, also where steps are evened.
     """
-    first_z = transforms.slices[0].z
     planes_of: dict[int, list[int]] = {}
     for plane, z_index in enumerate(z_indices):
-        for z in _shown_z(transforms.slices[z_index]):
+        for z in _shown_z(transforms.plane(z_index, evened=array.key == TILES_KEY)):
             planes_of.setdefault(z, []).append(plane)
-    return [(transforms.slices[z - first_z], planes) for z, planes in planes_of.items()]
+    return planes_of
+
+
+def slices_of_planes(
+    transforms: Transforms, planes_of: Iterable[Mapping[int, list[int]]]
+) -> list[SliceTransform]:
+    """Each slice that some plane shows, once."""
+    first_z = transforms.slices[0].z
+    shown = dict.fromkeys(z for planes in planes_of for z in planes)
+    return [transforms.slices[z - first_z] for z in shown]
 
 
 def _shown_z(entry: SliceTransform) -> list[int]:

@@ -122,7 +122,7 @@ def correlate_neighbours(
     for index, entry in enumerate(transforms.slices):
         for when, earlier, placed in (
             ("before", before, placing.as_it_lies(entry)),
-            ("after", after, placing.as_shown(entry)),
+            ("after", after, placing.as_shown(transforms.plane(index))),
         ):
             for distance, name in enumerate(_FOLLOWING, start=1):
                 if index >= distance:

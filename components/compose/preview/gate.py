@@ -111,7 +111,7 @@ def worst_slices(
 
 
 def _shown_pairs(transforms: Transforms, found: NeighbourCorrelations, limits: GateLimits) -> _ShownPairs:
-    itself = np.array([s.replaced_from is None for s in transforms.slices], np.bool_)
+    itself = np.array([s.source_z == s.z for s in transforms.slices], np.bool_)
     counts = itself & np.append(itself[1:], False)
     after = np.where(counts, found.next_after, np.nan)
     return _ShownPairs(after=after, before=found.next_before, usual=running_median(after, limits.window))

@@ -101,7 +101,7 @@ def motion_of_middle(
     middle = _read(volume, output, level, starts, side)
     voxel_nm = min(volume.resolution_at_level(level))
     slices_a_plane = 2 ** volume.halvings_at_level(level)[2]
-    itself = [slice_.replaced_from is None and slice_.action != "blank" for slice_ in transforms.slices]
+    itself = [slice_.source_z == slice_.z and slice_.action != "blank" for slice_ in transforms.slices]
     first, n_planes = (side - min(side, limits.planes)) // 2, min(side, limits.planes)
     motions = []
     for index, axis in enumerate(_AXES):

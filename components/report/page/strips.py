@@ -151,12 +151,14 @@ def _frame(
     blurred = cv2.GaussianBlur(picture, (0, 0), 0.5 / shrink) if shrink < 1 else picture
     smooth = np.asarray(blurred, np.uint8)
     thumbnail_from_view = np.linalg.inv(view_from_thumbnail)
-    values = warped(255 - smooth if entry.action == "invert" else smooth, thumbnail_from_view, shape)
+    values = warped(
+        255 - smooth if entries[source].action == "invert" else smooth, thumbnail_from_view, shape
+    )
     known = warped(np.full_like(picture, 255), thumbnail_from_view, shape) > 127
     return Frame(entry.z, note, values, known)
 
 
 def _note(entry: SliceTransform) -> str:
-    if entry.replaced_from is not None:
-        return f"shows {entry.replaced_from}"
+    if entry.source_z != entry.z:
+        return f"shows {entry.source_z}"
     return "" if entry.action == "keep" else entry.action

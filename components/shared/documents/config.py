@@ -117,6 +117,10 @@ class RunConfig(GivenModel):
     trend: Literal["keep", "hybrid", "detrend", "straighten", "anchor"] = Field(
         "hybrid", description="What becomes of slow trends along z in position, rotation, scale and shear."
     )
+    z: Literal["report", "correct"] = Field(
+        "report",
+        description="Uneven steps along z: told, or evened by showing at each plane the slice nearest to it.",
+    )
     replace_with: Literal["nearest", "previous", "next", "blend", "blank"] = Field(
         "nearest", description="What is shown in place of a bad or missing slice."
     )

@@ -74,6 +74,9 @@ class SliceTransform(Document):
     """z of the slice that is shown instead, warped by that slice's own matrix."""
     blended_with: int | None = None
     """z of the second slice of a blend."""
+    shown_z: int | None = None
+    """z of the slice that the plane of this z shows where `z: correct` evens the steps along z; left out of
+    the file where the plane shows what `action` says."""
     evidence: str = ""
     """Reasons for the verdict, in a few words with figures."""
     override: str = ""
@@ -97,7 +100,10 @@ class SliceTransform(Document):
 
     @model_serializer(mode="wrap")
     def _without_empty_fill(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_empty(serialise(self), "fill")
+        values = without_empty(serialise(self), "fill")
+        if self.shown_z is None:
+            values.pop("shown_z", None)
+        return values
 
     @property
     def padding_levels(self) -> tuple[int, ...]:
@@ -107,7 +113,15 @@ class SliceTransform(Document):
     @property
     def source_z(self) -> int:
         """Number z of the slice that is shown here; of a blend, of the first of the two."""
+        if self.shown_z is not None:
+            return self.shown_z
         return self.z if self.replaced_from is None else self.replaced_from
+
+    @property
+    def others_shown(self) -> tuple[int, ...]:
+        """Numbers z of the slices that this row shows instead of its own, or mixes."""
+        named = (self.replaced_from, self.blended_with, self.shown_z)
+        return tuple(z for z in named if z is not None)
 
     @property
     def is_ordinary(self) -> bool:
@@ -117,7 +131,8 @@ class SliceTransform(Document):
     @property
     def shown(self) -> str:
         """Words for what is shown at the slice's place, such as: replaced by 511."""
-        return action_text(self.action, self.replaced_from, self.blended_with)
+        text = action_text(self.action, self.replaced_from, self.blended_with)
+        return text if self.shown_z is None else f"{text}; its plane shows {self.shown_z}"
 
     @property
     def description(self) -> str:
@@ -151,6 +166,20 @@ class Transforms(SealedDocument):
     intensity_range: Annotated[tuple[float, float], Field(description="Raw grey levels shown as 0 and 255.")]
     slices: tuple[SliceTransform, ...]
     """Rows for every z of the volume, ascending, also for missing slices."""
+
+    def plane(self, z_index: int, *, evened: bool = True) -> SliceTransform:
+        """The row that says what a plane shows: its own, or that of the slice which evens the steps along z.
+
+        Args:
+            z_index: The plane.
+            evened: False for an array of tiles that keeps each slice at its own number.
+        """
+        entry = self.slices[z_index]
+        if entry.shown_z is None or not evened:
+            return entry
+        index = entry.shown_z - self.slices[0].z
+        # An export that is cut along z may lack that row.
+        return self.slices[index] if 0 <= index < len(self.slices) else entry
 
 
 class Track(Document):

@@ -117,10 +117,10 @@ def slab_hash(
     """Input hash of a slab: the tile settings, the volume's frame, its slices and what is shown of them."""
     z_indices = volume.slab_z_indices(slab)
     shown = [transforms.slices[index] for index in z_indices]
-    wanted = sorted({z for s in shown for z in (s.z, s.replaced_from, s.blended_with) if z is not None})
+    wanted = sorted({z for s in shown for z in (s.z, *s.others_shown)})
     sources = [s.model_dump_json() for s in _slices_at(plan.slices, wanted)]
     matrices = [
-        json.dumps([s.z, s.matrix, s.action, s.replaced_from, s.blended_with, *s.padding_levels])
+        json.dumps([s.z, s.matrix, s.action, s.replaced_from, s.blended_with, *s.padding_levels, *_evened(s)])
         for s in _slices_at(transforms.slices, wanted)
     ]
     grey_levels = [transforms.intensity_range, plan.more_intensity_ranges, plan.pixel_type]
@@ -128,6 +128,11 @@ def slab_hash(
     reading = plan.reading.model_dump()
     frame = json.dumps([plan.config.source, volume.size_xyz, volume.slab_depth, arrays, grey_levels, reading])
     return input_hash(_settings("tile", plan, versions), frame, *sources, *matrices)
+
+
+def _evened(entry: SliceTransform) -> tuple[str, ...]:
+    """What the hash says of a plane that is evened: nothing of another, whose hash stays what it was."""
+    return () if entry.shown_z is None else (f"shows {entry.shown_z}",)
 
 
 def _slices_at(slices: Sequence[_Slice], numbers: Sequence[int]) -> Iterator[_Slice]:

@@ -354,6 +354,29 @@ def test_a_blend_is_the_mean_of_two_slices_each_where_it_lies(stack: Run) -> Non
     np.testing.assert_array_equal(voxels[6], b)
 
 
+def test_a_plane_that_is_evened_shows_the_other_slice_where_that_lies(stack: Run) -> None:
+    moved = ((1.0, 0.0, 6.0), (0.0, 1.0, 4.0), (0.0, 0.0, 1.0))
+    stack = stack.with_slice(FIRST + 4, matrix=moved, shown_z=FIRST + 5).with_slice(
+        FIRST + 3, shown_z=FIRST + 4
+    )
+    voxels = grey_slab(stack)
+    np.testing.assert_array_equal(voxels[3], placed(grey(FIRST + 4), (6, 4)))
+    np.testing.assert_array_equal(voxels[4], placed(grey(FIRST + 5)))
+    np.testing.assert_array_equal(voxels[5], placed(grey(FIRST + 5)))
+
+
+def test_raw_grey_levels_stay_where_their_slices_are_when_steps_are_evened(tmp_path: Path) -> None:
+    stack = make_run(tmp_path, "uint16")
+    config = stack.plan.config.model_copy(update={"keep_bits": True})
+    kept = dataclasses.replace(stack, plan=stack.plan.model_copy(update={"config": config})).write()
+    kept = kept.with_slice(FIRST + 1, shown_z=FIRST + 2)
+    assert kept.tile().exit_code == 0
+    shown, exact = kept.volume.arrays
+    np.testing.assert_array_equal(kept.voxels_of(shown)[1], kept.voxels_of(shown)[2])
+    raw = kept.voxels_of(exact)
+    np.testing.assert_array_equal(raw[1, 2 : 2 + HEIGHT, 3 : 3 + WIDTH], grey(FIRST + 1, "uint16"))
+
+
 def test_each_slice_of_a_slab_is_read_once(stack: Run) -> None:
     for z in (7, 8):
         stack = stack.with_slice(FIRST + z, action="blend", replaced_from=FIRST + 6, blended_with=FIRST + 9)

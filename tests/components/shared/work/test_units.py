@@ -237,6 +237,7 @@ def test_a_slab_depends_on_the_slice_that_it_shows_instead() -> None:
         {"action": "blank"},
         {"action": "replace", "replaced_from": 19},
         {"action": "blend", "replaced_from": 19, "blended_with": 21},
+        {"shown_z": 21},
     ],
     ids=str,
 )
@@ -256,6 +257,13 @@ def test_a_slab_depends_on_both_slices_of_a_blend() -> None:
             assert changed(all_slab_hashes(plan, before), all_slab_hashes(plan, after)) == slabs
     other = with_slice(before, 16, blended_with=33)
     assert changed(all_slab_hashes(plan, before), all_slab_hashes(plan, other)) == {1}
+
+
+def test_a_slab_depends_on_the_slice_that_evens_it() -> None:
+    plan = plan_of(0, 47)
+    before = with_slice(transforms_of(plan), 16, shown_z=15)
+    moved = with_slice(before, 15, matrix=MOVED)
+    assert changed(all_slab_hashes(plan, before), all_slab_hashes(plan, moved)) == {0, 1}
 
 
 def test_verdicts_and_decisions_that_change_no_voxel_change_no_slab() -> None:
