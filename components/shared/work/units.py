@@ -131,7 +131,7 @@ def slab_hash(
 
 
 def _evened(entry: SliceTransform) -> tuple[str, ...]:
-    """What the hash says of a plane that is evened: nothing of another, whose hash stays what it was."""
+    """Words of a hash on a plane that is evened; none for another, whose hash stays what it was."""
     return () if entry.shown_z is None else (f"shows {entry.shown_z}",)
 
 
