@@ -128,7 +128,7 @@ def _asked(slice_: PreparedSlice, neighbour: PreparedSlice) -> Figures:
             patches.enter_context(patch.object(module, name, watching(getattr(module, name), told)))
         record = pair.match_pair(slice_, neighbour)
     found, _ = whole_frame_search(slice_.matching, neighbour.matching)
-    return {**figures, "search_above_chance": found.ncc - found.chance, "accepted": float(record.accepted)}
+    return {**figures, "search_above_chance": found.above_chance, "accepted": float(record.accepted)}
 
 
 if __name__ == "__main__":

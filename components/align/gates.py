@@ -168,14 +168,51 @@ class AcceptanceLimits:
         too_small="sections that show different tissue are tied together",
         too_large="the next but one serial section is not found",
     )
+    min_above_chance_confirmed: float = limit(
+        0.03,
+        unit="NCC above the best of three mirrored searches",
+        why="for such a search that the largest structures confirm, which put the slice at the same place",
+        measured_on="serial sections of 512 and 307 px: 0.03 to 0.46 of 91 of 96 neighbours, which agree; "
+        "of 614 pairs of different tissue 162 agree by chance, with 0.06 at most and little in common",
+        too_small="sections that show different tissue are tied together",
+        too_large="neighbours that share little more than their largest structures are not found",
+    )
+    min_above_chance_broad: float = limit(
+        0.06,
+        unit="NCC above the best of three mirrored searches",
+        why="for the search of the largest structures that confirms another",
+        measured_on="serial sections: neighbours 0.05 to 0.54; pairs of different tissue that agree on a "
+        "place by chance 0.07 at most",
+        too_small="sections that show different tissue are tied together",
+        too_large="neighbours whose large structures change are not found",
+    )
+    min_overlap_confirmed: float = limit(
+        0.7,
+        unit="of the pixels that the slice with the fewer of them shows",
+        why="of two such searches: where little is in common, much correlates by chance, in both alike",
+        measured_on="serial sections: 0.8 and more of 94 of 96 neighbours; half for nearly all pairs of "
+        "different tissue, whose best place is at the rim of what is searched",
+        too_small="sections that show different tissue are tied together",
+        too_large="neighbours that share little are not found where they jump",
+    )
     whole_frame_sigma_px: float = limit(
         6.0,
         unit="px at matching scale, 1-sigma",
-        why="error that the solve is told of such a search; decides how much the pair weighs",
+        why="error that the solve is told of such a search that stands min_above_chance_alone above chance; "
+        "it falls as that rises. Decides how much the pair weighs",
         measured_on="serial sections (VNC), 6 and 8: corners within 15 px of the published alignment, which "
         "is good to 2 to 8 px",
         too_small="a coarse pair pulls good neighbours apart",
         too_large="parts of a stack that only such pairs hold together drift",
+    )
+    settled_sigma_px: float = limit(
+        2.0,
+        unit="px at matching scale, 1-sigma",
+        why="least error that the solve is told of such a search",
+        measured_on="27 neighbours in serial sections that windows confirm: 1.4 px apart from these in the "
+        "median, 5.5 at most",
+        too_small="a coarse pair counts as one that windows confirm",
+        too_large="a clear neighbour counts no more than a doubtful one two sections away",
     )
     compared_scale: float = limit(
         0.5,
@@ -313,6 +350,12 @@ def refusal_of_agreement(found: Agreement, as_they_lie: float, motion_px: float)
     if found.moved < max(found.mirrored, 0.0) + LIMITS.min_above_chance:
         return "ncc_not_above_chance"
     return None
+
+
+def whole_frame_sigma_px(above_chance: float) -> float:
+    """1-sigma at matching scale of a search of the whole frame that no window confirms."""
+    share = LIMITS.min_above_chance_alone / max(above_chance, LIMITS.min_above_chance_confirmed)
+    return max(LIMITS.settled_sigma_px, LIMITS.whole_frame_sigma_px * share)
 
 
 def compared_picture(matching: MatchingPicture) -> ComparedPicture:

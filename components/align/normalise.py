@@ -141,6 +141,15 @@ class PictureLimits:
         too_small="what lies between the pixels of the reduced picture shows its grid",
         too_large="time",
     )
+    reduced_side_px: int = limit(
+        128,
+        unit="px, longest side",
+        why="of the grey levels kept for a search of the largest structures: twice its own pictures, "
+        "so that slices of different size can share a scale",
+        measured_on="derived from SearchLimits.broad_size_px",
+        too_small="a slice that is smaller than its neighbour is enlarged",
+        too_large="memory: 64 kB a slice",
+    )
     flat_levels: float = limit(
         1e-3,
         unit="grey levels",
@@ -167,6 +176,8 @@ class MatchingPicture:
     """[y, x] False in padding, which has edges that move with the frame and not with the tissue."""
     content: NDArray[np.float32]
     """[8, 8] fraction of each cell that shows texture to match; empty resin and flat borders do not."""
+    reduced: NDArray[np.float32]
+    """[y, x] grey levels without curtains, much reduced; never inverted."""
 
 
 def resized(image: Raw | NDArray[np.float32], scale: float) -> NDArray[np.float32]:
@@ -204,16 +215,39 @@ def matching_picture(picture: NDArray[np.float32], fill: NDArray[np.bool_] | Non
     if fill is not None:
         shown &= ~_near_any(fill, picture.shape)
     plain = without_curtains(_filled(picture, shown))
-    mean = blurred(plain, LIMITS.local_sigma_px)
-    deviation = np.sqrt(_local_mean(np.square(plain - mean), shown))
+    standard, deviation, typical = _standardised(plain, shown, LIMITS.local_sigma_px)
+    textured = (shown & (deviation > max(LIMITS.content_std * typical, flat))).astype(np.float32)
+    content = cv2.resize(textured, (cells, cells), interpolation=cv2.INTER_AREA)
+    return MatchingPicture(
+        picture=_to_picture(standard),
+        shown=shown,
+        content=content.astype(np.float32),
+        reduced=resized(plain, min(1.0, LIMITS.reduced_side_px / max(plain.shape))),
+    )
+
+
+def standardised(
+    picture: NDArray[np.float32], shown: NDArray[np.bool_], sigma_px: float
+) -> NDArray[np.float32]:
+    """A picture in standard deviations of each pixel's neighbourhood, about its mean; 0 where not shown."""
+    standard, _, _ = _standardised(picture, shown, sigma_px)
+    most = np.float32(LIMITS.most_std)
+    return np.clip(standard, -most, most).astype(np.float32, copy=False)
+
+
+def _standardised(
+    picture: NDArray[np.float32], shown: NDArray[np.bool_], sigma_px: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+    """A picture about its local mean in local deviations; these deviations; and that of tissue."""
+    flat = LIMITS.flat_levels
+    mean = blurred(picture, sigma_px)
+    deviation = np.sqrt(_local_mean(np.square(picture - mean), shown, sigma_px))
     typical = flat
     if shown.any():
         typical = max(float(np.percentile(deviation[shown], LIMITS.typical_percent)), flat)
-    standard = (plain - mean) / (deviation + np.float32(LIMITS.std_floor * typical))
+    standard = (picture - mean) / (deviation + np.float32(LIMITS.std_floor * typical))
     standard[~shown] = 0
-    textured = (shown & (deviation > max(LIMITS.content_std * typical, flat))).astype(np.float32)
-    content = cv2.resize(textured, (cells, cells), interpolation=cv2.INTER_AREA)
-    return MatchingPicture(_to_picture(standard), shown, content.astype(np.float32))
+    return standard.astype(np.float32, copy=False), deviation.astype(np.float32, copy=False), typical
 
 
 def where_shown(picture: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -319,18 +353,22 @@ def _standard_band(
 
 def _filled(picture: NDArray[np.float32], shown: NDArray[np.bool_]) -> NDArray[np.float32]:
     """A picture whose padding continues the grey of what lies beside it."""
-    return picture if shown.all() else np.where(shown, picture, _local_mean(picture, shown))
+    if shown.all():
+        return picture
+    return np.where(shown, picture, _local_mean(picture, shown, LIMITS.local_sigma_px))
 
 
-def _local_mean(picture: NDArray[np.float32], shown: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _local_mean(
+    picture: NDArray[np.float32], shown: NDArray[np.bool_], sigma_px: float
+) -> NDArray[np.float32]:
     """The mean of what is shown in the neighbourhood; far from it, the mean of all that is shown."""
     if shown.all():
-        return blurred(picture, LIMITS.local_sigma_px)
+        return blurred(picture, sigma_px)
     far = np.float32(picture[shown].mean(dtype=np.float64) if shown.any() else 0)
     # Normalised convolution (Knutsson and Westin 1993): blur what is known and where it is known, and divide.
-    share = blurred(shown.astype(np.float32), LIMITS.local_sigma_px)
+    share = blurred(shown.astype(np.float32), sigma_px)
     rest = np.float32(LIMITS.flat_levels)
-    known = blurred(np.where(shown, picture, 0).astype(np.float32), LIMITS.local_sigma_px)
+    known = blurred(np.where(shown, picture, 0).astype(np.float32), sigma_px)
     mean: NDArray[np.float32] = (known + far * rest) / (share + rest)
     return mean
 

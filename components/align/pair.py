@@ -21,7 +21,7 @@ from components.align.models import PointPairs, choose, fit_ladder, motion_rms_p
 from components.align.normalise import enlarged
 from components.align.prepare import PreparedSlice, refinement_scale
 from components.align.refine import corrected, difference, refine
-from components.align.search import FrameMatch, whole_frame_search
+from components.align.search import FrameMatch, broad_search, whole_frame_search
 from components.align.static_pattern import moving_consensus, static_pixels
 from components.shared.documents.align import Model, PairRecord
 from components.shared.documents.transforms import Matrix3
@@ -88,6 +88,16 @@ class PreparedPair:
     def whole_frame(self) -> tuple[FrameMatch, FrameMatch]:
         """The search of the whole frame, of the neighbour as it is and inverted: four attempts share it."""
         return whole_frame_search(self.slice_.matching, self.neighbour.matching)
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the largest structures tell the motion that the search of the whole frame has found."""
+        found, _ = self.whole_frame
+        if found.overlap < gates.LIMITS.min_overlap_confirmed:
+            return False
+        witness = broad_search(self.slice_.matching, self.neighbour.matching)
+        enough = witness.above_chance >= gates.LIMITS.min_above_chance_broad
+        return enough and witness.tells_the_same_as(found)
 
     @cached_property
     def inverted(self) -> PreparedPair:
@@ -187,6 +197,12 @@ def match_pair(slice_: PreparedSlice, neighbour: PreparedSlice) -> PairRecord:
     pair = PreparedPair(slice_, neighbour)
     first: Attempt | None = None
     for name, try_it in _ATTEMPTS:
+        if (
+            try_it is _by_whole_frame_alone
+            and first is not None
+            and first.refused in gates.REFUSALS_OF_MATRIX
+        ):
+            break  # what many matches tell is not overruled by what no window confirms
         attempt = try_it(pair)
         if attempt.refused is None:
             found_by = "static_pattern" if attempt.static_pattern and not name else name
@@ -243,11 +259,16 @@ def _by_whole_frame(pair: PreparedPair) -> Attempt:
 
 
 def _by_whole_frame_alone(pair: PreparedPair) -> Attempt:
-    """The search by itself, where sections share shapes but no windows: coarse, and said to be."""
+    """The search by itself, where sections share shapes but no windows: coarse, and said to be.
+
+    One that stands little above chance needs a second witness.
+    """
     found, _ = pair.whole_frame
-    if found.ncc < found.chance + gates.LIMITS.min_above_chance_alone:
+    stands_alone = found.above_chance >= gates.LIMITS.min_above_chance_alone
+    may_be_confirmed = found.above_chance >= gates.LIMITS.min_above_chance_confirmed
+    if not stands_alone and not (may_be_confirmed and pair.is_confirmed):
         return Attempt(refused="ncc_not_above_chance")
-    coarse_px = gates.LIMITS.whole_frame_sigma_px / pair.match_scale
+    coarse_px = gates.whole_frame_sigma_px(found.above_chance) / pair.match_scale
     fit = PairFit(
         model="rigid",
         matrix=at_full_resolution(found.matrix, pair.match_scale),
@@ -282,7 +303,7 @@ _ATTEMPTS: tuple[tuple[str, Callable[[PreparedPair], Attempt]], ...] = (
 
 def _from_search(pair: PreparedPair, found: FrameMatch) -> Attempt:
     """A search over all motions of small pictures; only windows that agree with it make it acceptable."""
-    if found.ncc < found.chance + gates.LIMITS.min_above_chance:
+    if found.above_chance < gates.LIMITS.min_above_chance:
         return Attempt(refused="ncc_not_above_chance")
     return _examined(pair, Attempt(), at_full_resolution(found.matrix, pair.match_scale))
 

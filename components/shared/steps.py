@@ -91,7 +91,7 @@ STEPS: Mapping[str, Step] = {
             memory="4G",
             result=("process", "align"),
             records=("align",),
-            result_version=3,
+            result_version=4,
             hashed_keys=frozenset({"downsample_factor", "match_size", "neighbours", "skip_align"}),
             reads=frozenset({"source", "process"}),
         ),

@@ -69,6 +69,15 @@ class ClosureLimits:
         too_small="short stacks weigh their far pairs by a few accidents",
         too_large="short stacks of changing tissue trust their far pairs as noise alone would have it",
     )
+    comparable_sigmas: float = limit(
+        3.0,
+        unit="usual expected 1-sigma of neighbours, times the root of the distance",
+        why="a coarser pair misses by its own error: its closure tells nothing of the chain below it",
+        measured_on="serial sections (VNC, walk) with coarse far pairs: 3.8 px where all closures counted, "
+        "3.2 with this limit",
+        too_small="few closures are left, and far pairs are weighed as they are stated",
+        too_large="coarse far pairs make good neighbours count as coarse",
+    )
     least_sigma_px: float = limit(
         0.03,
         unit="px at full resolution, for neighbours",

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from components.compose.solve.chain import sigmas_by_distance
-from components.compose.solve.limits import SolveLimits, TieLimits
+from components.compose.solve.limits import ClosureLimits, SolveLimits, TieLimits
 from components.compose.solve.pairs import CORNERS, Flags, Floats, Integers, Pairs, Slices
 from components.shared.geometry import Matrix
 
@@ -105,7 +105,8 @@ class Ties:
         distance = stack.z[pairs.neighbour] - stack.z[pairs.slot]
         # Independent errors of d steps add as variances do, so their sum grows with the root of d.
         expected_px = np.hypot(pairs.sigma_px, limits.ties.model_sigma_px * np.sqrt(distance))
-        by_distance = sigmas_by_distance(pairs, stack, limits.closures)
+        tell = _tell_of_others(expected_px, distance, limits.closures)
+        by_distance = sigmas_by_distance(pairs.chosen(tell), stack, limits.closures)
         own_points = _normalised(own, frame)
         weighted = own_points.transpose(0, 2, 1) * POINT_WEIGHTS
         in_frame = frame.from_slice @ pairs.neighbour_from_slice @ np.linalg.inv(frame.from_slice)
@@ -117,7 +118,7 @@ class Ties:
             neighbour_from_own=_ties_last(in_frame),
             neighbour_points=_normalised(moved, frame),
             vote_sigma_px=expected_px,
-            sigma_px=_as_closures_tell(expected_px, distance, by_distance),
+            sigma_px=_as_closures_tell(expected_px, distance, tell, by_distance),
         )
 
     def are_still(self, frame: PoseFrame, limits: TieLimits, among: Flags | slice = slice(None)) -> Flags:
@@ -172,13 +173,24 @@ def _ties_last(matrices: Floats) -> Floats:
     return np.ascontiguousarray(matrices.transpose(1, 2, 0))
 
 
-def _as_closures_tell(expected_px: Floats, distance: Integers, by_distance: dict[int, float]) -> Floats:
-    """The expected sigmas, scaled at each distance to what the closures say of it."""
+def _tell_of_others(expected_px: Floats, distance: Integers, limits: ClosureLimits) -> Flags:
+    """[m] whether a pair is good enough that what it misses by says something of the pairs below it."""
+    neighbours_px = expected_px[distance == 1]
+    if not len(neighbours_px):
+        return np.ones(len(expected_px), np.bool_)
+    most_px = limits.comparable_sigmas * float(np.median(neighbours_px)) * np.sqrt(distance)
+    return np.asarray(expected_px <= most_px)
+
+
+def _as_closures_tell(
+    expected_px: Floats, distance: Integers, tell: Flags, by_distance: dict[int, float]
+) -> Floats:
+    """The expected sigmas, scaled at each distance to what the closures of pairs that `tell` say of it."""
     sigma_px = expected_px.copy()
     for d, told_px in by_distance.items():
         at = distance == d
-        if at.any():
-            sigma_px[at] *= told_px / np.median(expected_px[at])
+        if (at & tell).any():
+            sigma_px[at] *= told_px / np.median(expected_px[at & tell])
     return sigma_px
 
 

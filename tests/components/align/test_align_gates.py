@@ -23,7 +23,10 @@ from components.shared.geometry import Matrix, rotation_about, translation
 
 def picture_with(content: np.ndarray) -> MatchingPicture:
     return MatchingPicture(
-        np.full((80, 80), 128, np.uint8), np.ones((80, 80), bool), content.astype(np.float32)
+        picture=np.full((80, 80), 128, np.uint8),
+        shown=np.ones((80, 80), bool),
+        content=content.astype(np.float32),
+        reduced=np.full((80, 80), 128, np.float32),
     )
 
 
@@ -152,7 +155,14 @@ def test_pictures_as_they_lie_are_compared_where_the_slice_is_shown() -> None:
 
 
 def compared(picture: np.ndarray, shown: np.ndarray) -> ComparedPicture:
-    return compared_picture(MatchingPicture(picture, shown, np.ones((8, 8), np.float32)))
+    return compared_picture(
+        MatchingPicture(
+            picture=picture,
+            shown=shown,
+            content=np.ones((8, 8), np.float32),
+            reduced=picture.astype(np.float32),
+        )
+    )
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (7, -4), (-13, 10)])
@@ -168,3 +178,12 @@ def test_pictures_agree_where_the_motion_puts_them(shift: tuple[int, int]) -> No
     )
     assert agreement(slice_, neighbour, translation(x, y)).moved > 0.97
     assert agreement(slice_, neighbour, translation(x + 8, y)).moved < 0.5
+
+
+@pytest.mark.parametrize(
+    ("above_chance", "sigma_px"), [(0.02, 16), (0.03, 16), (0.04, 12), (0.08, 6), (0.16, 3), (0.3, 2), (1, 2)]
+)
+def test_a_search_that_stands_far_above_chance_is_told_as_better(
+    above_chance: float, sigma_px: float
+) -> None:
+    assert gates.whole_frame_sigma_px(above_chance) == pytest.approx(sigma_px)

@@ -248,7 +248,7 @@ def test_the_whole_frame_alone_is_as_coarse_as_its_pictures(scale: float) -> Non
     fit = _by_whole_frame_alone(PreparedPair(slice_, neighbour)).fit
     assert fit is not None
     assert error_px(fit.matrix, truth) < 1.5 / scale
-    assert fit.sigma_px == fit.spread_px == gates.LIMITS.whole_frame_sigma_px / scale
+    assert fit.sigma_px == fit.spread_px == gates.LIMITS.settled_sigma_px / scale
     assert fit.weights.size == 0  # no point speaks for it
 
 
@@ -278,7 +278,12 @@ def test_fine_structures_are_matched_where_nothing_coarser_is_found(monkeypatch:
 def test_whole_frame_search_finds_nothing_in_less_than_a_tenth_of_a_slice(sides: tuple[int, int]) -> None:
     content = np.zeros((8, 8), np.float32)
     slice_, small = (
-        MatchingPicture(np.full((side, side), 128, np.uint8), np.ones((side, side), bool), content)
+        MatchingPicture(
+            picture=np.full((side, side), 128, np.uint8),
+            shown=np.ones((side, side), bool),
+            content=content,
+            reduced=np.full((side, side), 128, np.float32),
+        )
         for side in sides
     )
     for found in whole_frame_search(slice_, small):
@@ -467,7 +472,7 @@ def test_the_next_but_one_serial_section_is_found_roughly_and_its_mirror_is_not(
     a, b = real_pictures("sstem_vnc", (6, 8))
     found = pair_of(a, b)
     assert (found.accepted, found.fallback, found.n_windows) == (True, "whole_frame_alone", 0)
-    assert found.sigma_px >= 6
+    assert found.sigma_px > gates.LIMITS.settled_sigma_px
     corners = [[0, 0], [1023, 0], [0, 1023], [1023, 1023]]
     assert np.abs(transform_points(np.array(found.matrix), corners) - corners).max() < 15
     assert not pair_of(a, np.ascontiguousarray(np.fliplr(b))).accepted

@@ -122,3 +122,25 @@ def test_the_pairs_of_a_stack_are_weighed_so() -> None:
     near = pairs.neighbour - pairs.slot == 1
     told = np.linalg.norm(pairs.neighbour_from_slice[near, :2, 2], axis=1)
     assert steps.mean() < 1.2 * told.mean()
+
+
+def test_coarse_far_pairs_say_nothing_of_fine_neighbours() -> None:
+    """Sections two apart that are known to 6 px do not make neighbours, known to 0.5 px, count as coarse."""
+    rng = np.random.default_rng(8)
+    i, j = all_pairs(40, 2)
+    sigma_px = np.where(j - i == 1, 0.5, 6.0)
+    pairs = Pairs(
+        slot=i,
+        neighbour=j,
+        neighbour_from_slice=about_center(len(i), WIDTH, rng.normal(0, 1, (len(i), 2)) * sigma_px[:, None]),
+        sigma_px=sigma_px,
+        supports_px=unknown_supports(len(i)),
+    )
+    stack = Slices(z=np.arange(40), sizes_xy=np.full((40, 2), WIDTH))
+    assert 2 in sigmas_by_distance(pairs, stack, LIMITS)
+    ties = SolveProblem.of(stack, pairs).ties
+    assert np.array_equal(ties.sigma_px, ties.vote_sigma_px)
+    solution = solve(SolveProblem.of(stack, pairs))
+    steps = np.diff(solution.volume_from_slice[:, :2, 2], axis=0)
+    # Each neighbour's own error, hardly changed by the coarse pairs beside it.
+    assert np.abs(steps + pairs.neighbour_from_slice[j - i == 1][:, :2, 2]).max() < 0.5
