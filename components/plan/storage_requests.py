@@ -113,10 +113,10 @@ def compose_requests(work: Work) -> Requests:
     """Requests of `compose`: it reads evidence and thumbnails, looks for records, and writes documents."""
     volume = work.volume
     listings = sum(1 + len(output.levels) for output in volume.outputs)  # is it there; files in the way
-    documents_and_records = 7  # with the note of what the volume may write
+    documents_and_records = 9  # with the note of what the volume may write
     listings += 2  # the records of tiles and blocks, which a first run has not
-    per_chunk = 2 * _DOCUMENT + 1
-    looked_for = _ABSENT * (3 + volume.n_slabs + volume.passes[0].n_blocks)
+    per_chunk = 3 * _DOCUMENT + 1  # thumbnails twice: for the places along z, and for the check
+    looked_for = _ABSENT * (4 + volume.n_slabs + volume.passes[0].n_blocks)
     return Requests(documents_and_records + listings, _DOCUMENT + per_chunk * len(work.chunks) + looked_for)
 
 
