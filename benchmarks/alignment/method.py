@@ -31,6 +31,8 @@ class Found(BaseModel):
 
     matrices: dict[int, Matrix3]
     """volume_from_slice by z."""
+    grey_lines: dict[int, tuple[float, float]] = {}
+    """Gain and offset that a slice's grey levels get, by z; no entry leaves them."""
     verdicts: dict[int, str] = {}
     """Of the slices that it does not find good."""
     n_pairs: int
@@ -124,6 +126,9 @@ def _fibstack(stack: Path, paths: dict[int, Path]) -> Found:
     pairs = [pair for record in records for pair in record.pairs]
     return Found(
         matrices={s.z: s.matrix for s in transforms.slices},
+        grey_lines={
+            s.z: (s.grey_line.gain, s.grey_line.offset) for s in transforms.slices if s.grey_line is not None
+        },
         verdicts={s.z: s.verdict for s in transforms.slices if s.verdict != "good"},
         n_pairs=len(pairs),
         z_steps={

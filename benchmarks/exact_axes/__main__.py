@@ -12,6 +12,7 @@ import click
 
 from benchmarks.alignment.method import METHODS, Found, ask
 from benchmarks.exact_axes.cases import RECIPES, Planted, plant, write_stack
+from benchmarks.exact_axes.levels import level_figures
 from benchmarks.exact_axes.measures import Row, score
 from benchmarks.exact_axes.planes import Axis, Planes, read_planes
 from benchmarks.exact_axes.spacings import SPACINGS, SpacingRow, spacing_row
@@ -81,6 +82,8 @@ def _row(planes: Planes, case: str, method: str, planted: Planted, scratch: Path
     ask(method, scratch / "stack", answer)
     found = Found.model_validate_json(answer.read_bytes())
     row = score(f"{planes.name} {planes.axis}", case, method, planted, found)
+    if not found.stopped:
+        row = row.model_copy(update=level_figures(planes, planted, scratch / "stack", found))
     click.echo(f"{row.planes}, {case}, {method}: {row.mean_px or row.stopped}", err=True)
     return row
 
@@ -89,18 +92,26 @@ def as_markdown(rows: list[Row]) -> str:
     """The rows as a table."""
     head = (
         "| planes | case | method | mean px | worst px | constant px | 1, 2, 3, 4 apart | rows px | warp px "
-        "| unplaced, false | s / slice |"
+        "| grey levels | unplaced, false | s / slice |"
     )
-    lines = [head, "| --- " * 3 + "| ---: " * 8 + "|"]
+    lines = [head, "| --- " * 3 + "| ---: " * 9 + "|"]
     for row in rows:
         numbers = (row.mean_px, row.worst_px, row.constant_px, row.rows_px, row.warp_px)
         mean, worst, constant, rows_px, warp = ("–" if n is None else f"{n:.3f}" for n in numbers)
         apart = ", ".join(f"{n:.3f}" for n in row.by_distance_px)
         lines.append(
             f"| {row.planes} | {row.case} | {row.method} | {mean} | {worst} | {constant} | {apart} "
-            f"| {rows_px} | {warp} | {row.n_unplaced}, {row.false_alarms} | {row.s_per_slice:.2f} |"
+            f"| {rows_px} | {warp} | {_grey(row)} | {row.n_unplaced}, {row.false_alarms} "
+            f"| {row.s_per_slice:.2f} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _grey(row: Row) -> str:
+    """Errors of the grey levels: before, after, from slice to slice, and the most that a slice has lost."""
+    figures = (row.levels_before, row.levels_after, row.levels_step, row.levels_further)
+    before, after, step, further = ("–" if n is None else f"{n:.2f}" for n in figures)
+    return f"{before} -> {after}, {step}, {further}"
 
 
 if __name__ == "__main__":

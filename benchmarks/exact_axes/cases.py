@@ -49,7 +49,9 @@ class Recipe:
     charging: float = 0.0
     """Brightness of the brightest cloud, in grey levels."""
     flicker: float = 0.0
-    """Greatest relative change of brightness and contrast from a plane to the next."""
+    """Greatest relative change of brightness and contrast of a plane."""
+    restart: float = 0.0
+    """Relative change of brightness and contrast that lasts from a third of the stack on."""
 
 
 RECIPES: dict[str, Recipe] = {
@@ -61,6 +63,7 @@ RECIPES: dict[str, Recipe] = {
     "curtains": Recipe(turn_deg=0.05, curtains=6.0),
     "charging": Recipe(turn_deg=0.05, charging=60.0),
     "flicker": Recipe(turn_deg=0.05, flicker=0.2),
+    "restart": Recipe(turn_deg=0.05, restart=0.15),
     "rows": Recipe(turn_deg=0.05, rows_px=1.5),
     "soft warp": Recipe(turn_deg=0.05, warp_px=1.5),
 }
@@ -76,6 +79,9 @@ class Placed:
     """world_from_slice."""
     displacement: Floats
     """[2, height, width] x and y."""
+    gain: float = 1.0
+    offset: float = 0.0
+    """Of its grey levels: those of the plane become `gain * level + offset`."""
     defect: Defect = ""
 
     def world(self, points: Points) -> Points:
@@ -110,7 +116,7 @@ class Planted:
 
 def plant(planes: Planes, recipe: Recipe) -> Planted:
     """Decide where each slice lies; the same for the same planes and recipe."""
-    rng = np.random.default_rng(SEED)
+    rng, of_levels = np.random.default_rng(SEED), np.random.default_rng(SEED + 1)
     width, height = (round(WINDOW_SHARE * side) for side in planes.size_xy)
     room = (np.array(planes.size_xy) - (width, height)) / 2 - MARGIN_PX
     defects = planted_defects("spread" if recipe.with_bad_slices else "", len(planes.levels))
@@ -119,6 +125,7 @@ def plant(planes: Planes, recipe: Recipe) -> Planted:
         placed = Placed(
             matrix=_world_from_slice(planes.size_xy, (width, height), shift, angle_deg),
             displacement=_displacement(rng, recipe, (height, width)),
+            **_line(of_levels, recipe, restarted=3 * z >= len(planes.levels)),
             defect=defects.get(z, ""),
         )
         slices[z] = replace(slices[z - 1], defect="duplicate") if placed.defect == "duplicate" else placed
@@ -133,14 +140,14 @@ def write_stack(planes: Planes, recipe: Recipe, planted: Planted, folder: Path) 
     rng = np.random.default_rng(SEED + 1)
     before: Picture | None = None
     for z, placed in planted.slices.items():
-        grey = _seen(planes, z, placed, planted.size_xy)
-        picture = eight_bit(_degraded(grey, recipe, rng).astype(np.float32), placed.defect, rng)
+        grey = seen(planes, z, placed, planted.size_xy)
+        picture = eight_bit(_degraded(grey, placed, recipe, rng).astype(np.float32), placed.defect, rng)
         before = before if placed.defect == "duplicate" else picture
         if before is not None and placed.defect != "missing":
             cv2.imwrite(str(folder / (IMAGE_PATTERN % z)), before)
 
 
-def _seen(planes: Planes, z: int, placed: Placed, size_xy: tuple[int, int]) -> Floats:
+def seen(planes: Planes, z: int, placed: Placed, size_xy: tuple[int, int]) -> Floats:
     """The part of its plane that a slice shows, as the microscope would see it."""
     width, height = size_xy
     y, x = np.mgrid[:height, :width].reshape(2, -1)
@@ -148,7 +155,7 @@ def _seen(planes: Planes, z: int, placed: Placed, size_xy: tuple[int, int]) -> F
     return planes.sampled(z, transform_points(placed.matrix, pixels), (height, width))
 
 
-def _degraded(grey: Floats, recipe: Recipe, rng: np.random.Generator) -> Floats:
+def _degraded(grey: Floats, placed: Placed, recipe: Recipe, rng: np.random.Generator) -> Floats:
     if recipe.charging:
         cloud = gaussian_filter(rng.standard_normal(grey.shape), 25.0, mode="wrap")
         grey = grey + recipe.charging * np.clip(cloud / np.abs(cloud).max(), 0, 1)
@@ -157,12 +164,18 @@ def _degraded(grey: Floats, recipe: Recipe, rng: np.random.Generator) -> Floats:
             rng.standard_normal(grey.shape), (CURTAIN_LENGTH_PX, CURTAIN_WIDTH_PX), mode="wrap"
         )
         grey = grey + recipe.curtains * stripes / stripes.std()
-    if recipe.flicker:
-        gain, offset = 1 + recipe.flicker * rng.uniform(-1, 1, 2)
-        grey = (grey - 128) * gain + 128 * offset
+    grey = placed.gain * grey + placed.offset
     if recipe.noise:
         grey = grey + recipe.noise * rng.standard_normal(grey.shape)
     return grey
+
+
+def _line(rng: np.random.Generator, recipe: Recipe, *, restarted: bool) -> dict[str, float]:
+    """Gain and offset of a slice's grey levels."""
+    contrast = brightness = 1 + recipe.restart * restarted
+    if recipe.flicker:
+        contrast, brightness = 1 + recipe.flicker * rng.uniform(-1, 1, 2)
+    return {"gain": contrast, "offset": 128 * (brightness - contrast)}
 
 
 def _displacement(rng: np.random.Generator, recipe: Recipe, shape_yx: tuple[int, int]) -> Floats:

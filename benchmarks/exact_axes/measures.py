@@ -33,6 +33,14 @@ class Row(BaseModel):
     """RMS over the rows of the error along x that all of a row share."""
     warp_px: float | None = None
     """RMS of what no affine transform explains of the error."""
+    levels_before: float | None = None
+    """RMS error of the good slices' grey levels as they came, about what all have in common."""
+    levels_after: float | None = None
+    """The same of the grey levels that are shown."""
+    levels_step: float | None = None
+    """RMS of the difference of that error, mean over the picture, from a good slice to the next."""
+    levels_further: float | None = None
+    """Most grey levels by which a slice is further from its truth than it came."""
     n_unplaced: int = 0
     """Good slices without an answer."""
     false_alarms: int = 0

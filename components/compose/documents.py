@@ -22,6 +22,7 @@ from components.shared.documents.thickness import Thickness
 from components.shared.documents.transforms import (
     TRANSFORMS_KEY,
     TRENDS_KEY,
+    GreyLine,
     Matrix3,
     SliceTransform,
     Transforms,
@@ -107,14 +108,11 @@ def transforms_of(
     matrices = rounded(placement.solution.volume_from_slice)
     box = bounding_box(matrices[box_slots], stack.sizes_xy[box_slots])
     kept = [a for a in actions if a.action == "keep"] or [a for a in actions if not a.is_replaced]
-    good = [statistics[int(stack.z[a.shown_slot])] for a in kept]
     return Transforms(
         volume_size_xyz=(*box.size_xy, config.maxz - config.minz + 1),
         volume_origin_xyz_px=(*box.origin_xy, config.minz),
         slice_origin_xy_px=plan.reading.crop[:2] if plan.reading.crop else (0, 0),
-        intensity_range=intensity_range(
-            plan.pixel_type, np.array([s.low for s in good]), np.array([s.high for s in good])
-        ),
+        intensity_range=_intensity_range(plan, [statistics[int(stack.z[a.shown_slot])] for a in kept]),
         slices=tuple(
             entry
             if entry.z not in statistics
@@ -122,6 +120,31 @@ def transforms_of(
             for entry in _slices(plan, placement, actions, _in_box(matrices, box))
         ),
     )
+
+
+def with_grey_lines(
+    plan: Plan,
+    transforms: Transforms,
+    statistics: Mapping[int, SliceStatistics],
+    lines: Mapping[int, GreyLine],
+) -> Transforms:
+    """The transforms with the grey lines of slices that flicker, and the range of what is shown then.
+
+    Args:
+        plan: The plan of the run.
+        transforms: Without any grey line.
+        statistics: Statistics of each present slice, by z.
+        lines: The grey line of each slice that has one, by z.
+    """
+    if not lines:
+        return transforms
+    slices = tuple(s.model_copy(update={"grey_line": lines.get(s.z)}) for s in transforms.slices)
+    shown = [statistics[s.z].on_line(s.grey_line) for s in slices if s.action == "keep"]
+    return transforms.model_copy(update={"slices": slices, "intensity_range": _intensity_range(plan, shown)})
+
+
+def _intensity_range(plan: Plan, good: Sequence[SliceStatistics]) -> tuple[float, float]:
+    return intensity_range(plan.pixel_type, np.array([s.low for s in good]), np.array([s.high for s in good]))
 
 
 def rows_of(

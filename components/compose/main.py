@@ -8,8 +8,15 @@ from collections.abc import Iterable
 import click
 import cv2
 
-from components.compose.documents import AlignFindings, read_findings, transforms_of, write_documents
+from components.compose.documents import (
+    AlignFindings,
+    read_findings,
+    transforms_of,
+    with_grey_lines,
+    write_documents,
+)
 from components.compose.judge.classify import classify
+from components.compose.judge.grey_lines import grey_lines
 from components.compose.judge.replacement import actions_of
 from components.compose.judge.slice_figures import figures_of
 from components.compose.preview.write import check_on_thumbnails, refusal
@@ -31,6 +38,7 @@ from components.shared.work.left import WorkLeft, note_before_work, work_left
 from components.shared.work.refusal import leave_refusal
 from components.shared.work.run import Run
 from components.shared.work.superseded import superseded_files
+from components.shared.work.thumbnails import Thumbnails
 from components.shared.work.units import block_items
 
 log = logging.getLogger(__name__)
@@ -72,6 +80,9 @@ def solve_and_list(plan: Plan, process: Store) -> tuple[Run, WorkLeft]:
     findings = read_findings(plan, process)
     placement = place(plan, findings.pairs)
     transforms = judged(plan, placement, findings)
+    if plan.config.intensity == "z":
+        lines = grey_lines(plan, transforms, findings.statistics, Thumbnails(plan, process).picture)
+        transforms = with_grey_lines(plan, transforms, findings.statistics, lines)
     _log_result(placement, transforms)
     thickness = thickness_on_thumbnails(plan, transforms, findings.input_hash, process)
     _log_thickness(thickness)

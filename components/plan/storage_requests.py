@@ -115,7 +115,8 @@ def compose_requests(work: Work) -> Requests:
     listings = sum(1 + len(output.levels) for output in volume.outputs)  # is it there; files in the way
     documents_and_records = 9  # with the note of what the volume may write
     listings += 2  # the records of tiles and blocks, which a first run has not
-    per_chunk = 3 * _DOCUMENT + 1  # thumbnails twice: for the places along z, and for the check
+    n_looks_at_thumbnails = 2 + (work.plan.config.intensity == "z")  # thickness, the check; flicker
+    per_chunk = (1 + n_looks_at_thumbnails) * _DOCUMENT + 1
     looked_for = _ABSENT * (4 + volume.n_slabs + volume.passes[0].n_blocks)
     return Requests(documents_and_records + listings, _DOCUMENT + per_chunk * len(work.chunks) + looked_for)
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.shared.documents.transforms import SliceTransform
+from components.shared.documents.transforms import GreyLine, SliceTransform
 from components.shared.limits import limit
 from components.shared.pictures.fill_values import parts_at_sides, where_one_of
 from components.shared.pictures.grey_levels import ALL_LEVELS, Picture, as_8_bit
@@ -65,7 +65,8 @@ def slice_channels(
         padding = parts_at_sides(where_one_of(files[0], shown.padding_levels))
     for index, (picture, levels) in enumerate(zip(files, intensity_ranges, strict=True)):
         invert = shown.action == "invert" and index == 0
-        for channel in channels_of(tiles, picture, levels, clip_limit, invert=invert):
+        line = shown.grey_line if index == 0 else None
+        for channel in channels_of(tiles, picture, levels, clip_limit, invert=invert, line=line):
             if padding is None or index > 0:
                 yield channel
             else:
@@ -79,6 +80,7 @@ def channels_of(
     clip_limit: float,
     *,
     invert: bool,
+    line: GreyLine | None = None,
 ) -> Iterator[Picture]:
     """Each channel of a picture, `[y, x]`: at 8 bit mapped and equalized, to look at; at 16 bit as it is.
 
@@ -90,30 +92,45 @@ def channels_of(
         intensity_range: Raw grey levels that are shown as 0 and 255.
         clip_limit: Clip limit of CLAHE, see `equalized`.
         invert: Whether the grey levels are inverted.
+        line: Correction of the brightness and contrast that an array of 8 bit shows.
     """
     if picture.ndim == 3 and picture.shape[2] == _RGBA:
-        yield from channels_of(tiles, picture[:, :, :3], intensity_range, clip_limit, invert=invert)
+        colours = picture[:, :, :3]
+        yield from channels_of(tiles, colours, intensity_range, clip_limit, invert=invert, line=line)
         yield from channels_of(tiles, picture[:, :, 3], ALL_LEVELS, 0, invert=False)
         return
     if tiles.data_type == "uint16":
         shown = inverted_raw(picture, intensity_range) if invert else picture
     else:
-        grey = to_uint8(picture, intensity_range)
+        grey = to_uint8(picture, intensity_range, line)
         shown = equalized(inverted(grey) if invert else grey, clip_limit)
     for channel in np.moveaxis(np.atleast_3d(shown), 2, 0):
         yield np.ascontiguousarray(channel)
 
 
-def to_uint8(picture: Picture, intensity_range: tuple[float, float]) -> NDArray[np.uint8]:
+def to_uint8(
+    picture: Picture, intensity_range: tuple[float, float], line: GreyLine | None = None
+) -> NDArray[np.uint8]:
     """A picture at 8 bit: `intensity_range` becomes 0..255, clipped and rounded; 8 bit stays as it is.
+
+    Args:
+        picture: Raw grey levels.
+        intensity_range: Those that are shown as 0 and 255.
+        line: What they are brought to before; None leaves them as they are.
 
     Example:
         >>> to_uint8(np.array([[90, 100, 151, 202, 300]], np.uint16), (100, 202)).tolist()
         [[0, 0, 128, 255, 255]]
+        >>> to_uint8(np.array([[100, 150]], np.uint8), (0, 255), GreyLine(gain=1.1, offset=-5)).tolist()
+        [[105, 160]]
     """
-    if picture.dtype == np.uint8:
+    if picture.dtype == np.uint8 and line is None:
         return picture.astype(np.uint8, copy=False)
-    return as_8_bit(np.arange(2**16, dtype=np.float64), *intensity_range)[picture]
+    levels = np.arange(np.iinfo(picture.dtype).max + 1, dtype=np.float64)
+    table = as_8_bit(levels if line is None else levels * line.gain + line.offset, *intensity_range)
+    if picture.dtype == np.uint8:
+        return cv2.LUT(picture, table).astype(np.uint8, copy=False)
+    return table[picture]
 
 
 def inverted(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from benchmarks.alignment.method import Found
 from benchmarks.exact_axes.__main__ import main
 from benchmarks.exact_axes.cases import RECIPES, Planted, plant, write_stack
+from benchmarks.exact_axes.levels import level_figures
 from benchmarks.exact_axes.measures import Row, score
 from benchmarks.exact_axes.planes import Planes, read_planes
 from components.shared.documents.transforms import Matrix3
@@ -110,6 +111,25 @@ def test_what_no_matrix_can_tell_is_left(
     assert row.rows_px > rows_at_least
     assert row.warp_px is not None
     assert row.warp_px > warp_at_least
+
+
+def test_grey_levels_are_compared_about_what_all_slices_have_in_common(
+    planes: Planes, tmp_path: Path
+) -> None:
+    planted = plant(planes, RECIPES["restart"])
+    write_stack(planes, RECIPES["restart"], planted, tmp_path)
+    left = answer(planted)
+    true = {z: (1 / p.gain, -p.offset / p.gain) for z, p in planted.slices.items()}
+    doubled = {z: (2 * gain, 2 * offset + 9) for z, (gain, offset) in true.items()}
+    for lines in (true, doubled):
+        figures = level_figures(planes, planted, tmp_path, left.model_copy(update={"grey_lines": lines}))
+        assert figures["levels_before"] > 5
+        assert figures["levels_after"] < 0.5
+        assert figures["levels_step"] < 0.2
+        assert figures["levels_further"] < 0.1
+    unchanged = level_figures(planes, planted, tmp_path, left)
+    assert unchanged["levels_after"] == unchanged["levels_before"]
+    assert unchanged["levels_further"] == 0
 
 
 def test_the_command_prints_a_row_for_each_method(cube: Path) -> None:

@@ -295,5 +295,145 @@ class GreyRangeLimits:
     )
 
 
-FIGURES, VERDICTS, GREY_RANGE = FigureLimits(), VerdictLimits(), GreyRangeLimits()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlickerLimits:
+    """When a change of brightness or contrast from slice to slice is the microscope's, not the tissue's."""
+
+    side_px: int = limit(
+        128,
+        unit="px, longest side of the compared pictures",
+        why="a line has two numbers: as many pixels tell it as well, in a quarter of the time",
+        measured_on="fibsem_cube, 40 planes along x, y and z: errors of 128 px and of 250 px differ by 0.02 "
+        "grey levels",
+        too_small="tissue that changes decides the line",
+        too_large="time, and nothing is gained",
+    )
+    grain_sigma_px: float = limit(
+        1.0,
+        unit="px of the compared pictures",
+        why="noise is smoothed away, which would hide how far pixels agree",
+        measured_on="not measured apart",
+        too_small="the scatter is that of the noise, and true flicker is less than it",
+        too_large="membranes are smoothed away, which tell the contrast",
+    )
+    tail_levels: int = limit(
+        2,
+        unit="of 256 grey levels of a thumbnail",
+        why="levels at the ends of the type are clipped, and lie on no line",
+        measured_on="flicker of 20% on fibsem_cube, which clips: errors as without clipping",
+        too_small="slices that clip seem to have less contrast than they have",
+        too_large="tissue that is truly dark or bright does not count",
+    )
+    least_overlap: float = limit(
+        1 / 16,
+        unit="share of the picture's area",
+        why="neighbours overlap nearly everywhere; what shares less tells nothing",
+        measured_on="not measured; that of the check on thumbnails",
+        too_small="a corner decides on the whole slice",
+        too_large="slices with a large blank part are not compared",
+    )
+    fewest_px: int = limit(
+        64,
+        unit="px that both pictures show",
+        why="a line through fewer is anyone's",
+        measured_on="not measured; chosen",
+        too_small="slices of a few pixels are changed by their noise",
+        too_large="small slices are not compared",
+    )
+    parts_per_side: int = limit(
+        4,
+        unit="parts along x and along y",
+        why="enough to tell a change of the whole slice from one of a corner, and large enough for a median",
+        measured_on="not measured apart",
+        too_small="clouds of charging that fill a part are the same everywhere",
+        too_large="single cells decide on a part",
+    )
+    least_of_pixels: float = limit(
+        0.4,
+        unit="times the scatter of the pixels",
+        why="a change below this may be the tissue's own: it moves single pixels by more",
+        measured_on="827 pairs of clean slices (fibsem_cube along x, y, z; fibsem_medulla; sstem_vnc): never "
+        "above 0.23; with curtains of 6 levels never above 0.35; flicker of 20%: median above 3",
+        too_small="clean stacks lose the true course of their brightness",
+        too_large="flicker that people see is left",
+    )
+    least_of_parts: float = limit(
+        2.5,
+        unit="times the standard deviation of the parts",
+        why="flicker is the same everywhere",
+        measured_on="the same pairs: never above 1.7 (serial sections 2.2); clouds of charging never above "
+        "1.1; flicker of 20%: median above 14",
+        too_small="charging of half a slice changes the other half",
+        too_large="flicker of slices that have a cloud or a curtain besides is left",
+    )
+    least_change: float = limit(
+        0.02,
+        unit="of the standard deviation of the grey levels",
+        why="less is not seen, however well the pixels agree",
+        measured_on="chosen: 0.7 of 256 grey levels in fibsem_cube",
+        too_small="rounding of grey levels counts as flicker in slices without noise",
+        too_large="flicker of very clean stacks is left",
+    )
+    reach: int = limit(
+        2,
+        unit="good slices",
+        why="a slice that flickers alone is passed over: those before and after it are compared",
+        measured_on="tests/components/compose/judge/test_grey_lines.py",
+        too_small="errors of the change to an odd slice and back stay in all that follow",
+        too_large="time; tissue changes more over longer distances",
+    )
+    same_weight: float = limit(
+        100.0,
+        unit="times the weight of a pair of neighbours that flickers",
+        why="slices between which nothing flickers are the same, whatever the others say",
+        measured_on="the same test",
+        too_small="slices around one that flickers share its error",
+        too_large="rounding of the solution",
+    )
+    pull_slices: float = limit(
+        300.0,
+        unit="slices",
+        why="where every slice flickers, changes of the tissue add up unseen: further than this the mean of "
+        "the slices as they came is believed; ten times as long where few flicker",
+        measured_on="fibsem_cube, 250 planes with 20% flicker; 0.4 grey levels are lost to it",
+        too_small="the mean of few slices is not that of the tissue",
+        too_large="long stacks drift",
+    )
+    around: int = limit(
+        9,
+        unit="changes from slice to slice",
+        why="where most are flicker, so are the small ones among them: one that is left out displaces all "
+        "slices that follow",
+        measured_on="fibsem_cube with flicker of every slice; a step in a clean stack changes no neighbour",
+        too_small="two steps near each other make flicker of the tissue around them",
+        too_large="flicker that begins is recognised late",
+    )
+    least_move: float = limit(
+        0.25,
+        unit="of 256 grey levels",
+        why="a line that moves no grey level by more is left out: nearly all of them round to themselves",
+        measured_on="derived",
+        too_small="slices are made anew for what nobody sees",
+        too_large="differences between neighbours are left",
+    )
+    gain_digits: int = limit(
+        5,
+        unit="digits after the point of a gain",
+        why="more would depend on the processor",
+        measured_on="derived: 0.3 of 65,535 grey levels",
+        too_small="lines are rounded to more than a grey level of 16 bit",
+        too_large="the bytes of transforms.json depend on the processor",
+    )
+    offset_digits: int = limit(
+        3,
+        unit="digits after the point of an offset in raw grey levels",
+        why="more would depend on the processor",
+        measured_on="derived",
+        too_small="lines are rounded to more than a grey level",
+        too_large="the bytes of transforms.json depend on the processor",
+    )
+
+
+FIGURES, VERDICTS = FigureLimits(), VerdictLimits()
+FLICKER, GREY_RANGE = FlickerLimits(), GreyRangeLimits()
 """The limits for stacks of FIB-SEM and of serial sections."""

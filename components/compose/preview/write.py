@@ -67,13 +67,14 @@ def make_preview(
     """
     config = plan.config
     matched = MatchedThumbnails(plan, thumbnails)
+    lines = {s.z: s.grey_line for s in transforms.slices}
     judged = statistics if plan.pixel_type == "uint16" else {}  # 8 bit keeps its grey levels
     levels: dict[int, float] = {}
 
     def thumbnail(z: int) -> Thumbnail | None:
         picture = matched.picture(z)
         if picture is not None and z in judged and z not in levels and np.ptp(picture) > 0:
-            levels[z] = tissue_levels(picture, judged[z], transforms.intensity_range)
+            levels[z] = tissue_levels(picture, judged[z].on_line(lines[z]), transforms.intensity_range)
         return picture
 
     found = correlate_neighbours(transforms, plan.thumbnail_scale, thumbnail)

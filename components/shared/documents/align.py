@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from components.shared.documents.sealed import Document, SealedDocument, without_empty
-from components.shared.documents.transforms import FillLevel, Matrix3
+from components.shared.documents.transforms import FillLevel, GreyLine, Matrix3
 
 Model = Literal["translation", "rigid", "rigid_stretch", "affine"]
 
@@ -50,6 +50,18 @@ class SliceStatistics(Document):
     @model_serializer(mode="wrap")
     def _without_empty_fill(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return without_empty(serialise(self), "fill")
+
+    def on_line(self, line: GreyLine | None) -> SliceStatistics:
+        """The statistics with the range and the noise of the grey levels that are shown."""
+        if line is None:
+            return self
+        return self.model_copy(
+            update={
+                "low": line.shown(self.low),
+                "high": line.shown(self.high),
+                "noise": line.gain * self.noise,
+            }
+        )
 
 
 class PairRecord(Document):

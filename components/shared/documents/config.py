@@ -131,6 +131,11 @@ class RunConfig(GivenModel):
     clip_limit: _Finite = Field(
         0.02, ge=0, le=1, description="CLAHE clip limit in scikit-image's meaning; 0 switches CLAHE off."
     )
+    intensity: Literal["none", "z"] = Field(
+        "z",
+        description="z: slices that flicker get the brightness and contrast of those around them; raw grey "
+        "levels (keep_bits) stay. none: as they are.",
+    )
     jpeg_quality: int = Field(80, ge=1, le=100, description="JPEG quality of the volume to browse.")
     raw_pyramid: bool = Field(False, description="Write every level lossless too, under neuroglancer/raw.")
     keep_bits: bool = Field(

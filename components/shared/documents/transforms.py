@@ -60,6 +60,23 @@ class FillLevel(Document):
     """It lies along the sides of the slice: the volume shows it as its margin."""
 
 
+class GreyLine(Document):
+    """How the grey levels of a slice that flickers are brought to those of the slices around it."""
+
+    gain: float
+    offset: float
+    """In raw grey levels."""
+
+    def shown(self, level: float) -> float:
+        """The grey level that a raw one is shown as; of the line, so it may lie beyond the type.
+
+        Example:
+            >>> GreyLine(gain=1.1, offset=-5).shown(100.0)
+            105.0
+        """
+        return level * self.gain + self.offset
+
+
 class SliceTransform(Document):
     """Place of one slice in the volume, the verdict on it, and what is shown there."""
 
@@ -97,10 +114,12 @@ class SliceTransform(Document):
     """RMS disagreement of the kept pairs with the solution, over the common area; 0 where no pair is kept."""
     fill: tuple[FillLevel, ...] = ()
     """Fill values of the raw slice; left out of the file where there is none."""
+    grey_line: GreyLine | None = None
+    """Correction of its brightness and contrast; left out of the file where there is none."""
 
     @model_serializer(mode="wrap")
-    def _without_empty_fill(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values = without_empty(serialise(self), "fill")
+    def _without_empty(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values = without_empty(without_empty(serialise(self), "fill"), "grey_line")
         if self.shown_z is None:
             values.pop("shown_z", None)
         return values

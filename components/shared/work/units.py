@@ -120,7 +120,9 @@ def slab_hash(
     wanted = sorted({z for s in shown for z in (s.z, *s.others_shown)})
     sources = [s.model_dump_json() for s in _slices_at(plan.slices, wanted)]
     matrices = [
-        json.dumps([s.z, s.matrix, s.action, s.replaced_from, s.blended_with, *s.padding_levels, *_evened(s)])
+        json.dumps(
+            [s.z, s.matrix, s.action, s.replaced_from, s.blended_with, *s.padding_levels, *_more_of(s)]
+        )
         for s in _slices_at(transforms.slices, wanted)
     ]
     grey_levels = [transforms.intensity_range, plan.more_intensity_ranges, plan.pixel_type]
@@ -130,9 +132,12 @@ def slab_hash(
     return input_hash(_settings("tile", plan, versions), frame, *sources, *matrices)
 
 
-def _evened(entry: SliceTransform) -> tuple[str, ...]:
-    """Words of a hash on a plane that is evened; none for another, whose hash stays what it was."""
-    return () if entry.shown_z is None else (f"shows {entry.shown_z}",)
+def _more_of(entry: SliceTransform) -> Iterator[str]:
+    """Words of a hash on a plane that is evened or flickers; no others: their hash stays."""
+    if entry.shown_z is not None:
+        yield f"shows {entry.shown_z}"
+    if entry.grey_line is not None:
+        yield f"grey line {entry.grey_line.model_dump_json()}"
 
 
 def _slices_at(slices: Sequence[_Slice], numbers: Sequence[int]) -> Iterator[_Slice]:

@@ -10,7 +10,7 @@ from scipy import ndimage
 from skimage import exposure
 
 from components.shared.documents.plan import PixelType
-from components.shared.documents.transforms import FillLevel, SliceTransform
+from components.shared.documents.transforms import FillLevel, GreyLine, SliceTransform
 from components.shared.volume.volume import TileArray
 from components.tile.contrast import channels_of, equalized, slice_channels, to_uint8
 
@@ -129,3 +129,27 @@ def test_padding_of_the_aligned_channel_alone_becomes_black(
     expected = [np.where(aligned == padding_level, 0, aligned), second]
     np.testing.assert_array_equal(shows, expected)
     assert [channel.dtype for channel in shows] == [data_type] * 2
+
+
+@pytest.mark.parametrize("data_type", ["uint8", "uint16"])
+def test_a_grey_line_is_for_what_is_looked_at_of_the_aligned_channel(data_type: PixelType) -> None:
+    picture = texture().astype(data_type)
+    line = GreyLine(gain=1.2, offset=-30)
+    shown = SliceTransform(
+        z=0, uri="", matrix=np.eye(3).tolist(), verdict="good", action="keep", replaced_from=None,
+        n_edges=2, edge_weight=1.0, residual_px=0.0, grey_line=line,
+    )  # fmt: skip
+    expected = np.clip(np.rint(picture * 1.2 - 30), 0, 255)
+    for seen_as, first in (("uint8", expected), ("uint16", picture)):
+        tiles = TileArray(key="two", data_type="uint8" if seen_as == "uint8" else "uint16", n_channels=2)
+        files = [picture, picture]
+        aligned, second = slice_channels(tiles, files, [(0.0, 255.0)] * 2, 0, shown)
+        np.testing.assert_array_equal(aligned, first)
+        np.testing.assert_array_equal(second, picture)
+
+
+def test_alpha_has_no_grey_line() -> None:
+    rgba = np.dstack([texture()] * 3 + [np.full_like(texture(), 90)])
+    *colours, alpha = channels_of(RGBA, rgba, (0, 255), 0, invert=False, line=GreyLine(gain=1, offset=7))
+    assert set(alpha.ravel()) == {90}
+    np.testing.assert_array_equal(colours[1], texture() + 7)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.shared.documents.plan import Plan
-from components.shared.documents.transforms import Transforms
+from components.shared.documents.transforms import GreyLine, Transforms
 from components.shared.grid import Span, ceil_div, pyramid_passes
 from components.shared.steps import RESULT_VERSIONS
 from components.shared.storage.folder import FolderStore
@@ -238,6 +238,7 @@ def test_a_slab_depends_on_the_slice_that_it_shows_instead() -> None:
         {"action": "replace", "replaced_from": 19},
         {"action": "blend", "replaced_from": 19, "blended_with": 21},
         {"shown_z": 21},
+        {"grey_line": GreyLine(gain=1.0, offset=2.0)},
     ],
     ids=str,
 )
