@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from benchmarks.alignment.cases import IMAGE_PATTERN
 from benchmarks.alignment.peers import PEERS, Register
 from components.shared.documents.thickness import THICKNESS_KEY, Thickness
-from components.shared.documents.transforms import TRANSFORMS_KEY, Matrix3, Transforms
+from components.shared.documents.transforms import TRANSFORMS_KEY, Matrix3, RowShifts, Transforms
 
 ROOT = Path(__file__).parents[2]
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -33,6 +33,8 @@ class Found(BaseModel):
     """volume_from_slice by z."""
     grey_lines: dict[int, tuple[float, float]] = {}
     """Gain and offset that a slice's grey levels get, by z; no entry leaves them."""
+    rows: dict[int, RowShifts] = {}
+    """Shifts of rows by z, of the slices whose rows are moved back."""
     verdicts: dict[int, str] = {}
     """Of the slices that it does not find good."""
     n_pairs: int
@@ -129,6 +131,7 @@ def _fibstack(stack: Path, paths: dict[int, Path]) -> Found:
         grey_lines={
             s.z: (s.grey_line.gain, s.grey_line.offset) for s in transforms.slices if s.grey_line is not None
         },
+        rows={s.z: s.rows for s in transforms.slices if s.rows is not None},
         verdicts={s.z: s.verdict for s in transforms.slices if s.verdict != "good"},
         n_pairs=len(pairs),
         z_steps={

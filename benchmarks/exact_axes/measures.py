@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from benchmarks.alignment.method import Found
 from benchmarks.exact_axes.cases import Planted
 from components.shared.geometry import Points, grid_points, transform_points
+from components.shared.row_shifts import spline_values, unpacked
 
 POINTS_A_SIDE = 24
 
@@ -95,8 +96,28 @@ def _errors(
     for a, b in pairs:
         true = planted.slices[b].slice_points(planted.slices[a].world(points))
         other_from_slice = np.linalg.inv(np.array(found.matrices[b])) @ np.array(found.matrices[a])
-        errors.append(transform_points(other_from_slice, points) - true)
+        in_other = transform_points(other_from_slice, _without_shifts(found, a, points))
+        errors.append(in_other + _row_shifts(found, b, in_other) - true)
     return np.array(errors)
+
+
+def _row_shifts(found: Found, z: int, points: Points) -> Points:
+    """[n, 2] shifts of the rows that points name, where a method has found such."""
+    if z not in found.rows:
+        return np.zeros_like(points)
+    rows = found.rows[z]
+    shifts: Points = spline_values(
+        unpacked(rows.shifts, 2), (points[:, 1] - rows.first_row_px) / rows.knot_px
+    ).T
+    return shifts
+
+
+def _without_shifts(found: Found, z: int, points: Points) -> Points:
+    """[n, 2] points of a slice as its matrix has them: points + shifts of their rows are those given."""
+    undone = points
+    for _ in range(8):  # shifts change by a tenth of a pixel from row to row
+        undone = points - _row_shifts(found, z, undone)
+    return undone
 
 
 def _rows_px(errors: NDArray[np.float64]) -> float:

@@ -21,10 +21,12 @@ from components.align.models import PointPairs, choose, fit_ladder, motion_rms_p
 from components.align.normalise import enlarged
 from components.align.prepare import PreparedSlice, refinement_scale
 from components.align.refine import corrected, difference, refine
+from components.align.rows import LIMITS as ROWS
+from components.align.rows import row_shifts
 from components.align.search import FrameMatch, broad_search, whole_frame_search
 from components.align.static_pattern import moving_consensus, static_pixels
 from components.shared.documents.align import Model, PairRecord
-from components.shared.documents.transforms import Matrix3
+from components.shared.documents.transforms import Matrix3, RowShifts
 from components.shared.geometry import (
     Matrix,
     Points,
@@ -36,6 +38,7 @@ from components.shared.geometry import (
 )
 from components.shared.limits import limit
 from components.shared.pictures.warping import warped_mask
+from components.shared.row_shifts import packed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +149,8 @@ class PairFit:
     """[n] weights of the point pairs, 0..1; 0 is an outlier."""
     support_px: Rectangle | None = None
     """Where the evidence lies in the slice; None where it is not known."""
+    compared: NDArray[np.bool_] | None = None
+    """[y, x] pixels at detail scale that the correction over the whole picture has compared."""
 
     @classmethod
     def of(cls, points: PointPairs, size_xy: tuple[int, int], scale: float, n_independent: float) -> PairFit:
@@ -391,6 +396,7 @@ def _over_whole_picture(pair: PreparedPair, fit: PairFit, trusted: NDArray[np.bo
         fit,
         matrix=at_full_resolution(found, slice_.detail_scale),
         support_px=_support_px(compared_px, np.ones(len(compared_px)), slice_.detail_scale),
+        compared=compared,
     )
 
 
@@ -434,6 +440,22 @@ def _record(pair: PreparedPair, attempt: Attempt, *, fallback: str) -> PairRecor
         refused_matrix=_rows(pair.in_whole_pictures(too_far.matrix)) if too_far else None,
         refused_motion=gates.motion_in_words(too_far.matrix) if too_far else "",
         difference=difference(pair.slice_.band, pair.neighbour.band),
+        rows=_rows_of(pair, accepted) if fallback == "" else None,
+    )
+
+
+def _rows_of(pair: PreparedPair, fit: PairFit | None) -> RowShifts | None:
+    """Shifts of the slice's rows; None where the pictures were not compared as a whole, or lie far apart."""
+    slice_, neighbour = pair.slice_, pair.neighbour
+    if fit is None or fit.compared is None or neighbour.z - slice_.z > ROWS.reach:
+        return None
+    matrix = at_scale(fit.matrix, slice_.detail_scale)
+    found = row_shifts(slice_.detail, neighbour.detail, matrix, fit.compared)
+    scale = slice_.detail_scale * found.scale
+    return RowShifts(
+        first_row_px=slice_.corner_xy[1] + 0.5 / scale - 0.5,
+        knot_px=ROWS.knot_px / scale,
+        shifts=packed(found.halves / scale),
     )
 
 

@@ -12,8 +12,16 @@ import numpy as np
 
 from components.compose.judge.intensity import intensity_range
 from components.compose.judge.replacement import SliceAction
+from components.compose.rows.jitter import RowJitter
 from components.compose.solve.limits import ROUND_OFF
-from components.compose.solve.pairs import Floats, PairSupport, VolumeBox, bounding_box, moved_to_origin
+from components.compose.solve.pairs import (
+    Floats,
+    Integers,
+    PairSupport,
+    VolumeBox,
+    bounding_box,
+    moved_to_origin,
+)
 from components.compose.solve.place import Placement
 from components.shared.documents.align import AlignRecord, PairRecord, SliceStatistics
 from components.shared.documents.plan import Plan, SourceSlice
@@ -22,6 +30,7 @@ from components.shared.documents.thickness import Thickness
 from components.shared.documents.transforms import (
     TRANSFORMS_KEY,
     TRENDS_KEY,
+    FoundJitter,
     GreyLine,
     Matrix3,
     SliceTransform,
@@ -147,6 +156,28 @@ def _intensity_range(plan: Plan, good: Sequence[SliceStatistics]) -> tuple[float
     return intensity_range(plan.pixel_type, np.array([s.low for s in good]), np.array([s.high for s in good]))
 
 
+def with_row_shifts(transforms: Transforms, z: Integers, jitter: RowJitter) -> Transforms:
+    """The transforms with the shifts that move rows back.
+
+    Args:
+        transforms: without.
+        z: of each slot.
+        jitter: of the rows.
+    """
+    shifts = {int(z[slot]): rows for slot, rows in jitter.shifts.items()}
+    found = FoundJitter(
+        found_xy_px=(round(jitter.found_px[0], 4), round(jitter.found_px[1], 4)),
+        is_corrected_xy=jitter.is_corrected,
+        n_slices=len(shifts),
+        corrected_px=round(jitter.corrected_px, 4),
+    )
+    slices = tuple(
+        entry.model_copy(update={"rows": shifts[entry.z]}) if entry.z in shifts else entry
+        for entry in transforms.slices
+    )
+    return transforms.model_copy(update={"slices": slices, "row_jitter": found})
+
+
 def rows_of(
     plan: Plan,
     transforms: Transforms,
@@ -166,7 +197,7 @@ def rows_of(
         own, pair = statistics.get(entry.z), to_next.get(entry.z)
         rows.append(
             SliceRow(
-                **entry.model_dump(),
+                **entry.model_dump(exclude={"rows"}),
                 dx_px=dx,
                 dy_px=dy,
                 **_linear_figures(np.array(entry.matrix)),

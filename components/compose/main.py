@@ -13,6 +13,7 @@ from components.compose.documents import (
     read_findings,
     transforms_of,
     with_grey_lines,
+    with_row_shifts,
     write_documents,
 )
 from components.compose.judge.classify import classify
@@ -20,6 +21,7 @@ from components.compose.judge.grey_lines import grey_lines
 from components.compose.judge.replacement import actions_of
 from components.compose.judge.slice_figures import figures_of
 from components.compose.preview.write import check_on_thumbnails, refusal
+from components.compose.rows.jitter import row_jitter
 from components.compose.solve.place import Placement, place
 from components.compose.thickness.evening import evened
 from components.compose.thickness.write import thickness_on_thumbnails
@@ -119,7 +121,16 @@ def judged(plan: Plan, placement: Placement, findings: AlignFindings) -> Transfo
     figures = figures_of(problem, placement.solution, isolated, findings.statistics, findings.pairs)
     verdicts = classify(figures)
     actions = actions_of(plan.config, problem.stack.z, verdicts, ~isolated, plan.overrides)
-    return transforms_of(plan, placement, actions, findings.statistics)
+    transforms = transforms_of(plan, placement, actions, findings.statistics)
+    if plan.config.refine == "none" or plan.config.skip_align:
+        return transforms
+    jitter = row_jitter(findings.pairs, problem, placement.solution, _is_ordinary(transforms))
+    return with_row_shifts(transforms, problem.stack.z, jitter)
+
+
+def _is_ordinary(transforms: Transforms) -> frozenset[int]:
+    """The z of the slices that are good and shown as they are."""
+    return frozenset(entry.z for entry in transforms.slices if entry.is_ordinary)
 
 
 def _log_left(left: WorkLeft) -> None:
@@ -143,6 +154,12 @@ def _log_result(placement: Placement, transforms: Transforms) -> None:
             log.warning("%s (%s)", entry.description, entry.evidence)
     for warning in placement.trends.warnings:
         log.warning("%s", warning)
+    jitter = transforms.row_jitter
+    if jitter is not None:
+        log.info(
+            "rows jitter by %.2f px along x and %.2f px along y; those of %d slices are moved back",
+            *(*jitter.found_xy_px, jitter.n_slices),
+        )
     log.info("trend %s: %s", placement.trends.policy, placement.trends.suggestion)
 
 

@@ -19,7 +19,6 @@ from components.shared.cores import available_cores
 from components.shared.documents.plan import Plan, SourceSlice
 from components.shared.documents.transforms import SliceTransform, Transforms
 from components.shared.errors import UserError
-from components.shared.geometry import Matrix
 from components.shared.grid import TILE, Span
 from components.shared.limits import limit
 from components.shared.pictures.grey_levels import Picture
@@ -85,7 +84,7 @@ def make_slab(
             planes = planes_of[array].get(shown.z)
             if planes:
                 channels = slice_channels(array, files, intensity_ranges, plan.config.clip_limit, shown)
-                in_slab.show(channels, np.array(shown.matrix), planes)
+                in_slab.show(channels, shown, planes)
 
     with ThreadPoolExecutor(min(LIMITS.max_threads, available_cores())) as executor:
         list(executor.map(show, slices_of_planes(transforms, planes_of.values())))
@@ -100,17 +99,15 @@ class _SlabArray:
         self._blends = blends
         self._blending = Lock()
 
-    def show(self, channels: Iterable[Picture], volume_from_slice: Matrix, planes: list[int]) -> None:
+    def show(self, channels: Iterable[Picture], shown: SliceTransform, planes: list[int]) -> None:
         """Show the channels of a slice on planes of the slab; it is warped once."""
         for channel, planes_of_channel in zip(channels, self.voxels, strict=True):
-            self._show_channel(channel, volume_from_slice, planes_of_channel, planes)
+            self._show_channel(channel, shown, planes_of_channel, planes)
 
-    def _show_channel(
-        self, channel: Picture, volume_from_slice: Matrix, out: Picture, planes: list[int]
-    ) -> None:
+    def _show_channel(self, channel: Picture, shown: SliceTransform, out: Picture, planes: list[int]) -> None:
         alone = [plane for plane in planes if plane not in self._blends]
         warped = out[alone[0]] if alone else np.empty(out.shape[1:], out.dtype)
-        warp_slice(channel, volume_from_slice, warped)
+        warp_slice(channel, np.array(shown.matrix), warped, shown.rows)
         out[alone[1:]] = warped
         for plane in self._blends.intersection(planes):
             with self._blending:

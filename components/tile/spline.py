@@ -18,13 +18,19 @@ LIBRARY = Path(__file__).with_name("bspline.bin")
 """Compiled when fibstack is installed and when the image of the step is built (`setup.py`)."""
 
 
-def warp(picture: Picture, slice_from_volume: NDArray[np.float64], out: Picture) -> None:
+def warp(
+    picture: Picture,
+    slice_from_volume: NDArray[np.float64],
+    out: Picture,
+    row_shifts_px: NDArray[np.float64] | None = None,
+) -> None:
     """Show a picture in another frame by a cubic B-spline; places outside of it become 0.
 
     Args:
         picture: `[y, x]`, of 8 or 16 bit.
         slice_from_volume: 3 x 3, where in the picture the pixels of the frame lie.
         out: `[y, x]` of the same type, the frame; the pixels of a row lie side by side.
+        row_shifts_px: [y, 2] how much further along x and y, by the row that the matrix names.
 
     Raises:
         ConfigError: the kernel was not compiled, or of another source.
@@ -37,11 +43,14 @@ def warp(picture: Picture, slice_from_volume: NDArray[np.float64], out: Picture)
     library = _library(LIBRARY)
     coefficients = np.empty(library.floats_needed(height, width), np.float32)
     matrix = np.ascontiguousarray(slice_from_volume[:2], np.float64)
-    library.warp(
-        *(rows.ctypes.data, rows.strides[0], height, width, picture.itemsize),
-        *(matrix.ctypes.data, coefficients.ctypes.data),
-        *(out.ctypes.data, out.strides[0], *out.shape),
-    )
+    of_picture = (rows.ctypes.data, rows.strides[0], height, width, picture.itemsize)
+    of_frame = (coefficients.ctypes.data, out.ctypes.data, out.strides[0], *out.shape)
+    if row_shifts_px is None:
+        library.warp(*of_picture, matrix.ctypes.data, *of_frame)
+        return
+    assert row_shifts_px.shape == (height, 2), "each row has a shift along x and along y"
+    shifts = np.ascontiguousarray(row_shifts_px, np.float64)
+    library.warp_rows(*of_picture, matrix.ctypes.data, shifts.ctypes.data, *of_frame)
 
 
 def source_crc32() -> int:
@@ -67,10 +76,12 @@ def _library(path: Path) -> ctypes.CDLL:
         )
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     library.floats_needed.argtypes, library.floats_needed.restype = [number, number], number
-    library.warp.argtypes = [
-        *(pointer, number, number, number, number),
-        *(pointer, pointer),
-        *(pointer, number, number, number),
-    ]
-    library.warp.restype = None
+    kernels = ((library.warp, [pointer]), (library.warp_rows, [pointer, pointer]))
+    for kernel, of_place in kernels:
+        kernel.argtypes = [
+            *(pointer, number, number, number, number),
+            *of_place,
+            *(pointer, pointer, number, number, number),
+        ]
+        kernel.restype = None
     return library

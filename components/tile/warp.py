@@ -12,11 +12,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from components.shared.documents.transforms import RowShifts
 from components.shared.errors import UserError
 from components.shared.geometry import Matrix, corner_points, transform_points, translation
 from components.shared.limits import limit
 from components.shared.pictures.grey_levels import Picture
+from components.shared.row_shifts import spline_values, unpacked
 from components.tile import spline
 
 
@@ -37,19 +40,32 @@ class WarpLimits:
 LIMITS = WarpLimits()
 
 
-def warp_slice(picture: Picture, volume_from_slice: Matrix, out: Picture) -> None:
+def warp_slice(
+    picture: Picture, volume_from_slice: Matrix, out: Picture, rows: RowShifts | None = None
+) -> None:
     """Show a slice in a plane of the volume.
 
     Args:
         picture: `[y, x]`, the slice or one channel of it.
         volume_from_slice: 3 x 3, pixel centres at integers.
         out: `[y, x]` of the same type, the plane; pixels whose centre lies outside the slice become 0.
+        rows: Shifts of the slice's rows; None where its rows lie as the matrix says.
     """
+    if rows is not None:
+        spline.warp(picture, _inverse(volume_from_slice), out, _shifts_px(rows, picture.shape[0]))
+        return
     shift_xy = _whole_pixel_shift(volume_from_slice, picture.shape)
     if shift_xy is not None:
         _copy_shifted(picture, shift_xy, out)
         return
     spline.warp(picture, _inverse(volume_from_slice), out)
+
+
+def _shifts_px(rows: RowShifts, height: int) -> NDArray[np.float64]:
+    """[y, 2] shift of each row of a slice, along x and y."""
+    knots = (np.arange(height) - rows.first_row_px) / rows.knot_px
+    shifts: NDArray[np.float64] = spline_values(unpacked(rows.shifts, 2), knots).T
+    return shifts
 
 
 def _inverse(matrix: Matrix) -> Matrix:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from components.shared.documents.sealed import Document, SealedDocument, without_empty
-from components.shared.documents.transforms import FillLevel, GreyLine, Matrix3
+from components.shared.documents.transforms import FillLevel, GreyLine, Matrix3, RowShifts
 
 Model = Literal["translation", "rigid", "rigid_stretch", "affine"]
 
@@ -108,6 +108,14 @@ class PairRecord(Document):
     difference: float | None = None
     """Mean absolute difference of the two slices as they lie, in standard deviations of the band-passed
     pictures; 0 is a copy, None where nothing can be compared."""
+    rows: RowShifts | None = None
+    """Shifts of the slice's rows beyond the transform: the neighbour shows at `matrix (p + shift)` what is at
+    p. Those that the even stripes of columns tell, x and y, then those of the odd ones. Left out of the file
+    for pairs that do not tell them."""
+
+    @model_serializer(mode="wrap")
+    def _without_empty_rows(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_empty(serialise(self), "rows")
 
 
 class AlignRecord(SealedDocument):

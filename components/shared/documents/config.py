@@ -121,6 +121,11 @@ class RunConfig(GivenModel):
         "report",
         description="Uneven steps along z: told, or evened by showing at each plane the slice nearest to it.",
     )
+    refine: Literal["auto", "none"] = Field(
+        "auto",
+        description="auto: rows that jitter are moved back where columns that were held out agree. "
+        "none: slices move as a whole.",
+    )
     replace_with: Literal["nearest", "previous", "next", "blend", "blank"] = Field(
         "nearest", description="What is shown in place of a bad or missing slice."
     )

@@ -77,6 +77,17 @@ class GreyLine(Document):
         return level * self.gain + self.offset
 
 
+class RowShifts(Document):
+    """Shifts of the rows of a slice, as sums of cubic B-splines along y (components/shared/row_shifts.py)."""
+
+    first_row_px: float
+    """Row of the slice at which the second spline of each sum has its peak."""
+    knot_px: float
+    """Rows from the peak of a spline to that of the next."""
+    shifts: str
+    """Base64 of the coefficients as 16-bit little-endian numbers in 1/256 px: those of x, then those of y."""
+
+
 class SliceTransform(Document):
     """Place of one slice in the volume, the verdict on it, and what is shown there."""
 
@@ -116,10 +127,15 @@ class SliceTransform(Document):
     """Fill values of the raw slice; left out of the file where there is none."""
     grey_line: GreyLine | None = None
     """Correction of its brightness and contrast; left out of the file where there is none."""
+    rows: RowShifts | None = None
+    """Shifts of the slice's rows: what the volume shows at `matrix p` lies in the slice at p + shift, that of
+    the row of p. Left out of the file where the rows lie as the matrix says."""
 
     @model_serializer(mode="wrap")
     def _without_empty(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values = without_empty(without_empty(serialise(self), "fill"), "grey_line")
+        values: dict[str, Any] = serialise(self)
+        for key in ("fill", "grey_line", "rows"):
+            values = without_empty(values, key)
         if self.shown_z is None:
             values.pop("shown_z", None)
         return values
@@ -173,6 +189,18 @@ def action_text(action: str, replaced_from: int | None, blended_with: int | None
     return {"keep": "kept", "invert": "turned round", "blank": "left black"}.get(action, action)
 
 
+class FoundJitter(Document):
+    """Jitter of the rows of a stack, and what was done about it."""
+
+    found_xy_px: tuple[float, float]
+    """RMS along x and y, as stripes of columns tell it that were held out; 0 where they tell none."""
+    is_corrected_xy: tuple[bool, bool]
+    n_slices: int
+    """Number of slices whose rows are moved back."""
+    corrected_px: float
+    """RMS of the correction over these slices."""
+
+
 class Transforms(SealedDocument):
     """`process/transforms.json`: the size of the volume, and the place and action of each slice."""
 
@@ -183,6 +211,8 @@ class Transforms(SealedDocument):
     slice_origin_xy_px: tuple[int, int] = (0, 0)
     """Position in the picture of a file of the pixel that `matrix` counts as (0, 0): the corner of `crop`."""
     intensity_range: Annotated[tuple[float, float], Field(description="Raw grey levels shown as 0 and 255.")]
+    row_jitter: FoundJitter | None = None
+    """Jitter of the rows; None where it was not looked for."""
     slices: tuple[SliceTransform, ...]
     """Rows for every z of the volume, ascending, also for missing slices."""
 

@@ -133,11 +133,13 @@ def slab_hash(
 
 
 def _more_of(entry: SliceTransform) -> Iterator[str]:
-    """Words of a hash on a plane that is evened or flickers; no others: their hash stays."""
+    """Words of a hash on a plane that is evened, flickers or has shifted rows; others keep their hash."""
     if entry.shown_z is not None:
         yield f"shows {entry.shown_z}"
     if entry.grey_line is not None:
         yield f"grey line {entry.grey_line.model_dump_json()}"
+    if entry.rows is not None:
+        yield f"rows {entry.rows.model_dump_json()}"
 
 
 def _slices_at(slices: Sequence[_Slice], numbers: Sequence[int]) -> Iterator[_Slice]:

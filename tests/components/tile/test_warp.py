@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from components.shared.documents.transforms import RowShifts
 from components.shared.errors import UserError
 from components.shared.geometry import Matrix, rotation_about, transform_points, translation
+from components.shared.row_shifts import packed, spline_values, unpacked
 from components.tile.warp import warp_slice
 
 SIDE = 160
@@ -167,3 +169,33 @@ def test_a_transform_without_an_inverse_is_an_error(matrix: Matrix) -> None:
         UserError, match=r"must have an inverse; got .* in transforms\.json\. Run compose again"
     ):
         warped(smooth_slice(), matrix)
+
+
+def test_rows_are_shifted_by_the_row_that_the_matrix_names() -> None:
+    matrix = translation(2.3, -4.6) @ rotation_about((80, 80), math.radians(0.5))
+    rows = np.arange(SIDE, dtype=np.float64)
+    knots, knot_px = np.arange(-1, 12), 16.0
+    shifts = RowShifts(
+        first_row_px=0.0,
+        knot_px=knot_px,
+        shifts=packed(np.stack([3 * np.sin(knots / 2), 0.5 * np.cos(knots)])),
+    )
+    out = np.full((SIDE, SIDE), 77, np.uint8)
+    warp_slice(smooth_slice(), matrix, out, shifts)
+
+    x, y = grid(SIDE, SIDE)
+    points = transform_points(np.linalg.inv(matrix), np.column_stack([x.ravel(), y.ravel()]))
+    of_rows = spline_values(unpacked(shifts.shifts, 2), rows / knot_px)
+    places = points + np.stack([np.interp(points[:, 1], rows, of_row) for of_row in of_rows], axis=1)
+    u, v = places[:, 0].reshape(x.shape), places[:, 1].reshape(x.shape)
+    depth = np.minimum.reduce([u, v, SIDE - 1 - u, SIDE - 1 - v])
+    assert np.abs(out - wave(u, v))[depth > 4].max() < 1.5
+    assert not out[depth < 0].any()
+
+
+def test_shifts_of_nothing_give_the_same_bytes() -> None:
+    for matrix in MATRICES.values():
+        out = np.full((SIDE, SIDE), 77, np.uint8)
+        nothing = RowShifts(first_row_px=0.0, knot_px=16.0, shifts=packed(np.zeros((2, 13))))
+        warp_slice(smooth_slice(), matrix, out, nothing)
+        assert np.array_equal(out, warped(smooth_slice(), matrix))

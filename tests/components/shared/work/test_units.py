@@ -5,13 +5,15 @@ from __future__ import annotations
 from math import prod
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from components.shared.documents.plan import Plan
-from components.shared.documents.transforms import GreyLine, Transforms
+from components.shared.documents.transforms import GreyLine, RowShifts, Transforms
 from components.shared.grid import Span, ceil_div, pyramid_passes
+from components.shared.row_shifts import packed
 from components.shared.steps import RESULT_VERSIONS
 from components.shared.storage.folder import FolderStore
 from components.shared.volume.volume import volume_of
@@ -305,3 +307,11 @@ def test_only_work_without_a_record_is_left(tmp_path: Path) -> None:
     commit(process, Record(step="pyramid/0", unit="0", input_hash=run.block_hash(0, 0), outputs=()))
     assert blocks_to_do(run, first_pass) == []
     assert blocks_to_do(Run.of(process, with_config(plan, jpeg_quality=50), transforms), first_pass) == [0]
+
+
+def test_rows_that_are_shifted_change_their_slab() -> None:
+    plan = plan_of(0, 39)
+    before = transforms_of(plan)
+    rows = RowShifts(first_row_px=0.0, knot_px=12.0, shifts=packed(np.ones((2, 8))))
+    after = with_slice(before, 20, rows=rows)
+    assert changed(all_slab_hashes(plan, before), all_slab_hashes(plan, after)) == {1}

@@ -1,0 +1,182 @@
+"""Jitter of the rows of a stack: found, tested by windows that were held out, and corrected where they agree.
+
+*Held out.* Each shift is told twice, by the even and by the odd stripes of columns, which see other tissue.
+Their product has the mean of what both share; noise and what single structures do cancel.
+
+*Not tissue.* Jitter differs from slice to slice, tissue moves on as it did: the second differences of white
+jitter have six times its mean square, those of a steady motion none. So the mean product of the second
+differences, over 6, is the mean square of the jitter, here for each wave along y (a cosine transform).
+
+*How much.* A wave is corrected by the part of its energy that is jitter (Wiener's filter), a slice only where
+each half agrees better with the corrected other half than with none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from components.compose.rows.chain import jitter_of, priors
+from components.compose.rows.limits import LIMITS, JitterLimits
+from components.compose.rows.measured import N_HALVES, RowFrame, RowPairs, row_pairs, told_at
+from components.compose.solve.pairs import Flags, Floats, Solution
+from components.compose.solve.problem import SolveProblem
+from components.shared.documents.align import PairRecord
+from components.shared.documents.transforms import RowShifts
+from components.shared.row_shifts import n_splines, packed, spline_weights
+
+_OF_WHITE = 6.0
+"""Mean square of second differences of independent numbers, of which the mean square is 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowJitter:
+    """The jitter of a stack, and its correction."""
+
+    found_px: tuple[float, float] = (0.0, 0.0)
+    """RMS along x and along y, as held-out stripes tell it; 0 where they tell none."""
+    is_corrected: tuple[bool, bool] = (False, False)
+    """Whether x and y are corrected."""
+    shifts: Mapping[int, RowShifts] = field(default_factory=dict)
+    """By slot, of the slices whose rows are corrected."""
+    corrected_px: float = 0.0
+    """RMS of the correction over these slices."""
+
+
+def row_jitter(
+    records: Iterable[PairRecord],
+    problem: SolveProblem,
+    solution: Solution,
+    ordinary_z: Collection[int],
+    limits: JitterLimits = LIMITS,
+) -> RowJitter:
+    """Find the jitter of the rows of a stack.
+
+    Args:
+        records: of all pairs.
+        problem: the stack with its pairs.
+        solution: where its slices lie.
+        ordinary_z: of the slices that are good and shown as they are; the others neither tell of jitter nor
+            are corrected.
+        limits: of the room.
+    """
+    stack, volume_from_slice = problem.stack, solution.volume_from_slice
+    is_good = np.isin(stack.z, sorted(ordinary_z))
+    pairs = row_pairs(records, problem, solution, is_good, limits)
+    if pairs is None or is_good.sum() < limits.least_slices:
+        return RowJitter()
+    frame = RowFrame.of(stack, volume_from_slice)
+    n_rows = round(limits.rows_a_knot * float(frame.heights.max()) / pairs.knot_px) + 1
+    slice_rows = np.linspace(0, float(frame.heights.max()) - 1, n_rows)
+    halves = _in_slices(pairs, frame, slice_rows, limits)
+    tells = np.isin(np.arange(len(stack)), np.concatenate([pairs.slot, pairs.neighbour])) & is_good
+    waves = halves @ _cosines(n_rows).T
+    found2, sigma2 = _jitter_squares(waves, tells)
+    total2, total_sigma2 = found2.sum(axis=1) / n_rows, sigma2
+    scale_px = pairs.knot_px / limits.knot_of_pictures
+    noise2 = np.square(waves[tells, 0] - waves[tells, 1]).mean(axis=(0, 2)) / 4
+    is_jitter = (
+        (total2 > (limits.least_jitter * scale_px) ** 2)
+        & (total2 > limits.least_of_noise**2 * noise2)
+        & (total2 > limits.least_sigmas * total_sigma2)
+    )
+    found_px = np.sqrt(np.maximum(total2, 0.0))
+    found = RowJitter(found_px=(float(found_px[0]), float(found_px[1])))
+    if not is_jitter.any():
+        return found
+    usual2 = np.square(waves.mean(axis=1))[tells].mean(axis=0)
+    share = _pooled(found2, limits) / np.maximum(_pooled(usual2, limits), np.finfo(float).tiny)
+    gain = np.clip(share, 0.0, 1.0) * is_jitter[:, np.newaxis]
+    filtered = (waves * gain) @ _cosines(n_rows)
+    agrees = tells & (_held_out_error(filtered, halves, is_jitter) < _held_out_error(0.0, halves, is_jitter))
+    corrected = filtered.mean(axis=1)
+    shifts = _as_splines(corrected, slice_rows, pairs.knot_px)
+    return RowJitter(
+        found_px=found.found_px,
+        is_corrected=(bool(is_jitter[0]), bool(is_jitter[1])),
+        shifts={
+            int(slot): RowShifts(first_row_px=0.0, knot_px=pairs.knot_px, shifts=packed(shifts[slot]))
+            for slot in np.flatnonzero(agrees)
+        },
+        corrected_px=float(np.sqrt(np.square(corrected[agrees]).sum(axis=1).mean())) if agrees.any() else 0.0,
+    )
+
+
+def _in_slices(pairs: RowPairs, frame: RowFrame, slice_rows: Floats, limits: JitterLimits) -> Floats:
+    """[n, half, x and y, row] the jitter of every slice at its own rows, by each half."""
+    n = len(frame.scale)
+    grid = frame.grid(pairs.knot_px / limits.rows_a_knot)
+    distance = pairs.neighbour - pairs.slot
+    # The tissue's own shifts grow with the distance.
+    weights = 1.0 / np.square(distance)
+    band = priors(n, int(distance.max()), limits)
+    jitter = np.zeros((n, N_HALVES * 2, len(grid)), np.float32)
+    is_told = np.zeros((n, len(grid)), np.bool_)
+    for index, row in enumerate(grid.tolist()):
+        at, told = told_at(pairs, frame, row)
+        if len(at):
+            solved = jitter_of(band, pairs.slot[at], pairs.neighbour[at], weights[at], told)
+            jitter[:, :, index] = solved
+            is_told[pairs.slot[at], index] = is_told[pairs.neighbour[at], index] = True
+    found = np.zeros((n, N_HALVES * 2, len(slice_rows)))
+    for slot in np.flatnonzero(is_told.any(axis=1)):
+        place = (slice_rows * frame.scale[slot] + frame.start[slot] - grid[0]) / (grid[1] - grid[0])
+        known = np.flatnonzero(is_told[slot])
+        found[slot] = _cubic(jitter[slot].astype(np.float64), place, int(known[0]), int(known[-1]))
+    return found.reshape(n, N_HALVES, 2, len(slice_rows))
+
+
+def _cubic(values: Floats, places: Floats, first: int, last: int) -> Floats:
+    """[k, m] values [k, n] between their places, by Catmull and Rom's cubic; beyond first and last, these."""
+    places = np.clip(places, first, last)
+    left = np.minimum(places.astype(np.int64), max(last - 1, first))
+    f = places - left
+    before, here, next_, after = (values[:, np.clip(left + i, first, last)] for i in (-1, 0, 1, 2))
+    result: Floats = here + f / 2 * (
+        next_
+        - before
+        + f * (2 * before - 5 * here + 4 * next_ - after + f * (3 * (here - next_) + after - before))
+    )
+    return result
+
+
+def _jitter_squares(waves: Floats, tells: Flags) -> tuple[Floats, Floats]:
+    """[x and y, wave] mean square of the jitter, and [x and y] the 1-sigma of the mean over a slice."""
+    second = waves[:-2] - 2 * waves[1:-1] + waves[2:]
+    products = (second[:, 0] * second[:, 1] / _OF_WHITE)[tells[:-2] & tells[1:-1] & tells[2:]]
+    if len(products) < 2:
+        return np.zeros(waves.shape[2:]), np.ones(2)
+    of_slices = products.sum(axis=2) / waves.shape[-1]
+    return products.mean(axis=0), of_slices.std(axis=0, ddof=1) / len(products) ** 0.5
+
+
+def _pooled(squares: Floats, limits: JitterLimits) -> Floats:
+    """[..., wave] sums over the waves next to each."""
+    ones = np.ones(limits.pooled_waves)
+    return np.stack([np.convolve(of_waves, ones, "same") for of_waves in squares])
+
+
+def _held_out_error(filtered: Floats | float, halves: Floats, is_jitter: Flags) -> Floats:
+    """[n] how far each half is from the other one after the filter, along the axes that jitter."""
+    errors: Floats = np.square(halves[:, ::-1] - filtered).mean(axis=(1, 3))[:, is_jitter].sum(axis=1)
+    return errors
+
+
+def _cosines(n: int) -> Floats:
+    """[n, n] the orthonormal cosine transform (DCT-II), a wave in each row."""
+    waves, places = np.arange(n)[:, np.newaxis], np.arange(n) + 0.5
+    cosines: Floats = np.cos(np.pi * waves * places / n) * np.sqrt(2 / n)
+    cosines[0] = np.sqrt(1 / n)
+    return cosines
+
+
+def _as_splines(values: Floats, rows: Floats, knot_px: float) -> Floats:
+    """[..., n] coefficients of splines that come nearest to values [..., m] at rows."""
+    n = n_splines(float(rows[-1]) + 1, knot_px)
+    first, weights = spline_weights(rows / knot_px, n)
+    design = np.zeros((len(rows), n))
+    np.add.at(design, (np.arange(len(rows))[:, np.newaxis], first[:, np.newaxis] + np.arange(4)), weights)
+    result: Floats = values @ np.linalg.pinv(design).T
+    return result
