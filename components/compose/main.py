@@ -85,6 +85,12 @@ def solve_and_list(plan: Plan, process: Store) -> tuple[Run, WorkLeft]:
     if plan.config.intensity == "z":
         lines = grey_lines(plan, transforms, findings.statistics, Thumbnails(plan, process).picture)
         transforms = with_grey_lines(plan, transforms, findings.statistics, lines)
+        if lines:
+            log.info(
+                "%d of %d slices flicker, and get the grey levels of those around",
+                len(lines),
+                len(plan.slices),
+            )
     _log_result(placement, transforms)
     thickness = thickness_on_thumbnails(plan, transforms, findings.input_hash, process)
     _log_thickness(thickness)
