@@ -325,15 +325,15 @@ def motion_in_words(matrix: Matrix) -> str:
         >>> motion_in_words(np.diag([1.1, 1.1, 1.0]))
         'has 1.21 times the area, 0.97 to 1.03 are accepted'
     """
-    match refusal_of_matrix(matrix):
-        case "rotation":
-            most = LIMITS.max_rotation_deg
-            return f"is turned by {rotation_deg(matrix):.1f} degrees, at most {most:g} are accepted"
-        case "determinant":
-            least, greatest = LIMITS.least_determinant, LIMITS.greatest_determinant
-            area = float(np.linalg.det(matrix[:2, :2]))
-            return f"has {area:.2f} times the area, {least:g} to {greatest:g} are accepted"
-    return ""
+    words, angle_deg = [], rotation_deg(matrix)
+    if abs(angle_deg) > LIMITS.max_rotation_deg:
+        most = LIMITS.max_rotation_deg
+        words.append(f"is turned by {angle_deg:.1f} degrees, at most {most:g} are accepted")
+    area = float(np.linalg.det(matrix[:2, :2]))
+    least, greatest = LIMITS.least_determinant, LIMITS.greatest_determinant
+    if not least <= area <= greatest:
+        words.append(f"has {area:.2f} times the area, {least:g} to {greatest:g} are accepted")
+    return " and ".join(words)
 
 
 def refusal_of_agreement(found: Agreement, as_they_lie: float, motion_px: float) -> Reason | None:

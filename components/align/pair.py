@@ -23,7 +23,7 @@ from components.align.prepare import PreparedSlice, refinement_scale
 from components.align.refine import corrected, difference, refine
 from components.align.rows import LIMITS as ROWS
 from components.align.rows import row_shifts
-from components.align.search import FrameMatch, broad_search, whole_frame_search
+from components.align.search import FrameMatch, broad_search, turned_search, whole_frame_search
 from components.align.static_pattern import moving_consensus, static_pixels
 from components.shared.documents.align import Model, PairRecord
 from components.shared.documents.transforms import Matrix3, RowShifts
@@ -216,7 +216,28 @@ def match_pair(slice_: PreparedSlice, neighbour: PreparedSlice) -> PairRecord:
         if attempt.refused in _FINAL:
             break
     assert first is not None
-    return _record(pair, first, fallback="")
+    return _record(pair, _with_its_motion(pair, first), fallback="")
+
+
+def _with_its_motion(pair: PreparedPair, refused: Attempt) -> Attempt:
+    """A refusal of two neighbours that tells how far one is turned or magnified, where that is why."""
+    is_told = refused.refused in (*_FINAL, *gates.REFUSALS_OF_MATRIX)
+    if is_told or pair.neighbour.z - pair.slice_.z != 1:
+        return refused
+    motion = turned_search(pair.slice_.matching, pair.neighbour.matching)
+    reason = None if motion is None else gates.refusal_of_matrix(motion)
+    if motion is None or reason is None:
+        return refused
+    coarse_px = gates.LIMITS.settled_sigma_px / pair.match_scale
+    fit = PairFit(
+        model="affine",
+        matrix=at_full_resolution(motion, pair.match_scale),
+        residuals_px={},
+        spread_px=coarse_px,
+        sigma_px=coarse_px,
+        weights=np.ones(0),
+    )
+    return replace(refused, fit=fit, refused=reason)
 
 
 @dataclass(slots=True)

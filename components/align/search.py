@@ -9,6 +9,7 @@ not agree in both on the same motion.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -135,6 +136,39 @@ class SearchLimits:
         too_small="the coarse pixels of the second search part them",
         too_large="different tissue agrees by chance",
     )
+    any_angle_step_deg: int = limit(
+        5,
+        unit="degrees",
+        why="where a neighbour may be turned by any angle: half of it moves the rim of a picture of "
+        "broad_size_px by 1.4 px, less than its structures are wide",
+        measured_on="serial sections turned by 12 to 180 degrees: 0.5 to 0.74, all other angles 0.36 at most",
+        too_small="time",
+        too_large="the truth lies between two angles, and neither correlates",
+    )
+    other_angle_deg: int = limit(
+        15,
+        unit="degrees",
+        why="angles that differ by more are others: what they correlate at is chance",
+        measured_on="serial sections: the peak is some 10 degrees wide to either side",
+        too_small="the flank of the peak counts as chance",
+        too_large="chance is told from fewer angles",
+    )
+    magnification_step: float = limit(
+        1.1,
+        unit="ratio",
+        why="half of it moves the rim of a picture of broad_size_px by 1.6 px, as any_angle_step_deg does",
+        measured_on="serial sections magnified by 0.8 to 1.25: 0.5 to 0.68, all others 0.36 at most",
+        too_small="time",
+        too_large="the truth lies between two magnifications, and neither correlates",
+    )
+    magnification_steps: tuple[int, ...] = limit(
+        (-3, -2, -1, 0, 1, 2, 3),
+        unit="powers of magnification_step",
+        why="magnifications of 0.75 to 1.33",
+        measured_on="a microscope's next setting is hardly nearer than that of the restart before",
+        too_small="a section that was magnified is refused without a word",
+        too_large="time, and what is shared becomes small",
+    )
     ecc_steps: int = limit(
         100,
         unit="iterations",
@@ -166,6 +200,8 @@ LIMITS = SearchLimits()
 Signal = NDArray[np.float32]
 Searched = tuple[Signal, Signal]
 """A small picture around 0, and the mask of the pixels that it shows, 0 or 1."""
+Similar = tuple[float, float]
+"""An angle in degrees, and a magnification."""
 Spectra = tuple[Signal, Signal, Signal]
 """Spectra of a signal, of its square and of its mask, as OpenCV packs them."""
 
@@ -188,22 +224,8 @@ class FrameMatch:
 
     @cached_property
     def matrix(self) -> Matrix:
-        """neighbour_from_slice, rigid, settled in larger pictures; `coarse` where that fails.
-
-        By the enhanced correlation coefficient (Evangelidis and Psarakis 2008).
-        """
-        pictures = (self.slice_, self.neighbour)
-        scale = _common_scale(*pictures, LIMITS.ecc_size_px)
-        (fixed, _), (moving, mask) = (_signal(picture, scale, LIMITS.ecc_sigma_px) for picture in pictures)
-        start = at_scale(self.coarse, scale)[:2].astype(np.float32)
-        stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, LIMITS.ecc_steps, LIMITS.ecc_epsilon)
-        try:
-            _, found = cv2.findTransformECC(
-                fixed, moving, start, cv2.MOTION_EUCLIDEAN, stop, mask.astype(np.uint8), LIMITS.ecc_filter_px
-            )
-        except cv2.error:  # it does not converge
-            return self.coarse
-        return at_full_resolution(np.vstack([found.astype(np.float64), [0.0, 0.0, 1.0]]), scale)
+        """neighbour_from_slice, rigid, settled in larger pictures; `coarse` where that fails."""
+        return _settled(self.slice_, self.neighbour, self.coarse, cv2.MOTION_EUCLIDEAN)
 
     @property
     def above_chance(self) -> float:
@@ -250,6 +272,61 @@ def broad_search(slice_: MatchingPicture, neighbour: MatchingPicture) -> FrameMa
     here, there = (_broad_signal(picture, scale) for picture in (slice_, neighbour))
     found, _ = _found(slice_, neighbour, here, there, scale)
     return found
+
+
+def turned_search(slice_: MatchingPicture, neighbour: MatchingPicture) -> Matrix | None:
+    """The motion of a neighbour that was turned by any angle or magnified; None where none stands out.
+
+    The largest structures tell angle and magnification roughly, among all that there are; the pictures of
+    matching tell them closely, and whether there is anything to tell.
+    """
+    scale = _common_scale(slice_, neighbour, LIMITS.broad_size_px)
+    here, there = (_broad_signal(picture, scale) for picture in (slice_, neighbour))
+    angles = range(-180, 180, LIMITS.any_angle_step_deg)
+    similar = [(float(a), LIMITS.magnification_step**k) for k in LIMITS.magnification_steps for a in angles]
+    scores = np.array([_best_motions(here, there, [one])[0].ncc for one in similar])
+    angle_deg, magnification = similar[int(scores.argmax())]
+    others = [
+        score
+        for score, (a, m) in zip(scores.tolist(), similar, strict=True)
+        if abs((a - angle_deg + 180) % 360 - 180) > LIMITS.other_angle_deg
+        or abs(math.log(m / magnification)) > 1.5 * math.log(LIMITS.magnification_step)
+    ]
+    if scores.max() < max(others) + gates.LIMITS.min_above_chance:
+        return None
+    scale = _common_scale(slice_, neighbour, LIMITS.size_px)
+    here, there = (_signal(picture, scale, LIMITS.smoothing_sigma_px) for picture in (slice_, neighbour))
+    signal, shown = there
+    near = range(-LIMITS.any_angle_step_deg, LIMITS.any_angle_step_deg + 1, LIMITS.angle_step_deg)
+    similar = [
+        (angle_deg + a, magnification * LIMITS.magnification_step ** (k / 5))
+        for a in near
+        for k in range(-3, 4)
+    ]
+    found = _best_motions(here, there, similar)[0]
+    mirrored = _best_motions(here, (np.flip(signal, 1), np.flip(shown, 1)), similar)[0]
+    if found.ncc < mirrored.ncc + gates.LIMITS.min_above_chance:
+        return None
+    return _settled(slice_, neighbour, at_full_resolution(found.motion, scale), cv2.MOTION_AFFINE)
+
+
+def _settled(slice_: MatchingPicture, neighbour: MatchingPicture, coarse: Matrix, motion: int) -> Matrix:
+    """A neighbour_from_slice that is settled in larger pictures; the coarse one where that fails.
+
+    By the enhanced correlation coefficient (Evangelidis and Psarakis 2008).
+    """
+    pictures = (slice_, neighbour)
+    scale = _common_scale(*pictures, LIMITS.ecc_size_px)
+    (fixed, _), (moving, mask) = (_signal(picture, scale, LIMITS.ecc_sigma_px) for picture in pictures)
+    start = at_scale(coarse, scale)[:2].astype(np.float32)
+    stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, LIMITS.ecc_steps, LIMITS.ecc_epsilon)
+    try:
+        _, found = cv2.findTransformECC(
+            fixed, moving, start, motion, stop, mask.astype(np.uint8), LIMITS.ecc_filter_px
+        )
+    except cv2.error:  # it does not converge
+        return coarse
+    return at_full_resolution(np.vstack([found.astype(np.float64), [0.0, 0.0, 1.0]]), scale)
 
 
 def _found(
@@ -300,16 +377,22 @@ def _broad_signal(picture: MatchingPicture, scale: float) -> Searched:
     return standard * shown, shown.astype(np.float32)
 
 
-def _best_motions(slice_: Searched, neighbour: Searched) -> list[_Peak]:
-    """The best neighbour_from_slice over all angles and shifts: of the neighbour, and of it inverted."""
+def _best_motions(slice_: Searched, neighbour: Searched, similar: Sequence[Similar] = ()) -> list[_Peak]:
+    """The best neighbour_from_slice over all shifts: of the neighbour, and of it inverted.
+
+    Args:
+        slice_: small picture of the slice.
+        neighbour: of the neighbour.
+        similar: angles and magnifications to try; empty for the angles that the gates accept.
+    """
     height, width = neighbour[0].shape
     shape = tuple(
         cv2.getOptimalDFTSize(a + b - 1) for a, b in zip(slice_[0].shape, (height, width), strict=True)
     )
     fixed = _spectra(*slice_, shape)
     best = [_Peak(-1.0, np.eye(3), 0.0) for _ in range(2)]
-    for angle_deg in _angles_deg():
-        turn = rotation_about(((width - 1) / 2, (height - 1) / 2), np.radians(angle_deg))
+    for angle_deg, magnification in similar or [(angle, 1.0) for angle in _angles_deg()]:
+        turn = _similarity(((width - 1) / 2, (height - 1) / 2), angle_deg, magnification)
         turned, mask = (warped(part, turn, (height, width)) for part in neighbour)
         shown = (mask > LIMITS.min_shown).astype(np.float32)
         smaller, larger = sorted((float(slice_[1].sum()), float(shown.sum())))
@@ -322,6 +405,14 @@ def _best_motions(slice_: Searched, neighbour: Searched) -> list[_Peak]:
                 shift = translation(x - shape[1] * (x >= width), y - shape[0] * (y >= height))
                 best[i] = _Peak(float(allowed[y, x]), turn @ shift, float(shared[y, x]) / smaller)
     return best
+
+
+def _similarity(centre_xy: tuple[float, float], angle_deg: float, magnification: float) -> Matrix:
+    """A rotation and magnification about a point."""
+    similar = rotation_about(centre_xy, np.radians(angle_deg))
+    similar[:2, :2] *= magnification
+    similar[:2, 2] += (1 - magnification) * (np.array(centre_xy) - similar[:2, 2])
+    return similar
 
 
 def _angles_deg() -> range:

@@ -96,9 +96,9 @@ class PairRecord(Document):
     `whole_frame_alone` is good to some px, since no window confirms it.
     """
     refused_matrix: Matrix3 | None = None
-    """`neighbour_from_slice` that the matches of a pair agree on which is refused for its rotation or its
-    determinant, to about a pixel; None for other pairs. A person who knows that the sample was turned may
-    give it as an override."""
+    """`neighbour_from_slice` that is refused for its rotation or its determinant; None for other pairs. The
+    matches of a pair agree on it, to about a pixel, or a search over all angles finds it, to a few. A person
+    who knows that the sample was turned may give it as an override."""
     refused_motion: str = ""
     """Words for the value of that motion and its limit, such as "turned by 12.0 degrees, at most 5"."""
     support_px: tuple[float, float, float, float] | None = None

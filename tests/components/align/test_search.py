@@ -11,8 +11,8 @@ from scipy.ndimage import gaussian_filter
 from components.align import gates
 from components.align.pair import match_pair
 from components.align.prepare import PreparedSlice, prepare
-from components.align.search import broad_search, whole_frame_search
-from components.shared.geometry import Matrix, transform_points, translation
+from components.align.search import broad_search, turned_search, whole_frame_search
+from components.shared.geometry import Matrix, rotation_about, transform_points, translation
 from tests.components.align.planted_pair import error_px, render
 from tests.real_slices import real_pictures
 
@@ -83,6 +83,47 @@ def test_the_largest_structures_ignore_padding() -> None:
     a, b = (prepare(z, picture, 1.0) for z, picture in enumerate(pictures))
     found = broad_search(a.matching, b.matching)
     assert np.abs(transform_points(found.coarse, CENTER) - CENTER - [[30, 45]]).max() < 10
+
+
+def similar(angle_deg: float, magnification: float) -> Matrix:
+    """A motion about the middle of a section, and a shift."""
+    (x, y), linear = CENTER[0], np.diag([magnification, magnification, 1.0])
+    about = translation(x, y) @ linear @ translation(-x, -y)
+    return np.asarray(rotation_about((x, y), np.radians(angle_deg)) @ about @ translation(8, -5))
+
+
+@pytest.mark.parametrize(
+    ("angle_deg", "magnification"),
+    [(12, 1.0), (-90, 1.0), (180, 1.0), (0, 1.1), (0, 0.8), (25, 0.75)],
+)
+def test_a_section_that_was_turned_or_magnified_is_told_where_features_find_nothing(
+    angle_deg: float, magnification: float
+) -> None:
+    truth = similar(angle_deg, magnification)
+    pair = match_pair(section(2, large=1, shared=0.6), section(3, large=1, shared=0.6, matrix=truth))
+    assert (pair.accepted, pair.matrix, pair.n_inliers < gates.LIMITS.min_inliers) == (False, None, True)
+    assert pair.reason == ("rotation" if magnification == 1 else "determinant")
+    assert ("degrees, at most 5" in pair.refused_motion) == (angle_deg != 0)
+    assert ("times the area, 0.97 to 1.03" in pair.refused_motion) == (magnification != 1)
+    assert error_px(pair.refused_matrix, truth) < 8
+
+
+def test_different_tissue_has_no_motion_however_it_is_turned() -> None:
+    for large, shared in ((1, 0.0), (7, 0.0), (7, 0.3)):
+        a, b = section(2, large=1, shared=shared), section(3, large=large, shared=shared)
+        b = section(3, large=large, shared=0.0, matrix=similar(90, 1.0)) if large == 1 else b
+        assert turned_search(a.matching, b.matching) is None, (large, shared)
+
+
+def test_only_the_next_section_is_looked_at_from_all_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search takes as long as all others together; one further away turns with those between."""
+
+    def asked(*_: object) -> None:
+        pytest.fail("a section further away is not turned by itself")
+
+    monkeypatch.setattr("components.align.pair.turned_search", asked)
+    a, b = section(2, large=1, shared=0.0), section(4, large=7, shared=0.0)
+    assert match_pair(a, b).refused_matrix is None
 
 
 @pytest.mark.parametrize("z", [9, 10, 19])
