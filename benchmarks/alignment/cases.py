@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from benchmarks.alignment import damage, motion
 from benchmarks.alignment.motion import Motion, Window
-from benchmarks.alignment.tissue import SERIAL_WINDOW_SHARE, TURN_MARGIN, WINDOW_SHARE, Tissue
+from benchmarks.alignment.tissue import SERIAL_WINDOW_SHARE, TURN_MARGIN, WINDOW_SHARE, Image, Tissue
 from commands.sample.microscope import Picture
 from commands.sample.truth import Defect, Truth, TruthSlice
 from commands.sample.walk import SLIP_PX, as_rows
@@ -38,11 +39,14 @@ class Recipe:
 
     motion: Motion = motion.walk
     looks: str = ""
-    """`uneven`, `overlay` or `16 bit`; empty where the pictures are as they come."""
+    """A key of LOOKS, `resin` or `16 bit`; empty where the pictures are as they come."""
     faults: str = ""
-    """`spread`: every kind, one at a time. `runs`: both ends and three in a row."""
+    """`spread`: every kind, one at a time. `runs`: both ends and three in a row. `halves`: every third slice
+    shows its upper half. `gap`: ten slices in a row are missing."""
     size_xy: tuple[int, int] | None = None
     long: bool = False
+    every: int = 1
+    """Only every so many slices of the tissue are shown."""
 
 
 RECIPES: dict[str, Recipe] = {
@@ -57,8 +61,32 @@ RECIPES: dict[str, Recipe] = {
     "damaged": Recipe(faults="spread"),
     "runs": Recipe(faults="runs"),
     "long": Recipe(long=True),
+    "halves": Recipe(faults="halves"),
+    "gap": Recipe(faults="gap"),
+    "thirds": Recipe(every=3),
+    "remounts": Recipe(motion=motion.remounts),
+    "wobble": Recipe(motion=motion.wobble),
+    "curtains": Recipe(looks="curtains"),
+    "SNR 1": Recipe(looks="SNR 1"),
+    "SNR 0.5": Recipe(looks="SNR 0.5"),
+    "SNR 0.3": Recipe(looks="SNR 0.3"),
+    "6 electrons": Recipe(looks="6 electrons"),
+    "resin": Recipe(looks="resin"),
 }
-NEEDS_MANY_SLICES = ("runs", "long")
+LOOKS: dict[str, Callable[[Image, np.random.Generator], Image]] = {
+    "uneven": damage.uneven,
+    "overlay": lambda grey, _: damage.with_overlay(grey),
+    "curtains": lambda grey, _: damage.with_curtains(grey),
+    "SNR 1": lambda grey, rng: damage.noisy(grey, 1.0, rng),
+    "SNR 0.5": lambda grey, rng: damage.noisy(grey, 0.5, rng),
+    "SNR 0.3": lambda grey, rng: damage.noisy(grey, 0.3, rng),
+    "6 electrons": damage.counted,
+}
+"""What becomes of a picture, by name."""
+TISSUE_SHARE = 0.2
+"""Of the window's area, a disc in resin."""
+GAP_SLICES = 10
+NEEDS_MANY_SLICES = ("runs", "long", "gap", "thirds")
 MANY_SLICES = 20
 
 
@@ -95,7 +123,7 @@ def cases_of(tissue: Tissue, quick: bool) -> list[Case]:
             recipe=RECIPES[name],
             tissue=tissue,
             window=_window(tissue, RECIPES[name].size_xy),
-            n_slices=LONG_SLICES if RECIPES[name].long else n_slices,
+            n_slices=LONG_SLICES if RECIPES[name].long else n_slices // RECIPES[name].every,
         )
         for name in names
     ]
@@ -159,6 +187,11 @@ def planted_defects(faults: str, n_slices: int) -> dict[int, Defect]:
             2 * third: "half",
             n_slices - 1: "defocus",
         }
+    if faults == "halves":
+        return dict.fromkeys(range(1, n_slices - 1, 3), "half")
+    if faults == "gap":
+        first = (n_slices - GAP_SLICES) // 2
+        return dict.fromkeys(range(first, first + GAP_SLICES), "missing")
     if faults == "spread":
         kinds = KINDS if n_slices >= 2 * (len(KINDS) + 1) else FEW_KINDS
         every = n_slices // (len(kinds) + 1)
@@ -187,11 +220,21 @@ def _slip(case: Case, matrix: Matrix) -> NDArray[np.float64]:
 
 def _picture(case: Case, lies: TruthSlice) -> Picture:
     rng = np.random.default_rng([case.seed, zlib.crc32(case.name.encode()), lies.z])
-    grey = case.tissue.grey(lies.z, np.array(lies.matrix), case.window.size_xy)
-    if case.recipe.looks == "uneven":
-        grey = damage.uneven(grey, rng)
-    if case.recipe.looks == "overlay":
-        grey = damage.with_overlay(grey)
+    grey = case.tissue.grey(case.recipe.every * lies.z, np.array(lies.matrix), case.window.size_xy)
+    if case.recipe.looks in LOOKS:
+        grey = LOOKS[case.recipe.looks](grey, rng)
+    if case.recipe.looks == "resin":
+        grey = damage.in_resin(grey, _is_tissue(case.window, np.array(lies.matrix)), rng)
     if case.recipe.looks == "16 bit":
         return damage.narrow_16_bit(grey)
     return damage.eight_bit(grey, lies.defect, rng)
+
+
+def _is_tissue(window: Window, world_from_slice: Matrix) -> NDArray[np.bool_]:
+    """[height, width] True of the pixels that show a disc in the world, around the window's centre."""
+    width, height = window.size_xy
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    places = transform_points(world_from_slice, np.column_stack([x.ravel(), y.ravel()]))
+    radius_px = math.sqrt(TISSUE_SHARE * width * height / math.pi)
+    inside = np.linalg.norm(places - window.centre_xy, axis=1) < radius_px
+    return np.asarray(inside.reshape(height, width))

@@ -6,6 +6,7 @@ import functools
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.alignment.tissue import Image
 from commands.sample.microscope import Picture, digitise
@@ -15,6 +16,10 @@ from commands.sample.truth import Defect
 NARROW_16_BIT = (30_000.0, 4.0)
 """Raw level of grey 0 and raw levels for one grey: a 60th of the range of 16 bits."""
 DEFOCUS_NOISE = 3.0
+ELECTRONS = 6.0
+"""Electrons a pixel of mean grey."""
+RESIN_GREY, RESIN_NOISE = 170.0, 6.0
+CURTAINS, CURTAIN_GREY = 24, 20.0
 
 
 def uneven(grey: Image, rng: np.random.Generator) -> Image:
@@ -22,6 +27,33 @@ def uneven(grey: Image, rng: np.random.Generator) -> Image:
     gain, offset, noise = rng.uniform(0.5, 1.3), rng.uniform(-25, 25), rng.uniform(2, 16)
     changed = (grey - 128) * gain + 128 + offset + noise * rng.standard_normal(grey.shape)
     return changed.astype(np.float32)
+
+
+def noisy(grey: Image, snr: float, rng: np.random.Generator) -> Image:
+    """The picture under white noise whose standard deviation is the picture's own over a ratio."""
+    sigma = float(grey.std()) / snr
+    return (grey + sigma * rng.standard_normal(grey.shape)).astype(np.float32)
+
+
+def counted(grey: Image, rng: np.random.Generator) -> Image:
+    """The picture as so few electrons show it: Poisson noise."""
+    level = np.float64(grey.mean())
+    counts: NDArray[np.int64] = rng.poisson(np.clip(grey, 0, None) / level * ELECTRONS)
+    return (counts * (level / ELECTRONS)).astype(np.float32)
+
+
+def in_resin(grey: Image, is_tissue: NDArray[np.bool_], rng: np.random.Generator) -> Image:
+    """The picture with empty resin where there is no tissue."""
+    resin = RESIN_GREY + RESIN_NOISE * rng.standard_normal(grey.shape)
+    return np.where(is_tissue, grey, resin).astype(np.float32)
+
+
+def with_curtains(grey: Image) -> Image:
+    """The picture under streaks along y that stand still."""
+    rng, curtains = np.random.default_rng(12), np.zeros(grey.shape[1], np.float32)
+    for x in rng.integers(0, grey.shape[1], CURTAINS):
+        curtains[x : x + int(rng.integers(1, 5))] += rng.choice([-CURTAIN_GREY, CURTAIN_GREY])
+    return (grey + curtains).astype(np.float32)
 
 
 def with_overlay(grey: Image) -> Image:

@@ -17,6 +17,10 @@ MOST_TURN_DEG = 1.0
 JUMP_PX, JUMP_EVERY = (60.0, 120.0), 7
 MAGNIFICATION, SHEAR = 0.008, 0.004
 """Change of the magnification and of the shear over the whole stack."""
+TURNED_DEG, RESCALED = 12.0, 1.1
+"""Turn of a third of a stack, and magnification of another, as after a remount or a restart."""
+WOBBLE_SLICES, WOBBLE_SHARE, WOBBLE_SHEAR = 20, 0.5, 0.01
+"""Period of a slow wobble, its amplitude as a share of the room, and the shear that goes with it."""
 
 Floats = NDArray[np.float64]
 
@@ -70,6 +74,25 @@ def drift(rng: np.random.Generator, n_slices: int, window: Window) -> list[Matri
         share = -0.5 * math.cos(math.pi * z / max(n_slices - 1, 1))
         linear = np.array([[1 + MAGNIFICATION * share, SHEAR * share], [0.0, 1 + MAGNIFICATION * share]])
         matrices.append(_world_from_slice(window, shifts[z], _turned(angles[z]) @ linear))
+    return matrices
+
+
+def remounts(rng: np.random.Generator, n_slices: int, window: Window) -> list[Matrix]:
+    """Nothing moves but two times: a third of the stack is turned, the last third magnified."""
+    del rng
+    linear = [np.eye(2), _turned(TURNED_DEG), np.eye(2) / RESCALED]
+    return [_world_from_slice(window, np.zeros(2), linear[3 * z // n_slices]) for z in range(n_slices)]
+
+
+def wobble(rng: np.random.Generator, n_slices: int, window: Window) -> list[Matrix]:
+    """A slow swing to and fro that shears the pictures, as a stage that creeps or a beam that drifts."""
+    del rng
+    room, matrices = np.array(window.room_xy), []
+    for z in range(n_slices):
+        phase = 2 * math.pi * z / WOBBLE_SLICES
+        shift = WOBBLE_SHARE * room * np.array([math.sin(phase), math.sin(phase / 2)])
+        sheared = np.array([[1.0, WOBBLE_SHEAR * math.sin(phase)], [0.0, 1.0]])
+        matrices.append(_world_from_slice(window, shift, sheared))
     return matrices
 
 

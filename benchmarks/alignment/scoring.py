@@ -134,7 +134,7 @@ def _beyond_own(
     start[:2, 2] = (world[0] - width) // 2, (world[1] - height) // 2
     reference: dict[int, Matrix] = {}
     for z in good:
-        source = source_index(z, n_source)
+        source = source_index(case.recipe.every * z, n_source)
         if source in unmoved.matrices:
             frame_from_world = np.array(unmoved.matrices[source]) @ np.linalg.inv(start)
             reference[z] = frame_from_world @ np.array(truth.slices[z].matrix)

@@ -9,7 +9,15 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.alignment.cases import RECIPES, Case, cases_of, planted_defects, write_case
+from benchmarks.alignment.cases import (
+    LOOKS,
+    RECIPES,
+    Case,
+    _is_tissue,
+    cases_of,
+    planted_defects,
+    write_case,
+)
 from benchmarks.alignment.method import Found
 from benchmarks.alignment.peers import PEERS
 from benchmarks.alignment.scoring import score
@@ -86,6 +94,71 @@ def test_faults_are_in_the_files(real: Path, tmp_path: Path) -> None:
     assert picture("half")[:100].std() > 10
     before = tmp_path / f"img.{by_kind['duplicate'] - 1:05d}.png"
     assert before.read_bytes() == (tmp_path / f"img.{by_kind['duplicate']:05d}.png").read_bytes()
+
+
+def test_halves_and_a_gap_are_planted_where_they_say() -> None:
+    halves, gap = planted_defects("halves", 10), planted_defects("gap", 30)
+    assert halves == {1: "half", 4: "half", 7: "half"}
+    assert gap == dict.fromkeys(range(10, 20), "missing")
+
+
+def test_every_third_slice_is_one_of_three(real: Path, tmp_path: Path) -> None:
+    asked = []
+
+    class Watched:
+        name, size_xy, n_slices, serial = "watched", (SIDE_PX, SIDE_PX), SLICES, False
+
+        def grey(self, z: int, world_from_slice: np.ndarray, size_xy: tuple[int, int]) -> np.ndarray:
+            asked.append(z)
+            return np.full(size_xy[::-1], 100, np.float32)
+
+    write_case(replace(case_of(real, "thirds"), tissue=Watched(), n_slices=4), tmp_path)
+    assert asked == [0, 3, 6, 9]
+
+
+def test_remounts_turn_and_magnify_as_they_say(real: Path, tmp_path: Path) -> None:
+    truth = write_case(replace(case_of(real, "remounts"), n_slices=3), tmp_path)
+    first, turned, magnified = (np.array(s.matrix)[:2, :2] for s in truth.slices)
+    assert np.array_equal(first, np.eye(2))
+    assert np.degrees(np.arctan2(turned[1, 0], turned[0, 0])) == pytest.approx(12)
+    assert np.allclose(magnified * 1.1, np.eye(2))
+
+
+def test_a_wobble_shears_and_comes_back(real: Path, tmp_path: Path) -> None:
+    truth = write_case(case_of(real, "wobble"), tmp_path)
+    shears = [s.matrix[0][1] for s in truth.slices]
+    assert max(shears) == pytest.approx(0.01)
+    assert shears[10] == pytest.approx(shears[0], abs=1e-9)
+
+
+@pytest.mark.parametrize(("name", "sigma"), [("SNR 1", 1.0), ("SNR 0.5", 2.0), ("SNR 0.3", 1 / 0.3)])
+def test_noise_is_as_loud_as_it_says(name: str, sigma: float) -> None:
+    rng = np.random.default_rng(0)
+    grey = (128 + 20 * rng.standard_normal((200, 200))).astype(np.float32)
+    assert np.std(LOOKS[name](grey, rng) - grey) == pytest.approx(sigma * grey.std(), rel=0.02)
+
+
+def test_few_electrons_keep_the_mean_and_spread_as_they_count() -> None:
+    grey = np.full((200, 200), 120, np.float32)
+    shown = LOOKS["6 electrons"](grey, np.random.default_rng(0))
+    assert shown.mean() == pytest.approx(120, rel=0.01)
+    assert shown.std() / shown.mean() == pytest.approx(6**-0.5, rel=0.02)
+
+
+def test_curtains_stand_still_and_run_along_y() -> None:
+    grey, rng = np.full((50, 200), 120, np.float32), np.random.default_rng(0)
+    first, second = (LOOKS["curtains"](grey, rng) for _ in range(2))
+    assert np.array_equal(first, second)
+    assert np.array_equal(first[0], first[-1])
+    assert np.ptp(first) >= 20
+
+
+def test_tissue_in_resin_moves_with_the_tissue_and_covers_its_share(real: Path) -> None:
+    window = case_of(real, "resin").window
+    x, y = window.centre_xy[0] - 99.5, window.centre_xy[1] - 99.5
+    still, moved = _is_tissue(window, translation(x, y)), _is_tissue(window, translation(x + 5, y))
+    assert still.mean() == pytest.approx(0.2, rel=0.01)
+    assert np.array_equal(still[:, 5:], moved[:, :-5])
 
 
 def test_a_case_is_the_same_bytes_every_time(tmp_path: Path) -> None:
