@@ -23,6 +23,7 @@ OF_A_FORMAT = {
     "components/align/refine.py: _NO_BLUR": "OpenCV's word for no filter",
     "components/align/rows.py: _HALVES": "the even and the odd",
     "components/compose/rows/chain.py: _SECOND_DIFFERENCE": "the formula of a bend",
+    "components/compose/rows/jitter.py: _NEXT_OF_WHITE": "-2 - 2",
     "components/compose/rows/jitter.py: _OF_WHITE": "1 + 4 + 1",
     "components/compose/rows/measured.py: N_HALVES": "the even and the odd",
     "components/align/statistics.py: _IMMERKAER": "the filter of Immerkaer 1996",

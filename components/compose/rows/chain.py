@@ -16,12 +16,13 @@ _SECOND_DIFFERENCE = ((0, 1.0), (1, -2.0), (2, 1.0))
 """(slots ahead, coefficient) of how much a path bends."""
 
 
-def priors(n_slices: int, reach: int, limits: JitterLimits) -> Floats:
+def priors(n_slices: int, reach: int, stiffness: float, limits: JitterLimits) -> Floats:
     """The lower band of the equations without any pair: jitter and path of a slice, then of the next one.
 
     Args:
         n_slices: at least 3.
         reach: slots between the slices of the furthest pair.
+        stiffness: of the path, against the jitter.
         limits: of the room.
     """
     jitter_weight = limits.jitter_sigma_px**-2
@@ -32,7 +33,7 @@ def priors(n_slices: int, reach: int, limits: JitterLimits) -> Floats:
         for other, d in _SECOND_DIFFERENCE:
             if other >= ahead:
                 at = slice(1 + 2 * ahead, 2 * (n_slices - 2 + ahead), 2)
-                band[2 * (other - ahead), at] += jitter_weight * limits.tissue_stiffness * c * d
+                band[2 * (other - ahead), at] += jitter_weight * stiffness * c * d
     return band
 
 

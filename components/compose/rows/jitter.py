@@ -3,12 +3,14 @@
 *Held out.* Each shift is told twice, by the even and by the odd stripes of columns, which see other tissue.
 Their product has the mean of what both share; noise and what single structures do cancel.
 
-*Not tissue.* Jitter differs from slice to slice, tissue moves on as it did: the second differences of white
-jitter have six times its mean square, those of a steady motion none. So the mean product of the second
-differences, over 6, is the mean square of the jitter, here for each wave along y (a cosine transform).
+*Not tissue.* Jitter differs from slice to slice, tissue moves on much as it did. Second differences of white
+jitter have 6 times its mean square, and the product of each with the next one has -4 times; where tissue
+changes its course, each change stands for itself. So the second differences of one half times the next ones
+of the other tell the mean square of the jitter, and the rest of their own that of the changes of course.
 
-*How much.* A wave is corrected by the part of its energy that is jitter (Wiener's filter), a slice only where
-each half agrees better with the corrected other half than with none.
+*How much.* These two decide how stiff the path of the tissue is (Wiener's filter along z). Each wave along y
+(of a cosine transform) is then corrected by the part of its energy that both halves share, and a slice only
+where each half agrees better with the corrected other half than with none.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ from components.shared.row_shifts import n_splines, packed, spline_weights
 
 _OF_WHITE = 6.0
 """Mean square of second differences of independent numbers, of which the mean square is 1."""
+_NEXT_OF_WHITE = -4.0
+"""Mean product of such a difference with the next one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +74,13 @@ def row_jitter(
     frame = RowFrame.of(stack, volume_from_slice)
     n_rows = round(limits.rows_a_knot * float(frame.heights.max()) / pairs.knot_px) + 1
     slice_rows = np.linspace(0, float(frame.heights.max()) - 1, n_rows)
-    halves = _in_slices(pairs, frame, slice_rows, limits)
     tells = np.isin(np.arange(len(stack)), np.concatenate([pairs.slot, pairs.neighbour])) & is_good
-    waves = halves @ _cosines(n_rows).T
-    found2, sigma2 = _jitter_squares(waves, tells)
+    first = _in_slices(pairs, frame, slice_rows, (limits.tissue_stiffness,) * 2, limits)
+    found2, sigma2, bends2 = _jitter_squares(first @ _cosines(n_rows).T, tells)
     total2, total_sigma2 = found2.sum(axis=1) / n_rows, sigma2
+    stiffness = np.clip(total2 / np.maximum(bends2, np.finfo(float).tiny), *limits.stiffness_range)
+    halves = _in_slices(pairs, frame, slice_rows, (float(stiffness[0]), float(stiffness[1])), limits)
+    waves = halves @ _cosines(n_rows).T
     scale_px = pairs.knot_px / limits.knot_of_pictures
     noise2 = np.square(waves[tells, 0] - waves[tells, 1]).mean(axis=(0, 2)) / 4
     is_jitter = (
@@ -87,7 +93,8 @@ def row_jitter(
     if not is_jitter.any():
         return found
     usual2 = np.square(waves.mean(axis=1))[tells].mean(axis=0)
-    share = _pooled(found2, limits) / np.maximum(_pooled(usual2, limits), np.finfo(float).tiny)
+    shared2 = (waves[:, 0] * waves[:, 1])[tells].mean(axis=0)
+    share = _pooled(shared2, limits) / np.maximum(_pooled(usual2, limits), np.finfo(float).tiny)
     gain = np.clip(share, 0.0, 1.0) * is_jitter[:, np.newaxis]
     filtered = (waves * gain) @ _cosines(n_rows)
     agrees = tells & (_held_out_error(filtered, halves, is_jitter) < _held_out_error(0.0, halves, is_jitter))
@@ -104,21 +111,38 @@ def row_jitter(
     )
 
 
-def _in_slices(pairs: RowPairs, frame: RowFrame, slice_rows: Floats, limits: JitterLimits) -> Floats:
-    """[n, half, x and y, row] the jitter of every slice at its own rows, by each half."""
+def _in_slices(
+    pairs: RowPairs,
+    frame: RowFrame,
+    slice_rows: Floats,
+    stiffness: tuple[float, float],
+    limits: JitterLimits,
+) -> Floats:
+    """[n, half, x and y, row] the jitter of every slice at its own rows, by each half.
+
+    Args:
+        pairs: that tell.
+        frame: rows of the volume.
+        slice_rows: of the slices.
+        stiffness: of the tissue's path along x and along y.
+        limits: of the room.
+    """
     n = len(frame.scale)
     grid = frame.grid(pairs.knot_px / limits.rows_a_knot)
     distance = pairs.neighbour - pairs.slot
     # The tissue's own shifts grow with the distance.
     weights = 1.0 / np.square(distance)
-    band = priors(n, int(distance.max()), limits)
+    bands = [priors(n, int(distance.max()), of_axis, limits) for of_axis in stiffness]
     jitter = np.zeros((n, N_HALVES * 2, len(grid)), np.float32)
     is_told = np.zeros((n, len(grid)), np.bool_)
     for index, row in enumerate(grid.tolist()):
         at, told = told_at(pairs, frame, row)
         if len(at):
-            solved = jitter_of(band, pairs.slot[at], pairs.neighbour[at], weights[at], told)
-            jitter[:, :, index] = solved
+            for axis, band in enumerate(bands):
+                of_axis = slice(axis, None, 2)
+                jitter[:, of_axis, index] = jitter_of(
+                    band, pairs.slot[at], pairs.neighbour[at], weights[at], told[:, of_axis]
+                )
             is_told[pairs.slot[at], index] = is_told[pairs.neighbour[at], index] = True
     found = np.zeros((n, N_HALVES * 2, len(slice_rows)))
     for slot in np.flatnonzero(is_told.any(axis=1)):
@@ -142,14 +166,21 @@ def _cubic(values: Floats, places: Floats, first: int, last: int) -> Floats:
     return result
 
 
-def _jitter_squares(waves: Floats, tells: Flags) -> tuple[Floats, Floats]:
-    """[x and y, wave] mean square of the jitter, and [x and y] the 1-sigma of the mean over a slice."""
+def _jitter_squares(waves: Floats, tells: Flags) -> tuple[Floats, Floats, Floats]:
+    """Mean squares of the jitter [x and y, wave], and of the tissue's changes of course [x and y].
+
+    Between them, the 1-sigma [x and y] of the first one's mean over the waves.
+    """
     second = waves[:-2] - 2 * waves[1:-1] + waves[2:]
-    products = (second[:, 0] * second[:, 1] / _OF_WHITE)[tells[:-2] & tells[1:-1] & tells[2:]]
-    if len(products) < 2:
-        return np.zeros(waves.shape[2:]), np.ones(2)
-    of_slices = products.sum(axis=2) / waves.shape[-1]
-    return products.mean(axis=0), of_slices.std(axis=0, ddof=1) / len(products) ** 0.5
+    told = tells[:-2] & tells[1:-1] & tells[2:]
+    both = told[:-1] & told[1:]
+    if both.sum() < 2:
+        return np.zeros(waves.shape[2:]), np.ones(2), np.ones(2)
+    crossed = (second[:-1, 0] * second[1:, 1] + second[:-1, 1] * second[1:, 0])[both] / 2 / _NEXT_OF_WHITE
+    of_slices = crossed.sum(axis=2) / waves.shape[-1]
+    bends2 = (second[:, 0] * second[:, 1])[told].mean(axis=0) - _OF_WHITE * crossed.mean(axis=0)
+    sigma2 = of_slices.std(axis=0, ddof=1) / len(crossed) ** 0.5
+    return crossed.mean(axis=0), sigma2, bends2.sum(axis=1) / waves.shape[-1]
 
 
 def _pooled(squares: Floats, limits: JitterLimits) -> Floats:

@@ -12,7 +12,7 @@ from components.report.words.bad_slices import bad_slices_sentence
 from components.report.words.fill_values import fill_sentences
 from components.report.words.run_verdict import STOPPED, ending, is_held_back, is_stopped_by_check
 from components.report.words.thickness import thickness_sentences
-from components.report.words.warped_slices import warp_sentence
+from components.report.words.warped_slices import jitter_sentence, warp_sentence
 from components.shared.documents.plan import VoxelSize
 from components.shared.documents.transforms import Transforms
 from components.shared.text import count, product, size
@@ -98,9 +98,7 @@ def sentences(run: RunDocument, evidence: RunEvidence) -> Iterator[str]:
     stand_out = bad_slices_sentence(evidence.rows)
     if stand_out:
         yield stand_out
-    warped = warp_sentence(evidence)
-    if warped:
-        yield warped
+    yield from filter(None, (warp_sentence(evidence), jitter_sentence(evidence)))
     yield from (_as_sentence(finding) for finding in evidence.plan.findings)
     if run.complete:
         written = ", ".join(f"{o.uri} ({size(o.size_bytes, smallest='MB')})" for o in run.outputs)

@@ -13,6 +13,7 @@ from statistics import median
 
 from components.report.gather import RunEvidence
 from components.shared.limits import limit
+from components.shared.text import count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,35 @@ def warp_sentence(evidence: RunEvidence) -> str:
         f"RMS; {found.apart_px:.2f} px of it are there however near slices lie, as where slices are warped "
         "or their rows jitter, not tissue."
     )
+
+
+def jitter_sentence(evidence: RunEvidence) -> str:
+    """The sentence on rows that jitter and are moved back; empty where none are."""
+    found = evidence.transforms.row_jitter if evidence.transforms is not None else None
+    if found is None or not found.n_slices:
+        return ""
+    axes = [axis for axis, is_corrected in zip("xy", found.is_corrected_xy, strict=True) if is_corrected]
+    sizes = [
+        f"{px:.2f} px"
+        for px, is_corrected in zip(found.found_xy_px, found.is_corrected_xy, strict=True)
+        if is_corrected
+    ]
+    return (
+        f"Rows jitter by {' and '.join(sizes)} RMS along {' and '.join(axes)}; those of "
+        f"{count(found.n_slices, 'slice')} are moved back, by {found.corrected_px:.2f} px RMS."
+    )
+
+
+def jitter_fact(evidence: RunEvidence) -> str:
+    """Jitter of rows along x and y, and whether it is corrected; empty where it was not looked for."""
+    found = evidence.transforms.row_jitter if evidence.transforms is not None else None
+    if found is None:
+        return ""
+    told = (
+        f"{px:.2f} px RMS along {axis} ({'moved back' if is_corrected else 'left'})"
+        for axis, px, is_corrected in zip("xy", found.found_xy_px, found.is_corrected_xy, strict=True)
+    )
+    return ", ".join(told)
 
 
 def warp_fact(evidence: RunEvidence) -> str:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from components.report.gather import RunEvidence
-from components.report.words.warped_slices import warp_fact, warp_sentence
+from components.report.words.warped_slices import jitter_fact, jitter_sentence, warp_fact, warp_sentence
 from components.shared.documents.align import AlignRecord
+from components.shared.documents.transforms import FoundJitter
+from tests.builders import transforms_of
 from tests.components.report.finished_run import make_plan, pair_record, slice_statistics
 
 N_SLICES = 12
@@ -55,3 +57,24 @@ def test_a_bad_slice_does_not_make_a_warped_stack(tmp_path: Path) -> None:
         if 5 in pair:
             evidence.pairs.beyond_affine_px[pair] = 4.0
     assert warp_sentence(evidence) == ""
+
+
+def test_rows_that_are_moved_back_are_said_to_be(tmp_path: Path) -> None:
+    evidence = RunEvidence(make_plan(tmp_path, N_SLICES))
+    assert (jitter_sentence(evidence), jitter_fact(evidence)) == ("", "")
+    found = FoundJitter(
+        found_xy_px=(1.472, 0.05), is_corrected_xy=(True, False), n_slices=11, corrected_px=1.38
+    )
+    evidence.transforms = transforms_of(evidence.plan).model_copy(update={"row_jitter": found})
+    assert jitter_sentence(evidence) == (
+        "Rows jitter by 1.47 px RMS along x; those of 11 slices are moved back, by 1.38 px RMS."
+    )
+    assert jitter_fact(evidence) == "1.47 px RMS along x (moved back), 0.05 px RMS along y (left)"
+
+
+def test_rows_that_are_left_are_a_fact_alone(tmp_path: Path) -> None:
+    evidence = RunEvidence(make_plan(tmp_path, N_SLICES))
+    found = FoundJitter(found_xy_px=(0.02, 0.0), is_corrected_xy=(False, False), n_slices=0, corrected_px=0.0)
+    evidence.transforms = transforms_of(evidence.plan).model_copy(update={"row_jitter": found})
+    assert jitter_sentence(evidence) == ""
+    assert "left" in jitter_fact(evidence)

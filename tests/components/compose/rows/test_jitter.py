@@ -103,12 +103,12 @@ def rms_px(planted: Floats) -> float:
 
 def test_jitter_that_both_halves_tell_is_corrected() -> None:
     rng = np.random.default_rng(1)
-    planted = smooth(rng, 40, 1.5)
-    found = Planted((planted, planted), walk(rng, 40)).jitter()
+    planted = smooth(rng, 80, 1.5)
+    found = Planted((planted, planted), walk(rng, 80)).jitter()
     assert found.is_corrected == (True, False)
     assert found.found_px[0] == pytest.approx(rms_px(planted), rel=0.15)
-    assert len(found.shifts) >= 38
-    left = corrections(found, 40) - spline_values(planted, ROWS / KNOT)
+    assert len(found.shifts) >= 76
+    left = corrections(found, 80) - spline_values(planted, ROWS / KNOT)
     # At the ends of the stack less is known of what is tissue.
     steps = np.diff(left[:, 0], axis=0)[4:-4, 12:-12]
     assert steps.std() < 0.15
