@@ -42,6 +42,9 @@ class PlaneMotion(Document):
     rows_px: float | None
     """RMS of what the shift of a band of rows, about that of its plane, changes by from step to step; None
     where a plane has too few rows."""
+    step_spread: float | None = None
+    """Standard deviation of the distances between planes, as their likeness tells, in mean distances: along
+    the axes of the pictures what is invented; None where they tell none."""
 
 
 class RunDocument(SealedDocument):

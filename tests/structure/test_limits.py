@@ -30,7 +30,6 @@ OF_A_FORMAT = {
     "components/compose/judge/classify.py: _MEDIAN_OF_RAYLEIGH": "sqrt(2 ln 2)",
     "components/compose/judge/replacement.py: _NO_SLOT": "no position",
     "components/compose/thickness/correlations.py: _NEUTRAL": "the middle of 8 bit",
-    "components/compose/thickness/positions.py: _UNKNOWNS": "numbers of a slice",
     "components/compose/solve/pairs.py: CORNERS": "the unit square",
     "components/compose/solve/robust.py: CENTER": "indices of a pose's numbers",
     "components/compose/solve/robust.py: LINEAR": "indices of a pose's numbers",

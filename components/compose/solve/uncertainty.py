@@ -1,11 +1,7 @@
 """Uncertainty of the solved poses: 1-sigma of positions, rotations, scales and steps.
 
-The covariance of a least-squares solution is the inverse of its normal matrix H. That inverse is full, but
-only the blocks near its diagonal and one column are asked for. With `H = L L'`, the blocks within the band
-follow from the last slice to the first (Takahashi, Fagan and Chin 1973), for slice i and the slices S that it
-meets::
-
-    G = L_Si L_ii^-1,      Z_Si = -Z_SS G,      Z_ii = (L_ii L_ii')^-1 - G' Z_Si
+The covariance of a least-squares solution is the inverse of its normal matrix. That inverse is full, but only
+the blocks near its diagonal (components/shared/along_z/covariances.py) and one column are asked for.
 
 The result is scaled by the observed misfits. It knows nothing of errors that all pairs share, such as slanted
 tissue (drift.py).
@@ -23,6 +19,7 @@ from components.compose.solve.problem import SolveProblem
 from components.compose.solve.robust import CENTER
 from components.compose.solve.system import POSE_SIZE, NormalEquations
 from components.compose.solve.ties import CENTER_POINT
+from components.shared.along_z.covariances import covariances
 
 FORMS: Floats = np.array(
     [
@@ -89,46 +86,6 @@ def uncertainty(
         rotation_sigma_px=_sigma(variance[:, 2:3], spread),
         scale_sigma_px=_sigma(variance[:, 3:], spread),
     )
-
-
-def covariances(factor: Floats, forms: Floats) -> tuple[Floats, Floats]:
-    """Variances of linear forms of each slice's numbers, from a lower Cholesky factor of the normal matrix.
-
-    Args:
-        factor: The factor, its band as LAPACK stores it.
-        forms: `[m, numbers of a slice]`.
-
-    Returns:
-        `[n, m]` variances of each slice's forms, and `[n - 1, m]` covariances with the next slice's.
-    """
-    size = forms.shape[1]
-    n_slices, reach = factor.shape[1] // size, factor.shape[0] // size - 1
-    own_inverse, gain = _gains(factor, size)
-    own, ahead = np.empty((n_slices, len(forms))), np.empty((n_slices, len(forms)))
-    window = np.zeros((reach * size, reach * size))
-    moved = np.zeros(((reach + 1) * size, (reach + 1) * size))
-    for slot in range(n_slices - 1, -1, -1):
-        cross = -window @ gain[slot]
-        block = own_inverse[slot] - gain[slot].T @ cross
-        # Round-off that is not symmetric would grow, in 10,000 slices beyond the result.
-        block = (block + block.T) / 2
-        own[slot] = ((forms @ block) * forms).sum(axis=1)
-        ahead[slot] = ((forms @ cross[:size]) * forms).sum(axis=1)
-        moved[:size, :size], moved[size:, :size], moved[:size, size:] = block, cross, cross.T
-        moved[size:, size:] = window
-        window = moved[:-size, :-size].copy()
-    return own, ahead[:-1]
-
-
-def _gains(factor: Floats, size: int) -> tuple[Floats, Floats]:
-    """`[n, size, size]` (L_ii L_ii')^-1 and `[n, size reach, size]` L_Si L_ii^-1."""
-    height = len(factor)
-    columns = np.zeros((factor.shape[1] // size, height, size))
-    for j in range(size):
-        # Column j of a block begins at its diagonal, j rows further down.
-        columns[:, j:, j] = factor[: height - j, j::size].T
-    inverse = np.linalg.inv(columns[:, :size])
-    return inverse.transpose(0, 2, 1) @ inverse, columns[:, size:] @ inverse
 
 
 def observed_spread(problem: SolveProblem, solution: Solution) -> float:

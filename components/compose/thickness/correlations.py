@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from components.compose.preview.correlate import FlatPicture, flattened
 from components.compose.solve.pairs import Floats
 from components.compose.thickness.limits import LIKENESS, LikenessLimits
+from components.shared.along_z.limits import PLACES
 from components.shared.documents.transforms import SliceTransform
 from components.shared.geometry import Matrix, at_scale, corner_points, transform_points, translation
 from components.shared.pictures.warping import warped
@@ -35,13 +36,22 @@ class _Placed:
         return self.levels[y - self.y : y - self.y + height, x - self.x : x - self.x + width]
 
 
-def correlations_along_z(
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """Correlations of each slice with those that follow, `[n, reach]`; NaN where there is none."""
+
+    whole: Floats
+    halves: tuple[Floats, Floats]
+    """The same of the left and the right half of each pair, which hold different tissue."""
+
+
+def likeness_along_z(
     entries: Iterable[SliceTransform],
     scale: float,
     thumbnail: Callable[[int], NDArray[np.uint8] | None],
     limits: LikenessLimits = LIKENESS,
-) -> Floats:
-    """Correlations of each slice with those that follow, `[n, reach]`; NaN where there is none.
+) -> Likeness:
+    """How alike slices are to those that follow.
 
     All are compared at samples as far from each other as those of the first (preview/correlate.py). Memory
     holds as many pictures as slices are compared with.
@@ -50,9 +60,9 @@ def correlations_along_z(
         entries: The slices to compare, z ascending.
         scale: Scale of the thumbnails.
         thumbnail: The thumbnail `[y, x]` of a slice by its z; None where there is none.
-        limits: How far pairs reach.
+        limits: How pictures are compared.
     """
-    earlier: deque[_Placed | None] = deque(maxlen=limits.reach)
+    earlier: deque[_Placed | None] = deque(maxlen=PLACES.reach)
     found: list[Floats] = []
     every_px = 0
     for index, entry in enumerate(entries):
@@ -63,12 +73,13 @@ def correlations_along_z(
             samples_from_frame = np.diag([1 / every_px, 1 / every_px, 1.0])
             samples_from_slice = samples_from_frame @ at_scale(np.array(entry.matrix), scale)
             placed = _placed(entry, flat, samples_from_slice, limits)
-        found.append(np.full(limits.reach, np.nan))
+        found.append(np.full((PLACES.reach, 3), np.nan))
         for distance, other in enumerate(reversed(earlier), start=1):
             if placed is not None and other is not None:
-                found[index - distance][distance - 1] = _correlation(other, placed, limits)
+                found[index - distance][distance - 1] = _correlations(other, placed, limits)
         earlier.append(placed)
-    return np.array(found).reshape(-1, limits.reach)
+    whole, left, right = np.moveaxis(np.array(found).reshape(-1, PLACES.reach, 3), 2, 0)
+    return Likeness(whole, (left, right))
 
 
 def _placed(
@@ -102,21 +113,56 @@ def _covered(matrix: Matrix, shape_yx: tuple[int, ...]) -> tuple[int, int, int, 
     return left, top, right - left + 1, bottom - top + 1
 
 
-def _correlation(a: _Placed, b: _Placed, limits: LikenessLimits) -> float:
-    """Normalised cross-correlation over the rectangle that both cover; NaN where that is small."""
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """Sums over the pixels of two pictures: exact, since of bytes."""
+
+    n_pixels: int
+    totals: tuple[float, float]
+    squares: tuple[float, float]
+    products: float
+
+    @classmethod
+    def of(cls, one: NDArray[np.uint8], other: NDArray[np.uint8]) -> _Sums:
+        """The sums of two pictures of the same size."""
+        squares = cv2.norm(one, cv2.NORM_L2SQR), cv2.norm(other, cv2.NORM_L2SQR)
+        # 2 a b = a^2 + b^2 - (a - b)^2: a pass over both, with no product of them in memory.
+        products = (squares[0] + squares[1] - cv2.norm(one, other, cv2.NORM_L2SQR)) / 2
+        return cls(one.size, (cv2.sumElems(one)[0], cv2.sumElems(other)[0]), squares, products)
+
+    def and_of(self, other: _Sums) -> _Sums:
+        """The sums over the pixels of both."""
+        a, b = self, other
+        return _Sums(
+            a.n_pixels + b.n_pixels,
+            (a.totals[0] + b.totals[0], a.totals[1] + b.totals[1]),
+            (a.squares[0] + b.squares[0], a.squares[1] + b.squares[1]),
+            a.products + b.products,
+        )
+
+    def correlation(self, digits: int) -> float:
+        """Normalised cross-correlation; NaN where a picture has no texture."""
+        one, other = (
+            square - total**2 / self.n_pixels for square, total in zip(self.squares, self.totals, strict=True)
+        )
+        if min(one, other) <= 0:
+            return math.nan
+        shared = self.products - self.totals[0] * self.totals[1] / self.n_pixels
+        return round(float(shared) / math.sqrt(one * other), digits)
+
+
+def _correlations(a: _Placed, b: _Placed, limits: LikenessLimits) -> tuple[float, float, float]:
+    """Correlation over the rectangle that both cover, and over its halves; NaN where that is small."""
     (a_height, a_width), (b_height, b_width) = a.levels.shape, b.levels.shape
     x, y = max(a.x, b.x), max(a.y, b.y)
     width, height = min(a.x + a_width, b.x + b_width) - x, min(a.y + a_height, b.y + b_height) - y
-    n_pixels = width * height
-    if width < 1 or height < 1 or n_pixels < limits.least_overlap * min(a.levels.size, b.levels.size):
-        return math.nan
-    one, other = a.part(x, y, width, height), b.part(x, y, width, height)
-    # Sums of bytes are exact, and 2 a b = a^2 + b^2 - (a - b)^2.
-    totals = cv2.sumElems(one)[0], cv2.sumElems(other)[0]
-    squares = cv2.norm(one, cv2.NORM_L2SQR), cv2.norm(other, cv2.NORM_L2SQR)
-    products = (squares[0] + squares[1] - cv2.norm(one, other, cv2.NORM_L2SQR)) / 2
-    variances = [square - total**2 / n_pixels for square, total in zip(squares, totals, strict=True)]
-    if min(variances) <= 0:
-        return math.nan
-    shared = products - totals[0] * totals[1] / n_pixels
-    return round(float(shared) / math.sqrt(variances[0] * variances[1]), limits.digits)
+    least = limits.least_overlap * min(a.levels.size, b.levels.size)
+    if width < 2 or height < 1 or width * height < least:
+        return math.nan, math.nan, math.nan
+    middle = width // 2
+    left = _Sums.of(a.part(x, y, middle, height), b.part(x, y, middle, height))
+    right = _Sums.of(
+        a.part(x + middle, y, width - middle, height), b.part(x + middle, y, width - middle, height)
+    )
+    whole = left.and_of(right).correlation(limits.digits)
+    return whole, left.correlation(limits.digits), right.correlation(limits.digits)

@@ -10,9 +10,9 @@ import numpy as np
 
 from components.compose.preview.thumbnails import MatchedThumbnails
 from components.compose.solve.pairs import Floats
-from components.compose.thickness.correlations import correlations_along_z
+from components.compose.thickness.correlations import likeness_along_z
 from components.compose.thickness.limits import NAMED, NamedLimits
-from components.compose.thickness.positions import Places, places_of
+from components.shared.along_z.places import Places, places_of, with_observed_sigma
 from components.shared.documents.plan import Plan
 from components.shared.documents.read_document import read_document
 from components.shared.documents.thickness import THICKNESS_KEY, StepKind, Thickness, UnevenStep
@@ -59,10 +59,12 @@ def make_thickness(
     if plan.config.skip_align:
         return Thickness(first_z=first_z, unknown="slices that are not aligned tell no thickness")
     entries = [entry for entry in transforms.slices if _has_a_place(entry)]
-    correlations = correlations_along_z(entries, plan.thumbnail_scale, thumbnail)
-    places = places_of(np.array([entry.z for entry in entries], np.int64), correlations)
+    likeness = likeness_along_z(entries, plan.thumbnail_scale, thumbnail)
+    numbers = np.array([entry.z for entry in entries], np.int64)
+    places = places_of(numbers, likeness.whole)
     if isinstance(places, str):
         return Thickness(first_z=first_z, unknown=places)
+    places = with_observed_sigma(places, [places_of(numbers, half) for half in likeness.halves])
     return _document(first_z, len(transforms.slices), places)
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import tensorstore as ts
 from numpy.typing import NDArray
 
-from components.report.image_axes.motion import Axis, plane_motion
+from components.report.image_axes.motion import Axis, band_passed, plane_motion
+from components.report.image_axes.steps import step_spread
 from components.report.run_document import PlaneMotion
 from components.shared.documents.plan import Plan
 from components.shared.documents.transforms import Matrix3, SliceTransform, Transforms
@@ -108,14 +109,27 @@ def motion_of_middle(
         planes = list(np.moveaxis(middle, index, 0)[first : first + n_planes].astype(np.float32))
         of_own = [True] * n_planes
         if axis == "z":
-            at = [(starts[0] + first + i) * slices_a_plane for i in range(n_planes)]
-            of_own = [all(itself[z : z + slices_a_plane]) for z in at]
+            of_own = _of_own(itself, starts[0] + first, n_planes, slices_a_plane)
         counted = [plane if own else None for plane, own in zip(planes, of_own, strict=True)]
         motion = plane_motion(axis, voxel_nm, counted)
         if motion is None:
             return ()
-        motions.append(motion)
+        every = np.moveaxis(middle, index, 0)
+        own = _of_own(itself, starts[0], side, slices_a_plane) if axis == "z" else [True] * side
+        spread = step_spread(
+            [
+                band_passed(plane.astype(np.float32)) if o else None
+                for plane, o in zip(every, own, strict=True)
+            ]
+        )
+        motions.append(motion.model_copy(update={"step_spread": spread}))
     return tuple(motions)
+
+
+def _of_own(itself: Sequence[bool], first: int, n_planes: int, slices_a_plane: int) -> list[bool]:
+    """Whether each of some planes along z is made of slices that show themselves."""
+    at = ((first + i) * slices_a_plane for i in range(n_planes))
+    return [all(itself[z : z + slices_a_plane]) for z in at]
 
 
 def _finest_isotropic(volume: Volume, limits: MiddleLimits) -> tuple[VolumeOutput, int] | None:

@@ -96,7 +96,7 @@ def plane_motion(
         >>> found.n_pairs, round(found.constant_px, 1), round(found.change_px, 1)
         (4, 0.5, 0.7)
     """
-    flat = [None if plane is None else _band_passed(plane, limits) for plane in planes]
+    flat = [None if plane is None else band_passed(plane, limits) for plane in planes]
     found = [_of_pair(one, other, limits) for one, other in pairwise(flat)]
     known = [shifts for shifts in found if shifts is not None]
     if len(known) < LEAST_PAIRS:
@@ -130,7 +130,8 @@ def _rms(values: NDArray[np.float64]) -> float:
     return float(np.sqrt(np.nanmean(np.square(values))))
 
 
-def _band_passed(plane: Plane, limits: MotionLimits) -> Plane:
+def band_passed(plane: Plane, limits: MotionLimits = MOTION) -> Plane:
+    """A plane without grain and without shading."""
     smooth = cv2.GaussianBlur(plane, (0, 0), limits.grain_sigma_px)
     return np.asarray(smooth - cv2.GaussianBlur(plane, (0, 0), limits.shading_sigma_px), np.float32)
 

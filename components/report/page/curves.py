@@ -46,10 +46,16 @@ def tracks_svg(rows: Sequence[SliceRow]) -> str:
     return _curves([row.z for row in rows], panels)
 
 
-def steps_along_z_svg(rows: Sequence[SliceRow]) -> str:
-    """The step along z of each slice, with its band of one sigma."""
-    step = Curve("step", column(rows, "z_step"), column(rows, "z_step_sigma"))
-    return _curves([row.z for row in rows], [Panel("step along z", [step])])
+def steps_along_z_svg(rows: Sequence[SliceRow], invented: float | None) -> str:
+    """The step along z of each slice with its band of one sigma, and about 1 the band of what is invented."""
+    steps = column(rows, "z_step")
+    if not np.isfinite(steps).any():
+        return ""
+    curves = [Curve("step", steps, column(rows, "z_step_sigma"))]
+    if invented is not None:
+        even = np.ones_like(steps)
+        curves.append(Curve("even", even, even * invented))
+    return _curves([row.z for row in rows], [Panel("step along z", curves)])
 
 
 def shown_sigma(rows: Sequence[SliceRow], name: str) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ from components.report.run_document import RunDocument
 from components.report.slice_table import worst_first
 from components.report.words.bad_slices import bad_slices, decision_line, way_on
 from components.report.words.run_verdict import STOPPED, run_verdict
-from components.report.words.thickness import thickness_sentences
+from components.report.words.thickness import invented_spread, thickness_sentences
 from components.shared.documents.config_flags import command_of
 from components.shared.documents.slices import SliceRow
 from components.shared.text import count, duration, size
@@ -100,8 +100,8 @@ def render(
         stopped=run.error == STOPPED,
         correlation=correlation_svg(evidence),
         tracks=tracks_svg(evidence.rows),
-        steps_along_z=steps_along_z_svg(evidence.rows),
-        on_thickness=list(thickness_sentences(evidence)),
+        steps_along_z=steps_along_z_svg(evidence.rows, invented_spread(run.motion)),
+        on_thickness=list(thickness_sentences(run, evidence)),
         columns=COLUMNS,
         column_at={column.name: index for index, column in enumerate(COLUMNS)},
         bad_slices=bad_slices(evidence.rows)[:MOST_BAD],

@@ -86,7 +86,7 @@ def sentences(run: RunDocument, evidence: RunEvidence) -> Iterator[str]:
         )
     if run.motion:
         yield _motion_sentence(run.motion)
-    yield from thickness_sentences(evidence)
+    yield from thickness_sentences(run, evidence)
     n_pairs = run.n_pairs_accepted + run.n_pairs_refused
     if n_pairs:
         reasons = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in run.refusal_reasons.items())

@@ -10,7 +10,8 @@ from scipy.linalg import cholesky_banded
 from components.compose.solve.pairs import Solution
 from components.compose.solve.robust import normal_equations
 from components.compose.solve.ties import PoseFrame
-from components.compose.solve.uncertainty import FORMS, covariances, observed_spread, uncertainty
+from components.compose.solve.uncertainty import FORMS, observed_spread, uncertainty
+from components.shared.along_z.covariances import covariances
 from tests.components.compose.planted_stack import Planted, plant
 
 

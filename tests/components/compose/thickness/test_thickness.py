@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from components.compose.thickness.correlations import correlations_along_z
+from components.compose.thickness.correlations import likeness_along_z
 from components.compose.thickness.write import make_thickness
 from components.shared.documents.thickness import Thickness
 from components.shared.geometry import translation
@@ -54,9 +54,9 @@ def test_large_thumbnails_are_compared_at_some_of_their_pixels() -> None:
     plan = plan_of(0, n - 1, size_px=(side_px, side_px), thumbnail_scale=1.0)
     moved = [translation(z % 3 - 0.4, 0.7 * (z % 2)) for z in range(n)]
     entries = transforms_of(plan, moved, size_px=(side_px, side_px)).slices
-    found = correlations_along_z(entries, 1.0, lambda z: pictures[z])
+    found = likeness_along_z(entries, 1.0, lambda z: pictures[z]).whole
     parts = [
-        correlations_along_z(entries, 1.0, lambda z, y=y: pictures[z][y : y + 200, :300]) for y in (0, 99)
+        likeness_along_z(entries, 1.0, lambda z, y=y: pictures[z][y : y + 200, :300]).whole for y in (0, 99)
     ]
     assert np.isfinite(found[0]).all()
     assert np.nanmax(np.abs(found - np.mean(parts, axis=0))) < 0.05
@@ -138,3 +138,10 @@ def test_nothing_is_said_where_nothing_can_be_told(
 def test_the_same_stack_gives_the_same_bytes() -> None:
     pictures = planes_at(np.arange(60))
     assert thickness_of(pictures).to_json() == thickness_of(pictures).to_json()
+
+
+def test_one_sigma_is_what_the_steps_are_off_by() -> None:
+    """Pairs err together; halves of the pictures, which hold other tissue, tell by how much."""
+    even = thickness_of(planes_at(np.arange(0, 400, 2)))
+    assert even.typical_sigma is not None
+    assert 0.5 < steps(even).std() / even.typical_sigma < 2

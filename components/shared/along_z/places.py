@@ -15,15 +15,18 @@ for the stack, and a quality m of each slice (Hanslovsky, Bogovic and Saalfeld 2
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from components.compose.solve.pairs import Flags, Floats, Integers
-from components.compose.solve.uncertainty import covariances
-from components.compose.thickness.limits import PLACES, PlaceLimits
+from components.shared.along_z.covariances import Floats, covariances
+from components.shared.along_z.limits import PLACES, PlaceLimits
 from components.shared.series import SIGMA_OF_MAD
 
+Flags = NDArray[np.bool_]
+Integers = NDArray[np.int64]
 _UNKNOWNS = 2
 """Numbers of a slice in the joint solve: its place, and the logarithm of its quality."""
 
@@ -123,6 +126,33 @@ def places_of(z: Integers, correlations: Floats, limits: PlaceLimits = PLACES) -
         step=np.round(np.concatenate([[np.nan], even]), limits.digits),
         step_sigma=np.round(np.concatenate([[np.nan], sigma * even / np.diff(position)]), limits.digits),
     )
+
+
+def with_observed_sigma(
+    places: Places, halves: Sequence[Places | str], limits: PlaceLimits = PLACES
+) -> Places:
+    """The places with a 1-sigma as large as halves of the pictures differ in what they tell.
+
+    Two halves hold different tissue and other noise, but the same thickness. What each errs by is twice the
+    variance of the whole, so that their difference has four times its variance. Pairs err together, which the
+    normal equations do not know; so their sigma grows until it is as large as that, and never shrinks.
+
+    Args:
+        places: Of the whole pictures.
+        halves: The places of the same slices by two halves; a clause where nothing is known.
+        limits: Which steps are gaps, that tell little.
+    """
+    known = [half.step[1:] for half in halves if isinstance(half, Places)]
+    if len(known) < len(halves):
+        return places
+    one, other = known
+    usual = np.maximum(one, other) < limits.gap_ratio
+    expected = float(np.sqrt(np.mean(np.square(places.step_sigma[1:][usual])))) if usual.any() else 0.0
+    if not expected:
+        return places
+    observed = float(np.sqrt(np.mean(np.square(one - other)[usual]))) / 2
+    sigma = np.round(places.step_sigma * max(1.0, observed / expected), limits.digits)
+    return replace(places, step_sigma=sigma)
 
 
 def _unknown(z: Integers, correlations: Floats, limits: PlaceLimits) -> str:
