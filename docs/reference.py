@@ -200,7 +200,7 @@ def _correctness_row(result: WrongResult) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-LIMITED_STEPS = ("plan", "align", "compose", "tile", "pyramid", "report", "shared.pictures")
+LIMITED_STEPS = ("plan", "align", "compose", "tile", "pyramid", "report", "shared.pictures", "shared.along_z")
 PAGES = {
     "configuration.md": configuration_page,
     "commands.md": commands_page,

@@ -42,7 +42,7 @@ class Likeness:
 
     whole: Floats
     halves: tuple[Floats, Floats]
-    """The same of the left and the right half of each pair, which hold different tissue."""
+    """Those of the left and the right half of each pair, which hold different tissue."""
 
 
 def likeness_along_z(

@@ -39,7 +39,7 @@ def thickness_sentences(run: RunDocument, evidence: RunEvidence) -> Iterator[str
 
 
 def invented_spread(motion: Sequence[PlaneMotion]) -> float | None:
-    """What the estimate of steps invents on planes along x or y, the larger; None where unknown."""
+    """The spread that the estimate of steps invents along x or y, the larger; None where unknown."""
     known = [along.step_spread for along in motion if along.axis != "z" and along.step_spread is not None]
     return max(known) if known else None
 
