@@ -40,7 +40,11 @@ def test_a_bar_takes_no_part_in_a_pair(place: str) -> None:
     in_picture = translation(0, top) @ np.array(cropped.matrix) @ translation(0, -top)
     assert np.array(pair.matrix) == pytest.approx(in_picture, abs=1e-9)
     assert pair.support_px == pytest.approx(np.add(cropped.support_px, [0, top, 0, top]))
-    in_frames = {"matrix": None, "support_px": None}
+    assert pair.rows is not None
+    assert cropped.rows is not None
+    first_row_px = cropped.rows.first_row_px + top
+    assert pair.rows == cropped.rows.model_copy(update={"first_row_px": first_row_px})
+    in_frames = {"matrix": None, "support_px": None, "rows": None}
     assert pair.model_copy(update=in_frames) == cropped.model_copy(update=in_frames)
     assert a.statistics == cut_a.statistics
     truth = places[1] - places[0]
