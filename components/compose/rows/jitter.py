@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from components.compose.rows.chain import jitter_of, priors
 from components.compose.rows.limits import LIMITS, JitterLimits
@@ -29,6 +30,8 @@ from components.shared.documents.align import PairRecord
 from components.shared.documents.transforms import RowShifts
 from components.shared.row_shifts import n_splines, packed, spline_weights
 
+Waves = NDArray[np.float32]
+"""Shifts of many rows of all slices, in half the memory."""
 _OF_WHITE = 6.0
 """Mean square of second differences of independent numbers, of which the mean square is 1."""
 _NEXT_OF_WHITE = -4.0
@@ -117,7 +120,7 @@ def _in_slices(
     slice_rows: Floats,
     stiffness: tuple[float, float],
     limits: JitterLimits,
-) -> Floats:
+) -> Waves:
     """[n, half, x and y, row] the jitter of every slice at its own rows, by each half.
 
     Args:
@@ -144,7 +147,7 @@ def _in_slices(
                     band, pairs.slot[at], pairs.neighbour[at], weights[at], told[:, of_axis]
                 )
             is_told[pairs.slot[at], index] = is_told[pairs.neighbour[at], index] = True
-    found = np.zeros((n, N_HALVES * 2, len(slice_rows)))
+    found = np.zeros((n, N_HALVES * 2, len(slice_rows)), np.float32)
     for slot in np.flatnonzero(is_told.any(axis=1)):
         place = (slice_rows * frame.scale[slot] + frame.start[slot] - grid[0]) / (grid[1] - grid[0])
         known = np.flatnonzero(is_told[slot])
@@ -166,7 +169,7 @@ def _cubic(values: Floats, places: Floats, first: int, last: int) -> Floats:
     return result
 
 
-def _jitter_squares(waves: Floats, tells: Flags) -> tuple[Floats, Floats, Floats]:
+def _jitter_squares(waves: Waves, tells: Flags) -> tuple[Floats, Floats, Floats]:
     """Mean squares of the jitter [x and y, wave], and of the tissue's changes of course [x and y].
 
     Between them, the 1-sigma [x and y] of the first one's mean over the waves.
@@ -189,18 +192,18 @@ def _pooled(squares: Floats, limits: JitterLimits) -> Floats:
     return np.stack([np.convolve(of_waves, ones, "same") for of_waves in squares])
 
 
-def _held_out_error(filtered: Floats | float, halves: Floats, is_jitter: Flags) -> Floats:
+def _held_out_error(filtered: Floats | Waves | float, halves: Waves, is_jitter: Flags) -> Floats:
     """[n] how far each half is from the other one after the filter, along the axes that jitter."""
     errors: Floats = np.square(halves[:, ::-1] - filtered).mean(axis=(1, 3))[:, is_jitter].sum(axis=1)
     return errors
 
 
-def _cosines(n: int) -> Floats:
+def _cosines(n: int) -> Waves:
     """[n, n] the orthonormal cosine transform (DCT-II), a wave in each row."""
     waves, places = np.arange(n)[:, np.newaxis], np.arange(n) + 0.5
-    cosines: Floats = np.cos(np.pi * waves * places / n) * np.sqrt(2 / n)
+    cosines = np.cos(np.pi * waves * places / n) * np.sqrt(2 / n)
     cosines[0] = np.sqrt(1 / n)
-    return cosines
+    return np.asarray(cosines, np.float32)
 
 
 def _as_splines(values: Floats, rows: Floats, knot_px: float) -> Floats:
