@@ -14,6 +14,7 @@ from components.shared.documents.transforms import FillLevel
 from components.shared.limits import limit
 from components.shared.pictures.fill_values import fill_levels, where_fill
 from components.shared.pictures.grey_levels import TAIL_PERCENTILES, as_8_bit
+from components.shared.pictures.streaks import streak_figures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +150,7 @@ def slice_statistics(
         streaks_along_y=streaks_along_y(small),
         content_grid=tuple(round(float(cell), 3) for cell in content.ravel()),
         fill=tissue.fill,
+        streaks=streak_figures(tissue.image),
     )
 
 

@@ -39,6 +39,7 @@ from components.shared.documents.transforms import (
 from components.shared.errors import TransientError
 from components.shared.geometry import Matrix, rotation_about, rotation_deg, transform_points
 from components.shared.grid import Span
+from components.shared.pictures.streaks import is_worth_filtering
 from components.shared.storage.parallel import in_parallel
 from components.shared.storage.store import ObjectChangedError, ObjectMissingError, Store, join_uri
 from components.shared.work import records, units
@@ -125,10 +126,18 @@ def transforms_of(
         slices=tuple(
             entry
             if entry.z not in statistics
-            else entry.model_copy(update={"fill": statistics[entry.z].fill})
+            else entry.model_copy(update=_from_statistics(plan, statistics[entry.z]))
             for entry in _slices(plan, placement, actions, _in_box(matrices, box))
         ),
     )
+
+
+def _from_statistics(plan: Plan, own: SliceStatistics) -> dict[str, object]:
+    """Fields of a present slice that tell what is done with its grey levels."""
+    filtered = None
+    if plan.config.streaks == "filter" and own.streaks is not None and is_worth_filtering(own.streaks):
+        filtered = own.streaks.axis
+    return {"fill": own.fill, "filtered_streaks": filtered}
 
 
 def with_grey_lines(
@@ -207,6 +216,8 @@ def rows_of(
                 step_px=previous and round(math.hypot(dx - previous.dx_px, dy - previous.dy_px), 6),
                 n_features=own and own.n_features,
                 content_fraction=own and own.content_fraction,
+                streak_gain=own and own.streaks and own.streaks.gain,
+                streak_damage=own and own.streaks and own.streaks.damage,
                 ncc_before=pair and pair.ncc_before,
                 ncc_after=pair and pair.ncc_after,
             )

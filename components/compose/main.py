@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from statistics import median
 
 import click
 import cv2
@@ -33,6 +34,7 @@ from components.shared.documents.thickness import Thickness
 from components.shared.documents.transforms import Transforms
 from components.shared.errors import ConfigError, FibstackError, UserError
 from components.shared.grid import Span, group
+from components.shared.pictures.streaks import is_worth_filtering
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store
 from components.shared.stub.program import or_stub
@@ -92,6 +94,7 @@ def solve_and_list(plan: Plan, process: Store) -> tuple[Run, WorkLeft]:
                 len(plan.slices),
             )
     _log_result(placement, transforms)
+    _log_streaks(plan, findings)
     thickness = thickness_on_thumbnails(plan, transforms, findings.input_hash, process)
     _log_thickness(thickness)
     if plan.config.z == "correct":
@@ -181,6 +184,18 @@ def _log_thickness(thickness: Thickness) -> None:
 def _log_evened(transforms: Transforms) -> None:
     n_evened = sum(entry.shown_z is not None for entry in transforms.slices)
     log.info("%d of %d planes show another slice, which lies nearer", n_evened, len(transforms.slices))
+
+
+def _log_streaks(plan: Plan, findings: AlignFindings) -> None:
+    """Say what a filter of streaks gains and damages, where it is worth it."""
+    known = [own.streaks for own in findings.statistics.values() if own.streaks is not None]
+    worth = [streaks for streaks in known if is_worth_filtering(streaks)]
+    if worth:
+        log.warning(
+            "%d of %d slices have streaks: a filter takes %.1f grey levels of them, %.1f of tissue; %s",
+            *(len(worth), len(known), median(s.gain for s in worth), median(s.damage for s in worth)),
+            "they are filtered" if plan.config.streaks == "filter" else "'streaks: filter' filters them",
+        )
 
 
 def _log_preview(preview: Preview) -> None:

@@ -104,7 +104,7 @@ STEPS: Mapping[str, Step] = {
             hashed_keys=frozenset(
                 {
                     *("minz", "maxz", "neighbours", "solver", "skip_align", "allow_gaps", "trend"),
-                    *("replace_with", "max_replaced", "z", "intensity", "refine"),
+                    *("replace_with", "max_replaced", "z", "intensity", "streaks", "refine"),
                 }
             ),
             reads=frozenset({"process", "tmp", "neuroglancer", "chunk", "ome-zarr"}),

@@ -18,6 +18,7 @@ from components.shared.documents.transforms import GreyLine, SliceTransform
 from components.shared.limits import limit
 from components.shared.pictures.fill_values import parts_at_sides, where_one_of
 from components.shared.pictures.grey_levels import ALL_LEVELS, Picture, as_8_bit
+from components.shared.pictures.streaks import without_streaks
 from components.shared.volume.volume import TileArray
 
 _HISTOGRAM_BINS = 256
@@ -66,6 +67,8 @@ def slice_channels(
     for index, (picture, levels) in enumerate(zip(files, intensity_ranges, strict=True)):
         invert = shown.action == "invert" and index == 0
         line = shown.grey_line if index == 0 else None
+        if index == 0 and shown.filtered_streaks and tiles.data_type == "uint8" and picture.ndim == 2:
+            picture = without_streaks(picture, shown.filtered_streaks)  # noqa: PLW2901
         for channel in channels_of(tiles, picture, levels, clip_limit, invert=invert, line=line):
             if padding is None or index > 0:
                 yield channel

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from components.shared.documents.sealed import Document, SealedDocument, without_empty
-from components.shared.documents.transforms import FillLevel, GreyLine, Matrix3, RowShifts
+from components.shared.documents.transforms import FillLevel, GreyLine, Matrix3, RowShifts, Streaks
 
 Model = Literal["translation", "rigid", "rigid_stretch", "affine"]
 
@@ -46,6 +46,8 @@ class SliceStatistics(Document):
     the slice that have much contrast."""
     fill: tuple[FillLevel, ...] = ()
     """Fill values of the slice; left out of the file where there is none."""
+    streaks: Streaks | None = None
+    """Streaks of the slice; None in records of earlier releases."""
 
     @model_serializer(mode="wrap")
     def _without_empty_fill(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:

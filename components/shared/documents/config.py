@@ -141,6 +141,11 @@ class RunConfig(GivenModel):
         description="z: slices that flicker get the brightness and contrast of those around them; raw grey "
         "levels (keep_bits) stay. none: as they are.",
     )
+    streaks: Literal["report", "filter"] = Field(
+        "report",
+        description="filter: curtains and scan lines are filtered where that gains clearly more than it "
+        "damages tissue; raw grey levels (keep_bits) stay. report: they are measured only.",
+    )
     jpeg_quality: int = Field(80, ge=1, le=100, description="JPEG quality of the volume to browse.")
     raw_pyramid: bool = Field(False, description="Write every level lossless too, under neuroglancer/raw.")
     keep_bits: bool = Field(

@@ -32,6 +32,10 @@ class SliceRow(SliceTransform):
     """SIFT features that were found in the slice."""
     content_fraction: float | None
     """Part of the slice's area that holds tissue, 0 to 1."""
+    streak_gain: float | None = None
+    """Streaks that a filter would take away, RMS in raw grey levels."""
+    streak_damage: float | None = None
+    """Tissue that the same filter would take away, RMS in raw grey levels."""
     ncc_before: float | None
     """Normalised cross-correlation with the next present slice, both as they lie in their files."""
     ncc_after: float | None

@@ -88,6 +88,20 @@ class RowShifts(Document):
     """Base64 of the coefficients as 16-bit little-endian numbers in 1/256 px: those of x, then those of y."""
 
 
+StreakAxis = Literal["x", "y"]
+"""Axis that streaks are long along."""
+
+
+class Streaks(Document):
+    """Streaks of a slice, and what a filter of them would do, RMS in raw grey levels."""
+
+    axis: StreakAxis
+    gain: float
+    """Streaks that it would take away."""
+    damage: float
+    """Tissue that it would take away, by the same filter turned by 90 degrees."""
+
+
 class SliceTransform(Document):
     """Place of one slice in the volume, the verdict on it, and what is shown there."""
 
@@ -127,6 +141,8 @@ class SliceTransform(Document):
     """Fill values of the raw slice; left out of the file where there is none."""
     grey_line: GreyLine | None = None
     """Correction of its brightness and contrast; left out of the file where there is none."""
+    filtered_streaks: StreakAxis | None = None
+    """Axis of the streaks that are filtered; left out of the file where none are."""
     rows: RowShifts | None = None
     """Shifts of the slice's rows: what the volume shows at `matrix p` lies in the slice at p + shift, that of
     the row of p. Left out of the file where the rows lie as the matrix says."""
@@ -134,7 +150,7 @@ class SliceTransform(Document):
     @model_serializer(mode="wrap")
     def _without_empty(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = serialise(self)
-        for key in ("fill", "grey_line", "rows"):
+        for key in ("fill", "grey_line", "filtered_streaks", "rows"):
             values = without_empty(values, key)
         if self.shown_z is None:
             values.pop("shown_z", None)

@@ -133,11 +133,13 @@ def slab_hash(
 
 
 def _more_of(entry: SliceTransform) -> Iterator[str]:
-    """Words of a hash on a plane that is evened, flickers or has shifted rows; others keep their hash."""
+    """Words of a hash on a plane of which more is corrected than its place; others keep their hash."""
     if entry.shown_z is not None:
         yield f"shows {entry.shown_z}"
     if entry.grey_line is not None:
         yield f"grey line {entry.grey_line.model_dump_json()}"
+    if entry.filtered_streaks is not None:
+        yield f"streaks along {entry.filtered_streaks}"
     if entry.rows is not None:
         yield f"rows {entry.rows.model_dump_json()}"
 

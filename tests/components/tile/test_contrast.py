@@ -11,6 +11,7 @@ from skimage import exposure
 
 from components.shared.documents.plan import PixelType
 from components.shared.documents.transforms import FillLevel, GreyLine, SliceTransform
+from components.shared.pictures.streaks import without_streaks
 from components.shared.volume.volume import TileArray
 from components.tile.contrast import channels_of, equalized, slice_channels, to_uint8
 
@@ -153,3 +154,18 @@ def test_alpha_has_no_grey_line() -> None:
     *colours, alpha = channels_of(RGBA, rgba, (0, 255), 0, invert=False, line=GreyLine(gain=1, offset=7))
     assert set(alpha.ravel()) == {90}
     np.testing.assert_array_equal(colours[1], texture() + 7)
+
+
+def test_streaks_are_filtered_of_what_is_looked_at_of_the_aligned_channel() -> None:
+    picture = texture()
+    shown = SliceTransform(
+        z=0, uri="", matrix=np.eye(3).tolist(), verdict="good", action="keep", replaced_from=None,
+        n_edges=2, edge_weight=1.0, residual_px=0.0, filtered_streaks="y",
+    )  # fmt: skip
+    tiles = TileArray(key="two", data_type="uint8", n_channels=2)
+    aligned, second = slice_channels(tiles, [picture, picture], [(0.0, 255.0)] * 2, 0, shown)
+    np.testing.assert_array_equal(aligned, without_streaks(picture, "y"))
+    np.testing.assert_array_equal(second, picture)
+    deep = TileArray(key="deep", data_type="uint16", n_channels=1)
+    raw = np.asarray(picture.astype(np.uint16) * 200, np.uint16)
+    np.testing.assert_array_equal(next(slice_channels(deep, [raw], [(0.0, 255.0)], 0, shown)), raw)

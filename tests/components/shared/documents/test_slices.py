@@ -30,7 +30,8 @@ def test_what_is_written_is_read() -> None:
         z=3, uri="source/img.00003.png", matrix=((1, 0, 0.5), (0, 1, 0), (0, 0, 1)), verdict="blank",
         action="replace", replaced_from=2, n_edges=7, edge_weight=0.5, residual_px=0.25, dx_px=1.5, dy_px=0,
         rotation_deg=0.125, scale_ppm=3, shear_ppm=2, step_px=None, n_features=None, content_fraction=1,
-        ncc_before=None, ncc_after=0.5, z_position=3.25, z_step=1.25, z_step_sigma=None,
+        ncc_before=None, streak_gain=1.5, streak_damage=1.0,
+        ncc_after=0.5, z_position=3.25, z_step=1.25, z_step_sigma=None,
     )  # fmt: skip
     (read,) = read_rows([row.model_dump_json()])
     unknown = {"step_px", "ncc_before", "z_step_sigma"}

@@ -241,6 +241,7 @@ def test_a_slab_depends_on_the_slice_that_it_shows_instead() -> None:
         {"action": "blend", "replaced_from": 19, "blended_with": 21},
         {"shown_z": 21},
         {"grey_line": GreyLine(gain=1.0, offset=2.0)},
+        {"filtered_streaks": "y"},
     ],
     ids=str,
 )
