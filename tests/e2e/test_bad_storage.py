@@ -67,7 +67,7 @@ def test_a_disk_that_is_full_and_one_that_is_read_only(tmp_path: Path) -> None:
     """Each is said; a run goes on when there is room, and what is read-only stays as it is."""
     script = """
 mount("size=28k")
-for size_kb in (28, 148, 196):
+for size_kb in (28, 156, 228):
     mount(f"remount,size={size_kb}k")
     run(disk / "volume")
     assert not list(disk.rglob("info")), size_kb
