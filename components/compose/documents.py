@@ -135,8 +135,9 @@ def transforms_of(
 def _from_statistics(plan: Plan, own: SliceStatistics) -> dict[str, object]:
     """Fields of a present slice that tell what is done with its grey levels."""
     filtered = None
-    if plan.config.streaks == "filter" and own.streaks is not None and is_worth_filtering(own.streaks):
-        filtered = own.streaks.axis
+    streaks = own.streaks if plan.config.streaks == "filter" else None
+    if streaks is not None and is_worth_filtering(streaks.gain, streaks.damage):
+        filtered = streaks.axis
     return {"fill": own.fill, "filtered_streaks": filtered}
 
 

@@ -189,7 +189,7 @@ def _log_evened(transforms: Transforms) -> None:
 def _log_streaks(plan: Plan, findings: AlignFindings) -> None:
     """Say what a filter of streaks gains and damages, where it is worth it."""
     known = [own.streaks for own in findings.statistics.values() if own.streaks is not None]
-    worth = [streaks for streaks in known if is_worth_filtering(streaks)]
+    worth = [streaks for streaks in known if is_worth_filtering(streaks.gain, streaks.damage)]
     if worth:
         log.warning(
             "%d of %d slices have streaks: a filter takes %.1f grey levels of them, %.1f of tissue; %s",

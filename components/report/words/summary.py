@@ -10,6 +10,7 @@ from components.report.run_status import RunStatus
 from components.report.slice_table import column, largest, median
 from components.report.words.bad_slices import bad_slices_sentence
 from components.report.words.fill_values import fill_sentences
+from components.report.words.flicker_and_streaks import flicker_sentence, streak_sentence
 from components.report.words.run_verdict import STOPPED, ending, is_held_back, is_stopped_by_check
 from components.report.words.thickness import thickness_sentences
 from components.report.words.warped_slices import jitter_sentence, warp_sentence
@@ -98,7 +99,8 @@ def sentences(run: RunDocument, evidence: RunEvidence) -> Iterator[str]:
     stand_out = bad_slices_sentence(evidence.rows)
     if stand_out:
         yield stand_out
-    yield from filter(None, (warp_sentence(evidence), jitter_sentence(evidence)))
+    of_slices = (warp_sentence, jitter_sentence, flicker_sentence, streak_sentence)
+    yield from filter(None, (sentence(evidence) for sentence in of_slices))
     yield from (_as_sentence(finding) for finding in evidence.plan.findings)
     if run.complete:
         written = ", ".join(f"{o.uri} ({size(o.size_bytes, smallest='MB')})" for o in run.outputs)

@@ -97,14 +97,14 @@ class StreakLimits:
 STREAKS = StreakLimits()
 
 
-def is_worth_filtering(streaks: Streaks, limits: StreakLimits = STREAKS) -> bool:
+def is_worth_filtering(gain: float, damage: float, limits: StreakLimits = STREAKS) -> bool:
     """True where a filter gains clearly more than it damages.
 
     Example:
-        >>> is_worth_filtering(Streaks(axis="y", gain=1.8, damage=1.5))
+        >>> is_worth_filtering(gain=1.8, damage=1.5)
         False
     """
-    return bool(streaks.gain > limits.least_gain * streaks.damage)
+    return bool(gain > limits.least_gain * damage)
 
 
 def streak_figures(picture: Picture, limits: StreakLimits = STREAKS) -> Streaks:

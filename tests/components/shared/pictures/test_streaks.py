@@ -39,7 +39,7 @@ def test_strong_curtains_are_worth_a_filter_which_leaves_less(axis: StreakAxis) 
     picture = with_curtains(6, axis)
     figures = streak_figures(picture)
     assert figures.axis == axis
-    assert is_worth_filtering(figures)
+    assert is_worth_filtering(figures.gain, figures.damage)
     assert error(without_streaks(picture, axis)) < 0.7 * error(picture)
 
 
