@@ -53,7 +53,7 @@ def spline_values(coefficients: Floats, rows: ArrayLike) -> Floats:
     """[..., m] sums of B-splines at `rows` (see `spline_weights`); `coefficients` are [..., n].
 
     Example:
-        >>> spline_values(np.array([2.0, 2.0, 2.0, 2.0, 2.0]), [-3.0, 0.25]).tolist()
+        >>> spline_values(np.array([2.0, 2.0, 2.0, 2.0, 2.0]), [-3.0, 0.25]).round(9).tolist()
         [2.0, 2.0]
     """
     first, weights = spline_weights(rows, coefficients.shape[-1])
@@ -65,8 +65,8 @@ def packed(coefficients: Floats) -> str:
     """Coefficients in px as base64 of 16-bit little-endian numbers, in C order; see `STEPS_PER_PX`.
 
     Example:
-        >>> unpacked(packed(np.array([[[0.5, -1.25]]])), 2).tolist()
-        [[0.5, -1.25]]
+        >>> unpacked(packed(np.array([[0.5, 0.25], [-1.25, 1.0]])), 2).tolist()
+        [[0.5, 0.25], [-1.25, 1.0]]
     """
     steps = np.clip(np.rint(coefficients * STEPS_PER_PX), -(2**15), 2**15 - 1)
     return base64.b64encode(steps.astype("<i2").tobytes()).decode()

@@ -71,8 +71,8 @@ class GreyLine(Document):
         """The grey level that a raw one is shown as; of the line, so it may lie beyond the type.
 
         Example:
-            >>> GreyLine(gain=1.1, offset=-5).shown(100.0)
-            105.0
+            >>> GreyLine(gain=1.5, offset=-5).shown(100.0)
+            145.0
         """
         return level * self.gain + self.offset
 

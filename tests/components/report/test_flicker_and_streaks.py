@@ -36,8 +36,8 @@ def test_streaks_are_told_with_what_a_filter_damages_and_the_command(tmp_path: P
     assert streak_sentence(evidence) == ""
     evidence.rows[1] = known_row(z=1, streak_gain=6.0, streak_damage=2.0)
     assert streak_sentence(evidence) == (
-        "Streaks of 6.0 raw grey levels RMS (median) in 1 of 3 slices, where a filter takes 2.0 of tissue with "
-        f"them: left as they are; fibstack resolve {tmp_path} --set streaks=filter filters them."
+        "Streaks of 6.0 raw grey levels RMS (median) in 1 of 3 slices, where a filter takes 2.0 of tissue "
+        f"with them: left as they are; fibstack resolve {tmp_path} --set streaks=filter filters them."
     )
     assert evidence.transforms is not None
     evidence.transforms = with_slice(evidence.transforms, 1, filtered_streaks="y")
