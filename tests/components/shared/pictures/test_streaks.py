@@ -45,7 +45,8 @@ def test_strong_curtains_are_worth_a_filter_which_leaves_less(axis: StreakAxis) 
 
 @pytest.mark.parametrize("rms", [0, 2])
 def test_weak_curtains_are_left_alone(rms: float) -> None:
-    assert not is_worth_filtering(streak_figures(with_curtains(rms)))
+    figures = streak_figures(with_curtains(rms))
+    assert not is_worth_filtering(figures.gain, figures.damage)
 
 
 def test_the_damage_is_what_a_filter_takes_from_clean_tissue() -> None:
