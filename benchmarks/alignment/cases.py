@@ -82,9 +82,9 @@ LOOKS: dict[str, Callable[[Image, np.random.Generator], Image]] = {
     "SNR 0.3": lambda grey, rng: damage.noisy(grey, 0.3, rng),
     "6 electrons": damage.counted,
 }
-"""What becomes of a picture, by name."""
+"""Changes to the look of a picture, by name."""
 TISSUE_SHARE = 0.2
-"""Of the window's area, a disc in resin."""
+"""Share of the window's area that shows tissue: a disc in resin."""
 GAP_SLICES = 10
 NEEDS_MANY_SLICES = ("runs", "long", "gap", "thirds")
 MANY_SLICES = 20

@@ -81,7 +81,7 @@ class Placed:
     """[2, height, width] x and y."""
     gain: float = 1.0
     offset: float = 0.0
-    """Of its grey levels: those of the plane become `gain * level + offset`."""
+    """Offset of the slice's grey levels: those of the plane become `gain * level + offset`."""
     defect: Defect = ""
 
     def world(self, points: Points) -> Points:

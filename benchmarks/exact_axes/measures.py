@@ -37,7 +37,7 @@ class Row(BaseModel):
     levels_before: float | None = None
     """RMS error of the good slices' grey levels as they came, about what all have in common."""
     levels_after: float | None = None
-    """The same of the grey levels that are shown."""
+    """RMS error of the good slices' grey levels as they are shown, about what all have in common."""
     levels_step: float | None = None
     """RMS of the difference of that error, mean over the picture, from a good slice to the next."""
     levels_further: float | None = None

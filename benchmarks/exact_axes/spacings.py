@@ -42,7 +42,7 @@ class SpacingRow(BaseModel):
 
 
 def spacing_row(planes: Planes, case: str) -> SpacingRow:
-    """What fibstack says of the steps of one case."""
+    """Figures of the steps that fibstack finds in one case."""
     seeds = SEEDS if case.startswith("steps") else SEEDS[:1]
     rows = [_row(planes, case, seed) for seed in seeds]
     known = [row for row in rows if not row.stopped]
