@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from components.report.origin import preview_is_of, transforms_are_of
@@ -151,23 +151,34 @@ def _preview(process: Store, evidence: RunEvidence) -> Preview | None:
 
 
 class Pictures:
-    """The thumbnails of a run, in one pass; the evidence tells of those that cannot be read."""
+    """The thumbnails of a run, in one pass; the evidence tells of those that cannot be read.
 
-    def __init__(self, process: Store, evidence: RunEvidence, to_keep: frozenset[int]) -> None:
+    Args:
+        process: Where they lie.
+        evidence: The evidence on the run.
+        watched: The z of slices that somebody else looks at in the same pass.
+        watch: Called with the z and the picture of each of these.
+    """
+
+    def __init__(
+        self,
+        process: Store,
+        evidence: RunEvidence,
+        watched: frozenset[int],
+        watch: Callable[[int, Thumbnail], None],
+    ) -> None:
         self._thumbnails = Thumbnails(evidence.plan, process)
         self._evidence = evidence
-        self._to_keep = to_keep
-        self.kept: dict[int, Thumbnail] = {}
-        """After the pass, the thumbnails that were to be kept, by z."""
+        self._watched, self._watch = watched, watch
 
     def pass_by(self, wanted: frozenset[int]) -> Iterator[tuple[int, Thumbnail]]:
-        """The wanted thumbnails that are there, and those to keep, with their z, ascending."""
-        for z in sorted(wanted | self._to_keep):
+        """The thumbnails that are there of those that are wanted or watched, with their z, ascending."""
+        for z in sorted(wanted | self._watched):
             picture = self._picture(z)
             if picture is None:
                 continue
-            if z in self._to_keep:
-                self.kept[z] = picture
+            if z in self._watched:
+                self._watch(z, picture)
             yield z, picture
 
     def _picture(self, z: int) -> Thumbnail | None:

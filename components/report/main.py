@@ -14,13 +14,14 @@ import click
 from components.report.console_artifacts import Console
 from components.report.gather import Pictures, RunEvidence, gather, read_plan
 from components.report.origin import is_solved
+from components.report.page.cards import CardMaker
 from components.report.page.page import refused_page, render
 from components.report.page.sections import SectionPair, make_sections
-from components.report.page.strips import Strip, make_strips, slices_in_strips
 from components.report.run_document import PAGE_KEY, RUN_KEY, PlaneMotion, RunDocument
 from components.report.run_status import RunStatus, beside_another, other_settings, parse_status
 from components.report.telling import tell
 from components.report.tiles_removal import remove_tiles
+from components.report.words.bad_slices import breaks_of, slices_on_cards
 from components.report.words.notice import Notice, notice_of, notice_of_stub, notice_without_work
 from components.report.words.run_verdict import is_held_back
 from components.report.words.summary import summarise
@@ -204,7 +205,7 @@ def _end_with_plan(run: EndedRun, plan: Plan, refusal: Refusal | None, pods: dic
     volume = volume_of(plan, evidence.transforms) if evidence.transforms else None
     told = run.status
     if refusal is not None:
-        told = RunStatus("failed", refusal.sentence, by_kfp=run.status.by_kfp)
+        told = RunStatus("failed", refusal.sentence, by_kfp=run.status.by_kfp, is_final=True)
     if told.has_surely_failed and stands(evidence, volume, process):
         _end_beside_volume(run, told)
         return
@@ -350,16 +351,17 @@ def write_page(
     motion: tuple[PlaneMotion, ...] = (),
 ) -> RunDocument:
     """Write `report/index.html`; returns the run document that it shows."""
+    maker = CardMaker(evidence.plan, evidence.transforms, slices_on_cards(evidence), breaks_of(evidence))
+    pictures = Pictures(process, evidence, maker.wanted, maker.keep)
     sections: list[SectionPair] = []
-    strips: list[Strip] = []
     if evidence.transforms is not None:
-        worst = evidence.preview.worst if evidence.preview else ()
-        pictures = Pictures(process, evidence, slices_in_strips(worst, evidence.transforms))
         sections = make_sections(evidence.plan, evidence.transforms, evidence.rows, pictures.pass_by)
-        scale = evidence.plan.thumbnail_scale
-        strips = make_strips(worst, evidence.transforms, scale, pictures.kept.get)
+    else:
+        for _ in pictures.pass_by(frozenset()):
+            pass
+    cards, breaks = list(maker.cards()), list(maker.breaks())
     run = summarise(evidence, status, volume, verification, motion)
-    process.write(PAGE_KEY, sealed_page(render(run, evidence, sections, strips)))
+    process.write(PAGE_KEY, sealed_page(render(run, evidence, sections, cards, breaks)))
     logger.info("the report lies in %s/%s", process.uri, PAGE_KEY)
     return run
 

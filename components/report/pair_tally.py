@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from components.shared.documents.align import AlignRecord, PairRecord
 
@@ -35,6 +36,8 @@ class PairTally:
     beyond_affine_px: dict[tuple[int, int], float] = field(default_factory=dict)
     """RMS residual of windows under the affine transform, by z and neighbour, of accepted pairs."""
     _next_z: dict[int, int] = field(default_factory=dict)
+    _reach: dict[int, int] = field(default_factory=dict)
+    """Furthest slice that an accepted pair joins to each z."""
 
     @property
     def n_refused(self) -> int:
@@ -47,6 +50,25 @@ class PairTally:
         counted = Counter(pair.reason for pair in self.refused)
         return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
 
+    def breaks(self, present: Sequence[int]) -> list[tuple[int, int]]:
+        """The slices on both sides of each place that no accepted pair reaches across.
+
+        Args:
+            present: The z of all slices, ascending.
+
+        Example:
+            >>> tally = PairTally()
+            >>> tally._reach = {4: 6, 6: 7, 9: 10}
+            >>> tally.breaks([4, 5, 6, 7, 9, 10])
+            [(7, 9)]
+        """
+        found, furthest = [], -1
+        for z, following in pairwise(present):
+            furthest = max(furthest, self._reach.get(z, z))
+            if furthest <= z:
+                found.append((z, following))
+        return found
+
     def add(self, record: AlignRecord) -> None:
         """Take in the pairs of one chunk."""
         for pair in record.pairs:
@@ -56,6 +78,7 @@ class PairTally:
         if pair.accepted:
             self.n_accepted += 1
             self.models[pair.model or "unknown"] += 1
+            self._reach[pair.z] = max(pair.neighbour_z, self._reach.get(pair.z, pair.z))
             if pair.n_windows and "affine" in pair.residuals_px:
                 self.beyond_affine_px[pair.z, pair.neighbour_z] = pair.residuals_px["affine"]
         else:

@@ -57,6 +57,8 @@ class RunDocument(SealedDocument):
     complete: bool
     """Every part of the volume was found, opened and published."""
     problems: tuple[str, ...]
+    ends_the_same: bool = False
+    """Something must be changed first: the same run again would end the same way."""
     n_slices: int
     n_missing: int
     n_replaced: int | None

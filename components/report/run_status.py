@@ -9,7 +9,7 @@ from typing import Literal
 
 from components.shared.documents.config import RunConfig, differing_keys
 from components.shared.documents.config_flags import parse_flags
-from components.shared.errors import ConfigError
+from components.shared.errors import FINAL_EXIT_CODES, ConfigError
 from components.shared.storage.run_buckets import part_uri
 
 State = Literal["succeeded", "failed", "unknown"]
@@ -37,6 +37,8 @@ class RunStatus:
     error: str = ""
     by_kfp: bool = False
     """KFP's pipelines tell it, in JSON; else Argo does, with a word."""
+    is_final: bool = False
+    """A step has refused its input or configuration, so the same run again would end the same way."""
 
     @property
     def has_surely_failed(self) -> bool:
@@ -59,9 +61,9 @@ def parse_status(text: str) -> RunStatus:
 
     Example:
         >>> parse_status("Succeeded")
-        RunStatus(state='succeeded', error='', by_kfp=False)
+        RunStatus(state='succeeded', error='', by_kfp=False, is_final=False)
         >>> parse_status('{"state": "FAILED", "error": {"code": 9, "message": "tile must ..."}}')
-        RunStatus(state='failed', error='tile must ...', by_kfp=True)
+        RunStatus(state='failed', error='tile must ...', by_kfp=True, is_final=False)
     """
     try:
         value = json.loads(text)
@@ -71,8 +73,10 @@ def parse_status(text: str) -> RunStatus:
         return RunStatus(_WORDS.get(str(value).strip().lower(), "unknown"))
     error = value.get("error") or ""
     message = error.get("message", "") if isinstance(error, dict) else error
+    # A run on this machine gives the exit code of the step; a service has other numbers, all below these.
+    is_final = isinstance(error, dict) and error.get("code") in FINAL_EXIT_CODES
     word = str(value.get("state", "")).rpartition("_")[2]
-    return RunStatus(_WORDS.get(word.lower(), "unknown"), str(message), by_kfp=True)
+    return RunStatus(_WORDS.get(word.lower(), "unknown"), str(message), by_kfp=True, is_final=is_final)
 
 
 def other_settings(fields: Mapping[str, str | None], planned: RunConfig) -> str:

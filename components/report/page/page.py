@@ -5,21 +5,21 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import jinja2
 
 from components.report.gather import RunEvidence
+from components.report.page.cards import CardPictures
 from components.report.page.curves import correlation_svg, steps_along_z_svg, tracks_svg
 from components.report.page.facts import cost_facts, stack_facts, volume_facts
-from components.report.page.figures import picture_uri
+from components.report.page.figures import PHOTO_QUALITY, picture_uri
 from components.report.page.sections import Section, SectionPair
-from components.report.page.strips import Strip
 from components.report.run_document import RunDocument
 from components.report.slice_table import worst_first
-from components.report.words.bad_slices import bad_slices, decision_line, way_on
+from components.report.words.bad_slices import bad_slices, decision_commands, way_on
 from components.report.words.run_verdict import STOPPED, run_verdict
 from components.report.words.thickness import invented_spread, thickness_sentences
 from components.shared.documents.config_flags import command_of
@@ -30,8 +30,6 @@ ROWS_AT_FIRST = 200
 """Slices that the table shows, worst first, until more are asked for."""
 MOST_REFUSED = 500
 """Most refused pairs that are listed."""
-MOST_BAD = 500
-"""Most slices that are listed as standing out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +69,31 @@ COLUMNS = (
 """The table's columns; the page finds `z`, `verdict` and `action` among them by name."""
 
 
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A slice that stands out: its pictures, what speaks for the verdict, and how to decide otherwise."""
+
+    row: SliceRow
+    file: str
+    pictures: CardPictures
+    ncc_recorded: tuple[float | None, float | None]
+    """NCC with the slice before and the one after, as they lie in their files."""
+    ncc_shown: tuple[float | None, float | None]
+    """NCC with these as the volume shows them."""
+    commands: str
+
+
 def render(
-    run: RunDocument, evidence: RunEvidence, sections: Sequence[SectionPair], strips: Sequence[Strip] = ()
+    run: RunDocument,
+    evidence: RunEvidence,
+    sections: Sequence[SectionPair],
+    cards: Sequence[CardPictures] = (),
+    breaks: Sequence[CardPictures] = (),
 ) -> str:
     """HTML of the page, which loads nothing from elsewhere."""
     environment = _environment()
     environment.filters["picture"] = lambda section: picture_uri(section.values, section.known)
+    environment.filters["photo"] = lambda frame: picture_uri(frame.values, frame.known, PHOTO_QUALITY)
     environment.filters["aspect"] = _aspect
     environment.filters["extent"] = partial(_extent, evidence.plan.resolution_nm)
     environment.filters["setting"] = _setting
@@ -94,7 +111,8 @@ def render(
         command=command_of(run.config),
         view_command=shlex.join(["fibstack", "view", run.config.output]),
         sections=sections,
-        strips=strips,
+        cards=_cards(cards, evidence),
+        breaks=breaks,
         preview=evidence.preview,
         way_on=way_on(evidence),
         stopped=run.error == STOPPED,
@@ -104,9 +122,7 @@ def render(
         on_thickness=list(thickness_sentences(run, evidence)),
         columns=COLUMNS,
         column_at={column.name: index for index, column in enumerate(COLUMNS)},
-        bad_slices=bad_slices(evidence.rows)[:MOST_BAD],
         n_bad=len(bad_slices(evidence.rows)),
-        decision_line=decision_line,
         first_rows=rows[:ROWS_AT_FIRST],
         table_json=_script_json({"rows": rows, "shown": ROWS_AT_FIRST}) if rows else "",
         refused=evidence.pairs.refused[:MOST_REFUSED],
@@ -114,6 +130,29 @@ def render(
         volume_size=partial(size, smallest="MB"),
         step_time=partial(duration, precise=True),
     )
+
+
+def _cards(pictures: Sequence[CardPictures], evidence: RunEvidence) -> list[Card]:
+    rows = {row.z: row for row in evidence.rows}
+    files = {entry.z: entry.key for entry in evidence.plan.slices}
+    return [
+        Card(
+            row=rows[card.z],
+            file=files.get(card.z, ""),
+            pictures=card,
+            ncc_recorded=_with_neighbours(rows, card.z, "ncc_before"),
+            ncc_shown=_with_neighbours(rows, card.z, "ncc_after"),
+            commands=decision_commands(rows[card.z], evidence.plan.config),
+        )
+        for card in pictures
+    ]
+
+
+def _with_neighbours(rows: Mapping[int, SliceRow], z: int, name: str) -> tuple[float | None, float | None]:
+    """An NCC that each row has with the next, of a slice with the one before and the one after."""
+    values = [getattr(rows[at], name) if at in rows else None for at in (z - 1, z)]
+    before, after = (value if value is not None and math.isfinite(value) else None for value in values)
+    return before, after
 
 
 def refused_page(text: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from components.report.gather import RunEvidence
+from components.shared.documents.config import RunConfig
 from components.shared.documents.slices import SliceRow
 from components.shared.text import listed
 
@@ -15,6 +16,12 @@ _NAMED = 5
 """Slices that a sentence names."""
 _MOST_DECISIONS = 5
 """Slices for which the way on proposes a decision."""
+MOST_CARDS = 40
+"""Most slices that the page shows on a card; the table lists all."""
+_MOST_BREAKS = 6
+"""Most breaks of which the page shows both sides."""
+_DECISIONS = "decisions.yaml"
+"""File that the proposed decisions are written to, of a run without overrides."""
 _OUTCOMES = {
     "replace": "replaced by a neighbour",
     "blend": "replaced by a blend",
@@ -46,6 +53,42 @@ def bad_slices_sentence(rows: Sequence[SliceRow]) -> str:
             done.append(f"{len(of_action)} {outcome} ({named})")
     verb = "stands" if len(bad) == 1 else "stand"
     return f"{len(bad)} of {len(rows):,} slices {verb} out: {', '.join(found)}; {'; '.join(done)}."
+
+
+def slices_on_cards(evidence: RunEvidence) -> list[int]:
+    """The z of the slices that get a card, ascending.
+
+    Those are the slices that stand out and, where the check on thumbnails is not passed, the worst.
+    """
+    preview = evidence.preview
+    worst = preview.worst if preview is not None and preview.gate.failures else ()
+    found = dict.fromkeys([w.z for w in worst] + [row.z for row in bad_slices(evidence.rows)])
+    known = {row.z for row in evidence.rows}
+    return sorted([z for z in found if z in known][:MOST_CARDS])
+
+
+def breaks_of(evidence: RunEvidence) -> list[tuple[int, int]]:
+    """Both sides of each place that kept the slices from being solved for; none where they were."""
+    if evidence.transforms is not None or evidence.n_chunks_matched < evidence.n_chunks:
+        return []
+    return evidence.pairs.breaks([entry.z for entry in evidence.plan.slices])[:_MOST_BREAKS]
+
+
+def decision_commands(row: SliceRow, config: RunConfig) -> str:
+    """The commands that decide otherwise on a slice: they can be pasted as they stand.
+
+    Example:
+        >>> from components.shared.documents.slices import known_row
+        >>> config = RunConfig(source="in", image="i.%d.png", minz=0, maxz=9, output="my out")
+        >>> print(decision_commands(known_row(z=5, verdict="inverted", action="invert"), config))
+        echo '- {z: 5, keep: true}  # inverted, turned round' >> decisions.yaml
+        fibstack resolve 'my out' --overrides decisions.yaml
+    """
+    file = config.overrides or _DECISIONS
+    resolve = shlex.join(["fibstack", "resolve", config.output, "--overrides", file])
+    if row.override:
+        return f"# take the line {row.override} out of {file}, then:\n{resolve}"
+    return f"echo {shlex.quote(decision_line(row))} >> {shlex.quote(file)}\n{resolve}"
 
 
 def decision_line(row: SliceRow) -> str:

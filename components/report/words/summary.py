@@ -48,6 +48,7 @@ def summarise(
             *(p.sentence for p in verification.problems),
             *evidence.unreadable,
         ),
+        ends_the_same=not complete and _ends_the_same(status, verification, held_back=held_back),
         n_slices=len(evidence.plan.slices),
         n_missing=len(evidence.plan.missing_z),
         n_replaced=_number_replaced(transforms),
@@ -105,6 +106,12 @@ def sentences(run: RunDocument, evidence: RunEvidence) -> Iterator[str]:
     if run.complete:
         written = ", ".join(f"{o.uri} ({size(o.size_bytes, smallest='MB')})" for o in run.outputs)
         yield f"Written: {written}."
+
+
+def _ends_the_same(status: RunStatus, verification: Verification, *, held_back: bool) -> bool:
+    """True where a step has refused to go on, or a file is in the way that no run takes away."""
+    in_the_way = verification.problems and not any(fault.cured_by_retry for fault in verification.problems)
+    return held_back or status.is_final or bool(in_the_way)
 
 
 def _number_replaced(transforms: Transforms | None) -> int | None:

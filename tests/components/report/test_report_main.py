@@ -80,7 +80,7 @@ def test_the_page_is_self_contained_and_shows_the_run(run: FinishedRun, drawn: N
     ):
         assert part in text
     assert text.count("<svg") == 2
-    assert text.count("data:image/webp") == 4
+    assert text.count("data:image/webp") == 4 + 4  # sections, and the card of the replaced slice
 
 
 def test_the_report_is_the_same_each_time(run: FinishedRun, drawn: None) -> None:

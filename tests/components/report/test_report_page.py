@@ -1,5 +1,6 @@
 """Figures, table and sentences of the report."""
 
+import html
 import json
 import math
 import re
@@ -15,6 +16,7 @@ from components.plan.overrides import parse_overrides
 from components.plan.work import expected_volume
 from components.report.gather import RunEvidence
 from components.report.page import page
+from components.report.page.cards import CardMaker
 from components.report.page.curves import shown_sigma, tracks_svg
 from components.report.page.facts import stack_facts
 from components.report.page.figures import MOST_POINTS, Curve, Panel, curves_svg, envelope, picture_uri
@@ -23,7 +25,12 @@ from components.report.page.timings import step_times
 from components.report.pair_tally import PairTally
 from components.report.run_status import parse_status
 from components.report.slice_table import worst_first
-from components.report.words.bad_slices import bad_slices_sentence, decision_line
+from components.report.words.bad_slices import (
+    bad_slices_sentence,
+    decision_commands,
+    decision_line,
+    slices_on_cards,
+)
 from components.report.words.run_verdict import RunVerdict, run_verdict
 from components.report.words.summary import summarise
 from components.shared.documents.align import AlignRecord
@@ -39,7 +46,8 @@ from tests.components.report.finished_run import make_plan, pair_record, slice_s
 def page_of(rows: list[SliceRow], plan: Plan | None = None) -> str:
     evidence = RunEvidence(plan or make_plan("out"), rows=rows)
     run = summarise(evidence, parse_status("Failed"), None, Verification((), ()))
-    return render(run, evidence, [])
+    cards = CardMaker(evidence.plan, None, slices_on_cards(evidence)).cards()
+    return render(run, evidence, [], list(cards))
 
 
 @pytest.mark.parametrize(
@@ -267,15 +275,30 @@ def test_the_lines_of_decisions_are_overrides_that_change_each_slice() -> None:
     assert "{z: 7, skip: true}  # without this line" in text
 
 
-def test_the_page_lists_the_slices_that_stand_out_with_evidence_and_decision() -> None:
-    text = page_of(BAD_ROWS)
-    table = text[text.index('id="bad-slices"') :]
-    rows = re.findall(r"<tr><td>(\d+)</td>(.*?)</tr>", table[: table.index("</table>")])
-    assert [int(z) for z, _ in rows] == [1, 2, 3, 4, 5, 7]
-    assert "no &lt;content&gt;" in rows[0][1]
-    assert "replaced by the mean of 0 and 3" in rows[1][1]
-    assert "- {z: 1, keep: true}  # blank, replaced by 0\n" in text
-    assert 'id="bad-slices"' not in page_of(BAD_ROWS[:1])
+def cards_of(text: str) -> dict[int, str]:
+    """The cards of a page by their z."""
+    found = re.findall(r'<article class="card" id="slice-(\d+)">(.*?)</article>', text, re.DOTALL)
+    return {int(z): html.unescape(card) for z, card in found}
+
+
+def test_each_slice_that_stands_out_has_a_card_with_evidence_and_the_commands_that_undo_it() -> None:
+    cards = cards_of(page_of(BAD_ROWS))
+    assert list(cards) == [1, 2, 3, 4, 5, 7]
+    assert "no <content>" in cards[1]
+    assert "replaced by the mean of 0 and 3" in cards[2]
+    assert (
+        "echo '- {z: 1, keep: true}  # blank, replaced by 0' >> decisions.yaml\n"
+        "fibstack resolve out --overrides decisions.yaml" in cards[1]
+    )
+    assert cards_of(page_of(BAD_ROWS[:1])) == {}
+
+
+def test_the_commands_of_a_card_name_the_file_that_decides_already() -> None:
+    config = make_plan("out", 8).config.model_copy(update={"overrides": "my decisions.yaml"})
+    undone = decision_commands(BAD_ROWS[1], config)
+    assert undone.endswith(">> 'my decisions.yaml'\nfibstack resolve out --overrides 'my decisions.yaml'")
+    taken_back = decision_commands(BAD_ROWS[7], config)
+    assert taken_back.startswith("# take the line {z: 7, skip: true} out of my decisions.yaml, then:\n")
 
 
 def test_only_a_slice_that_is_shown_has_a_band(drawn: None) -> None:
