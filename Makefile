@@ -5,9 +5,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 
-# make run SOURCE=DIR IMAGE='img.%05d.png' MINZ=0 MAXZ=59 [OUTPUT=DIR] [ARGS='--set clip_limit=0']
+# make run SOURCE=DIR [IMAGE='img.%05d.png' MINZ=0 MAXZ=59] [OUTPUT=DIR] [ARGS='--set clip_limit=0']
 SOURCE ?=
-IMAGE  ?= img.%05d.png
+IMAGE  ?=
 MINZ   ?=
 MAXZ   ?=
 ARGS   ?=
@@ -35,8 +35,13 @@ EMPTY  :=
 BLANK  := $(EMPTY) $(EMPTY)
 OUTPUT ?= run/$(if $(SOURCE),$(notdir $(abspath $(subst $(BLANK),_,$(SOURCE)))),volume)
 
+# A word of a shell, with apostrophes in it.
+quoted = '$(subst ','\'',$(1))'
+# What is not given, the folder tells.
+GIVEN = $(if $(IMAGE),--image $(call quoted,$(IMAGE))) $(if $(MINZ),--minz $(MINZ)) $(if $(MAXZ),--maxz $(MAXZ))
+
 .DEFAULT_GOAL := help
-.PHONY: help setup run view test reliability test-s3 test-cluster live check format benchmark-alignment benchmark-exact-axes \
+.PHONY: help setup run design view test reliability test-s3 test-cluster live check format benchmark-alignment benchmark-exact-axes \
         benchmark-pyramid benchmark-end-to-end benchmark-scale benchmark-starts mutants fuzz manifests overlays changelog sbom bad-input images push pictures lock clean
 
 help: ## Print this list
@@ -44,20 +49,21 @@ help: ## Print this list
 
 setup: $(VENV)/run.stamp ## Create the environment that runs the pipeline
 
-run: $(VENV)/run.stamp ## Align a sample stack, or your own: SOURCE=DIR IMAGE='img.%05d.png' MINZ=0 MAXZ=59
+run: $(VENV)/run.stamp ## Align a sample stack, or the slices in a folder: SOURCE=DIR; of several series IMAGE='img.%05d.png'
 ifeq ($(SOURCE),)
 	@test -f $(SAMPLE)/truth.json || $(BIN)/fibstack sample $(SAMPLE) --workers $(JOBS)
-	@$(BIN)/fibstack run $(SAMPLE)/run.yaml --output '$(OUTPUT)' --jobs $(JOBS) $(ARGS)
-	@$(BIN)/fibstack score '$(OUTPUT)' $(SAMPLE)/truth.json
+	@$(BIN)/fibstack run $(SAMPLE)/run.yaml --output $(call quoted,$(OUTPUT)) --jobs $(JOBS) $(ARGS)
+	@$(BIN)/fibstack score $(call quoted,$(OUTPUT)) $(SAMPLE)/truth.json
 else
-	@test -n '$(MINZ)' && test -n '$(MAXZ)' || { echo "error: MINZ and MAXZ must be given, the numbers of the first and" \
-	    "the last slice. Use make run SOURCE=DIR IMAGE='img.%05d.png' MINZ=0 MAXZ=59" >&2; exit 2; }
-	@$(BIN)/fibstack run --source '$(SOURCE)' --image '$(IMAGE)' --minz '$(MINZ)' --maxz '$(MAXZ)' \
-	    --output '$(OUTPUT)' --jobs $(JOBS) $(ARGS)
+	@$(BIN)/fibstack run --source $(call quoted,$(SOURCE)) --output $(call quoted,$(OUTPUT)) --jobs $(JOBS) $(GIVEN) $(ARGS)
 endif
 
+design: $(VENV)/run.stamp ## Say what lies in a folder of slices, how long a run takes, and what looks wrong: SOURCE=DIR
+	@test -n $(call quoted,$(SOURCE)) || { echo "error: SOURCE must be given. Use make design SOURCE=DIR" >&2; exit 2; }
+	@$(BIN)/fibstack design --source $(call quoted,$(SOURCE)) --output $(call quoted,$(OUTPUT)) $(GIVEN) $(ARGS)
+
 view: $(VENV)/run.stamp ## Look at the sample's volume in neuroglancer, or at yours: SOURCE=DIR or OUTPUT=DIR
-	@$(BIN)/fibstack view '$(OUTPUT)'
+	@$(BIN)/fibstack view $(call quoted,$(OUTPUT))
 
 # One process for each core; the tests of a file share one, and the quick files are first.
 test: $(VENV)/dev.stamp ## Run the tests

@@ -12,12 +12,15 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from components.shared.documents.config import RunConfig
+from components.shared.documents.config import RunConfig, parse_config
+from components.shared.documents.config_flags import command_of
 from components.shared.errors import ConfigError
-from pipeline.configuration import read_config
+from pipeline.configuration import given_values, with_absolute_locations
 from pipeline.settings import Settings, read_settings
 
 _FILE = click.Path(path_type=Path)
+_KEYS_OF_PLACE = frozenset({"source", "image", "minz", "maxz", "output"})
+"""Keys that a run must have, which the source may tell."""
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 SETTINGS = click.option(
@@ -37,7 +40,7 @@ def config_options(function: _Function) -> _Function:
     """The argument and the flags that `given_config` makes a configuration of."""
     for decorate in reversed(
         (
-            click.argument("config_path", metavar="[CONFIG.yaml]", required=False, type=_FILE),
+            click.argument("what", metavar="[CONFIG.yaml|FOLDER|URI]", required=False),
             click.option("--source", help=help_of("source")),
             click.option("--image", help=help_of("image")),
             click.option("--minz", metavar="INTEGER", help=help_of("minz")),
@@ -56,19 +59,46 @@ def config_options(function: _Function) -> _Function:
     return function
 
 
-def given_config(path: Path | None, flags: Mapping[str, str | None], changes: Sequence[str]) -> RunConfig:
-    """The configuration of the command line.
+def given_config(
+    what: str | None, flags: Mapping[str, str | None], changes: Sequence[str], *, to_stdout: bool = False
+) -> RunConfig:
+    """The configuration of the command line; of what a folder of slices tells, it need say nothing.
+
+    Args:
+        what: A configuration file, or the folder or URI of the slices.
+        flags: Values by key; None of a flag that is not given.
+        changes: `key=value` texts.
+        to_stdout: Say what the folder tells on the standard output, not beside it.
 
     Raises:
-        ConfigError: none is given, or it is refused.
+        ConfigError: nothing is given, or it is refused.
+        UserError: the folder of the slices is not there, or does not tell which series is meant.
     """
     given = {key: value for key, value in flags.items() if value is not None}
-    if path is None and not given and not changes:
+    if what is None and not given and not changes:
         raise ConfigError(
-            "a configuration must be given. "
-            "Name a CONFIG.yaml, or give --source, --image, --minz, --maxz and --output."
+            "the slices must be given. Name their folder, or a CONFIG.yaml, or give --source, --image, "
+            "--minz, --maxz and --output."
         )
-    return read_config(path, given, changes)
+    path = None if what is None or _is_place(what) else Path(what)
+    if what is not None and path is None:
+        if "source" in given:
+            raise ConfigError(f"the source must be given once; got {what} and --source. Remove one of them.")
+        given["source"] = what
+    values = given_values(path, given, changes)
+    if not {key for key, value in values.items() if value not in (None, "")} >= _KEYS_OF_PLACE:
+        # Imported when it is needed: whoever names all may have no storage libraries.
+        from commands.design.discovery import completed
+
+        values, said = completed(values)
+        for sentence in said:
+            click.echo(sentence, err=not to_stdout)
+    return with_absolute_locations(parse_config(values))
+
+
+def _is_place(what: str) -> bool:
+    """Whether an argument is the place of slices, not a configuration file."""
+    return "://" in what or Path(what).expanduser().is_dir()
 
 
 def settings_of(path: Path | None) -> Settings:
@@ -80,6 +110,11 @@ def called_as() -> str:
     """The word that calls this program: its path where a shell would not find it, as after `make run`."""
     by = sys.argv[0]
     return by if Path(by).name == "fibstack" and shutil.which("fibstack") is None else "fibstack"
+
+
+def run_command(config: RunConfig) -> str:
+    """The command that runs a configuration, whole, to be pasted."""
+    return f"{shlex.quote(called_as())}{command_of(config).removeprefix('fibstack')}"
 
 
 def same_command(*without: str) -> str:

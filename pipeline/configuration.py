@@ -29,11 +29,19 @@ def read_config(path: Path | None, flags: Mapping[str, Any], settings: Sequence[
     Raises:
         ConfigError: the file or a text cannot be read, or `RunConfig` refuses the result.
     """
+    return with_absolute_locations(parse_config(given_values(path, flags, settings)))
+
+
+def given_values(path: Path | None, flags: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """The values that are given for a configuration, before any is looked at; arguments as of `read_config`.
+
+    Raises:
+        ConfigError: the file or a text cannot be read.
+    """
     given = {**parse_settings(settings), **flags}
     from_file = {} if path is None else _read_file(path)
     kept = {key: value for key, value in from_file.items() if ALIASES.get(key, key) not in given}
-    config = parse_config({**kept, **given})
-    return with_absolute_locations(config)
+    return {**kept, **given}
 
 
 def with_absolute_locations(config: RunConfig) -> RunConfig:

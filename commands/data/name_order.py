@@ -8,11 +8,12 @@ reading, it is said; where they do not, a person is asked.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Literal
 
 from components.shared.errors import ConfigError, UserError
@@ -21,6 +22,13 @@ NameReading = Literal["integers", "decimals", "day-first", "month-first"]
 READINGS: tuple[NameReading, ...] = ("integers", "decimals", "day-first", "month-first")
 Parts = list[str | Fraction]
 """A name as texts and the numbers between them, in turn: a text, a number, a text."""
+
+KINDS: Mapping[str, str] = MappingProxyType(
+    {".png": ".png", ".tif": ".tif", ".tiff": ".tif", ".jpg": ".jpg", ".jpeg": ".jpg", ".dat": ".dat"}
+)
+"""Kind of the files with each suffix of images, by the suffix that stands for all of the kind."""
+SUFFIXES = tuple(KINDS)
+"""Suffixes of images; a name that starts with a dot is none, as macOS leaves beside others."""
 
 _SHOWN = 4
 """Names of an order that a question shows."""
@@ -52,6 +60,17 @@ _LAST_OF_CENTURY = 99
 """Years up to this are of two digits, and of this century."""
 _LONGEST_RECORDING_DAYS = 366
 """Dates of one stack do not lie further apart."""
+
+
+def is_image(name: str) -> bool:
+    """Whether a name is that of an image: of its suffix, and not hidden.
+
+    Example:
+        >>> is_image("raw/img.1.TIF"), is_image("._img.1.TIF"), is_image("notes.txt")
+        (True, False, False)
+    """
+    path = PurePosixPath(name)
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 @dataclass(frozen=True, slots=True)

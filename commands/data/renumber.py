@@ -16,17 +16,26 @@ import re
 import shlex
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from types import MappingProxyType
 
 from google.api_core.exceptions import PreconditionFailed
 
-from commands.data.name_order import NameReading, Parts, integer_parts, natural_order, ordered, template
+from commands.data.name_order import (
+    KINDS,
+    SUFFIXES,
+    NameReading,
+    Parts,
+    integer_parts,
+    is_image,
+    natural_order,
+    ordered,
+    template,
+)
 from components.shared.documents.config import check_image_pattern
 from components.shared.errors import ConfigError, FibstackError, TransientError, UserError
 from components.shared.pictures.slice_files import read_header
@@ -40,12 +49,6 @@ from components.shared.storage.schemes import folder_of, scheme_of
 from components.shared.storage.store import Stat, Store, check_key, checksum, join_uri
 from components.shared.text import count, listed, product
 
-KINDS: Mapping[str, str] = MappingProxyType(
-    {".png": ".png", ".tif": ".tif", ".tiff": ".tif", ".jpg": ".jpg", ".jpeg": ".jpg", ".dat": ".dat"}
-)
-"""Kind of the files with each suffix of images, by the suffix that stands for all of the kind."""
-SUFFIXES = tuple(KINDS)
-"""Suffixes of images; a name that starts with a dot is none, as macOS leaves beside others."""
 RECORD = "renumbered.csv"
 """Name of the table in the target that tells which slice was which image."""
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
@@ -97,7 +100,7 @@ def number_images(
         ({'b9.png': 'img.000.png', 'b10.png': 'img.001.png'}, ('notes.txt',))
     """
     everything = list(names)
-    images = [name for name in everything if _is_image(name)]
+    images = [name for name in everything if is_image(name)]
     if not images:
         raise UserError(f"the folder must hold images ({', '.join(SUFFIXES)}); got none in {uri}. Change it.")
     suffixes = Counter(PurePosixPath(name).suffix for name in sorted(images))
@@ -120,7 +123,7 @@ def number_images(
     together = f"images of several suffixes are taken together: {got}" if len(suffixes) > 1 else ""
     return Numbering(
         new_names=dict(zip(in_order.names, new, strict=True)),
-        left_alone=tuple(sorted((name for name in everything if not _is_image(name)), key=natural_order)),
+        left_alone=tuple(sorted((name for name in everything if not is_image(name)), key=natural_order)),
         parts_of=in_order.parts,
         jumps=tuple(find_jumps(in_order.names, in_order.parts)),
         said=tuple(filter(None, (in_order.said, together))),
@@ -172,10 +175,6 @@ def _steps(parts: Parts, others: Parts) -> list[Fraction]:
         return []
     numbers = zip(parts[1::2], others[1::2], strict=True)
     return [b - a for a, b in numbers if isinstance(a, Fraction) and isinstance(b, Fraction)]
-
-
-def _is_image(name: str) -> bool:
-    return _suffix(name) in SUFFIXES and not PurePosixPath(name).name.startswith(".")
 
 
 def _suffix(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from commands.options import SETTINGS, config_options, given_config, settings_of
+from commands.options import SETTINGS, config_options, given_config, run_command, settings_of
 from components.shared.documents.cost import listed_prices, parse_pods, read_prices
 from components.shared.errors import UserError
 from components.shared.text import PIPED_WIDTH
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def design(
-    config_path: Path | None,
+    what: str | None,
     changes: tuple[str, ...],
     target: Target,
     settings_path: Path | None,
@@ -45,7 +45,8 @@ def design(
 ) -> None:
     """Say what a run would do and cost, and what looks wrong with the input.
 
-    Takes what `fibstack run` takes, reads the listing of the slices and their headers, and writes nothing.
+    Takes what `fibstack run` takes: a FOLDER or URI of slices, or a CONFIG.yaml. Reads the listing of the
+    slices and their headers, writes nothing, and ends with the whole command of the run.
     Hours and dollars are estimates from measured rates, for the machines of --settings.
 
     Exit code: 65 where the run would refuse the input.
@@ -55,7 +56,7 @@ def design(
 
     from commands.design import estimates, table
 
-    config = given_config(config_path, flags, changes)
+    config = given_config(what, flags, changes, to_stdout=not as_json)
     settings = settings_of(settings_path)
     prices = read_prices(prices_path) if prices_path else listed_prices(config.output)
     found = estimates.design(config, settings.fan_on(target), parse_pods(settings.pods), prices)
@@ -64,5 +65,6 @@ def design(
     else:
         width = None if sys.stdout.isatty() else PIPED_WIDTH
         table.print_design(Console(width=width, highlight=False), found, on_kfp=target == "kfp")
+        click.echo(f"\nRun it with:\n{run_command(config)}")
     if found.refusal:
         raise UserError(found.refusal)

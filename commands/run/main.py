@@ -91,7 +91,7 @@ def run_options(function: _Function) -> _Function:
 )
 @run_options
 def run(
-    config_path: Path | None,
+    what: str | None,
     changes: tuple[str, ...],
     again_from: str | None,
     until: str,
@@ -104,8 +104,10 @@ def run(
 ) -> None:
     """Run the whole pipeline on this machine, or a part of it.
 
-    CONFIG.yaml holds 'key: value' lines (YAML or JSON); flags and --set overrule it. Relative folders count
-    from the folder where you are. A run that was stopped goes on where it was: give the same command again.
+    Of a FOLDER or URI of slices, their names tell the pattern and the numbers; the results go beside it, to
+    FOLDER-aligned, or to --output. CONFIG.yaml holds 'key: value' lines (YAML or JSON); flags and --set
+    overrule it. Relative folders count from the folder where you are. A run that was stopped goes on where
+    it was: give the same command again.
 
     Exit code: 0 the volume is complete and verified (with --until: the step is done), 65 bad input, 75 try
     again, 78 bad configuration.
@@ -115,7 +117,7 @@ def run(
             f"--from must not name a later step than --until; got --from {again_from} --until {until}. "
             f"Change one of them."
         )
-    config = given_config(config_path, flags, changes)
+    config = given_config(what, flags, changes)
     run_as_asked(config, Extent(until, again_from), runner, jobs, settings_path, log_dir, dry_run)
 
 

@@ -49,7 +49,7 @@ from pipeline.submit.targets import target_of
 )
 @SETTINGS
 def submit(
-    config_path: Path | None,
+    what: str | None,
     changes: tuple[str, ...],
     settings_path: Path | None,
     target: str,
@@ -91,7 +91,7 @@ def submit(
         "service-account": service_account,
     }
     _check_options(target, own, given)
-    config = given_config(config_path, flags, changes)
+    config = given_config(what, flags, changes)
     settings = settings_of(settings_path)
     make_buckets(config)
     stub = ""

@@ -1,6 +1,7 @@
 """What `make run` and `make view` ask of `fibstack`, and what they say when something is left out."""
 
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -16,15 +17,30 @@ def make(*words):
     )
 
 
-@pytest.mark.parametrize("given", [[], ["MINZ=0"], ["MAXZ=9"]])
-def test_numbers_of_the_slices_must_be_given(given) -> None:
+@pytest.mark.parametrize(
+    ("given", "flags"),
+    [
+        ([], []),
+        (["MINZ=3", "MAXZ=9"], ["--minz", "3", "--maxz", "9"]),
+        (["IMAGE=it's %d.png", "ARGS=--set force=1"], ["--image", "it's %d.png", "--set", "force=1"]),
+    ],
+)
+@pytest.mark.parametrize("target", ["run", "design"])
+def test_what_is_not_given_the_folder_tells(target, given, flags) -> None:
     # The environment counts as installed, so that nothing is made.
-    result = make("run", "SOURCE=/data/raw", *given, "-o", ".venv/run.stamp")
+    said = make(target, "--dry-run", "SOURCE=/data/it's raw", *given, "-o", ".venv/run.stamp").stdout
+    words = shlex.split(said.splitlines()[-1])
+    jobs = [words[words.index("--jobs") : words.index("--jobs") + 2]] if target == "run" else [[]]
+    assert words == [
+        *[".venv/bin/fibstack", target, "--source", "/data/it's raw", "--output", "run/it's_raw", *jobs[0]],
+        *flags,
+    ]
+
+
+def test_design_must_be_given_a_folder() -> None:
+    result = make("design", "-o", ".venv/run.stamp")
     assert result.returncode == 2
-    assert result.stderr.splitlines()[0] == (
-        "error: MINZ and MAXZ must be given, the numbers of the first and the last slice. "
-        "Use make run SOURCE=DIR IMAGE='img.%05d.png' MINZ=0 MAXZ=59"
-    )
+    assert result.stderr.splitlines()[0] == "error: SOURCE must be given. Use make design SOURCE=DIR"
 
 
 @pytest.mark.parametrize(
@@ -33,11 +49,12 @@ def test_numbers_of_the_slices_must_be_given(given) -> None:
         ([], "run/volume"),
         (["SOURCE=/data/raw/"], "run/raw"),
         (["SOURCE=/my data/Gehirn ü"], "run/Gehirn_ü"),
+        (["SOURCE=/data/it's"], "run/it's"),
         (["SOURCE=/data/raw", "OUTPUT=/my results"], "/my results"),
     ],
 )
 def test_view_shows_what_run_writes(given, output) -> None:
     view = make("view", "--dry-run", *given, "-o", ".venv/run.stamp")
     run = make("run", "--dry-run", "MINZ=0", "MAXZ=9", *given, "-o", ".venv/run.stamp")
-    assert view.stdout.splitlines()[-1] == f".venv/bin/fibstack view '{output}'"
-    assert f"--output '{output}'" in run.stdout
+    assert shlex.split(view.stdout.splitlines()[-1]) == [".venv/bin/fibstack", "view", output]
+    assert " ".join(["--output", output]) in " ".join(shlex.split(run.stdout))

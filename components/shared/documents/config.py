@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from email.utils import getaddresses
 from ipaddress import ip_address
@@ -500,13 +500,28 @@ def _own_buckets(values: Mapping[str, Any]) -> dict[str, str]:
     return {"source": bucket_uri(source), "output": output}
 
 
+def _all_of(words: Sequence[str]) -> str:
+    """Words in a row, with "and" before the last.
+
+    Example:
+        >>> _all_of(["a"]), _all_of(["a", "b", "c"])
+        ('a', 'a, b and c')
+    """
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
 def _sentence(error: ValidationError) -> str:
-    """The first complaint of pydantic as one sentence with the key and the value."""
-    first = error.errors(include_url=False)[0]
+    """The first complaint of pydantic as a sentence with the key and the value; all missing keys in one."""
+    complaints = error.errors(include_url=False)
+    missing = [str(complaint["loc"][0]) for complaint in complaints if complaint["type"] == "missing"]
+    first = complaints[0]
     key = str(first["loc"][0]) if first["loc"] else ""
     rule = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "missing":
-        return f"'{key}' must be given. Add '{key}: ...' to the configuration or --{key} to the command."
+    if missing:
+        keys, lines, flags = (
+            _all_of([form.format(key) for key in missing]) for form in ("'{}'", "'{}: ...'", "--{}")
+        )
+        return f"{keys} must be given. Add {lines} to the configuration or {flags} to the command."
     if not key:
         return f"{rule}. Change the configuration."
     got = "one that may be a secret" if key == "webhook" else repr(first["input"])

@@ -66,7 +66,7 @@ def test_options_belong_to_their_target(words: Any, says: str) -> None:
 
 
 def test_the_configuration_is_read_as_run_reads_it(tmp_path: Path) -> None:
-    assert "a configuration must be given" in cli("submit", *KFP).output
+    assert "the slices must be given" in cli("submit", *KFP).output
     path = tmp_path / "config.yaml"
     path.write_text("source: gs://em/raw\nimage: '%d.png'\nminz: 0\nmaxz: 9\noutput: out\nclip-limit: 7\n")
     assert (
