@@ -269,20 +269,20 @@ def coverage(
     inliers_px: Points, slice_: MatchingPicture, neighbour: MatchingPicture, neighbour_from_slice: Matrix
 ) -> float:
     """Fraction of the cells with content in both slices that hold inliers; 0 where there are none."""
-    height, width = slice_.picture.shape
-    x, y = np.meshgrid(_cell_centers(width), _cell_centers(height))
-    moved = np.rint(transform_points(neighbour_from_slice, np.column_stack([x.ravel(), y.ravel()])))
-    neighbour_height, neighbour_width = neighbour.picture.shape
-    shown = np.all((moved >= 0) & (moved < [neighbour_width, neighbour_height]), axis=1)
-    cells = normalise.LIMITS.content_cells
-    has_content = shown & (slice_.content.ravel() >= LIMITS.min_content_of_cell)
-    met = cell_of(moved[has_content], (neighbour_height, neighbour_width), cells)
-    has_content[has_content] = neighbour.content.ravel()[met] >= LIMITS.min_content_of_cell
+    has_content = _cells_in_common(slice_, neighbour, neighbour_from_slice)
     if not has_content.any():
         return 0.0
+    cells = normalise.LIMITS.content_cells
     holds_inlier = np.zeros(cells**2, bool)
-    holds_inlier[cell_of(inliers_px, (height, width), cells)] = True
+    holds_inlier[cell_of(inliers_px, slice_.picture.shape, cells)] = True
     return float(np.count_nonzero(holds_inlier & has_content) / np.count_nonzero(has_content))
+
+
+def content_in_common(
+    slice_: MatchingPicture, neighbour: MatchingPicture, neighbour_from_slice: Matrix
+) -> Points:
+    """[n, 2] middles, in pixels of the slice, of the cells that have content in both slices."""
+    return _cell_middles(slice_.picture.shape)[_cells_in_common(slice_, neighbour, neighbour_from_slice)]
 
 
 def windows_suffice(n_kept: int, n_windows: int) -> bool:
@@ -401,11 +401,25 @@ def ncc(a: NDArray[np.float32], b: NDArray[np.float32], inside: NDArray[np.bool_
     return float(cv2.mean(product, mask)[0]) / spread if spread > 0 else 0.0
 
 
-def _cell_centers(length: int) -> Points:
-    """Middle of each cell along a side, in pixels."""
+def _cells_in_common(
+    slice_: MatchingPicture, neighbour: MatchingPicture, neighbour_from_slice: Matrix
+) -> NDArray[np.bool_]:
+    """[cells] True of the slice's cells that have content where the neighbour has some, too."""
+    moved = np.rint(transform_points(neighbour_from_slice, _cell_middles(slice_.picture.shape)))
+    height, width = neighbour.picture.shape
+    shown = np.all((moved >= 0) & (moved < [width, height]), axis=1)
+    has_content = shown & (slice_.content.ravel() >= LIMITS.min_content_of_cell)
+    met = cell_of(moved[has_content], (height, width), normalise.LIMITS.content_cells)
+    has_content[has_content] = neighbour.content.ravel()[met] >= LIMITS.min_content_of_cell
+    return np.asarray(has_content)
+
+
+def _cell_middles(shape_yx: tuple[int, ...]) -> Points:
+    """[cells, 2] middle of each cell of a picture, in its pixels, row by row."""
     cells = normalise.LIMITS.content_cells
-    centers: Points = (np.arange(cells) + 0.5) * length / cells - 0.5
-    return centers
+    x, y = ((np.arange(cells) + 0.5) * length / cells - 0.5 for length in reversed(shape_yx))
+    columns, rows = np.meshgrid(x, y)
+    return np.column_stack([columns.ravel(), rows.ravel()])
 
 
 def _mean_and_std(picture: NDArray[np.float32], mask: NDArray[np.uint8]) -> tuple[float, float]:

@@ -295,6 +295,7 @@ def _by_whole_frame_alone(pair: PreparedPair) -> Attempt:
     if not stands_alone and not (may_be_confirmed and pair.is_confirmed):
         return Attempt(refused="ncc_not_above_chance")
     coarse_px = gates.whole_frame_sigma_px(found.above_chance) / pair.match_scale
+    seen_px = gates.content_in_common(pair.slice_.matching, pair.neighbour.matching, found.matrix)
     fit = PairFit(
         model="rigid",
         matrix=at_full_resolution(found.matrix, pair.match_scale),
@@ -302,6 +303,7 @@ def _by_whole_frame_alone(pair: PreparedPair) -> Attempt:
         spread_px=coarse_px,
         sigma_px=coarse_px,
         weights=np.ones(0),
+        support_px=_support_px(seen_px, np.ones(len(seen_px)), pair.match_scale) if len(seen_px) else None,
     )
     return Attempt(fit=fit, ncc=found.ncc, refused=gates.refusal_of_matrix(fit.matrix))
 

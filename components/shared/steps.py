@@ -91,7 +91,7 @@ STEPS: Mapping[str, Step] = {
             memory="4G",
             result=("process", "align"),
             records=("align",),
-            result_version=4,
+            result_version=5,
             hashed_keys=frozenset({"downsample_factor", "match_size", "neighbours", "skip_align"}),
             reads=frozenset({"source", "process"}),
         ),
@@ -100,7 +100,7 @@ STEPS: Mapping[str, Step] = {
             memory="4G",
             result=("process", "transforms.json"),
             records=("compose",),
-            result_version=4,
+            result_version=5,
             hashed_keys=frozenset(
                 {
                     *("minz", "maxz", "neighbours", "solver", "skip_align", "allow_gaps", "trend"),

@@ -118,7 +118,8 @@ class Ties:
             neighbour_from_own=_ties_last(in_frame),
             neighbour_points=_normalised(moved, frame),
             vote_sigma_px=expected_px,
-            sigma_px=_as_closures_tell(expected_px, distance, tell, by_distance),
+            sigma_px=_as_closures_tell(expected_px, distance, tell, by_distance)
+            * _growth_untold(pairs, distance, by_distance, limits.closures),
         )
 
     def are_still(self, frame: PoseFrame, limits: TieLimits, among: Flags | slice = slice(None)) -> Flags:
@@ -192,6 +193,22 @@ def _as_closures_tell(
         if (at & tell).any():
             sigma_px[at] *= told_px / np.median(expected_px[at & tell])
     return sigma_px
+
+
+def _growth_untold(
+    pairs: Pairs, distance: Integers, by_distance: dict[int, float], limits: ClosureLimits
+) -> Floats:
+    """[m] factors of the expected sigmas of far pairs where too few closures tell how they grow.
+
+    Such a pair is taken to compare changing tissue, and what neighbours say of the same slices decides. One
+    that bridges a place where neighbours say nothing keeps its own sigma.
+    """
+    is_told = np.zeros(int(pairs.neighbour.max(initial=0)) + 1, np.int64)
+    is_told[pairs.slot[distance == 1] + 1] = 1
+    n_told = is_told.cumsum()
+    steps = pairs.neighbour - pairs.slot
+    untold = ~np.isin(distance, list(by_distance)) & (n_told[pairs.neighbour] - n_told[pairs.slot] == steps)
+    return np.where(untold, distance**limits.steepest_growth, 1.0)
 
 
 def evidence_points(pairs: Pairs, sizes_xy: Floats, limits: TieLimits) -> Floats:

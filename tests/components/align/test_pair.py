@@ -252,6 +252,22 @@ def test_the_whole_frame_alone_is_as_coarse_as_its_pictures(scale: float) -> Non
     assert fit.weights.size == 0  # no point speaks for it
 
 
+def test_the_whole_frame_alone_is_supported_where_both_slices_show_tissue() -> None:
+    """Tissue in the middle of resin says little of a rotation: the rectangle tells where it lies."""
+    rng = np.random.default_rng(4)
+    y, x = np.mgrid[:SIZE_PX, :SIZE_PX] - (SIZE_PX - 1) / 2
+    resin = np.hypot(x, y) > SIZE_PX / 5
+    pictures = [render(texture(1), m, seed=z) for z, m in ((4, np.eye(3)), (5, translation(3.0, -2.0)))]
+    for picture in pictures:
+        picture[resin] = (120 + rng.normal(0, 2, picture.shape))[resin].astype(np.uint8)
+    fit = _by_whole_frame_alone(PreparedPair(*(prepare(z, p, 1.0) for z, p in enumerate(pictures)))).fit
+    assert fit is not None
+    assert fit.support_px is not None
+    left, top, right, bottom = fit.support_px
+    assert 0.2 * SIZE_PX < left < right < 0.8 * SIZE_PX
+    assert 0.2 * SIZE_PX < top < bottom < 0.8 * SIZE_PX
+
+
 def test_a_pair_that_coarse_features_explain_asks_for_nothing_more(
     still: PreparedSlice, monkeypatch: pytest.MonkeyPatch
 ) -> None:

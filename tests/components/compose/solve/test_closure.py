@@ -139,8 +139,31 @@ def test_coarse_far_pairs_say_nothing_of_fine_neighbours() -> None:
     stack = Slices(z=np.arange(40), sizes_xy=np.full((40, 2), WIDTH))
     assert 2 in sigmas_by_distance(pairs, stack, LIMITS)
     ties = SolveProblem.of(stack, pairs).ties
-    assert np.array_equal(ties.sigma_px, ties.vote_sigma_px)
+    near = j - i == 1
+    assert np.array_equal(ties.sigma_px[near], ties.vote_sigma_px[near])
     solution = solve(SolveProblem.of(stack, pairs))
     steps = np.diff(solution.volume_from_slice[:, :2, 2], axis=0)
     # Each neighbour's own error, hardly changed by the coarse pairs beside it.
     assert np.abs(steps + pairs.neighbour_from_slice[j - i == 1][:, :2, 2]).max() < 0.5
+
+
+def test_where_closures_are_too_few_neighbours_decide() -> None:
+    """A short stack of changing tissue: far pairs that miss weigh as the square of their distance has it."""
+    planted = plant(8, 3, width=WIDTH)
+    ties = SolveProblem.of(planted.stack, planted.pairs).ties
+    distance = ties.neighbour - ties.slot
+    assert np.allclose(ties.sigma_px / ties.vote_sigma_px, distance**2.0)
+
+
+def test_a_pair_that_bridges_keeps_its_own_sigma() -> None:
+    """Neighbours say nothing of slice 4: the pairs across it are all that there is, whatever the numbers."""
+    planted = plant(8, 3, width=WIDTH)
+    alone = (planted.pairs.slot == 4) | (planted.pairs.neighbour == 4)
+    ties = SolveProblem.of(planted.stack, planted.pairs.chosen(~alone)).ties
+    bridges = (ties.slot < 4) & (ties.neighbour > 4)
+    assert bridges.any()
+    assert np.array_equal(ties.sigma_px[bridges], ties.vote_sigma_px[bridges])
+    gap = replace(planted.stack, z=planted.stack.z + 10 * (planted.stack.z >= 4))
+    ties = SolveProblem.of(gap, planted.pairs).ties
+    across = (ties.slot < 4) & (ties.neighbour >= 4)
+    assert np.array_equal(ties.sigma_px[across], ties.vote_sigma_px[across])
