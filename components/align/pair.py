@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.align import gates
-from components.align.features import Features, cell_of, consensus, match_features
+from components.align.features import (
+    Features,
+    cell_of,
+    consensus,
+    match_features,
+    moving_consensus,
+    static_pixels,
+)
 from components.align.gates import Reason, agreement, agreement_as_they_lie
 from components.align.models import PointPairs, choose, fit_ladder, motion_rms_px
 from components.align.normalise import enlarged
@@ -24,7 +31,6 @@ from components.align.refine import corrected, difference, refine
 from components.align.rows import LIMITS as ROWS
 from components.align.rows import row_shifts
 from components.align.search import FrameMatch, broad_search, turned_search, whole_frame_search
-from components.align.static_pattern import moving_consensus, static_pixels
 from components.shared.documents.align import Model, PairRecord
 from components.shared.documents.transforms import Matrix3, RowShifts
 from components.shared.geometry import (
