@@ -28,9 +28,8 @@ PARTS = {
     "solve": ("components.compose.main", "place"),
     "uncertainty": ("components.compose.solve.place", "observed_spread", "normal_equations", "uncertainty"),
     "judge": ("components.compose.main", "judged"),
-    "thickness": ("components.compose.main", "thickness_on_thumbnails"),
+    "look at thumbnails": ("components.compose.main", "told_by_thumbnails"),
     "write": ("components.compose.main", "write_documents"),
-    "preview": ("components.compose.main", "check_on_thumbnails"),
 }
 """Module and functions of each part of `compose`; what is left is the list of the work left."""
 _PROGRAM = """

@@ -14,11 +14,10 @@ import cv2
 from commands.dry_run import Changes
 from components.align.main import match_chunk
 from components.compose.documents import read_findings, write_documents
+from components.compose.look import told_by_thumbnails
 from components.compose.main import judged
-from components.compose.preview.write import check_on_thumbnails, refusal
+from components.compose.preview.write import refusal
 from components.compose.solve.place import place
-from components.compose.thickness.evening import evened
-from components.compose.thickness.write import thickness_on_thumbnails
 from components.plan.estimate import cost_estimate, estimate
 from components.plan.main import make_plan, write_cost, write_plan
 from components.plan.output import written_uris
@@ -162,11 +161,9 @@ def _solve(found: Rehearsal, steps: tuple[str, ...]) -> None:
     findings = read_findings(plan, process)
     placement = place(plan, findings.pairs)
     transforms = judged(plan, placement, findings)
-    thickness = thickness_on_thumbnails(plan, transforms, findings.input_hash, process)
-    if plan.config.z == "correct":
-        transforms = evened(transforms, thickness)
-    write_documents(plan, placement, transforms, thickness, findings, process)
-    preview = check_on_thumbnails(plan, transforms, findings.input_hash, findings.statistics, process)
+    told = told_by_thumbnails(plan, transforms, findings, process)
+    transforms, preview = told.transforms, told.preview
+    write_documents(plan, placement, transforms, told.thickness, findings, process)
     if preview.gate.stops_the_run:
         found.refusal = refusal(plan, preview)
         leave_refusal(process, "compose", found.refusal)

@@ -13,19 +13,16 @@ from components.compose.documents import (
     AlignFindings,
     read_findings,
     transforms_of,
-    with_grey_lines,
     with_row_shifts,
     write_documents,
 )
 from components.compose.judge.classify import classify
-from components.compose.judge.grey_lines import grey_lines
 from components.compose.judge.replacement import actions_of
 from components.compose.judge.slice_figures import figures_of
-from components.compose.preview.write import check_on_thumbnails, refusal
+from components.compose.look import told_by_thumbnails
+from components.compose.preview.write import refusal
 from components.compose.rows.jitter import row_jitter
 from components.compose.solve.place import Placement, place
-from components.compose.thickness.evening import evened
-from components.compose.thickness.write import thickness_on_thumbnails
 from components.shared.command import StepCommand, write_parameter
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.preview import Preview
@@ -42,7 +39,6 @@ from components.shared.work.left import WorkLeft, note_before_work, work_left
 from components.shared.work.refusal import leave_refusal
 from components.shared.work.run import Run
 from components.shared.work.superseded import superseded_files
-from components.shared.work.thumbnails import Thumbnails
 from components.shared.work.units import block_items
 
 log = logging.getLogger(__name__)
@@ -84,24 +80,15 @@ def solve_and_list(plan: Plan, process: Store) -> tuple[Run, WorkLeft]:
     findings = read_findings(plan, process)
     placement = place(plan, findings.pairs)
     transforms = judged(plan, placement, findings)
-    if plan.config.intensity == "z":
-        lines = grey_lines(plan, transforms, findings.statistics, Thumbnails(plan, process).picture)
-        transforms = with_grey_lines(plan, transforms, findings.statistics, lines)
-        if lines:
-            log.info(
-                "%d of %d slices flicker, and get the grey levels of those around",
-                len(lines),
-                len(plan.slices),
-            )
     _log_result(placement, transforms)
     _log_streaks(plan, findings)
-    thickness = thickness_on_thumbnails(plan, transforms, findings.input_hash, process)
-    _log_thickness(thickness)
+    told = told_by_thumbnails(plan, transforms, findings, process)
+    transforms, preview = told.transforms, told.preview
+    _log_flicker(transforms)
+    _log_thickness(told.thickness)
     if plan.config.z == "correct":
-        transforms = evened(transforms, thickness)
         _log_evened(transforms)
-    write_documents(plan, placement, transforms, thickness, findings, process)
-    preview = check_on_thumbnails(plan, transforms, findings.input_hash, findings.statistics, process)
+    write_documents(plan, placement, transforms, told.thickness, findings, process)
     _log_preview(preview)
     if preview.gate.stops_the_run:
         raise refusal(plan, preview)
@@ -170,6 +157,16 @@ def _log_result(placement: Placement, transforms: Transforms) -> None:
             *(*jitter.found_xy_px, jitter.n_slices),
         )
     log.info("trend %s: %s", placement.trends.policy, placement.trends.suggestion)
+
+
+def _log_flicker(transforms: Transforms) -> None:
+    n_flicker = sum(entry.grey_line is not None for entry in transforms.slices)
+    if n_flicker:
+        log.info(
+            "%d of %d slices flicker, and get the grey levels of those around",
+            n_flicker,
+            sum(bool(entry.uri) for entry in transforms.slices),
+        )
 
 
 def _log_thickness(thickness: Thickness) -> None:

@@ -115,9 +115,9 @@ def compose_requests(work: Work) -> Requests:
     listings = sum(1 + len(output.levels) for output in volume.outputs)  # is it there; files in the way
     documents_and_records = 9  # with the note of what the volume may write
     listings += 2  # the records of tiles and blocks, which a first run has not
-    n_looks_at_thumbnails = 2 + (work.plan.config.intensity == "z")  # thickness, the check; flicker
+    n_looks_at_thumbnails = 1 + (work.plan.config.z == "correct")
     per_chunk = (1 + n_looks_at_thumbnails) * _DOCUMENT + 1
-    looked_for = _ABSENT * (4 + volume.n_slabs + volume.passes[0].n_blocks)
+    looked_for = _ABSENT * (3 + volume.n_slabs + volume.passes[0].n_blocks)
     return Requests(documents_and_records + listings, _DOCUMENT + per_chunk * len(work.chunks) + looked_for)
 
 

@@ -10,8 +10,8 @@ The changes of grey levels from each good slice to the next follow one another a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from collections import deque
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
@@ -21,44 +21,39 @@ from components.compose.judge.level_change import LevelChange, Levels, level_cha
 from components.compose.judge.limits import FLICKER, FlickerLimits
 from components.compose.solve.pairs import Flags, Floats, Integers
 from components.shared.documents.align import SliceStatistics
-from components.shared.documents.plan import Plan, part_without
+from components.shared.documents.plan import Plan, part_without, pixels_within
 from components.shared.documents.transforms import GreyLine, SliceTransform, Transforms
 from components.shared.geometry import at_scale
 from components.shared.series import window_medians
 
-ReadThumbnail = Callable[[int], NDArray[np.uint8] | None]
-"""The thumbnail `[y, x]` of a slice by its z; None where there is none."""
+Changes = Mapping[tuple[int, int], LevelChange]
+"""Changes of grey levels from a good slice to a later one, by their places among the good slices."""
+
+
+def may_flicker(entry: SliceTransform) -> bool:
+    """True of a slice whose grey levels are those of good tissue."""
+    return entry.action == "keep" and entry.verdict in ("good", "step")
 
 
 def grey_lines(
-    plan: Plan,
     transforms: Transforms,
     statistics: Mapping[int, SliceStatistics],
-    thumbnail: ReadThumbnail,
+    changes: Changes,
     limits: FlickerLimits = FLICKER,
 ) -> dict[int, GreyLine]:
     """The grey line of each slice that flickers, by z.
 
     Args:
-        plan: The plan of the run.
         transforms: Where the slices lie, and what is shown.
         statistics: Statistics of each present slice, by z.
-        thumbnail: The thumbnail of a slice by its z; None where there is none.
+        changes: Changes of grey levels between good slices.
         limits: What counts as flicker.
     """
-    good = [s for s in transforms.slices if s.action == "keep" and s.verdict in ("good", "step")]
-    if len(good) < 2:
-        return {}
-    pivot = float(np.mean([statistics[s.z].mean for s in good]))
-    pictures = _Pictures(plan, statistics, thumbnail, limits)
-    changes = {
-        (i, j): change
-        for i, j in _pairs(len(good), limits.reach)
-        if (change := pictures.change(good[i], good[j], pivot)) is not None
-    }
+    good = [entry for entry in transforms.slices if may_flicker(entry)]
     if not any(change.is_flicker for change in changes.values()):
         return {}
     log_gains, shifts = course(len(good), changes, limits)
+    pivot = pivot_of(transforms, statistics)
     black, white = transforms.intensity_range
     least_move = limits.least_move * (white - black) / 255
     lines = {}
@@ -71,9 +66,13 @@ def grey_lines(
     return lines
 
 
-def course(
-    n_slices: int, changes: Mapping[tuple[int, int], LevelChange], limits: FlickerLimits = FLICKER
-) -> tuple[Floats, Floats]:
+def pivot_of(transforms: Transforms, statistics: Mapping[int, SliceStatistics]) -> float:
+    """The grey level at which a change of contrast changes nothing: the mean of the good slices."""
+    means = [statistics[entry.z].mean for entry in transforms.slices if may_flicker(entry)]
+    return float(np.mean(means)) if means else 0.0
+
+
+def course(n_slices: int, changes: Changes, limits: FlickerLimits = FLICKER) -> tuple[Floats, Floats]:
     """Logarithm of the gain, and the shift, of each good slice against the median one, `[n]` each.
 
     The raw level of what is to be shown as `level` is `pivot + exp(log_gain) * (level - pivot + shift)`.
@@ -95,9 +94,7 @@ def course(
     return log_gains, shifts - np.median(shifts)
 
 
-def _among_flicker(
-    n_slices: int, changes: Mapping[tuple[int, int], LevelChange], limits: FlickerLimits
-) -> Flags:
+def _among_flicker(n_slices: int, changes: Changes, limits: FlickerLimits) -> Flags:
     """[n] whether most of the changes around a slice and the next one are flicker."""
     to_next = [changes.get((i, i + 1)) for i in range(n_slices)]
     unknown = [np.nan] * (limits.around // 2)
@@ -122,48 +119,70 @@ def _solved(
     return solved
 
 
-def _pairs(n_slices: int, reach: int) -> Iterator[tuple[int, int]]:
-    """Each place with the next ones."""
-    return ((i, j) for i in range(n_slices) for j in range(i + 1, min(i + reach + 1, n_slices)))
+class LevelChanges:
+    """Changes of grey levels from each slice that may flicker to the next ones.
+
+    It looks at one slice after another, z ascending, and holds as many pictures as slices are compared with.
+    """
+
+    def __init__(self, pivot: float, limits: FlickerLimits = FLICKER) -> None:
+        """Begin before the first slice.
+
+        Args:
+            pivot: Grey level at which a change of contrast changes nothing.
+            limits: What counts as flicker.
+        """
+        self._pivot, self._limits = pivot, limits
+        self._earlier: deque[tuple[SliceTransform, Levels, float]] = deque(maxlen=limits.reach)
+        self._found: dict[tuple[int, int], LevelChange] = {}
+        self._n_slices = 0
+
+    def look_at(self, entry: SliceTransform, levels: Levels, scale: float) -> None:
+        """Compare a slice with those before it.
+
+        Args:
+            entry: Where the slice lies.
+            levels: Its small picture.
+            scale: Scale of that.
+        """
+        slice_from_volume = np.linalg.inv(np.array(entry.matrix))
+        for distance, (other, other_levels, other_scale) in enumerate(reversed(self._earlier), start=1):
+            slice_from_other = at_scale(slice_from_volume @ np.array(other.matrix), other_scale)
+            change = level_change(other_levels, levels, slice_from_other, self._pivot, self._limits)
+            if change is not None:
+                self._found[self._n_slices - distance, self._n_slices] = change
+        self._earlier.append((entry, levels, scale))
+        self._n_slices += 1
+
+    def found(self) -> Changes:
+        """The changes between the slices that were looked at, in the order of the earlier one."""
+        return dict(sorted(self._found.items()))
 
 
-class _Pictures:
-    """The slices as small pictures in raw grey levels, of which the last few are kept."""
+def small_levels(
+    plan: Plan,
+    size_px: tuple[int, int],
+    own: SliceStatistics,
+    thumbnail: NDArray[np.uint8],
+    limits: FlickerLimits = FLICKER,
+) -> tuple[Levels, float]:
+    """A slice as a small picture in raw grey levels, NaN where they do not count, and the scale of that.
 
-    def __init__(
-        self,
-        plan: Plan,
-        statistics: Mapping[int, SliceStatistics],
-        thumbnail: ReadThumbnail,
-        limits: FlickerLimits,
-    ) -> None:
-        self._plan, self._statistics, self._thumbnail, self._limits = plan, statistics, thumbnail, limits
-        self._sizes_px = {s.z: (s.width_px, s.height_px) for s in plan.slices}
-        self._picture = lru_cache(limits.reach + 1)(self._read)
-
-    def change(self, entry: SliceTransform, following: SliceTransform, pivot: float) -> LevelChange | None:
-        """The change of grey levels from a slice to another one; None where it is not known."""
-        picture, next_picture = self._picture(entry.z), self._picture(following.z)
-        if picture is None or next_picture is None:
-            return None
-        next_from_slice = np.linalg.inv(np.array(following.matrix)) @ np.array(entry.matrix)
-        scale = picture.shape[1] / self._sizes_px[entry.z][0]
-        return level_change(picture, next_picture, at_scale(next_from_slice, scale), pivot, self._limits)
-
-    def _read(self, z: int) -> Levels | None:
-        thumbnail = self._thumbnail(z)
-        if thumbnail is None:
-            return None
-        limits, own, size_px = self._limits, self._statistics[z], self._sizes_px[z]
-        factor = min(1.0, limits.side_px / max(thumbnail.shape))
-        width, height = (max(1, round(side * factor)) for side in thumbnail.shape[::-1])
-        small = cv2.resize(thumbnail, (width, height), interpolation=cv2.INTER_AREA)
-        levels = cv2.GaussianBlur(small.astype(np.float32), (0, 0), limits.grain_sigma_px)
-        counts = (small >= limits.tail_levels) & (small <= 255 - limits.tail_levels)
-        x, y, part_width_px, part_height_px = part_without(self._plan.data_bars or (), size_px)
-        inside, scale = np.zeros_like(counts), width / size_px[0]
-        rows = slice(math.ceil(y * scale), math.floor((y + part_height_px) * scale + 1e-9))
-        inside[rows, math.ceil(x * scale) : math.floor((x + part_width_px) * scale + 1e-9)] = True
-        if self._plan.pixel_type == "uint16":  # whose thumbnails are stretched
-            levels = own.low + levels * ((own.high - own.low) / 255)
-        return np.where(counts & inside, levels, np.nan).astype(np.float32)
+    Args:
+        plan: The plan of the run.
+        size_px: Width and height of the slice.
+        own: Statistics of the slice.
+        thumbnail: `[y, x]`.
+        limits: What counts.
+    """
+    factor = min(1.0, limits.side_px / max(thumbnail.shape))
+    width, height = (max(1, round(side * factor)) for side in thumbnail.shape[::-1])
+    small = cv2.resize(thumbnail, (width, height), interpolation=cv2.INTER_AREA)
+    levels = cv2.GaussianBlur(small.astype(np.float32), (0, 0), limits.grain_sigma_px)
+    counts = (small >= limits.tail_levels) & (small <= 255 - limits.tail_levels)
+    scale = width / size_px[0]
+    inside = np.zeros_like(counts)
+    inside[pixels_within(part_without(plan.data_bars or (), size_px), scale)] = True
+    if plan.pixel_type == "uint16":  # whose thumbnails are stretched
+        levels = own.low + levels * ((own.high - own.low) / 255)
+    return np.where(counts & inside, levels, np.nan).astype(np.float32), scale

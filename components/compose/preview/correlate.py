@@ -6,7 +6,6 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -79,6 +78,16 @@ class NeighbourCorrelations:
     some pairs along the stack."""
 
 
+def correlate_neighbours(
+    transforms: Transforms, scale: float, flat: ReadFlat, limits: CorrelationLimits = CORRELATION
+) -> NeighbourCorrelations:
+    """Correlate every slice with the two that follow, as they lie and as they are shown."""
+    comparison = NeighbourComparison(transforms, scale, flat, limits)
+    for index in range(len(transforms.slices)):
+        comparison.look_at(index)
+    return comparison.found()
+
+
 @dataclass(frozen=True, slots=True)
 class _Placed:
     """A picture and its place, both at the scale of thumbnails."""
@@ -90,48 +99,54 @@ class _Placed:
     picture_from_frame: Matrix
 
 
-def correlate_neighbours(
-    transforms: Transforms,
-    scale: float,
-    thumbnail: Callable[[int], NDArray[np.uint8] | None],
-    limits: CorrelationLimits = CORRELATION,
-) -> NeighbourCorrelations:
-    """Correlate every slice with the two that follow, as they lie and as they are shown.
+ReadFlat = Callable[[int], FlatPicture | None]
+"""The flattened thumbnail of a slice by its z; None where there is none."""
 
-    Memory holds a few thumbnails, whatever the length of the stack.
 
-    Args:
-        transforms: Where the slices lie and what is shown.
-        scale: Scale of the thumbnails.
-        thumbnail: The thumbnail `[y, x]` of a slice by its z; None where there is none.
-        limits: What of a thumbnail is compared.
+class NeighbourComparison:
+    """Correlates every slice with the two that follow, as they lie and as they are shown.
+
+    It looks at one slice after another, z ascending, and holds a few pictures, whatever the stack.
     """
 
-    @lru_cache(limits.slices_in_memory)
-    def flat(z: int) -> FlatPicture | None:
-        picture = thumbnail(z)
-        return None if picture is None else flattened(picture, limits)
+    def __init__(
+        self, transforms: Transforms, scale: float, flat: ReadFlat, limits: CorrelationLimits = CORRELATION
+    ) -> None:
+        """Begin before the first slice.
 
-    placing = _Placing(transforms, scale, flat, limits)
-    n_slices = len(transforms.slices)
-    names = ("next_before", "next_after", "second_before", "second_after", "next_control")
-    figures = {name: np.full(n_slices, np.nan) for name in names}
-    every = math.ceil(n_slices / limits.controls)
-    before: deque[_Placed | None] = deque(maxlen=len(_FOLLOWING))
-    after: deque[_Placed | None] = deque(maxlen=len(_FOLLOWING))
-    for index, entry in enumerate(transforms.slices):
+        Args:
+            transforms: Where the slices lie and what is shown.
+            scale: Scale of the thumbnails.
+            flat: The flattened thumbnail of a slice.
+            limits: What of a thumbnail is compared.
+        """
+        self._transforms, self._limits = transforms, limits
+        self._placing = _Placing(transforms, scale, flat, limits)
+        n_slices = len(transforms.slices)
+        names = ("next_before", "next_after", "second_before", "second_after", "next_control")
+        self._figures = {name: np.full(n_slices, np.nan) for name in names}
+        self._control_every = math.ceil(n_slices / limits.controls)
+        self._before: deque[_Placed | None] = deque(maxlen=len(_FOLLOWING))
+        self._after: deque[_Placed | None] = deque(maxlen=len(_FOLLOWING))
+
+    def look_at(self, index: int) -> None:
+        """Compare the slice of a z index with the two before it."""
         for when, earlier, placed in (
-            ("before", before, placing.as_it_lies(entry)),
-            ("after", after, placing.as_shown(transforms.plane(index))),
+            ("before", self._before, self._placing.as_it_lies(self._transforms.slices[index])),
+            ("after", self._after, self._placing.as_shown(self._transforms.plane(index))),
         ):
             for distance, name in enumerate(_FOLLOWING, start=1):
                 if index >= distance:
-                    found = _compare(earlier[-distance], placed, limits)
-                    figures[f"{name}_{when}"][index - distance] = found
+                    found = _compare(earlier[-distance], placed, self._limits)
+                    self._figures[f"{name}_{when}"][index - distance] = found
             earlier.append(placed)
-        if index and index % every == 0:
-            figures["next_control"][index - 1] = _control(before, after, limits)
-    return NeighbourCorrelations(**figures)
+        if index and index % self._control_every == 0:
+            control = _control(self._before, self._after, self._limits)
+            self._figures["next_control"][index - 1] = control
+
+    def found(self) -> NeighbourCorrelations:
+        """The correlations of the slices that were looked at."""
+        return NeighbourCorrelations(**self._figures)
 
 
 class _Placing:
@@ -141,7 +156,7 @@ class _Placing:
         self,
         transforms: Transforms,
         scale: float,
-        flat: Callable[[int], FlatPicture | None],
+        flat: ReadFlat,
         limits: CorrelationLimits,
     ) -> None:
         matrices = np.array([s.matrix for s in transforms.slices]).reshape(-1, 3, 3)

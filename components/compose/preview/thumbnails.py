@@ -1,32 +1,47 @@
-"""The thumbnails of a run as slices are matched: grey where a data bar lies, each slice's own or an error."""
+"""The thumbnails of a run as slices are matched, and what is made of them: the last few are kept."""
 
 from __future__ import annotations
 
-import math
+from functools import lru_cache
 
 import numpy as np
 
-from components.shared.documents.plan import Part, Plan, part_without
+from components.compose.preview.correlate import FlatPicture, flattened
+from components.compose.preview.limits import CORRELATION, CorrelationLimits
+from components.shared.documents.plan import Part, Plan, part_without, pixels_within
 from components.shared.errors import TransientError
-from components.shared.work.thumbnails import Thumbnail, Thumbnails
+from components.shared.work.thumbnails import ReadThumbnail, Thumbnail
 
 
 class MatchedThumbnails:
-    """The thumbnails of a run, of what is matched of each slice."""
+    """The thumbnails of what is matched of each slice.
 
-    def __init__(self, plan: Plan, thumbnails: Thumbnails) -> None:
-        self._plan = plan
-        self._thumbnails = thumbnails
+    Of the last few slices each thumbnail is read once, and flattened once, by whomever it is asked for.
+    """
+
+    def __init__(self, plan: Plan, read: ReadThumbnail, limits: CorrelationLimits = CORRELATION) -> None:
+        """Read nothing yet.
+
+        Args:
+            plan: The plan of the run.
+            read: Reads the thumbnail of a slice.
+            limits: How many slices are kept, and how they are flattened.
+        """
+        self._plan, self._read, self._limits = plan, read, limits
         self._sizes_px = {s.z: (s.width_px, s.height_px) for s in plan.slices}
+        self.picture = lru_cache(limits.slices_in_memory)(self._picture)
+        """The thumbnail of a slice by its z; None where there is no slice."""
+        self.flat = lru_cache(limits.slices_in_memory)(self._flat)
+        """The thumbnail of a slice without grain and shading; None where there is no slice."""
 
-    def picture(self, z: int) -> Thumbnail | None:
-        """The thumbnail of a slice; None where there is no slice.
+    def _picture(self, z: int) -> Thumbnail | None:
+        """The thumbnail of a slice.
 
         Raises:
             TransientError: the slice has no thumbnail.
             UserError: its archive cannot be read.
         """
-        picture, plan = self._thumbnails.picture(z), self._plan
+        picture, plan = self._read(z), self._plan
         if picture is None and z in self._sizes_px:
             raise TransientError(
                 f"the thumbnail of slice {z} must lie in {plan.locations.process_uri}/align; it is missing. "
@@ -35,6 +50,10 @@ class MatchedThumbnails:
         if picture is None or not plan.data_bars:
             return picture
         return _without_bars(picture, part_without(plan.data_bars, self._sizes_px[z]), plan.thumbnail_scale)
+
+    def _flat(self, z: int) -> FlatPicture | None:
+        picture = self.picture(z)
+        return None if picture is None else flattened(picture, self._limits)
 
 
 def _without_bars(picture: Thumbnail, part: Part, scale: float) -> Thumbnail:
@@ -45,11 +64,7 @@ def _without_bars(picture: Thumbnail, part: Part, scale: float) -> Thumbnail:
         part: of the slice that is matched, in px of the slice.
         scale: of the thumbnail.
     """
-    x, y, width_px, height_px = part
-    inside = (
-        slice(math.ceil(y * scale), math.floor((y + height_px) * scale)),
-        slice(math.ceil(x * scale), math.floor((x + width_px) * scale)),
-    )
+    inside = pixels_within(part, scale)
     covered = np.full_like(picture, round(float(picture[inside].mean())))
     covered[inside] = picture[inside]
     return covered

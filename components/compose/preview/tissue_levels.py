@@ -34,7 +34,7 @@ def tissue_levels(
         shown: Raw grey levels that are shown as 0 and 255.
         limits: What counts as an area of tissue.
     """
-    whole = float(_middle_half(quartiles_of(picture), own, shown))
+    whole = levels_of_slice(quartiles_of(picture), own, shown)
     side = limits.cell_px
     rows, columns = picture.shape[0] // side, picture.shape[1] // side
     if whole >= SHOWN.fewest_levels or min(rows, columns) < limits.area_cells:
@@ -47,6 +47,17 @@ def tissue_levels(
         of_cells.reshape(rows, columns), area, borderType=cv2.BORDER_CONSTANT, borderValue=0.0
     )
     return max(whole, float(least_of_area.max()))
+
+
+def levels_of_slice(quartiles: Floats, own: SliceStatistics, shown: tuple[float, float]) -> float:
+    """The number of 256 grey levels that the middle half of a slice gets.
+
+    Args:
+        quartiles: First and third quartile of its thumbnail.
+        own: Statistics of the slice.
+        shown: Raw grey levels that are shown as 0 and 255.
+    """
+    return float(_middle_half(quartiles, own, shown))
 
 
 def quartiles_of(picture: NDArray[np.uint8]) -> Floats:

@@ -1,4 +1,4 @@
-"""The check on thumbnails before the costly steps: reads them, writes `preview.json`."""
+"""The check on thumbnails before the costly steps: judges what was seen, writes `preview.json`."""
 
 from __future__ import annotations
 
@@ -7,81 +7,52 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from components.compose.preview.correlate import correlate_neighbours
+from components.compose.preview.correlate import NeighbourCorrelations
 from components.compose.preview.gate import failures_of, lost_grey_levels, worst_slices
-from components.compose.preview.thumbnails import MatchedThumbnails
-from components.compose.preview.tissue_levels import tissue_levels
 from components.compose.solve.pairs import Floats
-from components.shared.documents.align import SliceStatistics
 from components.shared.documents.plan import Plan
 from components.shared.documents.preview import PREVIEW_KEY, Correlations, Gate, Preview
-from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import Transforms
 from components.shared.errors import UserError
 from components.shared.storage.store import Store, join_uri
 from components.shared.work import records
-from components.shared.work.thumbnails import Thumbnail, Thumbnails
 from components.shared.work.units import preview_hash
 
-_STEP, _UNIT = "compose", "preview"
 
-
-def check_on_thumbnails(
-    plan: Plan,
-    transforms: Transforms,
-    evidence_hash: str,
-    statistics: Mapping[int, SliceStatistics],
-    process: Store,
-) -> Preview:
-    """Write the preview, or read it where it is of these transforms.
+def write_preview(
+    plan: Plan, transforms: Transforms, preview: Preview, evidence_hash: str, process: Store
+) -> None:
+    """Write the check, and record that it is of these transforms.
 
     Args:
         plan: The plan of the run.
         transforms: What the volume is to show.
+        preview: The check.
         evidence_hash: Hash of the evidence that the thumbnails belong to.
-        statistics: Statistics of each present slice, by z, of that evidence.
         process: Where the records of the run lie.
     """
-    input_hash = preview_hash(evidence_hash, plan, transforms)
-    if records.is_done(process, _STEP, _UNIT, input_hash):
-        return read_document(process, PREVIEW_KEY, Preview)
-    preview = make_preview(plan, transforms, Thumbnails(plan, process), statistics)
     output = records.write_output(process, PREVIEW_KEY, preview.to_json())
-    records.commit(process, records.Record(step=_STEP, unit=_UNIT, input_hash=input_hash, outputs=(output,)))
-    return preview
+    input_hash = preview_hash(evidence_hash, plan, transforms)
+    records.commit(
+        process, records.Record(step="compose", unit="preview", input_hash=input_hash, outputs=(output,))
+    )
 
 
 def make_preview(
-    plan: Plan,
-    transforms: Transforms,
-    thumbnails: Thumbnails,
-    statistics: Mapping[int, SliceStatistics],
+    plan: Plan, transforms: Transforms, found: NeighbourCorrelations, levels: Mapping[int, float]
 ) -> Preview:
-    """Correlate the slices that are shown, and judge whether the volume is worth writing.
+    """Judge whether the volume is worth writing.
 
     Args:
         plan: The plan of the run.
         transforms: What the volume is to show.
-        thumbnails: The thumbnails of the slices.
-        statistics: Statistics of each present slice, by z.
+        found: How well neighbours correlate.
+        levels: Of 256 grey levels, those that the tissue of a slice gets, by z; of slices of 16 bit.
     """
-    config = plan.config
-    matched = MatchedThumbnails(plan, thumbnails)
-    lines = {s.z: s.grey_line for s in transforms.slices}
-    judged = statistics if plan.pixel_type == "uint16" else {}  # 8 bit keeps its grey levels
-    levels: dict[int, float] = {}
-
-    def thumbnail(z: int) -> Thumbnail | None:
-        picture = matched.picture(z)
-        if picture is not None and z in judged and z not in levels and np.ptp(picture) > 0:
-            levels[z] = tissue_levels(picture, judged[z].on_line(lines[z]), transforms.intensity_range)
-        return picture
-
-    found = correlate_neighbours(transforms, plan.thumbnail_scale, thumbnail)
     lost, remarks = lost_grey_levels(transforms, levels)
     return Preview(
         thumbnail_scale=plan.thumbnail_scale,
-        first_z=config.minz,
+        first_z=plan.config.minz,
         ncc_next_before=_correlations(found.next_before),
         ncc_next_after=_correlations(found.next_after),
         ncc_second_before=_correlations(found.second_before),
@@ -89,11 +60,11 @@ def make_preview(
         median_before=_median(found.next_before),
         median_after=_median(found.next_after),
         median_control=_median(found.next_control),
-        worst=worst_slices(config.minz, found),
+        worst=worst_slices(plan.config.minz, found),
         gate=Gate(
             failures=lost + failures_of(plan, transforms, found),
             # Slices that nobody has aligned may lie as they do, but not lose their grey levels.
-            enforced=not config.force and (bool(lost) or not config.skip_align),
+            enforced=not plan.config.force and (bool(lost) or not plan.config.skip_align),
             remarks=remarks,
         ),
     )

@@ -1,17 +1,16 @@
-"""How alike slices are to those that follow, where the volume shows them: one pass over the thumbnails."""
+"""How alike slices are to those that follow, where the volume shows them."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.compose.preview.correlate import FlatPicture, flattened
+from components.compose.preview.correlate import FlatPicture, ReadFlat
 from components.compose.solve.pairs import Floats
 from components.compose.thickness.limits import LIKENESS, LikenessLimits
 from components.shared.along_z.limits import PLACES
@@ -45,41 +44,48 @@ class Likeness:
     """Those of the left and the right half of each pair, which hold different tissue."""
 
 
-def likeness_along_z(
-    entries: Iterable[SliceTransform],
-    scale: float,
-    thumbnail: Callable[[int], NDArray[np.uint8] | None],
-    limits: LikenessLimits = LIKENESS,
-) -> Likeness:
-    """How alike slices are to those that follow.
+class LikenessAlongZ:
+    """Compares slices with those that follow.
 
-    All are compared at samples as far from each other as those of the first (preview/correlate.py). Memory
-    holds as many pictures as slices are compared with.
-
-    Args:
-        entries: The slices to compare, z ascending.
-        scale: Scale of the thumbnails.
-        thumbnail: The thumbnail `[y, x]` of a slice by its z; None where there is none.
-        limits: How pictures are compared.
+    It looks at one slice after another, z ascending, and holds as many pictures as slices are compared with.
+    All are compared at samples as far from each other as those of the first (preview/correlate.py).
     """
-    earlier: deque[_Placed | None] = deque(maxlen=PLACES.reach)
-    found: list[Floats] = []
-    every_px = 0
-    for index, entry in enumerate(entries):
-        picture, placed = thumbnail(entry.z), None
-        if picture is not None:
-            flat = flattened(picture)
-            every_px = every_px or flat.every_px
-            samples_from_frame = np.diag([1 / every_px, 1 / every_px, 1.0])
-            samples_from_slice = samples_from_frame @ at_scale(np.array(entry.matrix), scale)
-            placed = _placed(entry, flat, samples_from_slice, limits)
-        found.append(np.full((PLACES.reach, 3), np.nan))
-        for distance, other in enumerate(reversed(earlier), start=1):
+
+    def __init__(self, scale: float, flat: ReadFlat, limits: LikenessLimits = LIKENESS) -> None:
+        """Begin before the first slice.
+
+        Args:
+            scale: Scale of the thumbnails.
+            flat: The flattened thumbnail of a slice.
+            limits: How pictures are compared.
+        """
+        self._scale, self._flat, self._limits = scale, flat, limits
+        self._every_px = 0
+        self._earlier: deque[_Placed | None] = deque(maxlen=PLACES.reach)
+        self._found: list[Floats] = []
+
+    def look_at(self, entry: SliceTransform) -> None:
+        """Compare a slice with those before it."""
+        placed = self._placed(entry)
+        self._found.append(np.full((PLACES.reach, 3), np.nan))
+        for distance, other in enumerate(reversed(self._earlier), start=1):
             if placed is not None and other is not None:
-                found[index - distance][distance - 1] = _correlations(other, placed, limits)
-        earlier.append(placed)
-    whole, left, right = np.moveaxis(np.array(found).reshape(-1, PLACES.reach, 3), 2, 0)
-    return Likeness(whole, (left, right))
+                self._found[-1 - distance][distance - 1] = _correlations(other, placed, self._limits)
+        self._earlier.append(placed)
+
+    def found(self) -> Likeness:
+        """The correlations of the slices that were looked at."""
+        whole, left, right = np.moveaxis(np.array(self._found).reshape(-1, PLACES.reach, 3), 2, 0)
+        return Likeness(whole, (left, right))
+
+    def _placed(self, entry: SliceTransform) -> _Placed | None:
+        flat = self._flat(entry.z)
+        if flat is None:
+            return None
+        self._every_px = self._every_px or flat.every_px
+        samples_from_frame = np.diag([1 / self._every_px, 1 / self._every_px, 1.0])
+        samples_from_slice = samples_from_frame @ at_scale(np.array(entry.matrix), self._scale)
+        return _placed(entry, flat, samples_from_slice, self._limits)
 
 
 def _placed(

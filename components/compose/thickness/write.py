@@ -1,75 +1,68 @@
-"""The places along z: reads the thumbnails, writes `thickness.json`, and names the steps that stand out."""
+"""The places along z: writes `thickness.json`, and names the steps that stand out."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 
-from components.compose.preview.thumbnails import MatchedThumbnails
 from components.compose.solve.pairs import Floats
-from components.compose.thickness.correlations import likeness_along_z
+from components.compose.thickness.correlations import Likeness
 from components.compose.thickness.limits import NAMED, NamedLimits
 from components.shared.along_z.places import Places, places_of, with_observed_sigma
 from components.shared.documents.plan import Plan
-from components.shared.documents.read_document import read_document
 from components.shared.documents.thickness import THICKNESS_KEY, StepKind, Thickness, UnevenStep
 from components.shared.documents.transforms import SliceTransform, Transforms, Verdict
 from components.shared.storage.store import Store
 from components.shared.work import records
-from components.shared.work.thumbnails import Thumbnail, Thumbnails
 from components.shared.work.units import preview_hash
 
-_STEP, _UNIT = "compose", "thickness"
 _PLACED: frozenset[Verdict] = frozenset({"good", "step", "slip", "inverted"})
 """Verdicts whose slices have a place of their own along z, where they are shown. A duplicate has none."""
 
 
-def thickness_on_thumbnails(
-    plan: Plan,
-    transforms: Transforms,
-    evidence_hash: str,
-    process: Store,
-) -> Thickness:
-    """Write where the slices lie along z, or read it where it is of these transforms.
+def write_thickness(
+    plan: Plan, transforms: Transforms, thickness: Thickness, evidence_hash: str, process: Store
+) -> None:
+    """Write the places, and record that they are of these transforms.
 
     Args:
         plan: The plan of the run.
-        transforms: Where the slices lie, each shown at its own z.
+        transforms: Where the slices lie, before anything was told by thumbnails.
+        thickness: The places.
         evidence_hash: Hash of the evidence that the thumbnails belong to.
         process: Where the records of the run lie.
     """
-    input_hash = preview_hash(evidence_hash, plan, transforms)
-    if records.is_done(process, _STEP, _UNIT, input_hash):
-        return read_document(process, THICKNESS_KEY, Thickness)
-    thumbnails = MatchedThumbnails(plan, Thumbnails(plan, process))
-    thickness = make_thickness(plan, transforms, thumbnails.picture)
     output = records.write_output(process, THICKNESS_KEY, thickness.to_json())
-    records.commit(process, records.Record(step=_STEP, unit=_UNIT, input_hash=input_hash, outputs=(output,)))
-    return thickness
+    input_hash = preview_hash(evidence_hash, plan, transforms)
+    records.commit(
+        process, records.Record(step="compose", unit="thickness", input_hash=input_hash, outputs=(output,))
+    )
 
 
-def make_thickness(
-    plan: Plan, transforms: Transforms, thumbnail: Callable[[int], Thumbnail | None]
-) -> Thickness:
-    """Where the slices lie along z, or why that cannot be told."""
+def has_a_place(entry: SliceTransform) -> bool:
+    """True of a slice that has a place of its own along z."""
+    return entry.verdict in _PLACED and entry.action in ("keep", "invert")
+
+
+def make_thickness(plan: Plan, transforms: Transforms, likeness: Likeness) -> Thickness:
+    """Where the slices lie along z, or why that cannot be told.
+
+    Args:
+        plan: The plan of the run.
+        transforms: Where the slices lie, and what is shown.
+        likeness: Of the slices that have a place.
+    """
     first_z = plan.config.minz
     if plan.config.skip_align:
         return Thickness(first_z=first_z, unknown="slices that are not aligned tell no thickness")
-    entries = [entry for entry in transforms.slices if _has_a_place(entry)]
-    likeness = likeness_along_z(entries, plan.thumbnail_scale, thumbnail)
-    numbers = np.array([entry.z for entry in entries], np.int64)
+    numbers = np.array([entry.z for entry in transforms.slices if has_a_place(entry)], np.int64)
     places = places_of(numbers, likeness.whole)
     if isinstance(places, str):
         return Thickness(first_z=first_z, unknown=places)
     places = with_observed_sigma(places, [places_of(numbers, half) for half in likeness.halves])
     return _document(first_z, len(transforms.slices), places)
-
-
-def _has_a_place(entry: SliceTransform) -> bool:
-    return entry.verdict in _PLACED and entry.action in ("keep", "invert")
 
 
 def _document(first_z: int, n_slices: int, places: Places, limits: NamedLimits = NAMED) -> Thickness:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -84,6 +85,22 @@ def part_without(bars: Sequence[DataBar], size_px: tuple[int, int]) -> Part:
     if _area((left, top, right, bottom)) == 0:  # a small picture that is all bar
         return 0, 0, *size_px
     return left, top, right - left, bottom - top
+
+
+def pixels_within(part: Part, scale: float) -> tuple[slice, slice]:
+    """The rows and columns of a picture at a scale that lie wholly within a part of its slice.
+
+    Example:
+        >>> pixels_within((10, 0, 100, 57), 0.1)
+        (slice(0, 5, None), slice(1, 11, None))
+    """
+    x, y, width_px, height_px = part
+    rows, columns = (
+        # The end of the picture may be a hair below its last pixel.
+        slice(math.ceil(start * scale), math.floor((start + length) * scale + 1e-9))
+        for start, length in ((y, height_px), (x, width_px))
+    )
+    return rows, columns
 
 
 def _area(sides: tuple[int, int, int, int]) -> int:

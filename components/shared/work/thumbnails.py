@@ -6,6 +6,7 @@ import io
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -20,6 +21,8 @@ from components.shared.work.units import chunks
 
 Thumbnail = NDArray[np.uint8]
 """[y, x], the slice resized by the plan's thumbnail scale, its grey levels stretched to 0..255."""
+ReadThumbnail = Callable[[int], Thumbnail | None]
+"""The thumbnail of a slice by its z; None where there is none."""
 
 _ARCHIVES_KEPT = 3
 """Archives that are held, compressed, some 20 MB each: a replaced slice shows one of a chunk nearby."""

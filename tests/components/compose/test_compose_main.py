@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from components.shared.volume.volume import volume_of
 from components.shared.work import records, units
 from components.shared.work.left import chunks_to_do
 from components.shared.work.refusal import standing_refusal
+from components.shared.work.thumbnails import Thumbnail, Thumbnails
 from tests.builders import invoke, plan_of
 from tests.components.compose.planted_stack import Planted, errors_px, plant
 from tests.components.shared.work.rot import rot
@@ -409,9 +411,27 @@ def test_the_preview_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     process = write_process(plan, plant(9, 4, width=float(WIDTH)))
     assert run(plan, tmp_path)[0].exit_code == 0
     first = process.read("preview.json")
-    monkeypatch.setattr("components.compose.preview.write.make_preview", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr("components.compose.look.tell", lambda *_: pytest.fail("made again"))
     assert run(plan, tmp_path)[0].exit_code == 0
     assert process.read("preview.json") == first
+
+
+@pytest.mark.parametrize(("z", "n_passes"), [("report", 1), ("correct", 2)])
+def test_each_thumbnail_is_read_once_in_a_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, z: str, n_passes: int
+) -> None:
+    """Which flicker, places along z and the check share."""
+    plan = plan_in(tmp_path, 40, z=z)
+    write_process(plan, plant(40, 4, width=float(WIDTH)))
+    read: Counter[int] = Counter()
+
+    def picture(thumbnails: Thumbnails, z: int, picture: Any = Thumbnails.picture) -> Thumbnail | None:
+        read[z] += 1
+        return picture(thumbnails, z)
+
+    monkeypatch.setattr(Thumbnails, "picture", picture)
+    assert run(plan, tmp_path)[0].exit_code == 0
+    assert read == {s.z: n_passes for s in plan.slices}
 
 
 def test_thumbnails_that_are_gone_are_made_again(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from components.compose.documents import with_grey_lines
 from components.compose.judge.grey_lines import course, grey_lines
 from components.compose.judge.level_change import LevelChange, level_change
+from components.compose.look import look
+from components.compose.preview.thumbnails import MatchedThumbnails
 from components.shared.documents.align import SliceStatistics
 from components.shared.documents.plan import PixelType
 from components.shared.documents.transforms import GreyLine, Transforms
@@ -47,7 +49,9 @@ def lines_of(
         low, high = (own[z].low, own[z].high) if pixel_type == "uint16" else (0.0, 255.0)
         stretched = (picture - low) * 255 / (high - low)
         thumbnails[z] = np.clip(np.rint(stretched), 0, 255).astype(np.uint8)
-    return grey_lines(plan, transforms or transforms_of(plan), own, thumbnails.get)
+    transforms = transforms or transforms_of(plan)
+    seen = look(plan, transforms, own, MatchedThumbnails(plan, thumbnails.get))
+    return grey_lines(transforms, own, seen.changes)
 
 
 def errors(

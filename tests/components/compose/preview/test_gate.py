@@ -15,12 +15,15 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from components.compose.look import look, tissue_levels_of
 from components.compose.preview.correlate import FlatPicture, correlate_neighbours, correlation, flattened
 from components.compose.preview.gate import failures_of
 from components.compose.preview.limits import CORRELATION
+from components.compose.preview.thumbnails import MatchedThumbnails
 from components.compose.preview.write import make_preview, refusal
 from components.shared.documents.align import SliceStatistics
 from components.shared.documents.plan import Override, Plan
+from components.shared.documents.preview import Preview
 from components.shared.documents.transforms import Transforms
 from components.shared.geometry import Matrix, rotation_about, translation
 from components.shared.pictures.warping import warped
@@ -74,7 +77,7 @@ def plan(tmp_path: Path) -> Plan:
 
 
 def failures(plan: Plan, transforms: Transforms, pictures: NDArray[np.uint8]) -> tuple[str, ...]:
-    found = correlate_neighbours(transforms, SCALE, lambda z: pictures[z])
+    found = correlate_neighbours(transforms, SCALE, lambda z: flattened(pictures[z]))
     return failures_of(plan, transforms, found)
 
 
@@ -132,7 +135,7 @@ def test_the_scale_of_thumbnails_is_taken_into_account(plan: Plan) -> None:
     shifts = np.cumsum(np.random.default_rng(1).normal(0, 12, (N, 2)), axis=0)
     pictures = moved(tissue(), shifts)
     transforms = placed(plan, [translation(*s) for s in shifts])
-    found = correlate_neighbours(transforms, SCALE, lambda z: pictures[z])
+    found = correlate_neighbours(transforms, SCALE, lambda z: flattened(pictures[z]))
     assert np.nanmin(found.next_after) > 0.8
     assert np.nanmedian(found.next_before) < 0.5
     assert np.isnan(found.next_after[-1:]).all()
@@ -151,7 +154,7 @@ def test_what_is_shown_is_compared(plan: Plan) -> None:
         z35={"action": "blank"},
         z10={"action": "replace", "replaced_from": 9},
     )
-    found = correlate_neighbours(transforms, SCALE, lambda z: pictures[z])
+    found = correlate_neighbours(transforms, SCALE, lambda z: flattened(pictures[z]))
     after = found.next_after
     assert np.nanmin(after) > 0.7
     assert found.second_after[[18, 20, 28, 30]].min() > 0.5  # with those that are inverted and blended
@@ -168,14 +171,14 @@ def test_a_blend_is_compared_where_both_of_its_slices_are_shown(plan: Plan) -> N
         z30={"action": "blend", "replaced_from": 29, "blended_with": 31},
     )
     pictures = moved(tissue(), shifts)
-    found = correlate_neighbours(transforms, SCALE, lambda z: pictures[z])
+    found = correlate_neighbours(transforms, SCALE, lambda z: flattened(pictures[z]))
     assert found.second_after[[28, 30]].min() > 0.5
 
 
 def test_a_missing_slice_has_no_thumbnail(plan: Plan) -> None:
     pictures = tissue()
     transforms = placed(plan, z12={"action": "replace", "replaced_from": 11, "verdict": "missing"})
-    found = correlate_neighbours(transforms, SCALE, lambda z: None if z == 12 else pictures[z])
+    found = correlate_neighbours(transforms, SCALE, lambda z: None if z == 12 else flattened(pictures[z]))
     assert np.isnan(found.next_before[11:13]).all()
     assert np.isnan(found.next_after[11])
     assert found.next_after[12] > 0.7
@@ -266,26 +269,30 @@ def test_published_stacks_pass_as_they_lie(tmp_path: Path, name: str, least: flo
     pictures = [cv2.resize(p, (512, 512), interpolation=cv2.INTER_AREA) for p in pictures]
     plan = plan_in(tmp_path, n_slices, first_z=0)
     transforms = placed(plan, size_px=(500, 500))
-    found = correlate_neighbours(transforms, 1.0, lambda z: pictures[z])
+    found = correlate_neighbours(transforms, 1.0, lambda z: flattened(pictures[z]))
     assert np.nanmedian(found.next_after) > least
     assert failures_of(plan, transforms, found) == ()
 
 
-class Held:
-    """Thumbnails in memory."""
-
-    def __init__(self, pictures: NDArray[np.uint8]) -> None:
-        self._pictures = pictures
-
-    def picture(self, z: int) -> NDArray[np.uint8]:
-        return self._pictures[z]
+def preview_of(
+    plan: Plan,
+    transforms: Transforms,
+    pictures: NDArray[np.uint8],
+    statistics: dict[int, SliceStatistics] | None = None,
+) -> Preview:
+    """The check of pictures whose flicker nobody asks for."""
+    config = plan.config.model_copy(update={"intensity": "none"})
+    thumbnails = MatchedThumbnails(plan, lambda z: pictures[z])
+    seen = look(plan.model_copy(update={"config": config}), transforms, statistics or {}, thumbnails)
+    levels = tissue_levels_of(transforms, statistics or {}, seen.quartiles, thumbnails)
+    return make_preview(plan, transforms, seen.correlations, levels)
 
 
 def test_the_document_and_the_sentence(plan: Plan) -> None:
     pictures = tissue()
     for z in (7, 8, 20):
         pictures[z] = tissue(1, seed=z)[0]
-    preview = make_preview(plan, placed(plan), Held(pictures), {})
+    preview = preview_of(plan, placed(plan), pictures)
     assert {worst.z for worst in preview.worst[:3]} == {7, 8, 20}
     assert len(preview.worst) == 20
     assert len(preview.ncc_next_after) == N
@@ -300,7 +307,7 @@ def test_the_document_and_the_sentence(plan: Plan) -> None:
     assert shlex.split(command) == ["fibstack", "resolve", "/lab's data/run", "--overrides", "FILE"]
     for key in ("force", "skip_align"):
         changed = plan.model_copy(update={"config": plan.config.model_copy(update={key: True})})
-        free = make_preview(changed, placed(plan), Held(pictures), {})
+        free = preview_of(changed, placed(plan), pictures)
         assert free.gate.failures == preview.gate.failures
         assert not free.gate.stops_the_run
 
@@ -318,7 +325,7 @@ def test_lost_grey_levels_stop_a_run_that_aligns_nothing_too(plan: Plan) -> None
         changes = {"pixel_type": pixel_type, "config": plan.config.model_copy(update={key: True})}
         changed = plan.model_copy(update=changes)
         transforms = placed(plan).model_copy(update={"intensity_range": (0.0, 65_535.0)})
-        preview = make_preview(changed, transforms, Held(tissue()), statistics)
+        preview = preview_of(changed, transforms, tissue(), statistics)
         assert preview.gate.stops_the_run == stops
         assert any("of 256 grey levels" in clause for clause in preview.gate.failures) == (
             pixel_type == "uint16"
@@ -329,10 +336,10 @@ def test_the_control_has_what_interpolation_alone_gains(plan: Plan) -> None:
     """Slices of noise on the same structures, that the solution moves by half a pixel of the thumbnail."""
     noise = np.random.default_rng(7).normal(0, 60, (N, SIDE, SIDE))
     pictures = np.clip(tissue(1)[0] + noise, 0, 255).astype(np.uint8)
-    still = correlate_neighbours(placed(plan), SCALE, lambda z: pictures[z])
+    still = correlate_neighbours(placed(plan), SCALE, lambda z: flattened(pictures[z]))
     half = 0.5 / SCALE
     moved_by_half = placed(plan, [translation(half * (z % 2), half * (z % 2)) for z in range(N)])
-    found = correlate_neighbours(moved_by_half, SCALE, lambda z: pictures[z])
+    found = correlate_neighbours(moved_by_half, SCALE, lambda z: flattened(pictures[z]))
     before, control = np.nanmedian(found.next_before), np.nanmedian(found.next_control)
     assert np.nanmedian(still.next_control) == before
     assert control > before + 0.01

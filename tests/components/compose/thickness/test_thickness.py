@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from components.compose.thickness.correlations import likeness_along_z
+from components.compose.look import look
+from components.compose.preview.correlate import flattened
+from components.compose.preview.thumbnails import MatchedThumbnails
+from components.compose.thickness.correlations import LikenessAlongZ
 from components.compose.thickness.write import make_thickness
 from components.shared.documents.thickness import Thickness
 from components.shared.geometry import translation
@@ -22,13 +25,15 @@ def thickness_of(
 ) -> Thickness:
     """What is told of a stack whose slices lie upon each other."""
     n = len(pictures)
-    plan = plan_of(0, n - 1, size_px=(SIDE_PX, SIDE_PX), thumbnail_scale=1.0, **settings)
+    size_px = (SIDE_PX, SIDE_PX)
+    plan = plan_of(0, n - 1, size_px=size_px, thumbnail_scale=1.0, intensity="none", **settings)
     transforms = transforms_of(plan, [np.eye(3)] * n, size_px=(SIDE_PX, SIDE_PX))
     slices = list(transforms.slices)
     for z, changes in (verdicts or {}).items():
         slices[z] = slices[z].model_copy(update=changes)
     transforms = transforms.model_copy(update={"slices": tuple(slices)})
-    return make_thickness(plan, transforms, lambda z: pictures[z])
+    seen = look(plan, transforms, {}, MatchedThumbnails(plan, lambda z: pictures[z]))
+    return make_thickness(plan, transforms, seen.likeness)
 
 
 def steps(found: Thickness) -> NDArray[np.float64]:
@@ -54,10 +59,15 @@ def test_large_thumbnails_are_compared_at_some_of_their_pixels() -> None:
     plan = plan_of(0, n - 1, size_px=(side_px, side_px), thumbnail_scale=1.0)
     moved = [translation(z % 3 - 0.4, 0.7 * (z % 2)) for z in range(n)]
     entries = transforms_of(plan, moved, size_px=(side_px, side_px)).slices
-    found = likeness_along_z(entries, 1.0, lambda z: pictures[z]).whole
-    parts = [
-        likeness_along_z(entries, 1.0, lambda z, y=y: pictures[z][y : y + 200, :300]).whole for y in (0, 99)
-    ]
+
+    def likeness_of(rows: slice) -> NDArray[np.float64]:
+        likeness = LikenessAlongZ(1.0, lambda z: flattened(pictures[z][rows]))
+        for entry in entries:
+            likeness.look_at(entry)
+        return likeness.found().whole
+
+    found = likeness_of(slice(300))
+    parts = [likeness_of(slice(y, y + 200)) for y in (0, 99)]
     assert np.isfinite(found[0]).all()
     assert np.nanmax(np.abs(found - np.mean(parts, axis=0))) < 0.05
 
