@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.compose.judge.limits import FLICKER, FlickerLimits
-from components.compose.solve.pairs import Floats
+from components.compose.solve.pairs import Flags, Floats
 from components.shared.geometry import Matrix
 from components.shared.pictures.warping import warped
 from components.shared.series import SIGMA_OF_MAD
@@ -62,23 +62,33 @@ def level_change(
     if contrast == 0 or next_contrast == 0:
         return None
     gain = next_contrast / contrast
-    shifts = np.full(levels.shape, np.nan)
-    shifts[shared] = other - pivot - gain * (one - pivot)
-    shift = float(np.median(shifts[shared]))
-    scatter = SIGMA_OF_MAD * float(np.median(np.abs(shifts[shared] - shift)))
-    least = max(
-        limits.least_of_pixels * scatter,
-        limits.least_of_parts * float(np.std(_of_parts(shifts, limits))),
-        limits.least_change * contrast,
-    )
-    log_gain = float(np.log(gain))
+    shifts = other - pivot - gain * (one - pivot)
+    shift, log_gain = float(np.median(shifts)), float(np.log(gain))
     size = float(np.hypot(shift, contrast * log_gain))
-    return LevelChange(log_gain=log_gain, shift=shift, is_flicker=size > least)
+    # Most changes are less than single pixels differ, and need no look at parts, which takes most time.
+    is_flicker = (
+        size > limits.least_change * contrast
+        and size > limits.least_of_pixels * _scatter(shifts - shift)
+        and size > limits.least_of_parts * float(np.std(_of_parts(shifts, shared, limits)))
+    )
+    return LevelChange(log_gain=log_gain, shift=shift, is_flicker=is_flicker)
 
 
-def _of_parts(shifts: Floats, limits: FlickerLimits) -> Floats:
-    """The median shift of each part of the picture in which enough is known."""
+def _scatter(differences: Floats) -> float:
+    return SIGMA_OF_MAD * float(np.median(np.abs(differences)))
+
+
+def _of_parts(shifts: Floats, shared: Flags, limits: FlickerLimits) -> Floats:
+    """The median shift of each part of the picture in which enough is known.
+
+    Args:
+        shifts: Of the pixels that are known.
+        shared: `[y, x]` which these are.
+        limits: How many parts there are.
+    """
+    picture = np.full(shared.shape, np.nan)
+    picture[shared] = shifts
     n = limits.parts_per_side
-    parts = [part for rows in np.array_split(shifts, n) for part in np.array_split(rows, n, axis=1)]
+    parts = [part for rows in np.array_split(picture, n) for part in np.array_split(rows, n, axis=1)]
     known = [part[np.isfinite(part)] for part in parts]
     return np.array([np.median(part) for part in known if len(part) >= limits.fewest_px / n**2])

@@ -39,6 +39,17 @@ class _Samples:
         """
         return cls(grey, cv2.sumElems(grey)[0], cv2.norm(grey, cv2.NORM_L2SQR))
 
+    @property
+    def mean(self) -> float:
+        """Mean of the grey levels."""
+        return self.total / self.grey.size
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of the grey levels; 0 of those that are all the same, rounding aside."""
+        variance = self.squares / self.grey.size - self.mean**2
+        return math.sqrt(variance) if variance > 0 else 0.0
+
     @classmethod
     def inside(cls, area: NDArray[np.bool_], grey: NDArray[np.float32]) -> _Samples:
         """Those that lie inside an area."""

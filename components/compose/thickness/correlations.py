@@ -92,7 +92,7 @@ def _placed(
     entry: SliceTransform, picture: FlatPicture, samples_from_slice: Matrix, limits: LikenessLimits
 ) -> _Placed | None:
     """A slice without grain and shading, as bytes, where the volume shows it; None without texture."""
-    mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(picture.samples.grey))
+    mean, deviation = picture.samples.mean, picture.samples.deviation
     if deviation == 0:
         return None
     factor = limits.levels_per_deviation / deviation * (-1 if entry.action == "invert" else 1)
