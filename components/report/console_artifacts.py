@@ -81,7 +81,7 @@ def markdown_of(run: RunDocument, evidence: RunEvidence, report_uri: str) -> str
     """The verdict, and where to find the rest, as Markdown."""
     verdict = run_verdict(run, evidence)
     lines = [f"# {verdict.headline}", ""]
-    lines += [f"- {text}" for text in (*verdict.sentences, *verdict.look_at)]
+    lines += [f"- {text}" for text in (*verdict.sentences, verdict.stand_out, *verdict.look_at) if text]
     output = run.config.output
     lines += ["", f"Report: `{report_uri}`"]
     if run.complete:

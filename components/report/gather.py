@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from components.report.origin import preview_is_of, transforms_are_of
 from components.report.page.timings import RECORDED, StepTime, raw_bytes, step_times
@@ -46,6 +47,8 @@ class RunEvidence:
     """The steps run as processes of one machine, in no container."""
     rows: list[SliceRow] = field(default_factory=list)
     times: tuple[StepTime, ...] = ()
+    begun: datetime | None = None
+    """When the plan of the run was written; None where the store does not tell."""
     unreadable: list[str] = field(default_factory=list)
     """Sentences on documents that exist and cannot be read."""
 
@@ -93,6 +96,9 @@ def gather(process: Store, plan: Plan, *, by_records: bool = False) -> RunEviden
             evidence.preview = None
     evidence.cost = _optional(process, COST_KEY, CostEstimate, evidence)
     evidence.times = _times(process, plan)
+    planned = process.stat(PLAN_KEY)
+    if planned is not None and planned.written_s:
+        evidence.begun = datetime.fromtimestamp(planned.written_s, UTC)
     if evidence.transforms is not None and process.stat(SLICES_KEY) is not None:
         try:
             rows = process.read(SLICES_KEY, _recorded_crc32c(process, SLICES_KEY))

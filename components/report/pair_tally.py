@@ -31,6 +31,8 @@ class PairTally:
     refused: list[RefusedPair] = field(default_factory=list)
     ncc_of_next: dict[int, tuple[float, float]] = field(default_factory=dict)
     """NCC of each z with the next matched slice, before and after the transform of their pair."""
+    n_searched: int = 0
+    """Accepted pairs whose features told too little, so that they were searched for."""
     models: Counter[str] = field(default_factory=Counter)
     """Accepted pairs by the model of their transform."""
     beyond_affine_px: dict[tuple[int, int], float] = field(default_factory=dict)
@@ -77,6 +79,7 @@ class PairTally:
     def _add_pair(self, pair: PairRecord) -> None:
         if pair.accepted:
             self.n_accepted += 1
+            self.n_searched += pair.fallback.startswith("whole_frame")
             self.models[pair.model or "unknown"] += 1
             self._reach[pair.z] = max(pair.neighbour_z, self._reach.get(pair.z, pair.z))
             if pair.n_windows and "affine" in pair.residuals_px:

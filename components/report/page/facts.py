@@ -32,16 +32,12 @@ def stack_facts(evidence: RunEvidence) -> dict[str, str]:
 
 def _stack_facts(evidence: RunEvidence) -> Iterator[tuple[str, str]]:
     plan = evidence.plan
-    yield "slices", f"{len(plan.slices):,}, z {plan.config.minz} to {plan.config.maxz}"
-    if plan.missing_z:
-        yield "missing", f"{len(plan.missing_z):,}"
     sizes = sorted({(s.width_px, s.height_px) for s in plan.slices})
     smallest = f"{product(sizes[0], thousands=True)} px"
     largest = f"{product(plan.largest_xy, thousands=True)} px"
     yield "size", smallest if len(sizes) == 1 else f"{smallest} to {largest}"
     yield "data type", plan.pixel_type
     yield "channels", _channels(plan.file_channels)
-    yield "voxel", " x ".join(f"{side:g}" for side in plan.resolution_nm) + f" nm, {plan.voxel.source}"
     yield "raw voxels", size(raw_bytes(plan), smallest="MB")
     if evidence.transforms is not None:
         black, white = evidence.transforms.intensity_range

@@ -7,8 +7,11 @@ the figures too.
 from __future__ import annotations
 
 import base64
+import html
 import io
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,15 +30,18 @@ _LOSSLESS = 101
 PHOTO_QUALITY = 75
 """Quality of pictures that are looked at and not measured: a fifth of the bytes."""
 
-_WIDTH_INCH, _PANEL_INCH, _MARGINS_INCH = 9.6, 1.55, 0.7
+_WIDTH_INCH, _PANEL_INCH, _MARGINS_INCH = 9.6, 1.55, 0.85
+_LEFT, _RIGHT, _X_MARGIN = 0.08, 0.99, 0.01
+"""Left and right end of the panels in widths of the figure; what is left free of a panel at each end."""
 
 _THEME = {
     "#010101": "var(--text)",
     "#020202": "var(--line)",
     "#030303": "var(--series-1)",
     "#040404": "var(--series-2)",
+    "#050505": "var(--bad)",
 }
-_TEXT, _LINE, _SERIES_1, _SERIES_2 = _THEME
+_TEXT, _LINE, _SERIES_1, _SERIES_2, _BAD = _THEME
 _STYLE = {
     "font.family": "sans-serif",
     "font.size": 9,
@@ -73,6 +79,16 @@ class Panel:
 
     label: str
     curves: Sequence[Curve]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A figure on the page with its values, which the page shows under the pointer and gives as CSV."""
+
+    id: str
+    name: str
+    svg: str
+    json: str
 
 
 def envelope(
@@ -113,8 +129,57 @@ def band_envelope(
     return z[starts], np.fmin.reduceat(low, starts), np.fmax.reduceat(high, starts)
 
 
-def curves_svg(z: Sequence[int], panels: Sequence[Panel]) -> str:
-    """Panels under each other with z as the common axis, as an `<svg>` element."""
+def chart_of(
+    figure_id: str, name: str, z: Sequence[int], panels: Sequence[Panel], marked: Collection[int]
+) -> Chart:
+    """Panels under each other with z as the common axis, with their values.
+
+    Args:
+        figure_id: Name of the element on the page.
+        name: Name for people.
+        z: Numbers of the slices.
+        panels: What is drawn.
+        marked: Slices that are marked with a link to their card.
+    """
+    columns = [
+        {"name": f"{panel.label}, {curve.name}" if len(panel.curves) > 1 else panel.label, "values": values}
+        for panel in panels
+        for curve in panel.curves
+        for values in [[_short(value) for value in curve.values.tolist()]]
+    ]
+    data = {"name": name, "z": list(z), "extent": [_LEFT, _RIGHT], "margin": _X_MARGIN, "columns": columns}
+    svg = curves_svg(z, panels, sorted(set(marked).intersection(z)))
+    return Chart(figure_id, name, _named(svg, figure_id, name), script_json(data))
+
+
+def script_json(value: object) -> str:
+    """JSON that cannot end the script element that holds it."""
+    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _short(value: float) -> float | None:
+    """A value with the digits that somebody reads; None where it is not known."""
+    return float(f"{value:.4g}") if np.isfinite(value) else None
+
+
+def _named(svg: str, figure_id: str, name: str) -> str:
+    """The figure with a title, and with names of its parts that no other figure on the page has."""
+    svg = re.sub(r'xlink:href="#slice-(\d+)"', r'href="#slice-\1" aria-label="slice \1"', svg)
+    svg = re.sub(r'(\bid="|xlink:href="#|url\(#)', rf"\g<1>{figure_id}-", svg)
+    title = f'<title id="{figure_id}-title">{html.escape(name)}</title>'
+    return re.sub(
+        r"<svg ([^>]*)>", rf'<svg role="group" aria-labelledby="{figure_id}-title" \1>{title}', svg, count=1
+    )
+
+
+def curves_svg(z: Sequence[int], panels: Sequence[Panel], marked: Sequence[int] = ()) -> str:
+    """Panels under each other with z as the common axis, as an `<svg>` element.
+
+    Args:
+        z: Numbers of the slices.
+        panels: What is drawn.
+        marked: Slices that get a mark above the first panel, a link to `#slice-<z>`.
+    """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -124,10 +189,17 @@ def curves_svg(z: Sequence[int], panels: Sequence[Panel]) -> str:
         grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)
         # The same margins for every figure: panels under each other share their z axis.
         figure.subplots_adjust(
-            left=0.08, right=0.99, bottom=0.45 / height, top=1 - 0.25 / height, hspace=0.16
+            left=_LEFT, right=_RIGHT, bottom=0.45 / height, top=1 - 0.4 / height, hspace=0.16
         )
         for axes, panel in zip(grid[:, 0], panels, strict=True):
-            _draw(axes, np.asarray(z, np.float64), panel)
+            _draw(axes, np.asarray(z, np.float64), panel, above_marks=axes is grid[0, 0] and bool(marked))
+        margin = _X_MARGIN * max(z[-1] - z[0], 1)
+        grid[0, 0].set_xlim(z[0] - margin, z[-1] + margin)
+        for slice_z in marked:
+            grid[0, 0].text(
+                slice_z, 1.0, "▼", transform=grid[0, 0].get_xaxis_transform(), ha="center", va="bottom",
+                color=_BAD, fontsize=8, url=f"#slice-{slice_z}",
+            )  # fmt: skip
         figure.align_ylabels()
         grid[-1, 0].set_xlabel("slice number z")
         file = io.StringIO()
@@ -139,7 +211,7 @@ def curves_svg(z: Sequence[int], panels: Sequence[Panel]) -> str:
     return svg
 
 
-def _draw(axes: Axes, z: NDArray[np.float64], panel: Panel) -> None:
+def _draw(axes: Axes, z: NDArray[np.float64], panel: Panel, *, above_marks: bool) -> None:
     for curve, color in zip(panel.curves, (_SERIES_1, _SERIES_2), strict=False):
         if curve.sigma is not None:
             band = band_envelope(z, curve.values - curve.sigma, curve.values + curve.sigma)
@@ -148,10 +220,15 @@ def _draw(axes: Axes, z: NDArray[np.float64], panel: Panel) -> None:
         marker = "." if len(x) < 200 else None
         axes.plot(x, y, color=color, linewidth=1.1, marker=marker, markersize=3, label=curve.name)
     axes.set_ylabel(panel.label)
-    axes.margins(x=0.01)
     axes.ticklabel_format(useOffset=False)
     if len(panel.curves) > 1:
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, frameon=False, borderpad=0)
+        axes.legend(
+            loc="lower right",
+            bbox_to_anchor=(1, 1.1 if above_marks else 0.98),
+            ncols=2,
+            frameon=False,
+            borderpad=0,
+        )
 
 
 def picture_uri(values: NDArray[np.uint8], known: NDArray[np.bool_], quality: int = _LOSSLESS) -> str:

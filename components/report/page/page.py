@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,15 +13,18 @@ import jinja2
 
 from components.report.gather import RunEvidence
 from components.report.page.cards import CardPictures
-from components.report.page.curves import correlation_svg, steps_along_z_svg, tracks_svg
+from components.report.page.curves import correlation_chart, steps_along_z_chart, tracks_chart
 from components.report.page.facts import cost_facts, stack_facts, volume_facts
-from components.report.page.figures import PHOTO_QUALITY, picture_uri
+from components.report.page.figures import PHOTO_QUALITY, picture_uri, script_json
 from components.report.page.sections import Section, SectionPair
 from components.report.run_document import RunDocument
 from components.report.slice_table import worst_first
 from components.report.words.bad_slices import bad_slices, decision_commands, way_on
+from components.report.words.glossary import WORDS
+from components.report.words.methods import methods_of
 from components.report.words.run_verdict import STOPPED, run_verdict
-from components.report.words.thickness import invented_spread, thickness_sentences
+from components.report.words.thickness import invented_spread
+from components.shared.documents.config import RunConfig
 from components.shared.documents.config_flags import command_of
 from components.shared.documents.slices import SliceRow
 from components.shared.text import count, duration, size
@@ -30,6 +33,8 @@ ROWS_AT_FIRST = 200
 """Slices that the table shows, worst first, until more are asked for."""
 MOST_REFUSED = 500
 """Most refused pairs that are listed."""
+MOST_NAMED = 6
+"""Slices that stand out which the page names before it shows their cards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +61,9 @@ COLUMNS = (
     Column("dy px", "dy_px", 2, "shift along y"),
     Column("rotation °", "rotation_deg", 3, "x towards y"),
     Column("scale ppm", "scale_ppm", 0, "deviation from 1, in millionths"),
+    Column("shear ppm", "shear_ppm", 0, "deviation of the axes from a right angle, in millionths"),
     Column("step px", "step_px", 2, "movement against the slice before"),
-    Column("z step", "z_step", 2, "distance from the good slice before; 1 where slices are even"),
+    Column("step along z", "z_step", 2, "distance from the good slice before; 1 where slices are even"),
     Column("pairs", "n_edges", help="accepted pairs of this slice"),
     Column("sigma px", "sigma_px", 2, "1-sigma of the position against the middle of the stack"),
     Column("residual px", "residual_px", 3, "disagreement of these pairs with the solution"),
@@ -74,12 +80,8 @@ class Card:
     """A slice that stands out: its pictures, what speaks for the verdict, and how to decide otherwise."""
 
     row: SliceRow
-    file: str
     pictures: CardPictures
-    ncc_recorded: tuple[float | None, float | None]
-    """NCC with the slice before and the one after, as they lie in their files."""
-    ncc_shown: tuple[float | None, float | None]
-    """NCC with these as the volume shows them."""
+    facts: Mapping[str, str]
     commands: str
 
 
@@ -96,18 +98,22 @@ def render(
     environment.filters["photo"] = lambda frame: picture_uri(frame.values, frame.known, PHOTO_QUALITY)
     environment.filters["aspect"] = _aspect
     environment.filters["extent"] = partial(_extent, evidence.plan.resolution_nm)
-    environment.filters["setting"] = _setting
+    environment.filters["slug"] = lambda word: word.lower().replace(" ", "-")
     files = {entry.z: entry.key for entry in evidence.plan.slices}
     rows = [_cells(row, files.get(row.z, "")) for row in worst_first(evidence.rows)]
+    marked = {card.z for card in cards}
     return environment.get_template("page.html.j2").render(
         run=run,
         verdict=run_verdict(run, evidence),
         facts=stack_facts(evidence),
         outputs=volume_facts(run, evidence),
-        cost=evidence.cost,
+        cost=None if evidence.as_processes else evidence.cost,
         cost_facts=cost_facts(evidence.cost, run.outputs) if evidence.cost else {},
         evidence=evidence,
-        config=run.config.model_dump(mode="json"),
+        config=run.config,
+        settings={key: _setting(value) for key, value in run.config.model_dump(mode="json").items()},
+        title=_title(run, evidence),
+        when=_when(evidence),
         command=command_of(run.config),
         view_command=shlex.join(["fibstack", "view", run.config.output]),
         sections=sections,
@@ -116,15 +122,22 @@ def render(
         preview=evidence.preview,
         way_on=way_on(evidence),
         stopped=run.error == STOPPED,
-        correlation=correlation_svg(evidence),
-        tracks=tracks_svg(evidence.rows),
-        steps_along_z=steps_along_z_svg(evidence.rows, invented_spread(run.motion)),
-        on_thickness=list(thickness_sentences(run, evidence)),
+        correlation=correlation_chart(evidence, marked),
+        tracks=tracks_chart(evidence.rows, marked),
+        steps_along_z=steps_along_z_chart(evidence.rows, invented_spread(run.motion), marked),
+        methods=methods_of(run, evidence),
+        words=WORDS,
         columns=COLUMNS,
         column_at={column.name: index for index, column in enumerate(COLUMNS)},
+        with_card=marked,
         n_bad=len(bad_slices(evidence.rows)),
+        most_named=MOST_NAMED,
         first_rows=rows[:ROWS_AT_FIRST],
-        table_json=_script_json({"rows": rows, "shown": ROWS_AT_FIRST}) if rows else "",
+        table_json=script_json(
+            {"titles": [column.title for column in COLUMNS], "rows": rows, "shown": ROWS_AT_FIRST}
+        )
+        if rows
+        else "",
         refused=evidence.pairs.refused[:MOST_REFUSED],
         count=count,
         volume_size=partial(size, smallest="MB"),
@@ -138,21 +151,38 @@ def _cards(pictures: Sequence[CardPictures], evidence: RunEvidence) -> list[Card
     return [
         Card(
             row=rows[card.z],
-            file=files.get(card.z, ""),
             pictures=card,
-            ncc_recorded=_with_neighbours(rows, card.z, "ncc_before"),
-            ncc_shown=_with_neighbours(rows, card.z, "ncc_after"),
+            facts=dict(_card_facts(rows, files.get(card.z, ""), card)),
             commands=decision_commands(rows[card.z], evidence.plan.config),
         )
         for card in pictures
     ]
 
 
-def _with_neighbours(rows: Mapping[int, SliceRow], z: int, name: str) -> tuple[float | None, float | None]:
+def _card_facts(rows: Mapping[int, SliceRow], file: str, pictures: CardPictures) -> Iterator[tuple[str, str]]:
+    """Facts on a slice that stands out; those that are not known are left out."""
+    row = rows[pictures.z]
+    yield from ((name, text) for name, text in (("file", file), ("evidence", row.evidence)) if text)
+    if row.override:
+        yield "decided", row.override
+    measures: tuple[tuple[str, Sequence[float | None]], ...] = (
+        ("NCC, as recorded", _with_neighbours(rows, row.z, "ncc_before")),
+        ("NCC, in the volume", _with_neighbours(rows, row.z, "ncc_after")),
+        ("SSIM, in the volume", (pictures.ssim_previous, pictures.ssim_next)),
+    )
+    for name, values in measures:
+        told = [
+            f"{value:.2f} with {z}"
+            for z, value in zip((row.z - 1, row.z + 1), values, strict=True)
+            if value is not None and math.isfinite(value)
+        ]
+        if told:
+            yield name, ", ".join(told)
+
+
+def _with_neighbours(rows: Mapping[int, SliceRow], z: int, name: str) -> list[float | None]:
     """An NCC that each row has with the next, of a slice with the one before and the one after."""
-    values = [getattr(rows[at], name) if at in rows else None for at in (z - 1, z)]
-    before, after = (value if value is not None and math.isfinite(value) else None for value in values)
-    return before, after
+    return [getattr(rows[at], name) if at in rows else None for at in (z - 1, z)]
 
 
 def refused_page(text: str) -> str:
@@ -174,6 +204,27 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def data_set(config: RunConfig) -> str:
+    """The name of what a run is on: its id, or else the last part of its source."""
+    return config.id or config.source.rstrip("/").rpartition("/")[2] or "fibstack"
+
+
+def _title(run: RunDocument, evidence: RunEvidence) -> str:
+    """The title of the page: what it is on, how the run ended, and when it began."""
+    ended = "complete" if run.complete else "not complete"
+    begun = evidence.begun
+    return f"{data_set(run.config)}: {ended}{f', {begun:%Y-%m-%d}' if begun else ''} · fibstack"
+
+
+def _when(evidence: RunEvidence) -> str:
+    """When the run began, and how long its steps took; empty where nobody knows."""
+    begun = evidence.begun
+    if begun is None:
+        return ""
+    took = sum(max(0.0, time.wall_s) for time in evidence.times)
+    return f"{begun:%Y-%m-%d %H:%M} UTC{f', {duration(took)}' if took else ''}"
 
 
 def _aspect(section: Section) -> str:
@@ -208,8 +259,3 @@ def _cell(row: SliceRow, column: Column) -> str | int | float | None:
     if isinstance(value, float):
         return round(value, column.digits) + 0.0 if math.isfinite(value) else None
     return value
-
-
-def _script_json(value: object) -> str:
-    """JSON that cannot end the script element that holds it."""
-    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")

@@ -12,7 +12,7 @@ from typing import Literal
 from components.report.gather import RunEvidence
 from components.report.run_document import RunDocument
 from components.report.run_status import RunStatus
-from components.report.words.bad_slices import bad_slices
+from components.report.words.bad_slices import bad_slices, bad_slices_sentence
 from components.report.words.warped_slices import warp_sentence
 from components.shared.text import count, listed
 
@@ -30,15 +30,22 @@ class RunVerdict:
     headline: str
     sentences: tuple[str, ...]
     """Sentences that follow the headline: what happened."""
+    stand_out: str
+    """Sentence that names slices that stand out; empty without any."""
     look_at: tuple[str, ...]
-    """Sentences on what to look at before the volume is used."""
+    """Sentences on what else to look at before the volume is used."""
 
 
 def run_verdict(run: RunDocument, evidence: RunEvidence) -> RunVerdict:
     """The verdict on a run that has its summary."""
     tone, headline = _tone_and_headline(run, evidence)
-    sentences = tuple(sentence for sentence in run.summary if sentence != headline)
-    return RunVerdict(tone, headline, sentences, tuple(_look_at(evidence)))
+    bad = bad_slices(evidence.rows)
+    # What the headline says, and what is named one by one, is not said again.
+    said = {headline, bad_slices_sentence(evidence.rows), ending(run) if run.complete else ""}
+    sentences = tuple(sentence for sentence in run.summary if sentence not in said)
+    named = listed([f"{row.z} ({row.verdict}, {row.shown})" for row in bad], _NAMED)
+    stand_out = f"Slices that stand out: {named}." if bad else ""
+    return RunVerdict(tone, headline, sentences, stand_out, tuple(_look_at(evidence)))
 
 
 def _tone_and_headline(run: RunDocument, evidence: RunEvidence) -> tuple[Tone, str]:
@@ -58,16 +65,12 @@ def _tone_and_headline(run: RunDocument, evidence: RunEvidence) -> tuple[Tone, s
 
 
 def _look_at(evidence: RunEvidence) -> Iterator[str]:
-    bad = bad_slices(evidence.rows)
-    if bad:
-        named = listed([f"{row.z} ({row.verdict}, {row.shown})" for row in bad], _NAMED)
-        yield f"Slices that stand out: {named}."
     if evidence.preview is not None and evidence.preview.worst:
         worst = evidence.preview.worst[0]
         known = [ncc for ncc in (worst.ncc_previous, worst.ncc_next) if ncc is not None]
         if known:
             yield (
-                f"Least agreement with a neighbour: slice {worst.z}, {min(known):.2f} where "
+                f"Lowest NCC with a neighbour: {min(known):.2f} of slice {worst.z}, where "
                 f"{worst.usual_ncc:.2f} is usual."
             )
     warped = warp_sentence(evidence)

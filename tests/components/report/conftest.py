@@ -7,7 +7,9 @@ import pytest
 def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures take most of the time; only the tests that ask for them draw them."""
     if "drawn" not in request.fixturenames:
-        monkeypatch.setattr("components.report.page.curves.curves_svg", lambda z, panels: "<svg></svg>")
+        monkeypatch.setattr(
+            "components.report.page.figures.curves_svg", lambda z, panels, marked: "<svg ></svg>"
+        )
 
 
 @pytest.fixture

@@ -1,15 +1,18 @@
 """The report as somebody sees it: in a browser, light and dark, on paper, and of the longest stack."""
 
+import csv
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from components.report.gather import RunEvidence
 from components.report.main import main
 from components.report.page.cards import SIDE_PX, CardPictures, Frame
-from components.report.page.page import ROWS_AT_FIRST, render
+from components.report.page.page import COLUMNS, ROWS_AT_FIRST, render
 from components.report.page.sections import MAX_ROWS, Line, Section, SectionPair
 from components.report.run_status import parse_status
 from components.report.words.bad_slices import MOST_CARDS
@@ -99,6 +102,88 @@ def test_the_table_is_sorted_and_searched(seen: WebPage) -> None:
 
 
 @needs_browser
+def test_a_chart_tells_its_values_under_the_pointer_and_by_keys(seen: WebPage) -> None:
+    reading = "document.querySelector('#correlation .reading').textContent"
+    plot = "document.querySelector('#correlation .plot')"
+    press = f"{plot}.dispatchEvent(new KeyboardEvent('keydown', {{key: 'ArrowRight'}}))"
+    seen.evaluate(press)
+    assert seen.evaluate(reading).startswith("slice 0: NCC with next, before 0.9; NCC with next, after 0.9")
+    seen.evaluate(press)
+    assert seen.evaluate(reading).startswith("slice 1: ")
+    right_end = f"{plot}.querySelector('svg').getBoundingClientRect().right"
+    seen.evaluate(
+        f"{plot}.dispatchEvent(new PointerEvent('pointermove', {{clientX: {right_end}, bubbles: true}}))"
+    )
+    assert seen.evaluate(reading).startswith("slice 19: ")
+
+
+def saved(page: WebPage, label: str) -> str:
+    """The text of the file that a button of the page saves."""
+    return page.evaluate(
+        f"""new Promise(told => {{
+            const make = URL.createObjectURL;
+            URL.createObjectURL = blob => {{ blob.text().then(told); return "data:,"; }};
+            document.querySelector('button[aria-label="{label}"]').click();
+            URL.createObjectURL = make;
+        }})"""
+    )
+
+
+@needs_browser
+def test_tables_and_charts_are_downloaded(seen: WebPage) -> None:
+    rows = list(csv.DictReader(saved(seen, "Download the table slices as CSV").splitlines()))
+    assert sorted(int(row["z"]) for row in rows) == list(range(20))
+    assert list(rows[0]) == [column.title for column in COLUMNS]
+    chart = saved(seen, "Download the values of NCC of neighbouring slices as CSV").splitlines()
+    assert chart[0].startswith('slice,"NCC with next, before"')
+    assert len(chart) == 21
+    svg = ET.fromstring(saved(seen, "Download the chart NCC of neighbouring slices as SVG"))
+    assert svg.tag.endswith("svg")
+    assert "var(" not in ET.tostring(svg, encoding="unicode")  # colours of its own, since it stands alone
+
+
+@needs_browser
+def test_a_card_leads_to_its_row_and_back(seen: WebPage) -> None:
+    find(seen, "12")
+    seen.evaluate("document.querySelector('#slice-7 a.to-row').click()")
+    assert shown_z(seen) == [7]
+    assert seen.evaluate("location.hash") == "#row-7"
+    assert seen.evaluate("document.querySelector('#row-7 a').getAttribute('href')") == "#slice-7"
+    seen.evaluate("location.hash = ''")
+    find(seen, "")
+
+
+@needs_browser
+def test_it_fits_a_telephone(seen: WebPage) -> None:
+    telephone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    seen.ask("Emulation.setDeviceMetricsOverride", **telephone)
+    assert seen.evaluate("document.documentElement.scrollWidth") == 390
+    seen.ask("Emulation.clearDeviceMetricsOverride")
+
+
+@needs_browser
+def test_keys_reach_every_box_that_scrolls(seen: WebPage) -> None:
+    boxes = """[...document.querySelectorAll('body *')].filter(box =>
+        ['auto', 'scroll'].includes(getComputedStyle(box).overflowX)
+        && box.tabIndex < 0 && box.tagName !== 'NAV'  // which is links alone
+    ).map(box => box.outerHTML.slice(0, 80))"""
+    assert seen.evaluate(boxes) == []
+
+
+@needs_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_use_it(seen: WebPage, scheme: str) -> None:
+    axe = pytest.importorskip(
+        "axe_core_python", reason="axe-core is not installed: pip install axe-core-python"
+    )
+    seen.prefer(scheme)
+    seen.evaluate((Path(axe.__path__[0]) / "axe.min.js").read_text())
+    violations = "axe.run().then(found => found.violations.map(v => `${v.id}: ${v.nodes[0].html}`))"
+    assert seen.evaluate(violations) == []
+    seen.prefer("light")
+
+
+@needs_browser
 def test_it_prints(seen: WebPage, tmp_path: Path) -> None:
     seen.print_to(tmp_path / "report.pdf")
     pdf = (tmp_path / "report.pdf").read_bytes()
@@ -139,6 +224,27 @@ def long_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("long") / "index.html"
     path.write_text(long_page())
     return path
+
+
+def test_the_page_of_a_small_stack_with_many_bad_slices_is_small(tmp_path: Path) -> None:
+    """41 slices of which every second stands out, each with pictures that are hardly compressed."""
+    random = np.random.default_rng(0)
+    z_bad = range(0, 41, 2)
+    rows = [
+        known_row(z=z, verdict="blank" if z in z_bad else "good", action="keep", dx_px=1.0, n_edges=8)
+        for z in range(41)
+    ]
+    plan = make_plan("out", 41)
+    soft = cv2.GaussianBlur(random.integers(0, 256, (SIDE_PX, SIDE_PX), np.uint8), (0, 0), 2) * 3
+    frame = Frame(9, "", soft, np.ones((SIDE_PX, SIDE_PX), bool))
+    cards = [CardPictures(z, (frame, frame, frame), frame, 0.3, 0.4) for z in z_bad]
+    line = Line(axis="x", across_px=0, length_px=5120, scale=0.1)
+    section = Section(line, random.integers(0, 256, (41, 512), np.uint8), np.ones((41, 512), bool))
+    transforms = make_transforms(plan, [np.eye(3)] * 41, (5120, 5120, 41))
+    evidence = RunEvidence(plan, rows=rows, transforms=transforms)
+    run = summarise(evidence, parse_status("Failed"), None, Verification((), ()))
+    page = render(run, evidence, [SectionPair("section", 41, section, section)] * 2, cards)
+    assert 300_000 < len(page.encode()) < 1_500_000
 
 
 def test_the_page_of_the_longest_stack_is_bounded(long_report: Path) -> None:

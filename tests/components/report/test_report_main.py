@@ -72,7 +72,7 @@ def test_the_page_is_self_contained_and_shows_the_run(run: FinishedRun, drawn: N
     report(plan.config.output)
     text = read_page(plan.config.output)
     for part in (
-        "The volume is complete",
+        "the volume is complete",
         "img.00007.png",
         "replaced by 6",
         "few inliers",

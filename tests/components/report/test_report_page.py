@@ -5,6 +5,7 @@ import json
 import math
 import re
 import xml.etree.ElementTree as ET
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,18 @@ from components.plan.work import expected_volume
 from components.report.gather import RunEvidence
 from components.report.page import page
 from components.report.page.cards import CardMaker
-from components.report.page.curves import shown_sigma, tracks_svg
+from components.report.page.curves import shown_sigma, tracks_chart
 from components.report.page.facts import stack_facts
-from components.report.page.figures import MOST_POINTS, Curve, Panel, curves_svg, envelope, picture_uri
-from components.report.page.page import COLUMNS, ROWS_AT_FIRST, Column, render
+from components.report.page.figures import (
+    MOST_POINTS,
+    Curve,
+    Panel,
+    chart_of,
+    curves_svg,
+    envelope,
+    picture_uri,
+)
+from components.report.page.page import COLUMNS, ROWS_AT_FIRST, Column, data_set, render
 from components.report.page.timings import step_times
 from components.report.pair_tally import PairTally
 from components.report.run_status import parse_status
@@ -105,6 +114,24 @@ def test_a_figure_takes_its_colours_from_the_page() -> None:
     assert svg == curves_svg(range(5), [Panel("shift, px", [Curve("x", values), Curve("y", -values)])])
 
 
+def test_a_chart_has_a_title_its_values_and_links_to_cards(drawn: None) -> None:
+    values = np.array([1.0, math.nan, 3.14159])
+    chart = chart_of("shifts", "Shifts <x>", [7, 8, 9], [Panel("shift, px", [Curve("x", values)])], {8, 99})
+    root = ET.fromstring(chart.svg)
+    title = next(element for element in root.iter() if element.tag.endswith("title"))
+    assert title.text == "Shifts <x>"
+    assert root.get("aria-labelledby") == title.get("id")
+    links = [element for element in root.iter() if element.tag.endswith("}a")]
+    assert [(link.get("href"), link.get("aria-label")) for link in links] == [("#slice-8", "slice 8")]
+    ids = {element.get("id") for element in root.iter()} - {None}
+    assert all(name.startswith("shifts-") for name in ids)
+    assert set(re.findall(r"url\(#([^)]*)\)", chart.svg)) <= ids
+    data = json.loads(chart.json)
+    assert data["z"] == [7, 8, 9]
+    assert data["columns"] == [{"name": "shift, px", "values": [1.0, None, 3.142]}]
+    assert "<" not in chart.json
+
+
 def test_a_section_is_transparent_where_nothing_is_known() -> None:
     import base64
 
@@ -126,7 +153,7 @@ def test_a_long_table_starts_with_the_worst_slices_and_holds_all() -> None:
     table = text[text.index('id="slices"') :]
     body = table[table.index("<tbody>") : table.index("</tbody>")]
     assert body.count("<tr") == ROWS_AT_FIRST
-    assert [int(z) for z in re.findall(r"<tr[^>]*>\s*<td>(\d+)</td>", body)][:2] == [9000, 5]
+    assert [int(z) for z in re.findall(r'<tr id="row-(\d+)"[^>]*>\s*<td>', body)][:2] == [9000, 5]
     data = json.loads(re.search(r'id="slice-data">(.*?)</script>', text).group(1))
     assert sorted(row[0] for row in data["rows"]) == list(range(13_696))
     assert len(text) < 3_000_000
@@ -135,8 +162,8 @@ def test_a_long_table_starts_with_the_worst_slices_and_holds_all() -> None:
 def notable_z(text: str) -> list[int]:
     """The z of the rows that the table of slices marks."""
     table = text[text.index('id="slices"') :]
-    rows = re.findall(r'<tr class="notable">(.*?)</tr>', table[: table.index("</table>")], re.DOTALL)
-    return sorted(int(re.search(r"<td>(\d+)</td>", row).group(1)) for row in rows)
+    body = table[: table.index("</table>")]
+    return sorted(map(int, re.findall(r'<tr id="row-(\d+)" class="notable">', body)))
 
 
 @pytest.mark.parametrize("at", [0, 2, 4])
@@ -241,7 +268,7 @@ def test_the_voxel_and_what_was_found_of_the_input_are_said() -> None:
     volume = expected_volume(plan)
     run = summarise(evidence, parse_status("Succeeded"), volume, Verification((), ()))
     assert "voxels of 8 x 8 x 8 nm (assumed, since no file tells it: set resolution) in" in run.summary[1]
-    assert stack_facts(evidence)["voxel"] == "8 x 8 x 8 nm, assumed, since no file tells it: set resolution"
+    assert "voxel" not in stack_facts(evidence)  # said once
 
 
 BAD_ROWS = [
@@ -301,6 +328,34 @@ def test_the_commands_of_a_card_name_the_file_that_decides_already() -> None:
     assert taken_back.startswith("# take the line {z: 7, skip: true} out of my decisions.yaml, then:\n")
 
 
+def test_the_table_and_the_cards_lead_to_each_other() -> None:
+    text = page_of(BAD_ROWS)
+    assert '<a href="#slice-4">4</a></td>' in text
+    assert 'href="#row-4"' in cards_of(text)[4]
+    assert '<a href="#slice-6">' not in text  # a good slice has no card
+
+
+def test_the_contents_name_every_part_of_the_page() -> None:
+    text = page_of(BAD_ROWS)
+    contents = text[text.index("<nav") : text.index("</nav>")]
+    linked = re.findall(r'<a href="#([^"]+)">', contents)
+    assert linked == re.findall(r'<h2 id="([^"]+)">', text)
+    assert {"stand-out", "slices-table", "words"} <= set(linked)
+    anchors = set(re.findall(r'\bid="([^"]+)"', text))
+    assert set(re.findall(r'href="#([^"]+)"', text)) <= anchors
+
+
+def test_the_title_has_data_set_outcome_and_date() -> None:
+    evidence = RunEvidence(make_plan("out", id="liver-3"), begun=datetime(2026, 3, 1, 8, 5, tzinfo=UTC))
+    evidence.times = step_times(0, {"align": [30], "tile": [95]}, 10**9)
+    run = summarise(evidence, parse_status("Failed"), None, Verification((), ()))
+    text = render(run, evidence, [])
+    assert "<title>liver-3: not complete, 2026-03-01 · fibstack</title>" in text
+    assert "2026-03-01 08:05 UTC, 1 min 35 s" in text
+    unnamed = make_plan("out").config.model_copy(update={"source": "/data/kidney 7/"})
+    assert data_set(unnamed) == "kidney 7"
+
+
 def test_only_a_slice_that_is_shown_has_a_band(drawn: None) -> None:
     def row(z: int, action: str = "keep", n_edges: int = 8) -> SliceRow:
         return known_row(
@@ -310,7 +365,9 @@ def test_only_a_slice_that_is_shown_has_a_band(drawn: None) -> None:
     rows = [row(0), row(1), row(2, "replace"), row(3), row(4), row(5, n_edges=0)]
     assert np.flatnonzero(np.isfinite(shown_sigma(rows, "sigma_px"))).tolist() == [0, 1, 3, 4]
     assert np.flatnonzero(np.isfinite(shown_sigma(rows, "step_sigma_px"))).tolist() == [1, 4]
-    assert "1 sigma, px" in tracks_svg(rows)
+    chart = tracks_chart(rows)
+    assert chart is not None
+    assert "sigma, px" in chart.svg
 
 
 def verdict(rows: list[SliceRow], **changes: Any) -> RunVerdict:
@@ -324,7 +381,8 @@ def test_the_verdict_is_for_people_who_know_em() -> None:
     found = verdict(BAD_ROWS)
     assert found.headline == "The stack is aligned and the volume is complete. 6 slices of 8 stand out."
     assert found.tone == "good"
-    assert found.look_at[0].startswith("Slices that stand out: 1 (blank, replaced by 0), 2 (blank, ")
+    assert found.stand_out.startswith("Slices that stand out: 1 (blank, replaced by 0), 2 (blank, ")
+    assert not any("stand out" in sentence for sentence in found.sentences)  # said once
     skipped = verdict(BAD_ROWS[:1], skip_align=True)
     assert (skipped.tone, "switched off" in skipped.headline) == ("doubtful", True)
 
