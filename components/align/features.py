@@ -6,7 +6,7 @@ consensus, are the inliers.
 A static pattern stays in place while the tissue moves: scratches, dirt, letters on the tissue. It agrees
 perfectly with no motion at all, so it can outvote the tissue. It is recognised by a second consensus, and
 taken out of the pictures of that pair. Data bars, whose place is known for the whole stack, are gone before:
-`part_without`.
+`Plan.matched_part`.
 """
 
 from __future__ import annotations

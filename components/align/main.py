@@ -94,7 +94,8 @@ def examine_chunk(plan: Plan, chunk: Span, source: Store) -> ChunkEvidence:
         if entry.z > chunk.last and not waiting:
             break
         image = read_slice(source, entry, plan.pixel_type, plan.reading)
-        prepared = prepare(entry.z, image, plan.match_scale, plan.data_bars or ())
+        part = plan.matched_part((entry.width_px, entry.height_px))
+        prepared = prepare(entry.z, image, plan.match_scale, part)
         if entry.z in chunk:
             _describe(evidence, plan, prepared, image)
         pairs = [neighbourhood.add(prepared) for neighbourhood in waiting]

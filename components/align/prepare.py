@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -26,7 +25,7 @@ from components.align.normalise import (
 )
 from components.align.statistics import Tissue, slice_statistics
 from components.shared.documents.align import SliceStatistics
-from components.shared.documents.plan import DataBar, part_without
+from components.shared.documents.plan import Part
 from components.shared.limits import limit
 
 
@@ -59,7 +58,7 @@ LIMITS = ScaleLimits()
 class PreparedSlice:
     """The pictures and features of a slice, kept while neighbours may match it; about 8 MB for 5k x 5k.
 
-    All of them are of the part of the picture that has no data bar.
+    All of them are of the part of the picture that is matched.
     """
 
     statistics: SliceStatistics
@@ -142,16 +141,16 @@ def detail_scale(size_xy: tuple[int, int]) -> float:
     return 2.0 ** -max(math.ceil(math.log2(max(size_xy) / LIMITS.detail_side_px)), 0)
 
 
-def prepare(z: int, image: Raw, match_scale: float, data_bars: Sequence[DataBar] = ()) -> PreparedSlice:
+def prepare(z: int, image: Raw, match_scale: float, part: Part | None = None) -> PreparedSlice:
     """Compute the statistics, pictures and features of a raw slice.
 
     Args:
         z: number of the slice.
         image: [y, x] raw grey levels.
         match_scale: scale of feature matching, above 0, at most 1.
-        data_bars: parts of the picture that are neither measured nor compared.
+        part: of the picture that is measured and compared; None: all of it.
     """
-    left, top, width, height = part_without(data_bars, (image.shape[1], image.shape[0]))
+    left, top, width, height = part or (0, 0, image.shape[1], image.shape[0])
     image = image[top : top + height, left : left + width]
     tissue = Tissue.of(image)
     small = resized(tissue.image, match_scale)

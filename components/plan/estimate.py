@@ -222,10 +222,12 @@ def _estimate_plan(work: Work) -> StepEstimate:
 def _estimate_align(work: Work) -> StepEstimate:
     """Each slice of a chunk and of its halo is read once, each pair matched once."""
     plan = work.plan
-    slice_mpx, matched = work.slice_px() / 1e6, plan.match_scale**2
+    width_px, height_px = plan.largest_xy
+    _, _, part_width_px, part_height_px = plan.matched_part((width_px, height_px))
+    share = part_width_px * part_height_px / (width_px * height_px)
+    slice_mpx, matched = work.slice_px() / 1e6, share * plan.match_scale**2
     per_slice_s = slice_mpx * (RATES.slice_cpu_s_per_mpx + matched * RATES.features_cpu_s_per_mpx)
     per_pair_s = slice_mpx * matched * RATES.pair_cpu_s_per_mpx
-    width_px, height_px = plan.largest_xy
     n_kept = 0 if plan.config.skip_align else plan.config.neighbours + 1
     bytes_per_px = 2 * work.file_bytes_per_px + matched * RATES.sift_bytes_per_px
     return _step_estimate(

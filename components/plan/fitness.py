@@ -11,6 +11,7 @@ from components.shared.documents.config import RunConfig
 from components.shared.documents.plan import (
     DataBar,
     FilesOfPixelSize,
+    Part,
     PixelSize,
     Reading,
     SourceSlice,
@@ -48,6 +49,14 @@ class FitnessLimits:
         measured_on="not measured",
         too_small="every change of the field of view is a finding",
         too_large="an overview among the slices is not named",
+    )
+    least_matched_px: int = limit(
+        64,
+        unit="px at matching scale, shorter side of match_region",
+        why="a window that is compared is as large at least, so a smaller part tells nothing",
+        measured_on="derived from the smallest windows of align",
+        too_small="every pair of a region of a few pixels is refused, after the whole stack has been read",
+        too_large="narrow strips of tissue cannot be asked for",
     )
 
 
@@ -231,6 +240,38 @@ def check_sides(slices: Sequence[SourceSlice], smallest_scale: float, uri: str) 
             f"a slice must have sides of at least {math.ceil(1 / smallest_scale):,} px, which are 1 px where "
             f"slices are matched or shown small; got {thinnest.width_px:,} x {thinnest.height_px:,} px in "
             f"{uri}/{thinnest.key}. Cut the slices to the part with tissue, or lower downsample_factor."
+        )
+
+
+def check_match_region(
+    region: Part, slices: Sequence[SourceSlice], config: RunConfig, match_scale: float, uri: str
+) -> None:
+    """Refuse a `match_region` that leaves a slice, or shows too little of it.
+
+    Args:
+        region: The part of each slice that is matched, in px of the slices.
+        slices: The slices.
+        config: The configuration.
+        match_scale: Scale at which slices are matched.
+        uri: The source.
+
+    Raises:
+        ConfigError: the region does not fit.
+    """
+    x, y, width_px, height_px = region
+    for entry in slices:
+        if min(x, y) < 0 or x + width_px > entry.width_px or y + height_px > entry.height_px:
+            used = f"'crop' {list(config.crop)}" if config.crop else "every picture"
+            raise ConfigError(
+                f"'match_region' must lie inside of {used}; got {list(config.match_region)} for "
+                f"{entry.width_px:,} x {entry.height_px:,} px in {uri}/{entry.key}. "
+                "Make 'match_region' smaller."
+            )
+    least_px = math.ceil(FITNESS.least_matched_px / match_scale)
+    if min(width_px, height_px) < least_px:
+        raise ConfigError(
+            f"'match_region' must have sides of at least {least_px:,} px; got {list(config.match_region)}. "
+            "Make 'match_region' larger."
         )
 
 

@@ -27,7 +27,7 @@ from components.shared.documents.config import RunConfig
 from components.shared.documents.config_flags import config_flags, parse_flags
 from components.shared.documents.cost import COST_KEY, CostEstimate, listed_prices, parse_pods
 from components.shared.documents.locations import locations_of
-from components.shared.documents.plan import PLAN_KEY, Plan, voxel_size
+from components.shared.documents.plan import PLAN_KEY, Plan, region_of_slices, voxel_size
 from components.shared.errors import ConfigError, FibstackError, UserError
 from components.shared.grid import ceil_div
 from components.shared.steps import STUB_DESCRIPTION
@@ -132,9 +132,13 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
     voxel = voxel_size(config.resolution, stack.pixel_sizes)
     fitness.check_resolution(voxel, source.uri)
     longest_side_px = max(max(entry.width_px, entry.height_px) for entry in slices)
-    match_scale = work.match_scale(longest_side_px, config.match_size, config.downsample_factor)
+    region = region_of_slices(config.match_region, stack.reading)
+    longest_matched_px = max(region[2:]) if region else longest_side_px
+    match_scale = work.match_scale(longest_matched_px, config.match_size, config.downsample_factor)
     thumbnail_scale = work.thumbnail_scale(longest_side_px)
     fitness.check_sides(slices, min(match_scale, thumbnail_scale), source.uri)
+    if region:
+        fitness.check_match_region(region, slices, config, match_scale, source.uri)
     plan = Plan(
         config=config.model_copy(update={"decided": ()}),
         locations=locations,

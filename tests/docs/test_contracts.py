@@ -25,7 +25,12 @@ HASHES: dict[str, Callable[[Plan], str]] = {
     "pyramid": lambda plan: block_hash(plan, VOLUME, 0, 0, ["slab"]),
 }
 
-LISTS = {"more_channels": ("more.%d.png",), "crop": (0, 0, 9, 9), "decided": ("trend",)}
+LISTS = {
+    "more_channels": ("more.%d.png",),
+    "crop": (0, 0, 9, 9),
+    "match_region": (0, 0, 9, 9),
+    "decided": ("trend",),
+}
 """A value of each list that is empty of itself."""
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.components.shared.pictures.planted_bar import SIDE_PX, soft_tissue
 from tests.e2e import bad_input_cases as cases
 from tests.e2e.bad_files import png, tiff
 from tests.e2e.steps import run_steps
@@ -100,3 +101,33 @@ def test_floating_point_becomes_16_bit_with_room_for_other_slices(deep: Path, tm
     found, expected = transforms_of(output), transforms_of(deep)
     for a, b in zip(found["slices"], expected["slices"], strict=True):
         np.testing.assert_allclose(a["matrix"], b["matrix"], atol=0.1)
+
+
+def test_slices_are_matched_by_a_region_and_written_whole(tmp_path: Path) -> None:
+    """Beside the tissue a ruler stands still and a screen flickers; neither takes part."""
+    pictures, places = soft_tissue(6, seed=2, softness_px=4, most_step_px=6)
+    (tmp_path / "stack").mkdir()
+    for z, picture in enumerate(pictures):
+        canvas = np.zeros((SIDE_PX + 20, SIDE_PX + 120), np.uint8)
+        canvas[:20] = np.tile(np.repeat([20, 230], 7), canvas.shape[1])[: canvas.shape[1]]
+        canvas[:, SIDE_PX:] = np.random.default_rng(z).choice([0, 255], (SIDE_PX + 20, 120))
+        canvas[20:, :SIDE_PX] = picture
+        (tmp_path / f"stack/{z}.png").write_bytes(png(canvas))
+    output = run_steps(
+        tmp_path / "stack",
+        tmp_path / "volume",
+        image="%d.png",
+        minz=0,
+        maxz=5,
+        match_region=[0, 20, SIDE_PX, SIDE_PX],
+    )
+    found = transforms_of(output)
+    matrices = np.array([s["matrix"] for s in found["slices"]])
+    centre = np.array([SIDE_PX / 2, 20 + SIDE_PX / 2, 1])
+    steps = np.diff(matrices @ centre, axis=0)[:, :2]
+    assert np.abs(steps + np.diff(places, axis=0)).max() < 0.4
+    assert [s["verdict"] for s in found["slices"]] == ["good"] * 6
+    assert min(found["volume_size_xyz"][:2]) >= SIDE_PX + 20
+    preview = json.loads((output / "process/preview.json").read_text())
+    assert preview["gate"]["failures"] == []
+    assert preview["median_after"] > 0.8

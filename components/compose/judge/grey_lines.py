@@ -21,7 +21,7 @@ from components.compose.judge.level_change import LevelChange, Levels, level_cha
 from components.compose.judge.limits import FLICKER, FlickerLimits
 from components.compose.solve.pairs import Flags, Floats, Integers
 from components.shared.documents.align import SliceStatistics
-from components.shared.documents.plan import Plan, part_without, pixels_within
+from components.shared.documents.plan import Plan, pixels_within
 from components.shared.documents.transforms import GreyLine, SliceTransform, Transforms
 from components.shared.geometry import at_scale
 from components.shared.series import window_medians
@@ -182,7 +182,7 @@ def small_levels(
     counts = (small >= limits.tail_levels) & (small <= 255 - limits.tail_levels)
     scale = width / size_px[0]
     inside = np.zeros_like(counts)
-    inside[pixels_within(part_without(plan.data_bars or (), size_px), scale)] = True
+    inside[pixels_within(plan.matched_part(size_px), scale)] = True
     if plan.pixel_type == "uint16":  # whose thumbnails are stretched
         levels = own.low + levels * ((own.high - own.low) / 255)
     return np.where(counts & inside, levels, np.nan).astype(np.float32), scale

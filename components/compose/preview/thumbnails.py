@@ -8,7 +8,7 @@ import numpy as np
 
 from components.compose.preview.correlate import FlatPicture, flattened
 from components.compose.preview.limits import CORRELATION, CorrelationLimits
-from components.shared.documents.plan import Part, Plan, part_without, pixels_within
+from components.shared.documents.plan import Part, Plan, pixels_within
 from components.shared.errors import TransientError
 from components.shared.work.thumbnails import ReadThumbnail, Thumbnail
 
@@ -47,21 +47,23 @@ class MatchedThumbnails:
                 f"the thumbnail of slice {z} must lie in {plan.locations.process_uri}/align; it is missing. "
                 f"Run align again."
             )
-        if picture is None or not plan.data_bars:
-            return picture
-        return _without_bars(picture, part_without(plan.data_bars, self._sizes_px[z]), plan.thumbnail_scale)
+        if picture is None:
+            return None
+        size_px = self._sizes_px[z]
+        part = plan.matched_part(size_px)
+        return picture if part == (0, 0, *size_px) else _only(part, picture, plan.thumbnail_scale)
 
     def _flat(self, z: int) -> FlatPicture | None:
         picture = self.picture(z)
         return None if picture is None else flattened(picture, self._limits)
 
 
-def _without_bars(picture: Thumbnail, part: Part, scale: float) -> Thumbnail:
+def _only(part: Part, picture: Thumbnail, scale: float) -> Thumbnail:
     """A thumbnail that is grey where its slice is not matched: a data bar correlates as it lies.
 
     Args:
-        picture: the thumbnail.
         part: of the slice that is matched, in px of the slice.
+        picture: the thumbnail.
         scale: of the thumbnail.
     """
     inside = pixels_within(part, scale)

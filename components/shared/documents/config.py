@@ -94,6 +94,11 @@ class RunConfig(GivenModel):
     crop: tuple[int, ...] = Field(
         (), description="Part of each picture that is used: [x, y, width, height] in px; empty: all of it."
     )
+    match_region: tuple[int, ...] = Field(
+        (),
+        description="Part of each picture that slices are matched by, [x, y, width, height] in px; "
+        "the whole is written. Empty: all of it.",
+    )
     invert: bool = Field(False, description="Turn the grey levels of image round: tissue dark on bright.")
     resolution: tuple[_Finite, ...] = Field(
         (),
@@ -197,16 +202,16 @@ class RunConfig(GivenModel):
                 )
         return value
 
-    @field_validator("crop", mode="before")
+    @field_validator("crop", "match_region", mode="before")
     @classmethod
-    def _crop_is_a_list(cls, value: object) -> object:
+    def _part_is_a_list(cls, value: object) -> object:
         if not isinstance(value, list | tuple):
             raise ValueError("must be [x, y, width, height] in px")
         return value
 
-    @field_validator("crop")
+    @field_validator("crop", "match_region")
     @classmethod
-    def _crop_is_a_rectangle(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+    def _part_is_a_rectangle(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if value and not (len(value) == 4 and min(value[:2]) >= 0 and min(value[2:]) >= 1):
             raise ValueError(
                 "must be [x, y, width, height] in px, x and y 0 or more, width and height 1 or more"
@@ -474,11 +479,8 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
     for key in named:
         if key not in RunConfig.model_fields:
             close = difflib.get_close_matches(key, RunConfig.model_fields, n=1)
-            remedy = (
-                f"Did you mean '{close[0]}'?"
-                if close
-                else f"Known keys: {', '.join(RunConfig.model_fields)}."
-            )
+            known = ", ".join(name for name in RunConfig.model_fields if name != "decided")  # resolve's own
+            remedy = f"Did you mean '{close[0]}'?" if close else f"Known keys: {known}."
             raise ConfigError(f"the configuration has the unknown key '{shown(key)}'. {remedy}")
     try:
         return RunConfig(**named)

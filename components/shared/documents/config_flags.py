@@ -19,6 +19,7 @@ _LISTS = {
     "resolution": ("a number or a list [x, y, z] of nm", "8 or [8,8,8]"),
     "more_channels": ("a list of name patterns", '["esb.%05d.png"]'),
     "crop": ("a list [x, y, width, height] of px", "[0,0,4096,3800]"),
+    "match_region": ("a list [x, y, width, height] of px", "[500,500,3000,2800]"),
     "decided": ("a list of keys", '["clip_limit"]'),
 }
 """Rule and example of each key that takes a list."""

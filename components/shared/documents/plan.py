@@ -63,16 +63,24 @@ def _sides(start: int, length: int, side_px: int, other_side_px: int) -> tuple[i
     return 0 if start == 0 else max(other_side_px - length, 0), other_side_px
 
 
-def part_without(bars: Sequence[DataBar], size_px: tuple[int, int]) -> Part:
+def part_without(bars: Sequence[DataBar], size_px: tuple[int, int], region: Part | None = None) -> Part:
     """The part of a picture that is matched: what is left where each bar is cut off with the least loss.
+
+    Args:
+        bars: The data bars.
+        size_px: Width and height of the picture.
+        region: Part of it of which something is left; None: all of it.
 
     Example:
         >>> below = DataBar(x=0, y=460, width_px=512, height_px=52, picture_size_px=(512, 512))
         >>> label = DataBar(x=10, y=10, width_px=100, height_px=30, picture_size_px=(512, 512))
         >>> part_without([], (512, 512)), part_without([below, label], (512, 512))
         ((0, 0, 512, 512), (0, 40, 512, 420))
+        >>> part_without([below, label], (512, 512), (200, 20, 300, 492))
+        (200, 20, 300, 440)
     """
-    left, top, (right, bottom) = 0, 0, size_px
+    x, y, width_px, height_px = region or (0, 0, *size_px)
+    left, top, right, bottom = x, y, x + width_px, y + height_px
     for bar in bars:
         (bar_left, bar_right), (bar_top, bar_bottom) = bar.sides_in(size_px)
         left, top, right, bottom = max(
@@ -83,7 +91,7 @@ def part_without(bars: Sequence[DataBar], size_px: tuple[int, int]) -> Part:
             key=_area,
         )
     if _area((left, top, right, bottom)) == 0:  # a small picture that is all bar
-        return 0, 0, *size_px
+        return x, y, width_px, height_px
     return left, top, right - left, bottom - top
 
 
@@ -205,6 +213,20 @@ class Reading(Document):
         return tuple(fill.number for fill in self.fill[file]) if self.fill else ()
 
 
+def region_of_slices(match_region: tuple[int, ...], reading: Reading) -> Part | None:
+    """The key `match_region`, which counts from the corner of a picture, in px of the slices; None if empty.
+
+    Example:
+        >>> region_of_slices((30, 40, 200, 100), Reading(crop=(10, 0, 300, 300)))
+        (20, 40, 200, 100)
+    """
+    if not match_region:
+        return None
+    x, y, width_px, height_px = match_region
+    left, top = reading.crop[:2] if reading.crop else (0, 0)
+    return x - left, y - top, width_px, height_px
+
+
 class PixelSize(Document):
     """The size of a pixel, as an image file tells it."""
 
@@ -324,3 +346,12 @@ class Plan(SealedDocument):
     def largest_xy(self) -> tuple[int, int]:
         """Width and height in px that hold every slice."""
         return max(s.width_px for s in self.slices), max(s.height_px for s in self.slices)
+
+    @property
+    def match_region(self) -> Part | None:
+        """The configured part of each slice that is matched, in px of the slice; None: all of it."""
+        return region_of_slices(self.config.match_region, self.reading)
+
+    def matched_part(self, size_px: tuple[int, int]) -> Part:
+        """The part of a slice of this size that is matched: `match_region`, without data bars."""
+        return part_without(self.data_bars or (), size_px, self.match_region)

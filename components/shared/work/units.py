@@ -61,7 +61,8 @@ def chunk_hash(plan: Plan, chunk: Span, versions: Mapping[str, int] = RESULT_VER
     reading = {**plan.reading.model_dump(), "values": plan.reading.values[:1]}
     scales = json.dumps([plan.match_scale, plan.thumbnail_scale, plan.pixel_type, reading])
     bars = [bar.model_dump_json() for bar in plan.data_bars or ()]
-    return input_hash(plan.config.source, _settings("align", plan, versions), scales, *bars, *sources)
+    settings = _settings("align", plan, versions)
+    return input_hash(plan.config.source, settings, scales, *bars, *_region_of(plan), *sources)
 
 
 def compose_hash(plan: Plan, evidence: Iterable[bytes], versions: Mapping[str, int] = RESULT_VERSIONS) -> str:
@@ -76,7 +77,12 @@ def compose_hash(plan: Plan, evidence: Iterable[bytes], versions: Mapping[str, i
     keys = plan.config.model_dump_json(include=set(STEPS["compose"].hashed_keys))
     settings = f"{versions['compose']}{keys}"
     sources = [document.model_dump_json() for document in (*plan.slices, *plan.overrides)]
-    return input_hash(settings, *sources, *evidence)
+    return input_hash(settings, *_region_of(plan), *sources, *evidence)
+
+
+def _region_of(plan: Plan) -> list[str]:
+    """Word of a hash on the part that is matched; runs without one keep their hash."""
+    return [f"match region {plan.match_region}"] if plan.match_region else []
 
 
 def block_items(plan: Plan, pyramid_pass: PyramidPass, blocks: Sequence[int]) -> list[Span]:

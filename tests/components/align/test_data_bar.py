@@ -9,7 +9,7 @@ import pytest
 from components.align.pair import match_pair
 from components.align.prepare import prepare
 from components.shared.documents.align import PairRecord
-from components.shared.documents.plan import DataBar
+from components.shared.documents.plan import DataBar, Part, part_without
 from components.shared.geometry import rotation_about, transform_points, translation
 from tests.components.shared.pictures.planted_bar import BAR_PX, SIDE_PX, bar, soft_tissue, with_bar
 
@@ -23,6 +23,10 @@ BARS = {
 }
 
 
+def seen(bar: DataBar, picture: np.ndarray) -> Part:
+    return part_without([bar], (picture.shape[1], picture.shape[0]))
+
+
 def motion_px(pair: PairRecord) -> np.ndarray:
     """Shift of the middle of a picture, x and y."""
     middle = [[SIDE_PX / 2, SIDE_PX / 2]]
@@ -33,7 +37,7 @@ def motion_px(pair: PairRecord) -> np.ndarray:
 def test_a_bar_takes_no_part_in_a_pair(place: str) -> None:
     (below, top), (pictures, places) = BARS[place], soft_tissue(2, seed=2, softness_px=7)
     painted = [with_bar(p, bar(SIDE_PX, z), place) for z, p in enumerate(pictures)]
-    a, b = (prepare(z, p, 1.0, [below]) for z, p in enumerate(painted))
+    a, b = (prepare(z, p, 1.0, seen(below, p)) for z, p in enumerate(painted))
     cut_a, cut_b = (prepare(z, p[top : top + SEEN_PX], 1.0) for z, p in enumerate(painted))
     pair, cropped = match_pair(a, b), match_pair(cut_a, cut_b)
     assert (pair.accepted, pair.fallback) == (True, "")
@@ -58,7 +62,8 @@ def test_the_motion_of_a_turned_sample_is_that_of_whole_pictures() -> None:
     turn = rotation_about(center, np.radians(12))
     turned = cv2.warpAffine(picture, turn[:2], (SIDE_PX, SIDE_PX), borderMode=cv2.BORDER_REFLECT)
     a, b = (
-        prepare(z, with_bar(p, bar(SIDE_PX, z), "top"), 1.0, [below]) for z, p in enumerate((picture, turned))
+        prepare(z, with_bar(p, bar(SIDE_PX, z), "top"), 1.0, seen(below, p))
+        for z, p in enumerate((picture, turned))
     )
     pair = match_pair(a, b)
     assert pair.reason == "rotation"
@@ -72,6 +77,6 @@ def test_slices_of_different_sizes_lose_the_bar_at_their_own_edge() -> None:
     pictures = soft_tissue(2, seed=4)[0]
     larger = with_bar(pictures[0], bar(SIDE_PX))
     smaller = with_bar(pictures[1][:-20], bar(SIDE_PX))
-    pair = match_pair(prepare(0, larger, 1.0, [below]), prepare(1, smaller, 1.0, [below]))
+    pair = match_pair(*(prepare(z, p, 1.0, seen(below, p)) for z, p in enumerate((larger, smaller))))
     cropped = match_pair(prepare(0, larger[:SEEN_PX], 1.0), prepare(1, smaller[: SEEN_PX - 20], 1.0))
     assert pair == cropped

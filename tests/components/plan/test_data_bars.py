@@ -89,6 +89,14 @@ def test_only_stacks_with_a_bar_have_other_hashes(folder: Path) -> None:
     assert chunk_hash(plan, first) != chunk_hash(without, first) == chunk_hash(unlooked, first)
 
 
+def test_a_region_is_matched_without_the_bar_as_finely_as_a_picture_of_its_size(folder: Path) -> None:
+    plan = planned(folder, match_region=[20, 60, 200, SIDE_PX - 60], match_size=100)
+    assert plan.matched_part((SIDE_PX, SIDE_PX)) == (20, 60, 200, SEEN_PX - 60)
+    assert plan.match_scale == 0.5
+    cropped = planned(folder, crop=[10, 0, 240, SIDE_PX], match_region=[20, 60, 200, SIDE_PX - 60])
+    assert cropped.matched_part((240, SIDE_PX)) == (10, 60, 200, SEEN_PX - 60)
+
+
 def test_slices_of_two_sizes_get_a_crop_that_lies_in_both() -> None:
     below = DataBar(x=0, y=80, width_px=100, height_px=20, picture_size_px=(100, 100))
     label = DataBar(x=5, y=5, width_px=30, height_px=10, picture_size_px=(100, 100))

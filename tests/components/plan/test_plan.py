@@ -388,6 +388,22 @@ def test_a_crop_that_cannot_be_is_refused(source: Path, tmp_path: Path, crop: st
     assert nothing_but_a_refusal(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("region", "crop", "sentence"),
+    [
+        ("[0, 0, 41, 30]", "[]", "'match_region' must lie inside of every picture; got [0, 0, 41, 30] for"),
+        ("[0, 0, 20, 20]", "[5, 2, 30, 28]", "must lie inside of 'crop' [5, 2, 30, 28]; got [0, 0, 20, 20]"),
+        ("[0, 0, 40, 20]", "[]", "'match_region' must have sides of at least 64 px; got [0, 0, 40, 20]"),
+        ("[0, 0, 9, 0]", "[]", "'match_region': must be [x, y, width, height] in px"),
+    ],
+)
+def test_a_match_region_that_cannot_be_is_refused(
+    source: Path, tmp_path: Path, region: str, crop: str, sentence: str
+) -> None:
+    assert sentence in refusal(run(source, match_region=region, crop=crop), 78)
+    assert nothing_but_a_refusal(tmp_path)
+
+
 def test_the_values_of_floating_point_are_sampled(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     for z in range(3):
