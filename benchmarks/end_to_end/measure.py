@@ -85,6 +85,9 @@ class Tally:
     def failed(self, failure: Failure) -> None:
         pass
 
+    def goes_on(self) -> None:
+        pass
+
     def stopping(self) -> None:
         pass
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 
+from commands.design.here import Here
 from components.plan.estimate import StepEstimate
 from components.plan.inventory import Listing, repeated_slices
 from components.shared.documents.cost import Pod
 from components.shared.documents.plan import Plan, SourceSlice
-from components.shared.text import listed, ranges
+from components.shared.text import listed, ranges, size
 
 _SHOWN = 5
 _SMALL_FILE = 0.25
@@ -21,6 +22,7 @@ def concerns(
     listings: Mapping[str, Listing],
     steps: Sequence[StepEstimate],
     pods: Mapping[str, Pod],
+    here: Here | None = None,
 ) -> list[str]:
     """Sentences that a user should read before the run is paid for; most grave first.
 
@@ -29,6 +31,7 @@ def concerns(
         listings: Listing of the source, by name pattern.
         steps: Estimate of each step.
         pods: Pod of each step.
+        here: What the run takes on this machine; None where its steps run in pods.
     """
     return [
         *_missing_slices(plan),
@@ -38,7 +41,7 @@ def concerns(
         *plan.findings,
         *_files_left_out(plan, listings),
         *_settings_without_effect(plan),
-        *_too_little_memory(steps, pods),
+        *(_too_little_memory(steps, pods) if here is None else _too_small_a_machine(here)),
     ]
 
 
@@ -114,3 +117,22 @@ def _too_little_memory(steps: Sequence[StepEstimate], pods: Mapping[str, Pod]) -
         for step in steps
         if step.memory_bytes > pods[step.step].memory_bytes
     ]
+
+
+def _too_small_a_machine(here: Here) -> Iterator[str]:
+    """Sentences on memory or space on the disk that the machine does not have."""
+    if here.used_bytes > here.machine_bytes:
+        yield (
+            f"{here.largest_step} needs about {size(here.used_bytes)} of memory and this machine has "
+            f"{size(here.machine_bytes)}: use one with more, or match smaller pictures: --set match_size=640"
+        )
+    elif here.jobs < here.cores:
+        yield (
+            f"the memory of {size(here.machine_bytes)} holds {here.jobs} tasks of {here.largest_step} at a "
+            f"time, fewer than the {here.cores} cores: add --jobs {here.jobs}"
+        )
+    if here.free_bytes is not None and here.stored_bytes > here.free_bytes:
+        yield (
+            f"about {size(here.stored_bytes)} are written and {size(here.free_bytes)} are free: free some, "
+            "or choose a place with more: --output FOLDER"
+        )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from commands.design.concerns import concerns
+from commands.design.here import Here, here
 from components.plan import inventory
 from components.plan.estimate import Estimate, estimate
 from components.plan.main import make_plan
@@ -17,7 +18,6 @@ from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.errors import ConfigError, UserError
 from components.shared.storage.registry import open_store
 from components.shared.volume.volume import Volume
-from components.shared.work import units
 from components.shared.work.left import chunks_to_do
 
 
@@ -34,11 +34,15 @@ class Design:
     concerns: tuple[str, ...]
     refusal: str
     """Sentence that says why the run would stop at once; empty where it would not."""
-    n_chunks_done: int
-    """Chunks that an earlier run into the same output has matched."""
+    n_slices_done: int
+    """Slices that an earlier run into the same output has matched."""
+    here: Here | None
+    """Time, memory and disk of a run on this machine; None for one on a cluster."""
 
 
-def design(config: RunConfig, fan: int, pods: Mapping[str, Pod], prices: Prices) -> Design:
+def design(
+    config: RunConfig, fan: int, pods: Mapping[str, Pod], prices: Prices, *, is_here: bool = False
+) -> Design:
     """Read the listing and the headers, and say what a run would do. Writes nothing.
 
     Args:
@@ -46,6 +50,7 @@ def design(config: RunConfig, fan: int, pods: Mapping[str, Pod], prices: Prices)
         fan: Most items in a loop.
         pods: Pod of each step.
         prices: Prices of machines and storage.
+        is_here: The run is one on this machine, not on a cluster.
 
     Raises:
         UserError: the stack is not fit, and not for missing slices alone.
@@ -59,6 +64,7 @@ def design(config: RunConfig, fan: int, pods: Mapping[str, Pod], prices: Prices)
         pattern: inventory.number_slices(pattern, source.list(inventory.name_prefix(pattern)))
         for pattern in (plan.config.image, *plan.config.more_channels)
     }
+    here_taken = here(predicted, plan.config.output) if is_here else None
     n_done = 0
     process = open_store(plan.locations.process_uri)
     if process.stat(PLAN_KEY) is not None:
@@ -67,15 +73,17 @@ def design(config: RunConfig, fan: int, pods: Mapping[str, Pod], prices: Prices)
         except (UserError, ConfigError) as error:
             refusal = refusal or str(error)
         else:
-            n_done = len(units.chunks(plan)) - len(chunks_to_do(plan, process))
+            to_do = chunks_to_do(plan, process)
+            n_done = sum(not any(entry.z in chunk for chunk in to_do) for entry in plan.slices)
     return Design(
         plan=plan,
         volume=volume,
         estimate=predicted,
         prices=prices,
-        concerns=tuple(concerns(plan, listings, predicted.steps, pods)),
+        concerns=tuple(concerns(plan, listings, predicted.steps, pods, here_taken)),
         refusal=refusal,
-        n_chunks_done=n_done,
+        n_slices_done=n_done,
+        here=here_taken,
     )
 
 

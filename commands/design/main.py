@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from commands.options import SETTINGS, config_options, given_config, run_command, settings_of
 from components.shared.documents.cost import listed_prices, parse_pods, read_prices
 from components.shared.errors import UserError
+from components.shared.storage.schemes import scheme_of
 from components.shared.text import PIPED_WIDTH
 
 if TYPE_CHECKING:
@@ -21,10 +22,9 @@ if TYPE_CHECKING:
 @config_options
 @click.option(
     "--target",
-    type=click.Choice(["kfp", "vertex", "argo"]),
-    default="argo",
-    show_default=True,
-    help="What will run it: a loop has at most 64 items on Kubeflow, 100 on Vertex AI and 200 on Argo.",
+    type=click.Choice(["here", "kfp", "vertex", "argo"]),
+    help="What will run it. A loop has at most 64 items on Kubeflow, 100 on Vertex AI and 200 on Argo.  "
+    "[default: here, this machine; argo where the results go to a bucket]",
 )
 @SETTINGS
 @click.option(
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def design(
     what: str | None,
     changes: tuple[str, ...],
-    target: Target,
+    target: Literal["here"] | Target | None,
     settings_path: Path | None,
     prices_path: Path | None,
     as_json: bool,
@@ -47,7 +47,8 @@ def design(
 
     Takes what `fibstack run` takes: a FOLDER or URI of slices, or a CONFIG.yaml. Reads the listing of the
     slices and their headers, writes nothing, and ends with the whole command of the run.
-    Hours and dollars are estimates from measured rates, for the machines of --settings.
+    Of a run on this machine it says the time, the memory and the disk that it takes; of one on a cluster the
+    hours and dollars, for the machines of --settings. All are estimates from measured rates.
 
     Exit code: 65 where the run would refuse the input.
     """
@@ -59,7 +60,10 @@ def design(
     config = given_config(what, flags, changes, to_stdout=not as_json)
     settings = settings_of(settings_path)
     prices = read_prices(prices_path) if prices_path else listed_prices(config.output)
-    found = estimates.design(config, settings.fan_on(target), parse_pods(settings.pods), prices)
+    if target is None:
+        target = "here" if scheme_of(config.output).is_folder else "argo"
+    fan = settings.fan if target == "here" else settings.fan_on(target)
+    found = estimates.design(config, fan, parse_pods(settings.pods), prices, is_here=target == "here")
     if as_json:
         click.echo(table.as_json(found))
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console, Group
@@ -13,9 +14,14 @@ from rich.text import Text
 
 from commands.design.concerns import slice_ranges
 from commands.design.estimates import Design
+from commands.design.here import Here
 from components.plan.estimate import StepEstimate
+from components.shared.documents.plan import VoxelSize
 from components.shared.steps import STEPS
-from components.shared.text import product, size
+from components.shared.text import count, duration, product, size
+
+_LONG_S = 600.0
+"""Seconds of a run beyond which tables tell what they are spent on."""
 
 
 def print_design(console: Console, design: Design, *, on_kfp: bool = False) -> None:
@@ -26,24 +32,49 @@ def print_design(console: Console, design: Design, *, on_kfp: bool = False) -> N
         design: The run before it starts.
         on_kfp: Say what Kubeflow Pipelines adds to it.
     """
-    console.print(
-        Group(
-            _facts_table(design),
-            "",
-            _steps_table(design),
-            *([Text(_kfp_pods(design.estimate.steps))] if on_kfp else []),
-            "",
-            _bytes_table(design),
-            "",
-            _dollars_table(design),
-        )
-    )
+    if design.here is not None:
+        console.print(_facts_table(design))
+        if design.here.wall_s >= _LONG_S:
+            console.print("", _time_table(design.here), "", _bytes_table(design), sep="\n")
+    else:
+        console.print(_on_a_cluster(design, on_kfp=on_kfp))
+    for sentence in _assumed(design.plan.voxel):
+        console.print(Text(f"\nAssumed: {sentence}"), soft_wrap=True)
     if design.concerns:
         console.print("\nLook at:")
         for sentence in design.concerns:
             console.print(Text(f"- {sentence}"), soft_wrap=True)
     else:
         console.print("\nNothing looks wrong with the input.")
+
+
+def _assumed(voxel: VoxelSize) -> Iterator[str]:
+    """The sentence on sides of a voxel that nobody has told."""
+    x_nm, y_nm, z_nm = voxel.xyz_nm
+    if voxel.origin == "assumed":
+        yield (
+            f"pixels of {x_nm:g} nm, since no file tells their size, and slices as thick. Say it with "
+            "--set 'resolution=[X, Y, THICKNESS]', in nm."
+        )
+    elif voxel.origin == "files":
+        yield (
+            f"slices of {z_nm:g} nm, as thick as a pixel is wide, since no file tells it. Say it with "
+            f"--set 'resolution=[{x_nm:g}, {y_nm:g}, THICKNESS]', in nm."
+        )
+
+
+def _on_a_cluster(design: Design, *, on_kfp: bool) -> Group:
+    """Pods, bytes and dollars."""
+    return Group(
+        _facts_table(design),
+        "",
+        _steps_table(design),
+        *([Text(_kfp_pods(design.estimate.steps))] if on_kfp else []),
+        "",
+        _bytes_table(design),
+        "",
+        _dollars_table(design),
+    )
 
 
 def as_json(design: Design) -> str:
@@ -71,7 +102,8 @@ def as_json(design: Design) -> str:
         "prices": design.prices.model_dump(mode="json"),
         "concerns": design.concerns,
         "refusal": design.refusal,
-        "n_chunks_done": design.n_chunks_done,
+        "n_slices_done": design.n_slices_done,
+        "here": design.here and dataclasses.asdict(design.here) | {"wall_s": design.here.wall_s},
     }
     return json.dumps(values, indent=1)
 
@@ -105,10 +137,30 @@ def _facts_table(design: Design) -> Table:
         ("output", plan.config.output),
     ):
         table.add_row(name, Text(text))
-    if design.n_chunks_done:
+    if design.here is not None:
+        for name, text in _needs(design.here):
+            table.add_row(name, Text(text))
+    if design.n_slices_done:
         table.add_row(
-            "done", f"{design.n_chunks_done} chunks are matched already; figures are of a whole run"
+            "done", f"{count(design.n_slices_done, 'slice')} are matched already; figures are of a whole run"
         )
+    return table
+
+
+def _needs(here: Here) -> Iterator[tuple[str, str]]:
+    """Time, memory and disk of a run on this machine."""
+    cores = count(here.cores, "core") if here.jobs == here.cores else f"{here.jobs} of {here.cores} cores"
+    yield "time", f"about {duration(here.wall_s)} on {cores} of this machine"
+    yield "memory", f"{size(here.used_bytes)} at a time, of {size(here.machine_bytes)}"
+    written = f"{size(here.stored_bytes)} are written, of which {size(here.kept_bytes)} stay"
+    free = "" if here.free_bytes is None else f"; {size(here.free_bytes)} are free"
+    yield "disk" if here.free_bytes is not None else "storage", f"{written}{free}"
+
+
+def _time_table(here: Here) -> Table:
+    table = _plain_table("step", "time")
+    for title, seconds in here.steps_s:
+        table.add_row(title, duration(seconds))
     return table
 
 

@@ -94,7 +94,7 @@ def check_disk(config: RunConfig, source_bytes: int) -> Iterator[Finding]:
 
 
 def _check_memory(settings: Settings) -> Iterator[Finding]:
-    cores, memory = available_cores(), _memory_bytes()
+    cores, memory = available_cores(), memory_bytes()
     largest = max(float(quantity(settings.step(step).memory)) for step in STEPS)
     fit = int(memory // largest)
     sizes = f"{cores} cores, {memory / GIB:.1f} GiB of memory"
@@ -109,7 +109,7 @@ def _check_memory(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", sizes)
 
 
-def _memory_bytes() -> int:
+def memory_bytes() -> int:
     """Memory that this process may use: the machine's, or less in a container."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for name in ("memory.max", "memory/memory.limit_in_bytes"):

@@ -27,6 +27,7 @@ from components.shared.documents.config import RunConfig, differing_keys
 from components.shared.errors import ConfigError, FibstackError
 from components.shared.steps import STEPS, steps_from, steps_until
 from components.shared.storage.run_buckets import part_uri
+from components.shared.text import count
 from pipeline.here.processes import Failure, Processes
 from pipeline.settings import Settings
 
@@ -222,7 +223,9 @@ def _run_steps(
         if failure is not None:
             return failure, use
         n_units = _unseal(config, extent.again_from)
-        click.echo(f"{n_units:,} units of {extent.again_from} and later steps are done again.", err=True)
+        click.echo(
+            f"{extent.again_from} and all later steps are done again: {count(n_units, 'part')}.", err=True
+        )
     failure, use = run_part(extent.until)
     print_summary(console, use)
     return failure, use
@@ -382,9 +385,9 @@ def _standing_lines(output: str, until: str) -> Iterator[str]:
         status = read_status(output)
     except (FibstackError, ModuleNotFoundError):
         return
-    for count in status.counts:
-        part, key = STEPS[count.step].result
-        place = f"  {part_uri(output, part)}/{key}".rstrip("/") if count.step in steps_until(until) else ""
-        yield f"{count}{place}"
+    for done in status.counts:
+        part, key = STEPS[done.step].result
+        place = f"  {part_uri(output, part)}/{key}".rstrip("/") if done.step in steps_until(until) else ""
+        yield f"{done}{place}"
     for uri in status.published:
         yield f"published by an earlier run: {uri}"

@@ -40,6 +40,8 @@ from pipeline.compiled.ir import (
 )
 from pipeline.here.processes import Ended, Failure, Place, Processes, ProcessesStoppedError, attempt
 
+TOLD_EVERY_S = 5.0
+"""A watcher hears this often that the run goes on."""
 KILL_AFTER_S = 10.0
 """A process that ignores SIGTERM this long is killed."""
 
@@ -61,6 +63,9 @@ class Watcher(Protocol):
 
     def failed(self, failure: Failure) -> None:
         """Hear that a task failed for good."""
+
+    def goes_on(self) -> None:
+        """Hear, every few seconds, that the run goes on."""
 
     def stopping(self) -> None:
         """Hear that a signal arrived, and that the running tasks are told to end."""
@@ -137,14 +142,22 @@ class _Run:
     async def run(self, inputs: dict[str, Value]) -> Failure | None:
         with self._threads, self._signals_handled():
             self._expect(self._pipeline.root, Place(), 1)
+            telling = asyncio.create_task(self._tell_that_it_goes_on())
             try:
                 await self._run_dag(self._pipeline.root, inputs, Place())
             except BaseException:
                 self._processes.stop(signal.SIGKILL)
                 raise
+            finally:
+                telling.cancel()
         if self._signal is not None:
             raise RunInterruptedError(self._signal)
         return self._failure
+
+    async def _tell_that_it_goes_on(self) -> None:
+        while True:
+            await asyncio.sleep(TOLD_EVERY_S)
+            self._watcher.goes_on()
 
     @contextmanager
     def _signals_handled(self) -> Iterator[None]:

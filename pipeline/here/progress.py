@@ -18,7 +18,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
-from components.shared.text import duration
+from components.shared.text import count, duration
 from pipeline.here.processes import Ended, Failure
 
 _TRUST = 0.05
@@ -127,6 +127,8 @@ def _slowness(predicted: Mapping[str, Prediction], use: Mapping[str, StepUse], n
 
 LINE_EVERY_S = 1.0
 """A step prints at most one line in this time, besides its last."""
+SILENT_AT_MOST_S = 50.0
+"""A run that has printed nothing for so long prints a line: with the time until it is asked, one a minute."""
 _BAR_WIDTH = 20
 _ALL = "all"
 Predict = Callable[[], Mapping[str, Prediction]]
@@ -153,6 +155,7 @@ class Progress:
         self._predicted: Mapping[str, Prediction] = {}
         self._started_s = time.monotonic()
         self._last_line_s = dict.fromkeys(steps, float("-inf"))
+        self._last_print_s = self._started_s
         self._has_failed = False
 
     def __enter__(self) -> Self:
@@ -185,19 +188,28 @@ class Progress:
         if step == "plan" and ended.exit_code == 0 and self._predict is not None:
             self._predicted = self._predict()
         if ended.exit_code == 0:
-            self._show_done(step, item, ended)
+            self._show_done(step, ended)
 
     def retrying(self, failure: Failure, pause_s: float) -> None:
-        self._print(f"{_name(failure)}: {failure.message} Trying again in {pause_s:.0f} s.")
+        self._print(f"{failure.step}: {failure.message} Trying again in {pause_s:.0f} s.")
 
     def failed(self, failure: Failure) -> None:
         running = sum(use.n_running for use in self.use.values())
         # The first failure is the run's, whose reason is the last that is said; nobody waits long to read it.
         is_said_soon = not self._has_failed and not running
-        self._print(f"{_name(failure)} failed{'.' if is_said_soon else f': {failure.message}'}")
+        self._print(f"{failure.step} failed{'.' if is_said_soon else f': {failure.message}'}")
         self._has_failed = True
         if running:
-            self._print(f"Waiting for {running} running tasks; nothing else starts.")
+            self._print(f"Waiting for {count(running, 'running task')}; nothing else starts.")
+
+    def goes_on(self) -> None:
+        now = time.monotonic()
+        if now - self._last_print_s < SILENT_AT_MOST_S:
+            return
+        running = [f"{step} {self._counted(step)}" for step, use in self.use.items() if use.n_running]
+        if running:
+            words = [*running, f"{duration(now - self._started_s)} so far", self._in_all()]
+            self._print("  ".join(filter(None, words)))
 
     def stopping(self) -> None:
         self._print("Stopping. Press Ctrl-C again to stop at once.")
@@ -208,18 +220,28 @@ class Progress:
     def _left(self) -> TimeLeft:
         return time_left(self._predicted, self.use, self._jobs, time.monotonic())
 
+    def _in_all(self) -> str:
+        """The part of the run that is done, and the time that is left; empty where nothing is predicted."""
+        left = self._left()
+        words = [f"all {left.part_done:.0%}", *_in_words(left.left_s)]
+        return ", ".join(words) if self._predicted else ""
+
+    def _counted(self, step: str) -> str:
+        """The tasks of a step that are done, and how many it has."""
+        use = self.use[step]
+        return f"{use.n_done}/{use.n_expected}"
+
     def _print(self, text: str) -> None:
+        self._last_print_s = time.monotonic()
         self._console.print(escape(text), highlight=False, soft_wrap=True)
 
-    def _show_done(self, step: str, item: str, ended: Ended) -> None:
+    def _show_done(self, step: str, ended: Ended) -> None:
         use = self.use[step]
         now = time.monotonic()
         if use.n_done == use.n_expected or now - self._last_line_s.get(step, 0.0) >= LINE_EVERY_S:
             self._last_line_s[step] = now
-            left = self._left()
-            in_all = ", ".join([f"all {left.part_done:.0%}", *_in_words(left.left_s)])
-            words = [f"{step} {use.n_done}/{use.n_expected}", item, duration(ended.wall_s)]
-            self._print("  ".join(filter(None, [*words, in_all if self._predicted else ""])))
+            words = [f"{step} {self._counted(step)}", duration(ended.wall_s), self._in_all()]
+            self._print("  ".join(filter(None, words)))
 
 
 class LiveProgress(Progress):
@@ -258,7 +280,10 @@ class LiveProgress(Progress):
         super().ended(step, item, ended)
         self._update(step)
 
-    def _show_done(self, step: str, item: str, ended: Ended) -> None:
+    def goes_on(self) -> None:
+        pass
+
+    def _show_done(self, step: str, ended: Ended) -> None:
         pass
 
     def _bar(self, step: str) -> TaskID:
@@ -341,7 +366,3 @@ def _in_words(left_s: float) -> list[str]:
 def _exact(seconds: float) -> str:
     """A time of which tenths of a second count where it is short."""
     return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
-
-
-def _name(failure: Failure) -> str:
-    return f"{failure.step} {failure.item}".strip()

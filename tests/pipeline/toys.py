@@ -82,6 +82,8 @@ class Memory:
         self.events: list[tuple[str, str]] = []
         self.n_running = 0
         self.most_running = 0
+        self.n_told = 0
+        """Times that it was told that the run goes on."""
 
     def expect(self, step: str, n_tasks: int) -> None:
         self.expected.append((step, n_tasks))
@@ -101,6 +103,9 @@ class Memory:
 
     def failed(self, failure: Failure) -> None:
         self.failures.append(failure)
+
+    def goes_on(self) -> None:
+        self.n_told += 1
 
     def stopping(self) -> None:
         pass

@@ -68,7 +68,7 @@ def test_later_steps_again_in_two_parts(finished) -> None:
     assert re.search(r"tile +2 of 2 +100%  \S+/output/tmp\r", shown)
     assert re.search(r"pyramid +0 of 1 +0%\r", shown)
     assert "published by an earlier run: " in shown
-    assert "3 units of tile and later steps are done again" in shown
+    assert "tile and all later steps are done again: 3 parts." in shown
     left = finished.place.state()
     assert not _when_written(finished.place, "process/records/pyramid")
     assert {key: left[key] for key in finished.state if "/records/pyramid/" not in key} == {

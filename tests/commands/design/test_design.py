@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import Result
 
 from benchmarks.scale.stacks import IMAGE, Stack, png_header, write_headers
+from commands.design import here
 from components.plan.main import main as plan
 from components.shared.errors import ConfigError, UserError
 from components.shared.steps import STEPS
@@ -45,7 +48,7 @@ def tree(folder: Path) -> dict[str, tuple[int, str]]:
 
 def test_it_tells_the_plan_and_the_price_and_writes_nothing(folder: Path) -> None:
     before = tree(folder)
-    result = design(folder)
+    result = design(folder, "--target", "argo")
     assert result.exit_code == 0, result.output
     for part in (
         "40 of at most 700 x 700 px, 8 bit; no gap",
@@ -58,6 +61,57 @@ def test_it_tells_the_plan_and_the_price_and_writes_nothing(folder: Path) -> Non
     ):
         assert part in result.output, result.output
     assert tree(folder) == before
+
+
+def test_of_a_run_on_this_machine_it_tells_time_memory_and_disk(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(here, "available_cores", lambda: 4)
+    monkeypatch.setattr(here, "memory_bytes", lambda: 8 * 10**9)
+    result = design(folder)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"time +about \d+ s on 4 cores of this machine", result.output), result.output
+    assert re.search(r"memory +[\d.]+ [MG]B at a time, of 8.0 GB", result.output), result.output
+    assert re.search(r"disk +.* are written, of which .* stay; .* are free", result.output), result.output
+    assert not re.search(r"dollars|pods|core-hours|0\.00", result.output), "no table of a short run"
+    assert "Assumed: pixels of 8 nm, since no file tells their size" in result.output
+    told = design(folder, "--set", "resolution=4")
+    assert "Assumed" not in told.output
+    found = json.loads(design(folder, "--json").stdout)["here"]
+    assert (found["cores"], found["jobs"], found["machine_bytes"]) == (4, 4, 8 * 10**9)
+    assert found["stored_bytes"] > found["kept_bytes"] > 0
+    assert found["wall_s"] == pytest.approx(sum(seconds for _, seconds in found["steps_s"]))
+
+
+def test_a_long_run_here_has_a_table_of_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(here, "available_cores", lambda: 1)
+    long = Stack("long", n_slices=600, side_px=2500)
+    write_headers(tmp_path / "raw", long, 6000)
+    result = design(tmp_path, maxz=long.n_slices - 1)
+    assert re.search(r"^align +\d+ min", result.output, re.MULTILINE), result.output
+    assert f"{tmp_path}/out/chunk" in result.output
+    assert not re.search(r"dollars|pods|core-hours", result.output)
+
+
+def test_a_machine_that_is_too_small_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(here, "available_cores", lambda: 8)
+    monkeypatch.setattr(here, "memory_bytes", lambda: 700 * 10**6)
+    monkeypatch.setattr(here.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
+    said = " ".join(json.loads(design(folder, "--json").stdout)["concerns"])
+    assert "add --jobs 2" in said
+    assert "1.0 MB are free: free some, or choose a place with more: --output FOLDER" in said
+    monkeypatch.setattr(here, "memory_bytes", lambda: 10**6)
+    said = " ".join(json.loads(design(folder, "--json").stdout)["concerns"])
+    assert "this machine has 1.0 MB: use one with more, or match smaller pictures" in said
+
+
+def test_results_in_a_bucket_are_told_with_dollars(folder: Path, bucket: str) -> None:
+    where = ["--source", str(folder / "raw"), "--output", f"gs://{bucket}/out", "--image", IMAGE]
+    numbers = ["--minz", "0", "--maxz", "39"]
+    assert "dollars, at prices of" in cli("design", *where, *numbers).output
+    result = cli("design", *where, *numbers, "--target", "here")
+    assert re.search("storage +.* are written", result.output), result.output
+    assert "dollars" not in result.output
 
 
 def test_pods_of_kubeflow_are_those_that_a_real_one_started(folder: Path) -> None:
@@ -164,7 +218,9 @@ def test_prices_and_machines_are_the_users(folder: Path) -> None:
     )
     settings = folder / "settings.toml"
     settings.write_text("[align]\nmemory = '100M'\n")
-    result = design(folder, "--prices", str(prices), "--settings", str(settings), "--json")
+    result = design(
+        folder, "--prices", str(prices), "--settings", str(settings), "--json", "--target", "argo"
+    )
     assert result.exit_code == 0, result.output
     found = json.loads(result.output)
     assert found["prices"]["region"] == "mars"

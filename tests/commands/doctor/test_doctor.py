@@ -109,7 +109,7 @@ def test_memory_decides_how_many_tasks_fit(
     gib: int, code: int, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(commands.doctor.machine, "available_cores", lambda: 16)
-    monkeypatch.setattr(commands.doctor.machine, "_memory_bytes", lambda: gib * 2**30)
+    monkeypatch.setattr(commands.doctor.machine, "memory_bytes", lambda: gib * 2**30)
     result = doctor()
     assert (result.exit_code, sentence in result.output) == (code, True), result.output
 

@@ -338,7 +338,7 @@ def test_from_makes_the_records_of_later_steps_absent(
     (process / "plan.json").write_text("the plan")
     result = call(*RUN, "--from", "tile")
     assert result.exit_code == 0, result.output
-    assert "2 units of tile and later steps are done again." in result.stderr
+    assert "tile and all later steps are done again: 2 parts." in result.stderr
     assert kept.exists()
     assert not any(record.exists() for record in gone)
 

@@ -14,6 +14,7 @@ from kfp import dsl
 
 from components.shared.errors import ConfigError
 from pipeline.compiled.ir import step_names
+from pipeline.here import local
 from tests.pipeline.toys import compiled, fail, items, note, notes, remember, run, say, times, uncached
 
 
@@ -57,6 +58,13 @@ def test_jobs_limit_everything(tmp_path: Path) -> None:
     failure, memory = run(loop, tmp_path, jobs=2, folder=str(tmp_path / "out"), n=5, seconds=0.2)
     assert failure is None
     assert memory.most_running == 2
+
+
+def test_a_watcher_hears_that_a_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "TOLD_EVERY_S", 0.2)
+    failure, memory = run(loop, tmp_path, folder=str(tmp_path / "out"), n=1, seconds=1.0)
+    assert failure is None
+    assert memory.n_told >= 4
 
 
 def test_steps_come_in_the_order_of_the_data(tmp_path: Path) -> None:
