@@ -97,6 +97,13 @@ def _verify() -> click.Command:
     return verify
 
 
+@_command("report", "Show several runs on one page, the worst first.")
+def _report() -> click.Command:
+    from commands.report import report
+
+    return report
+
+
 @_command("export", "Write a volume anew: contrast, quality, crop.")
 def _export() -> click.Command:
     from commands.export.main import main as export

@@ -47,6 +47,19 @@ class PlaneMotion(Document):
     the axes of the pictures what is invented; None where they tell none."""
 
 
+class StandingOut(Document):
+    """A slice that stands out: it is not good, or not shown as it is."""
+
+    z: int
+    verdict: str
+    shown: str
+    """Words for what is shown at its place."""
+
+
+Tone = Literal["good", "doubtful", "bad"]
+"""Kind of a verdict on a run."""
+
+
 class RunDocument(SealedDocument):
     """The figures and sentences on a run."""
 
@@ -92,6 +105,13 @@ class RunDocument(SealedDocument):
     config: RunConfig
     summary: tuple[str, ...]
     """Sentences for the terminal; the first says how the run ended."""
+    tone: Tone | None = None
+    """Kind of the verdict; None in documents of older versions."""
+    headline: str = ""
+    """Sentence of the verdict; empty in documents of older versions."""
+    standing_out: tuple[StandingOut, ...] = ()
+    """The first slices that stand out, z ascending."""
+    n_standing_out: int = 0
 
 
 def versions() -> dict[str, str]:

@@ -119,7 +119,7 @@ def test_the_report_tells_its_time_its_cost_and_the_key(output: Path) -> None:
     assert cost["pods"]["polish"]["memory_bytes"] == 3e9
     page = (output / "process/report/index.html").read_text()
     assert '<td class="text">polish</td>' in page
-    assert '<th class="text" scope="row">colour</th><td class="text wide">red</td>' in page
+    assert '<th class="text" scope="row">colour</th><td class="text">red</td>' in page
 
 
 def test_a_run_may_end_with_it(code: Path, sample: Path, output: Path) -> None:

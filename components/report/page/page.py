@@ -93,16 +93,16 @@ def render(
     breaks: Sequence[CardPictures] = (),
 ) -> str:
     """HTML of the page, which loads nothing from elsewhere."""
-    environment = _environment()
-    environment.filters["picture"] = lambda section: picture_uri(section.values, section.known)
-    environment.filters["photo"] = lambda frame: picture_uri(frame.values, frame.known, PHOTO_QUALITY)
-    environment.filters["aspect"] = _aspect
-    environment.filters["extent"] = partial(_extent, evidence.plan.resolution_nm)
-    environment.filters["slug"] = lambda word: word.lower().replace(" ", "-")
+    templates = environment()
+    templates.filters["picture"] = lambda section: picture_uri(section.values, section.known)
+    templates.filters["photo"] = lambda frame: picture_uri(frame.values, frame.known, PHOTO_QUALITY)
+    templates.filters["aspect"] = _aspect
+    templates.filters["extent"] = partial(_extent, evidence.plan.resolution_nm)
+    templates.filters["slug"] = lambda word: word.lower().replace(" ", "-")
     files = {entry.z: entry.key for entry in evidence.plan.slices}
     rows = [_cells(row, files.get(row.z, "")) for row in worst_first(evidence.rows)]
     marked = {card.z for card in cards}
-    return environment.get_template("page.html.j2").render(
+    return templates.get_template("page.html.j2").render(
         run=run,
         verdict=run_verdict(run, evidence),
         facts=stack_facts(evidence),
@@ -192,10 +192,10 @@ def refused_page(text: str) -> str:
         text: Sentences, a line each; the first is the headline.
     """
     headline, *sentences = text.splitlines()
-    return _environment().get_template("refused.html.j2").render(headline=headline, sentences=sentences)
+    return environment().get_template("refused.html.j2").render(headline=headline, sentences=sentences)
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
     """The reader of the templates beside this module."""
     return jinja2.Environment(
         loader=jinja2.PackageLoader("components.report", "page"),

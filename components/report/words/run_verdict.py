@@ -5,12 +5,13 @@ The page, the console of KFP, `run.json` and the messages take their words from 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from components.report.gather import RunEvidence
-from components.report.run_document import RunDocument
+from components.report.run_document import RunDocument, Tone
 from components.report.run_status import RunStatus
 from components.report.words.bad_slices import bad_slices, bad_slices_sentence
 from components.report.words.warped_slices import warp_sentence
@@ -19,7 +20,7 @@ from components.shared.text import count, listed
 STOPPED = "The volume was not written: its slices do not pass the check on thumbnails."
 """The error of a run that the check on thumbnails stopped."""
 _NAMED = 6
-Tone = Literal["good", "doubtful", "bad"]
+_END_OF_SENTENCE = re.compile(r"(?<=\.) (?=[A-Z])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +39,15 @@ class RunVerdict:
 
 def run_verdict(run: RunDocument, evidence: RunEvidence) -> RunVerdict:
     """The verdict on a run that has its summary."""
-    tone, headline = _tone_and_headline(run, evidence)
+    tone, text = _tone_and_headline(run, evidence)
+    headline, *rest = _END_OF_SENTENCE.split(text, maxsplit=1) if tone == "bad" else [text]
     bad = bad_slices(evidence.rows)
     # What the headline says, and what is named one by one, is not said again.
-    said = {headline, bad_slices_sentence(evidence.rows), ending(run) if run.complete else ""}
+    said = {text, bad_slices_sentence(evidence.rows), ending(run) if run.complete else ""}
     sentences = tuple(sentence for sentence in run.summary if sentence not in said)
     named = listed([f"{row.z} ({row.verdict}, {row.shown})" for row in bad], _NAMED)
     stand_out = f"Slices that stand out: {named}." if bad else ""
-    return RunVerdict(tone, headline, sentences, stand_out, tuple(_look_at(evidence)))
+    return RunVerdict(tone, headline, (*rest, *sentences), stand_out, tuple(_look_at(evidence)))
 
 
 def _tone_and_headline(run: RunDocument, evidence: RunEvidence) -> tuple[Tone, str]:

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from components.report.gather import RunEvidence
-from components.report.run_document import PlaneMotion, RunDocument, images_used, versions
+from components.report.run_document import PlaneMotion, RunDocument, StandingOut, images_used, versions
 from components.report.run_status import RunStatus
 from components.report.slice_table import column, largest, median
-from components.report.words.bad_slices import bad_slices_sentence
+from components.report.words.bad_slices import MOST_CARDS, bad_slices, bad_slices_sentence
 from components.report.words.fill_values import fill_sentences
 from components.report.words.flicker_and_streaks import flicker_sentence, streak_sentence
-from components.report.words.run_verdict import STOPPED, ending, is_held_back, is_stopped_by_check
+from components.report.words.run_verdict import (
+    STOPPED,
+    ending,
+    is_held_back,
+    is_stopped_by_check,
+    run_verdict,
+)
 from components.report.words.thickness import thickness_sentences
 from components.report.words.warped_slices import jitter_sentence, warp_sentence
 from components.shared.documents.plan import VoxelSize
@@ -72,7 +78,19 @@ def summarise(
         config=evidence.plan.config,
         summary=(),
     )
-    return document.model_copy(update={"summary": tuple(sentences(document, evidence))})
+    document = document.model_copy(update={"summary": tuple(sentences(document, evidence))})
+    verdict, bad = run_verdict(document, evidence), bad_slices(rows)
+    standing_out = tuple(
+        StandingOut(z=row.z, verdict=row.verdict, shown=row.shown) for row in bad[:MOST_CARDS]
+    )
+    return document.model_copy(
+        update={
+            "tone": verdict.tone,
+            "headline": verdict.headline,
+            "standing_out": standing_out,
+            "n_standing_out": len(bad),
+        }
+    )
 
 
 def sentences(run: RunDocument, evidence: RunEvidence) -> Iterator[str]:
