@@ -71,7 +71,7 @@ def _link() -> click.Command:
 
 @_command("share", "Let everybody look at a volume.")
 def _share() -> click.Command:
-    from commands.view.share import main as share
+    from commands.share.main import main as share
 
     return share
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from commands.view.access import CORS
+from commands.share.access import CORS
 from components.shared.documents.cost import ColderClass
 from components.shared.storage import gcs
 from components.shared.storage.gcs_failures import failures
@@ -80,7 +80,7 @@ def set_cors(uri: str, origins: Sequence[str]) -> str:
     """
     place = part_uri(uri, "neuroglancer") if run_buckets_of(uri) else uri
     if scheme_of(place).cloud == "aws":
-        from commands.view import access_of_s3
+        from commands.share import access_of_s3
 
         access_of_s3.set_cors(bucket_of(place), origins)
         return bucket_of(place)

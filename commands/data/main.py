@@ -203,25 +203,23 @@ def new_id(name: str) -> None:
 @main.command(cls=StepCommand, short_help="Let everybody look at a volume.")
 @click.argument("output")
 @_YES
-@click.pass_context
-def public(ctx: click.Context, output: str, yes: bool) -> None:
+def public(output: str, yes: bool) -> None:
     """Let everybody look at the volume in OUTPUT; the same as 'fibstack share'."""
-    _share(ctx, output, yes=yes, undo=False)
+    _share(output, yes=yes, undo=False)
 
 
 @main.command(cls=StepCommand, short_help="Take back what 'public' gave.")
 @click.argument("output")
 @_YES
-@click.pass_context
-def private(ctx: click.Context, output: str, yes: bool) -> None:
+def private(output: str, yes: bool) -> None:
     """Take back what 'public' gave; the same as 'fibstack share --undo'."""
-    _share(ctx, output, yes=yes, undo=True)
+    _share(output, yes=yes, undo=True)
 
 
-def _share(ctx: click.Context, output: str, *, yes: bool, undo: bool) -> None:
-    from commands.view.share import main as share
+def _share(output: str, *, yes: bool, undo: bool) -> None:
+    from commands.share.main import change_access
 
-    ctx.invoke(share, output=output, undo=undo, yes=yes)
+    change_access(output, undo=undo, yes=yes)
 
 
 @main.command(cls=StepCommand, short_help="Let web pages read from a bucket.")

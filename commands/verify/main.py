@@ -12,13 +12,12 @@ from commands.verify.mending import mending_command
 from commands.verify.wrong_results import concerning
 from components.shared.command import StepCommand
 from components.shared.cores import available_cores
-from components.shared.documents.locations import locations_in
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
 from components.shared.documents.sealed import SealedDocument
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.errors import UserError
-from components.shared.storage.registry import open_store, place_of
+from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import Store, join_uri
 from components.shared.text import count
@@ -26,7 +25,7 @@ from components.shared.work.completeness import shards_of
 from components.shared.work.export import EXPORT_KEY, Export
 from components.shared.work.left import slabs_to_do
 from components.shared.work.run import Run
-from components.shared.work.verification import Written, open_shards, read_written
+from components.shared.work.verification import Written, open_shards, read_written_in
 
 if TYPE_CHECKING:
     from commands.verify.rereading import LevelCheck
@@ -108,10 +107,7 @@ def _read_finished(output: str) -> Written:
     for key, kind in ((EXPORT_KEY, Export), (PLAN_KEY, Plan), (TRANSFORMS_KEY, Transforms)):
         if process.stat(key) is not None:
             _check_readable(process, key, kind, output)
-    written_at = read_document(process, PLAN_KEY, Plan).locations
-    if place_of(written_at.process_uri) == process.uri:
-        return read_written(process)
-    return read_written(process, locations_in(output, written_at.source_uri))
+    return read_written_in(output)
 
 
 def _check_readable(process: Store, key: str, kind: type[SealedDocument], output: str) -> None:

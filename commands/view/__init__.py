@@ -1,1 +1,1 @@
-"""`fibstack view`, `link` and `share`: a volume in the browser."""
+"""`fibstack view` and `link`: a volume in the browser."""

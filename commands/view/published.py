@@ -57,7 +57,7 @@ def address_of(output: str, uri: str) -> str:
     """
     if scheme_of(uri).opens_in_neuroglancer:
         return uri
-    from commands.view.access_of_s3 import public_address
+    from commands.share.access_of_s3 import public_address
 
     return public_address(output, uri)
 

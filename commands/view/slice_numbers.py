@@ -49,3 +49,23 @@ class SliceNumbers:
             8.5
         """
         return self.first_z / self.slices_per_voxel - self.voxel_offset
+
+    @property
+    def sentence(self) -> str:
+        """Where a slice lies along z in the volume's own count of voxels.
+
+        Example:
+            >>> SliceNumbers(first_z=17, n_slices=6).sentence
+            'In the files of the volume slice n lies at z = n - 17.'
+            >>> SliceNumbers(first_z=16, n_slices=6, voxel_offset=16).sentence
+            'In the files of the volume slice n lies at z = n.'
+            >>> SliceNumbers(first_z=17, n_slices=6, slices_per_voxel=2).sentence
+            'In the files of the volume slice n lies at z = (n - 17) // 2.'
+        """
+        if self.slices_per_voxel > 1:
+            offset = f" + {self.voxel_offset}" if self.voxel_offset else ""
+            z = f"(n - {self.first_z}) // {self.slices_per_voxel}{offset}"
+        else:
+            difference = self.first_z - self.voxel_offset
+            z = "n" if not difference else f"n - {difference}"
+        return f"In the files of the volume slice n lies at z = {z}."

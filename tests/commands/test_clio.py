@@ -202,7 +202,7 @@ def test_on_s3_clio_gets_an_address_that_everybody_reads(
     page = CaseInsensitiveDict({"Access-Control-Allow-Origin": "*"})
     for status in (200, 403):
         answered = Answer(status, "", page, b"")
-        monkeypatch.setattr("commands.view.access_of_s3.ask", lambda *_, answered=answered, **__: answered)
+        monkeypatch.setattr("commands.share.access_of_s3.ask", lambda *_, answered=answered, **__: answered)
         done = invoke(main, output, "--name", "em")
         if status == 200:
             location = json.loads(done.stdout)["em"]["location"]

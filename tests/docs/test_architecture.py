@@ -31,7 +31,6 @@ def test_every_subcommand_has_a_room_of_its_name() -> None:
 
     elsewhere = {
         "link": "view/link",
-        "share": "view/share",
         "score": "sample/score",
         "explain-shards": "shards",
     }

@@ -28,6 +28,7 @@ MAY_OPEN_FILES = {
     # What brings files of a folder to where runs find them; they may be larger than memory.
     "commands/data/renumber.py",
     "commands/data/split.py",
+    "commands/share/serve.py",  # runs by itself, where there is no fibstack
 }
 """Everything else goes through a `Store`, or it would work on a laptop and fail in a bucket."""
 SAYS_NOTHING = {"utils", "helpers", "common", "misc"}

@@ -9,12 +9,13 @@ from itertools import product
 from types import MappingProxyType
 from typing import Any
 
-from components.shared.documents.locations import Locations
-from components.shared.documents.plan import Plan
+from components.shared.documents.locations import Locations, locations_in
+from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import Transforms
 from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store, place_of
+from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import Stat, Store
 from components.shared.volume.layout import Scale, scale_at
 from components.shared.volume.tensorstore_retry import check_may_not_pass, finish
@@ -93,6 +94,22 @@ def read_written(process: Store, locations: Locations | None = None) -> Written:
     volume = exported_volume(export, run.plan, run.transforms)
     blocks = blocks_with(volume, process, partial(export_hash, export), roots)
     return Written(run.plan, run.transforms, volume, blocks, roots)
+
+
+def read_written_in(output: str) -> Written:
+    """The volume that a run or an export has written, where it lies now, wherever it was written.
+
+    Args:
+        output: Folder or URI that holds it.
+
+    Raises:
+        UserError: a document of it is missing or not of this version.
+    """
+    process = open_store(part_uri(output, "process"))
+    written_at = read_document(process, PLAN_KEY, Plan).locations
+    if place_of(written_at.process_uri) == process.uri:
+        return read_written(process)
+    return read_written(process, locations_in(output, written_at.source_uri))
 
 
 def _roots_between(written: Locations, found: Locations) -> dict[str, str]:

@@ -287,7 +287,7 @@ def test_a_missing_right_or_bucket_is_a_sentence(cloud: type[FakeBuckets], words
 def test_public_and_private_are_share(command: str, undo: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple[str, str]] = []
     for name in ("make_public", "make_private"):
-        monkeypatch.setattr(f"commands.view.access.{name}", lambda bucket, n=name: made.append((n, bucket)))
+        monkeypatch.setattr(f"commands.share.access.{name}", lambda bucket, n=name: made.append((n, bucket)))
     assert "Nothing was changed" in invoke(main, command, "gs://em_*_run1", answer="n\n").output
     assert made == []
     assert invoke(main, command, "gs://em_*_run1", "--yes").exit_code == 0
