@@ -98,6 +98,25 @@ def first_view(
     return state, len(notes) - len(kept)
 
 
+def side_by_side(states: Mapping[str, neuroglancer.ViewerState]) -> neuroglancer.ViewerState:
+    """The states of several volumes in one, each in a panel of its own, looking at the same place.
+
+    Args:
+        states: By the output that each shows; the first says where to look.
+    """
+    together, *_ = (neuroglancer.ViewerState(state.to_json()) for state in states.values())
+    together.layers.clear()
+    panels = []
+    for output, state in states.items():
+        names = []
+        for layer in state.layers:
+            names.append(f"{output}: {layer.name}")
+            together.layers.append(name=names[-1], layer=layer.layer, visible=layer.visible)
+        panels.append(neuroglancer.LayerGroupViewer(layers=names, layout="xy"))
+    together.layout = neuroglancer.row_layout(panels)
+    return together
+
+
 def _first_of_each_layer(notes: list[Note], most: int | None) -> list[Note]:
     """The first notes of each layer."""
     if most is None:

@@ -1,13 +1,15 @@
 """Serves volumes to a viewer on this machine, from folders or, with the user's own credentials, from buckets.
 
 The viewer runs in the user's browser, which has no credentials for a private bucket; this program has. It
-answers on loopback alone, below a path that nobody can guess, and reads nothing but the volumes.
+answers on loopback alone, unless the user says otherwise, below a path that nobody can guess, and reads
+nothing but the volumes.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
+import socket
 import threading
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -19,6 +21,7 @@ from components.shared.errors import TransientError, UserError
 from components.shared.storage.store import ObjectMissingError, Store
 
 LOOPBACK = "127.0.0.1"
+_EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - of all networks, which the user asks for
 _RANGE = re.compile(r"bytes=([0-9]+)-([0-9]+)")
 _IDLE_S = 60
 """Seconds that a browser may say nothing before its connection is closed."""
@@ -33,19 +36,30 @@ _HEADERS = {
 }
 
 
-def serve_stores(stores: Mapping[str, Store]) -> str:
+def serve_stores(
+    stores: Mapping[str, Store], host: str = LOOPBACK, port: int = 0, secret: str | None = None
+) -> str:
     """Serve stores from background threads, as long as this process lives.
 
     Args:
         stores: by the name that stands for each in addresses.
+        host: address of this machine at which they are served.
+        port: 0 for any that is free.
+        secret: the part of the address that nobody can guess; None for a new one.
 
     Returns:
         The address below which each lies under its name.
     """
-    server = _Server((LOOPBACK, 0), _Handler)
+    server = _Server((host, port), _Handler)
     server.stores = stores
+    server.secret = secret or server.secret
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    return f"http://{LOOPBACK}:{server.server_port}/{server.secret}"
+    return f"http://{_told_host(host)}:{server.server_port}/{server.secret}"
+
+
+def _told_host(host: str) -> str:
+    """The name by which others reach an address of this machine, as neuroglancer tells it for its page."""
+    return socket.getfqdn() if host in _EVERY_ADDRESS else host
 
 
 class _Server(ThreadingHTTPServer):

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from commands.view.main import serve
-from commands.view.published import find_volumes
 from tests.web_page import CHROMIUM, FLAGS
 
 SIDE_PX = 256
@@ -64,7 +63,7 @@ class Browser:
 
     def _draw(self, view: View) -> np.ndarray:
         if self._viewer is None:
-            self._viewer = serve(str(self.output), find_volumes(str(self.output)))
+            self._viewer = serve(str(self.output))
             self._opened.enter_context(chromium(self._viewer.get_viewer_url()))
         with self._viewer.txn() as state:
             _look(state, view)

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
 import threading
 import urllib.request
 from pathlib import Path
@@ -55,7 +61,7 @@ def test_the_state_shows_the_whole_volume() -> None:
 
 
 def test_the_volume_is_served_with_ranges_on_this_machine_alone(output: Path) -> None:
-    viewer = view.serve(str(output), find_volumes(str(output)))
+    viewer = view.serve(str(output))
     layers = viewer.state.to_json()["layers"]
     assert [layer["name"] for layer in layers] == ["jpeg", "chunk"]
     url = layers[0]["source"][0]["url"].removeprefix("precomputed://")
@@ -80,6 +86,64 @@ def test_the_address_is_printed_and_opened(
     address = result.output.split()[0]
     assert address.startswith("http://127.0.0.1:")
     assert opened == ([] if no_browser else [address])
+
+
+def test_several_outputs_lie_side_by_side(output: Path, tmp_path: Path) -> None:
+    shutil.copytree(output, tmp_path / "other")
+    state = view.serve(str(output), str(tmp_path / "other")).state.to_json()
+    assert state["layout"]["type"] == "row"
+    panels = [panel["layers"] for panel in state["layout"]["children"]]
+    assert panels == [[f"{o}: jpeg", f"{o}: chunk"] for o in (output, tmp_path / "other")]
+    assert [layer["name"] for layer in state["layers"]] == [name for names in panels for name in names]
+    for layer in state["layers"]:
+        url = layer["source"][0]["url"].removeprefix("precomputed://")
+        with urllib.request.urlopen(f"{url}/info", timeout=10) as answer:
+            assert answer.status == 200
+
+
+def free_ports() -> int:
+    """The first of two ports that nobody listens at."""
+    with socket.socket() as first:
+        first.bind(("127.0.0.1", 0))
+        return int(first.getsockname()[1])
+
+
+def address_said(output: Path, *flags: str, home: Path) -> tuple[str, str]:
+    """The address that `fibstack view` prints before it is ended, and what it says beside."""
+    command = [sys.executable, "-m", "commands.view.main", str(output), "--no-browser", *flags]
+    environment = {**os.environ, "XDG_STATE_HOME": str(home)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as view_process:
+        assert view_process.stdout is not None
+        assert view_process.stderr is not None
+        address = view_process.stdout.readline().strip()
+        view_process.send_signal(signal.SIGINT)
+        return address, view_process.stderr.read()
+
+
+def test_the_address_is_the_same_each_time_where_the_port_is_given(output: Path, tmp_path: Path) -> None:
+    port = str(free_ports())
+    first, said = address_said(output, "--port", port, home=tmp_path)
+    again, _ = address_said(output, "--port", port, home=tmp_path)
+    of_another_user, _ = address_said(output, "--port", port, home=tmp_path / "other")
+    assert first == again
+    assert first.startswith(f"http://127.0.0.1:{port}/v/")
+    assert first != of_another_user, "nobody can guess it"
+    assert (tmp_path / "fibstack/view").stat().st_mode & 0o077 == 0
+    assert "Everybody" not in said
+
+
+def test_who_is_answered_beyond_this_machine_is_told(output: Path, tmp_path: Path) -> None:
+    address, said = address_said(output, "--host", "0.0.0.0", home=tmp_path)
+    assert address.startswith("http://")
+    assert "Everybody who reaches this machine" in said
+
+
+def test_an_address_of_another_machine_is_refused(output: Path) -> None:
+    result = invoke(view.main, output, "--host", "192.0.2.1", "--no-browser")
+    assert result.exit_code == 78
+    assert "--host must be an address of this machine" in result.output
 
 
 def test_ctrl_c_ends_it_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,7 +334,7 @@ def test_a_slice_is_shown_at_the_number_of_its_file(
 def test_the_viewer_shows_the_notes_of_a_run(output: Path) -> None:
     blank = noted(make_plan(output, 200), verdict="blank", action="blank")
     open_store(str(output)).write("process/transforms.json", blank.to_json())
-    layers = view.serve(str(output), find_volumes(str(output))).state.to_json()["layers"]
+    layers = view.serve(str(output)).state.to_json()["layers"]
     assert [layer["name"] for layer in layers] == ["jpeg", "chunk", "bad and replaced slices"]
 
 

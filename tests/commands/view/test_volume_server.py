@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from commands.view import main as view
-from commands.view.published import find_volumes, read_transforms
+from commands.view.published import read_transforms
 from commands.view.volume_server import serve_stores
 from components.shared.storage.store import Store
 from tests.commands.view.test_view import SIZE_XYZ, info, json, make_plan, make_transforms, np, volume_of
@@ -109,7 +109,7 @@ def test_a_private_bucket_is_viewed_through_this_machine(bucket: str) -> None:
     volume = volume_of(plan, make_transforms(plan, [np.eye(3)] * 200, SIZE_XYZ))
     for written in volume.outputs:
         open_store(written.uri).write("info", json.dumps(info(volume, written)).encode())
-    viewer = view.serve(output, find_volumes(output))
+    viewer = view.serve(output)
     addresses = [layer["source"][0]["url"] for layer in viewer.state.to_json()["layers"]]
     assert all(address.startswith("precomputed://http://127.0.0.1:") for address in addresses)
     status, _, body = ask(addresses[0].removeprefix("precomputed://") + "/info")
@@ -126,5 +126,5 @@ def test_it_opens_at_the_worst_slice(tmp_path: Path) -> None:
         open_store(written.uri).write("info", json.dumps(info(volume, written)).encode())
     preview = preview_of()
     open_store(join_uri(plan.config.output, "process")).write("preview.json", preview.to_json())
-    viewer = view.serve(plan.config.output, find_volumes(plan.config.output))
+    viewer = view.serve(plan.config.output)
     assert viewer.state.position[2] == preview.worst[0].z + 0.5
