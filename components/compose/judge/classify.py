@@ -29,7 +29,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from components.compose.judge.limits import VERDICTS, VerdictLimits
+from components.compose.judge.limits import FIGURES, VERDICTS, VerdictLimits
 from components.compose.judge.slice_figures import SliceFigures
 from components.shared.documents.transforms import Verdict
 
@@ -83,20 +83,32 @@ class _Rules:
 
     def _saturated(self, i: int) -> str:
         part = self._figures.statistics[i].saturated_fraction
-        return f"{part:.0%} of the pixels are saturated" if part > self._limits.saturated else ""
+        limit = self._limits.saturated
+        return f"{part:.0%} of the pixels are saturated (limit {limit:.0%})" if part > limit else ""
 
     def _blank(self, i: int) -> str:
         figures, limits = self._figures, self._limits
         own = figures.statistics[i]
         if own.zero_fraction > 1 - limits.empty or own.std == 0 or own.content_fraction < limits.empty:
-            return f"no content: standard deviation {own.std:.1f} grey levels, {own.zero_fraction:.0%} zeros"
+            zeros = f"{own.zero_fraction:.0%} zeros (limit {1 - limits.empty:.0%})"
+            return f"no content: standard deviation {own.std:.1f} grey levels, {zeros}"
         part = math.exp(min(figures.log_std.size[i], figures.log_contrast.size[i]))
         if part < limits.empty or (part < limits.faint and figures.n_kept[i] == 0):
-            return f"contrast {part:.0%} of that of the slices around; {self._kept(i)}"
+            limit = f"limit {limits.empty if part < limits.empty else limits.faint:.0%}"
+            return f"contrast {part:.0%} of that of the slices around ({limit}); {self._kept(i)}"
         return ""
 
     def _duplicate(self, i: int) -> str:
-        return "the same picture in the same place as the slice before" if self._figures.copied[i] else ""
+        figures = self._figures
+        if not figures.copied[i]:
+            return ""
+        difference, ncc = figures.recorded_difference[i], figures.recorded_ncc[i]
+        told = (
+            f"they differ by {difference:.1%} of their contrast (limit {FIGURES.copy_difference:.0%})"
+            if difference < FIGURES.copy_difference
+            else f"NCC {ncc:.4f} (limit {FIGURES.copy_ncc})"
+        )
+        return f"the same picture in the same place as the slice before: {told}"
 
     def _inverted(self, i: int) -> str:
         if not self._figures.inverted[i]:
@@ -107,11 +119,14 @@ class _Rules:
         figures, limits = self._figures, self._limits
         content = figures.content
         if content.size[i] < -limits.lost_part and content.sigmas[i] < -limits.notable_sigmas:
-            lost = f"{-content.size[i]:.0%} of the picture has lost its content"
-            return f"{lost}, {-content.sigmas[i]:.0f} sigma; {self._kept(i)}"
+            lost = (
+                f"{-content.size[i]:.0%} of the picture has lost its content (limit {limits.lost_part:.0%})"
+            )
+            return f"{lost}, {self._sigmas(-content.sigmas[i])}; {self._kept(i)}"
         for name, dead in (("0", figures.zero), ("saturated", figures.saturated)):
             if dead.size[i] > limits.lost_part:
-                return f"{dead.size[i]:.0%} more of the picture is {name} than around; {self._kept(i)}"
+                more = f"{dead.size[i]:.0%} more of the picture is {name} than around"
+                return f"{more} (limit {limits.lost_part:.0%}); {self._kept(i)}"
         return ""
 
     def _defocused(self, i: int) -> str:
@@ -119,10 +134,12 @@ class _Rules:
         part, sigmas = math.exp(sharpness.size[i]), sharpness.sigmas[i]
         if sigmas > -limits.notable_sigmas or part > limits.soft:
             return ""
-        if part > limits.very_soft and not self._suffers(i):
+        suffers = self._suffers(i)
+        if part > limits.very_soft and not suffers:
             return ""
-        below = f"sharpness {-sigmas:.0f} sigma below the slices around, {part:.0%} of theirs"
-        return f"{below}; {self._kept(i)}"
+        below = f"sharpness {self._sigmas(-sigmas)} below the slices around"
+        limit = f"limit {limits.soft if suffers else limits.very_soft:.0%}"
+        return f"{below}, {part:.0%} of theirs ({limit}); {self._kept(i)}"
 
     def _charged(self, i: int) -> str:
         figures, limits = self._figures, self._limits
@@ -130,11 +147,11 @@ class _Rules:
             return ""
         streaks = figures.streaks
         if streaks.sigmas[i] > limits.notable_sigmas and streaks.size[i] > limits.streaked:
-            above = f"streaks along x {streaks.sigmas[i]:.0f} sigma above the slices around"
+            above = f"streaks along x {self._sigmas(streaks.sigmas[i])} above the slices around"
             return f"{above}; {self._agreement(i)}"
         for name, loud in (("contrast", figures.log_std), ("noise", figures.log_noise)):
             if loud.sigmas[i] > limits.notable_sigmas and math.exp(loud.size[i]) > limits.loud:
-                above = f"{name} {loud.sigmas[i]:.0f} sigma above the slices around"
+                above = f"{name} {self._sigmas(loud.sigmas[i])} above the slices around"
                 return f"{above}; {self._agreement(i)}"
         return ""
 
@@ -152,8 +169,10 @@ class _Rules:
             return ""
         size_px = math.hypot(*figures.steps_xy[i])
         least_px = limits.least_step_side * figures.longest_side_px
-        if size_px > max(limits.step_steps * self._usual_px, least_px):
-            return f"jumps by {size_px:.1f} px and stays there; the usual step is {self._usual_px:.1f} px"
+        limit_px = max(limits.step_steps * self._usual_px, least_px)
+        if size_px > limit_px:
+            jump = f"jumps by {size_px:.1f} px (limit {limit_px:.1f} px) and stays there"
+            return f"{jump}; the usual step is {self._usual_px:.1f} px"
         return ""
 
     def _isolated(self, i: int) -> str:
@@ -180,9 +199,14 @@ class _Rules:
             out, back = figures.steps_xy[i], figures.steps_xy[following]
             least_px = min(math.hypot(*out), math.hypot(*back))
             returns = math.hypot(*(out + back)) < limits.return_part * least_px
-            if least_px > limits.slip_steps * self._usual_px and returns:
-                found[i] = f"lies {least_px:.1f} px off its neighbours, moved back; {self._kept(i)}"
+            limit_px = limits.slip_steps * self._usual_px
+            if least_px > limit_px and returns:
+                off = f"lies {least_px:.1f} px off its neighbours (limit {limit_px:.1f} px), moved back"
+                found[i] = f"{off}; {self._kept(i)}"
         return found
+
+    def _sigmas(self, sigmas: float) -> str:
+        return f"{sigmas:.0f} sigma (limit {self._limits.notable_sigmas:.0f})"
 
     def _kept(self, i: int) -> str:
         return f"{self._figures.n_kept[i]} of {self._figures.n_pairs[i]} pairs kept"

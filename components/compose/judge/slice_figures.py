@@ -61,6 +61,10 @@ class SliceFigures:
     """The grey levels are inverted against most slices."""
     copied: Flags
     """The slot shows the same picture as the previous one, in the same place."""
+    recorded_ncc: Floats
+    """NCC with the previous slot, as both lie; NaN where there is none."""
+    recorded_difference: Floats
+    """Mean absolute difference from the previous slot, as both lie, in standard deviations, or NaN."""
     isolated: Flags
     """No kept pair holds the slot."""
     cut_before: Flags
@@ -103,6 +107,8 @@ def figures_of(
         bridge_ncc=np.concatenate([[np.nan], bridge[: max(n - 2, 0)], [np.nan] * min(n - 1, 1)]),
         inverted=_inverted(examined),
         copied=_copied(examined, limits),
+        recorded_ncc=_with_previous(examined.at_distance(1, examined.ncc_before)),
+        recorded_difference=_with_previous(examined.at_distance(1, examined.difference)),
         isolated=isolated,
         cut_before=_cut_before(pairs.chosen(solution.kept), n),
         steps_xy=_steps_xy(solution.volume_from_slice, stack.sizes_xy, isolated),
@@ -234,6 +240,12 @@ def _mean_of_both(next_ncc: Floats) -> Floats:
     n_known = np.isfinite(both).sum(axis=0)
     total = np.where(np.isfinite(both), both, 0.0).sum(axis=0)
     result: Floats = np.where(n_known > 0, total / np.maximum(n_known, 1), np.nan)
+    return result
+
+
+def _with_previous(with_next: Floats) -> Floats:
+    """[n] a figure of each slot with the previous one, from those with the next."""
+    result: Floats = np.concatenate([[np.nan], with_next[:-1]])[: len(with_next)]
     return result
 
 

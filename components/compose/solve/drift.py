@@ -145,8 +145,8 @@ def _warnings(written: Floats, z: Integers, growth: float, limits: DriftLimits) 
         value = float(written[worst, index])
         if abs(value) > limits.notable_ppm:
             found.append(
-                f"{_PARAMETERS[index]} should stay within {limits.notable_ppm / 1e4:g}%; "
-                f"got {value / 1e4:+.2f}% at slice {z[worst]}. "
+                f"{_PARAMETERS[index]} should stay within {limits.notable_ppm:,.0f} ppm; "
+                f"got {value:+,.0f} ppm at slice {z[worst]}. "
                 "Tissue does not stretch so much: compare trend hybrid and keep"
             )
     if growth > limits.notable_growth:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -240,7 +241,8 @@ def test_a_slice_that_jumps_out_and_back_slipped() -> None:
     evidence.position[20] += (34, -23)
     found = evidence.findings()
     assert {z: f.verdict for z, f in found.items()} == {20: "slip"}
-    assert found[20].evidence.endswith("px off its neighbours, moved back; 8 of 8 pairs kept")
+    limit = r"lies \d+\.\d px off its neighbours \(limit \d+\.\d px\), moved back; 8 of 8 pairs kept"
+    assert re.fullmatch(limit, found[20].evidence)
 
 
 def test_a_slice_that_the_solve_contradicts_slipped() -> None:
@@ -273,7 +275,31 @@ def test_evidence_tells_figures() -> None:
     evidence.pair(20, 22, **REFUSED)
     text = evidence.findings()[20].evidence
     assert text.startswith("sharpness ")
-    assert text.endswith("of theirs; 7 of 8 pairs kept")
+    assert text.endswith("of theirs (limit 50%); 7 of 8 pairs kept")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"saturated_fraction": 0.9},
+        {"zero_fraction": 1.0},
+        {"content_fraction": 0.4},
+        {"sharpness": 0.05},
+    ],
+)
+def test_evidence_tells_the_limit_of_each_figure(changes: dict[str, float]) -> None:
+    evidence = Evidence()
+    evidence.change(20, **changes)
+    evidence.pairs_of(20, **REFUSED)
+    text = evidence.findings()[20].evidence
+    assert re.search(r"\d(%| sigma| zeros)[^;]*\(limit \d+(%|)\)", text), text
+
+
+def test_evidence_of_a_copy_tells_how_little_it_differs() -> None:
+    evidence = Evidence()
+    evidence.pair(19, 20, ncc_before=1.0, difference=0.004)
+    text = evidence.findings()[20].evidence
+    assert text.endswith("as the slice before: they differ by 0.4% of their contrast (limit 2%)")
 
 
 def test_excess_is_that_over_the_nearer_side() -> None:

@@ -189,7 +189,7 @@ def test_the_diagnostics_name_what_drifts(magnified: Planted) -> None:
     assert tracks["scale_x"].net > 3 * tracks["scale_x"].expected_net
     assert abs(tracks["y"].net) < 3 * tracks["y"].expected_net + 5
     assert "scale_x" in trends.suggestion
-    assert any("scale_x should stay within 0.2%" in warning for warning in trends.warnings)
+    assert any("scale_x should stay within 2,000 ppm" in warning for warning in trends.warnings)
     assert trends.box_growth > 1.1
     assert any("drift apart" in warning for warning in trends.warnings)
     assert not any("0.2%" in warning for warning in described(magnified, "hybrid").warnings)
