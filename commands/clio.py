@@ -33,7 +33,7 @@ DEADLINE_S = 60
 _NM = 1e-9
 
 
-@click.command(cls=StepCommand)
+@click.command(cls=StepCommand, epilog="\b\nExample:\n  fibstack clio gs://em/aligned --name hippocampus")
 @click.argument("output")
 @click.option("--name", default="", help="Name of the dataset.  [default: the id of the run]")
 @click.option("--public", is_flag=True, help="Let all who use Clio see it.")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipeline.settings import Target
 
 
-@click.command("compile")
+@click.command("compile", epilog="\b\nExample:\n  fibstack compile --target argo --output align-stack.yaml")
 @click.option(
     "--target",
     type=click.Choice(["kfp", "vertex", "argo"]),

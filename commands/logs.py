@@ -10,7 +10,7 @@ from pipeline.submit.runs import Log
 from pipeline.submit.targets import target_of
 
 
-@click.command()
+@click.command(epilog="\b\nExample:\n  fibstack logs argo://fibstack/align-stack-x7k2p tile")
 @click.argument("run")
 @click.argument("step", required=False, default="", type=click.Choice(["", *STEPS]), metavar="[STEP]")
 def logs(run: str, step: str) -> None:

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Program,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="\b\nExamples:\n  fibstack sample stack\n  fibstack run stack\n  fibstack view stack-aligned",
+)
 @click.version_option(package_name="fibstack", prog_name="fibstack")
 def main() -> None:
     """Turn a stack of FIB-SEM slices into an aligned, browsable volume.

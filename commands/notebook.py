@@ -27,7 +27,7 @@ _MARKDOWN = "[markdown]"
 """Mark, behind that, of a cell that holds text."""
 
 
-@click.command(cls=StepCommand)
+@click.command(cls=StepCommand, epilog="\b\nExample:\n  fibstack notebook aligned")
 @click.argument("output")
 @click.argument("file", required=False)
 def main(output: str, file: str | None) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +10,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from commands.program import called_as
 from components.shared.documents.config import RunConfig, parse_config
 from components.shared.documents.config_flags import command_of
 from components.shared.errors import ConfigError
@@ -21,6 +20,8 @@ from pipeline.settings import Settings, read_settings
 _FILE = click.Path(path_type=Path)
 _KEYS_OF_PLACE = frozenset({"source", "image", "minz", "maxz", "output"})
 """Keys that a run must have, which the source may tell."""
+STACKS = (".tif", ".tiff", ".mrc", ".mrcs", ".rec", ".st")
+"""Suffixes of files that may hold a whole stack."""
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 SETTINGS = click.option(
@@ -85,6 +86,8 @@ def given_config(
         if "source" in given:
             raise ConfigError(f"the source must be given once; got {what} and --source. Remove one of them.")
         given["source"] = what
+    if path is not None:
+        _check_is_configuration(path)
     values = given_values(path, given, changes)
     if not {key for key, value in values.items() if value not in (None, "")} >= _KEYS_OF_PLACE:
         # Imported when it is needed: whoever names all may have no storage libraries.
@@ -96,6 +99,25 @@ def given_config(
     return with_absolute_locations(parse_config(values))
 
 
+def _check_is_configuration(path: Path) -> None:
+    """Refuse a path where nothing is, and a stack in one file, in words for who meant a folder of slices.
+
+    Raises:
+        ConfigError: it can be no configuration.
+    """
+    suffix = path.suffix.lower()
+    if suffix in (".yaml", ".yml", ".json"):
+        return
+    if not path.exists():
+        raise ConfigError(f"the slices must lie in a folder that exists; got {path}. Check the path.")
+    if suffix in STACKS:
+        words = ["fibstack", "data", "split", str(path), f"{path.with_suffix('')}-slices"]
+        raise ConfigError(
+            f"the slices must be files in a folder; got the one file {path}. Make slices of it: "
+            f"{shlex.join(words)}."
+        )
+
+
 def _is_place(what: str) -> bool:
     """Whether an argument is the place of slices, not a configuration file."""
     return "://" in what or Path(what).expanduser().is_dir()
@@ -104,12 +126,6 @@ def _is_place(what: str) -> bool:
 def settings_of(path: Path | None) -> Settings:
     """The settings of a file; the defaults without one."""
     return Settings() if path is None else read_settings(path)
-
-
-def called_as() -> str:
-    """The word that calls this program: its path where a shell would not find it, as after `make run`."""
-    by = sys.argv[0]
-    return by if Path(by).name == "fibstack" and shutil.which("fibstack") is None else "fibstack"
 
 
 def run_command(config: RunConfig) -> str:

@@ -10,7 +10,7 @@ from components.shared.command import StepCommand
 from components.shared.errors import ConfigError
 
 
-@click.command(cls=StepCommand)
+@click.command(cls=StepCommand, epilog="\b\nExample:\n  fibstack report /em/runs/* --to morning.html")
 @click.argument("outputs", metavar="OUTPUT...", nargs=-1, required=True)
 @click.option(
     "--to",
@@ -26,8 +26,6 @@ def report(outputs: tuple[str, ...], page_path: Path) -> None:
     Each OUTPUT is the folder or URI of a run, whether it has ended or not. The page says of each how it went,
     names the slices that stand out, and leads to the run's own report, which lies in
     OUTPUT/process/report/index.html.
-
-    Example: fibstack report /em/runs/* --to morning.html
     """
     # Imported here: the help needs neither storage nor templates.
     from components.report.page.runs import WORDS, headline, read_run, runs_page

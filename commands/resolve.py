@@ -18,7 +18,7 @@ from components.shared.storage.run_buckets import part_uri
 from pipeline.configuration import absolute, parse_settings, with_absolute_locations
 
 
-@click.command()
+@click.command(epilog="\b\nExample:\n  fibstack resolve aligned --set replace_with=blend")
 @click.argument("output")
 @click.option(
     "--overrides",

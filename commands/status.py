@@ -21,7 +21,7 @@ _REFUSAL_S = 20
 _COLUMNS = ("done", "running", "failed", "waiting")
 
 
-@click.command()
+@click.command(epilog="\b\nExample:\n  fibstack status aligned")
 @click.argument("run_or_output", metavar="OUTPUT|RUN")
 @click.option("--units", is_flag=True, help="Count the units of a RUN on Argo, in a short pod where it runs.")
 def status(run_or_output: str, units: bool) -> None:

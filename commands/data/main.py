@@ -39,12 +39,19 @@ _FOLLOW_LINKS = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="\b\nExample:\n  fibstack data renumber raw numbered",
+)
 def main() -> None:
     """Bring slices to where a run finds them, and look after what it leaves."""
 
 
-@main.command(cls=StepCommand, short_help="Number images anew, in the order of their names.")
+@main.command(
+    cls=StepCommand,
+    short_help="Number images anew, in the order of their names.",
+    epilog="\b\nExample:\n  fibstack data renumber raw numbered --yes",
+)
 @click.argument("source")
 @click.argument("target")
 @click.option("--image", default="img.%05d", show_default=True, help="Name pattern of the new names.")
@@ -115,7 +122,11 @@ def renumber(
     click.echo(f"--minz {first} --maxz {first + len(names) - 1}")
 
 
-@main.command(cls=StepCommand, short_help="Make a file of each slice of a stack.")
+@main.command(
+    cls=StepCommand,
+    short_help="Make a file of each slice of a stack.",
+    epilog="\b\nExample:\n  fibstack data split stack.mrc slices",
+)
 @click.argument("file")
 @click.argument("target")
 @click.option("--image", default="slice.%05d.tif", show_default=True, help="Name pattern of the slices.")
@@ -149,7 +160,11 @@ def split(file: str, target: str, image: str, first: int) -> None:
     click.echo(f"--minz {first} --maxz {first + stack.n_slices - 1}")
 
 
-@main.command(cls=StepCommand, short_help="Copy a folder to a bucket.")
+@main.command(
+    cls=StepCommand,
+    short_help="Copy a folder to a bucket.",
+    epilog="\b\nExample:\n  fibstack data upload raw gs://em/raw",
+)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("target", metavar="BUCKET_URI")
 @_JOBS
@@ -188,7 +203,12 @@ def _check_in_bucket(uri: str) -> None:
         )
 
 
-@main.command("new-id", cls=StepCommand, short_help="Print an id that nobody can guess.")
+@main.command(
+    "new-id",
+    cls=StepCommand,
+    short_help="Print an id that nobody can guess.",
+    epilog="\b\nExample:\n  fibstack data new-id hippocampus",
+)
 @click.argument("name")
 def new_id(name: str) -> None:
     """Print an id for a run that starts with NAME and that nobody can guess.
@@ -200,7 +220,11 @@ def new_id(name: str) -> None:
     click.echo(new_run_id(name))
 
 
-@main.command(cls=StepCommand, short_help="Let everybody look at a volume.")
+@main.command(
+    cls=StepCommand,
+    short_help="Let everybody look at a volume.",
+    epilog="\b\nExample:\n  fibstack data public gs://em/aligned",
+)
 @click.argument("output")
 @_YES
 def public(output: str, yes: bool) -> None:
@@ -208,7 +232,11 @@ def public(output: str, yes: bool) -> None:
     _share(output, yes=yes, undo=False)
 
 
-@main.command(cls=StepCommand, short_help="Take back what 'public' gave.")
+@main.command(
+    cls=StepCommand,
+    short_help="Take back what 'public' gave.",
+    epilog="\b\nExample:\n  fibstack data private gs://em/aligned",
+)
 @click.argument("output")
 @_YES
 def private(output: str, yes: bool) -> None:
@@ -222,7 +250,11 @@ def _share(output: str, *, yes: bool, undo: bool) -> None:
     change_access(output, undo=undo, yes=yes)
 
 
-@main.command(cls=StepCommand, short_help="Let web pages read from a bucket.")
+@main.command(
+    cls=StepCommand,
+    short_help="Let web pages read from a bucket.",
+    epilog="\b\nExample:\n  fibstack data cors gs://em",
+)
 @click.argument("uri", metavar="BUCKET_URI")
 @click.option(
     "--origin", "origins", multiple=True, metavar="URL", help="A page's origin; repeatable.  [default: any]"
@@ -242,7 +274,11 @@ def cors(uri: str, origins: tuple[str, ...], off: bool) -> None:
     click.echo(f"{scheme_of(uri).name}://{bucket}: {readers}.")
 
 
-@main.command(cls=StepCommand, short_help="Move what is seldom read to cheaper storage.")
+@main.command(
+    cls=StepCommand,
+    short_help="Move what is seldom read to cheaper storage.",
+    epilog="\b\nExample:\n  fibstack data archive gs://em/aligned/chunk --after 60",
+)
 @click.argument("uri", metavar="BUCKET_URI")
 @click.option(
     "--class",
@@ -287,7 +323,11 @@ def archive(uri: str, given_class: ColderClass | None, days: int) -> None:
         )
 
 
-@main.command(cls=StepCommand, short_help="Remove what a run has left.")
+@main.command(
+    cls=StepCommand,
+    short_help="Remove what a run has left.",
+    epilog="\b\nExample:\n  fibstack data delete aligned --dry-run",
+)
 @click.argument("output")
 @dry_run_option
 @_YES
@@ -343,7 +383,11 @@ def _say_what_stays(entries: Sequence[Entry]) -> None:
     click.echo(f"  {listed(entries, _STAYING_SHOWN, between=_NEW_LINE, rest=_NEW_LINE + 'and {more} more')}")
 
 
-@main.command(cls=StepCommand, short_help="Say what stored data cost a month.")
+@main.command(
+    cls=StepCommand,
+    short_help="Say what stored data cost a month.",
+    epilog="\b\nExample:\n  fibstack data costs gs://em/raw gs://em/aligned",
+)
 @click.argument("uris", nargs=-1, required=True, metavar="URI...")
 @click.option(
     "--prices",

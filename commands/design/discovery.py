@@ -17,6 +17,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from commands.data.name_order import SUFFIXES, is_image
+from commands.options import STACKS
 from components.plan.inventory import name_prefix, number_slices
 from components.shared.documents.config import ALIASES, MAX_SLICES, check_image_pattern
 from components.shared.errors import ConfigError, UserError
@@ -29,8 +30,6 @@ from pipeline.configuration import absolute
 
 _SHOWN = 3
 """Names that a sentence shows."""
-_STACKS = (".mrc", ".mrcs", ".rec", ".st", ".tif", ".tiff")
-"""Suffixes of files that hold a whole stack."""
 _NUMBER = re.compile(r"([0-9]+)")
 _NO_PATTERN = "the name has letters or signs that a name pattern cannot have"
 _FOUND_KEYS = frozenset({"image", "minz", "maxz", "output"})
@@ -246,7 +245,7 @@ def _named(names: Sequence[str]) -> str:
 def _nothing_fits(contents: Contents, uri: str) -> str:
     images = [name for _, names in contents.unnumbered for name in names]
     rule = "there must be a series of slices, numbered in their names"
-    stacks = [name for name in (*images, *contents.others) if PurePosixPath(name).suffix.lower() in _STACKS]
+    stacks = [name for name in (*images, *contents.others) if PurePosixPath(name).suffix.lower() in STACKS]
     if len(images) < 2 and stacks:
         split = shlex.join(["fibstack", "data", "split", f"{uri}/{stacks[0]}", f"{uri}-slices"])
         return (

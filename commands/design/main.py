@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipeline.settings import Target
 
 
-@click.command()
+@click.command(epilog="\b\nExamples:\n  fibstack design raw\n  fibstack design gs://em/raw --target kfp")
 @config_options
 @click.option(
     "--target",

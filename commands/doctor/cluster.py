@@ -10,6 +10,7 @@ from typing import Any
 
 from commands.doctor.findings import Finding
 from commands.doctor.kubectl import Said, at, kubectl
+from components.shared.errors import install_command
 from components.shared.web import AnswerError, ask, json_object, reason_of
 from pipeline.submit.runs import unknown_keys, with_scheme
 
@@ -333,7 +334,7 @@ def _installed(module: str, name: str, extra: str) -> Finding:
     except ModuleNotFoundError:
         found = None
     if found is None:
-        return Finding("wrong", f"{name} is not installed", f"pip install 'fibstack[submit,{extra}]'")
+        return Finding("wrong", f"{name} is not installed", install_command("submit", extra))
     return Finding("ok", f"{name} is installed")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from commands.doctor.findings import Finding, Use
 from components.shared.cores import available_cores
 from components.shared.documents.config import RunConfig
-from components.shared.errors import ConfigError
+from components.shared.errors import ConfigError, install_command
 from components.shared.steps import STEPS
 from components.shared.storage.schemes import folder_of
 from components.shared.text import GIB
@@ -42,12 +42,12 @@ def check_machine(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "wrong",
             f"libraries of the steps are missing: {', '.join(missing)}",
-            "pip install 'fibstack[step]'",
+            install_command("step"),
         )
     else:
         yield Finding("ok", "the libraries of the steps are installed")
     if not _is_installed("neuroglancer"):
-        yield Finding("note", "'fibstack view' is not installed", "pip install 'fibstack[view]'")
+        yield Finding("note", "'fibstack view' is not installed", install_command("view"))
     yield from _check_memory(settings)
 
 

@@ -33,13 +33,13 @@ from pipeline.submit.runs import claims_of, pod_mounts, require_reachable
 _MARKS = {"ok": "ok   ", "note": "note ", "wrong": "WRONG"}
 
 
-@click.command()
+@click.command(epilog="\b\nExamples:\n  fibstack doctor\n  fibstack doctor run.yaml --target argo")
 @click.argument("what", required=False, metavar="[CONFIG.yaml|FOLDER|URI]")
 @click.option("--runner", type=click.Choice(["process", "docker"]), default="process", show_default=True)
 @click.option(
     "--target", type=click.Choice(["kfp", "vertex", "argo"]), help="Check a cluster, not this machine."
 )
-@click.option("--host", default="", help="Address of Kubeflow Pipelines.")
+@click.option("--host", default="", help="Address of Kubeflow Pipelines.  [default: http://localhost:8080]")
 @click.option("--namespace", default="", help="Namespace on Argo, profile on Kubeflow.")
 @SETTINGS
 def doctor(

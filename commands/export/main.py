@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from commands.export.lossless import LosslessSource
 
 
-@click.command(cls=StepCommand)
+@click.command(cls=StepCommand, epilog="\b\nExample:\n  fibstack export aligned darker --contrast 30-220")
 @click.argument("output")
 @click.argument("new_output")
 @click.option(
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 @click.option(
     "--crop",
     default=":,:,:",
+    show_default=True,
     metavar="X0:X1,Y0:Y1,Z0:Z1",
     help="Part of the volume, x and y in voxels, z in slice numbers, as 'fibstack view' shows them; ends "
     "excluded; ':' is a whole side.",

@@ -6,8 +6,10 @@ import importlib.util
 import json
 import os
 import shlex
+import shutil
 import signal
 import sys
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +23,8 @@ import click
 
 from commands.buckets import clear_away, make_buckets
 from commands.dry_run import dry_run_option, list_changes
-from commands.options import SETTINGS, called_as, config_options, given_config, same_command, settings_of
+from commands.options import SETTINGS, config_options, given_config, same_command, settings_of
+from commands.program import called_as
 from components.shared.cores import available_cores
 from components.shared.documents.config import RunConfig, differing_keys
 from components.shared.errors import ConfigError, FibstackError
@@ -55,6 +58,7 @@ def run_options(function: _Function) -> _Function:
                 "--until",
                 type=click.Choice([*STEPS]),
                 default="report",
+                show_default=True,
                 help="Stop when this step is done. The same command without it goes on.",
             ),
             click.option(
@@ -82,7 +86,10 @@ def run_options(function: _Function) -> _Function:
     return function
 
 
-@click.command()
+@click.command(
+    epilog="\b\nExamples:\n  fibstack run raw\n  fibstack run raw --set resolution=4 --output aligned\n"
+    "  fibstack run run.yaml --until compose"
+)
 @config_options
 @click.option(
     "--from",
@@ -337,9 +344,34 @@ def _print_result(output: str) -> None:
     """Say where the volume is and what the report says of it."""
     click.echo(f"Volume: {part_uri(output, 'neuroglancer')}/jpeg")
     for line in _report_lines(output):
-        click.echo(f"  {line}")
+        click.echo(_indented(line, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
     click.echo(f"Report: {_page_uri(output)}")
     click.echo(f"Look at it: {shlex.join([called_as(), 'view', output])}")
+
+
+def _indented(line: str, width: int | None) -> str:
+    """A line below a heading, folded at words.
+
+    Args:
+        line: The text.
+        width: Characters of a line of the terminal; None for one line.
+
+    Example:
+        >>> print(_indented("Neighbours correlate at 0.9.", 20))
+          Neighbours
+            correlate at
+            0.9.
+    """
+    if width is None:
+        return f"  {line}"
+    return textwrap.fill(
+        line,
+        width,
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _page_uri(output: str) -> str:

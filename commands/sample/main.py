@@ -37,7 +37,7 @@ class _Job:
     pixel_type: PixelType
 
 
-@click.command(cls=StepCommand)
+@click.command(cls=StepCommand, epilog="\b\nExample:\n  fibstack sample stack --slices 20")
 @click.argument("folder", metavar="DIR")
 @click.option(
     "--size", default="640x600", show_default=True, metavar="WIDTHxHEIGHT", help="Size of a slice in px."

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from commands.sample.accuracy import Accuracy
 
 
-@click.command(cls=StepCommand)
+@click.command(cls=StepCommand, epilog="\b\nExample:\n  fibstack score stack-aligned stack/truth.json")
 @click.argument("output")
 @click.argument("truth_uri", metavar="TRUTH_JSON")
 def main(output: str, truth_uri: str) -> None:

@@ -20,7 +20,7 @@ from components.shared.volume import precomputed
 from components.shared.volume.volume import Volume, volume_of
 
 
-@click.command(cls=StepCommand)
+@click.command(cls=StepCommand, epilog="\b\nExample:\n  fibstack explain-shards 5000 5000 13696")
 @click.argument("size", nargs=-1, type=click.IntRange(min=1), metavar="[NX NY NZ]")
 @click.option("--resolution", metavar="X[,Y,Z]", help="Size of a voxel in nm.  [default: 8]")
 @click.option("--info", "info_uri", metavar="URI", help="A precomputed volume that exists, or its info.")

@@ -13,7 +13,7 @@ from components.shared.storage.run_buckets import part_uri, run_buckets_of
 from components.shared.storage.schemes import bucket_of, scheme_of
 
 
-@click.command(cls=StepCommand)
+@click.command(cls=StepCommand, epilog="\b\nExample:\n  fibstack share aligned --to /srv/www/cell_7")
 @click.argument("output")
 @click.option(
     "--to", "folder", type=click.Path(path_type=Path), metavar="FOLDER", help="Write it to a new folder."
@@ -32,8 +32,6 @@ def main(output: str, folder: Path | None, lossless: bool, undo: bool, yes: bool
     's3://SOURCE-*-ID' then. Only the bucket of the volumes to browse becomes public, SOURCE_ng_ID or
     SOURCE-ng-ID: never those of the slices, of the chunks, of the records and of the tiles. Objects can be
     read by their names, and not listed.
-
-    Example: fibstack share run/volume --to /srv/www/cell_7
     """
     if folder is not None:
         if undo:

@@ -14,7 +14,7 @@ from pipeline.submit.runs import NOT_TAKEN_UP, units_hint
 from pipeline.submit.targets import target_of
 
 
-@click.command()
+@click.command(epilog="\b\nExample:\n  fibstack submit run.yaml --target argo")
 @config_options
 @click.option(
     "--target",

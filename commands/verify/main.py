@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from commands.verify.rereading import LevelCheck
 
 
-@click.command(cls=StepCommand)
+@click.command(cls=StepCommand, epilog="\b\nExample:\n  fibstack verify aligned")
 @click.argument("output")
 @click.option(
     "--sample",

@@ -15,7 +15,7 @@ MOST_MARKS = 50
 """Notes in each layer, at most, so that the address still fits where addresses are pasted."""
 
 
-@click.command(cls=StepCommand)
+@click.command(cls=StepCommand, epilog="\b\nExample:\n  fibstack link gs://em/aligned")
 @click.argument("output")
 def main(output: str) -> None:
     """Print the address that shows the volume in OUTPUT, the URI of a finished run, in neuroglancer.

@@ -24,7 +24,7 @@ _LAST_PORT = 65535
 _KEY_FILE = "key"
 
 
-@click.command(cls=StepCommand)
+@click.command(cls=StepCommand, epilog="\b\nExample:\n  fibstack view aligned")
 @click.argument("outputs", metavar="OUTPUT...", nargs=-1, required=True)
 @click.option(
     "--port",

@@ -104,7 +104,7 @@ def check_areas(headers: dict[str, ImageHeader], uri: str) -> None:
         raise UserError(
             f"a slice must have at most {FITNESS.most_times_larger} times the {usual_px:,} px of the others; "
             f"got {largest.width_px:,} x {largest.height_px:,} px in {uri}/{key}. "
-            f"Cut it or leave it out: move it away and set allow_gaps."
+            f"Cut it or leave it out: move it away and add --set allow_gaps=true."
         )
 
 
@@ -120,7 +120,7 @@ def size_findings(slices: Sequence[SourceSlice]) -> Iterator[str]:
     if odd:
         yield (
             f"pictures of another size than most, of {usual_px[0]:,} x {usual_px[1]:,} px, are taken: "
-            f"{listed(odd, _SHOWN, between='; ')}. Move away what is no slice and set allow_gaps"
+            f"{listed(odd, _SHOWN, between='; ')}. Move away what is no slice and add --set allow_gaps=true"
         )
 
 

@@ -196,15 +196,14 @@ def missing_slices(
         )
     if missing and not allow_gaps:
         shown = listed(missing, SHOWN, rest=", ...")
+        renumber = ["fibstack", "data", "renumber", uri, f"{uri}-numbered", "--yes"]
         # Most numbers are missing: they are no slice numbers, but times, or heights in nm.
         remedy = (
-            "Number the slices anew with 'fibstack data renumber'"
-            if len(missing) > len(there)
-            else "Add them"
+            f"Number the slices anew ({shlex.join(renumber)})" if len(missing) > len(there) else "Add them"
         )
         raise UserError(
             f"every slice from {minz} to {maxz} must be there; got {len(missing)} missing ({shown}) in "
-            f"{uri}. {remedy}, change minz and maxz, or set allow_gaps."
+            f"{uri}. {remedy}, change --minz and --maxz, or add --set allow_gaps=true."
         )
     if not ends_are_there:
         raise UserError(
@@ -238,7 +237,7 @@ def with_every_channel(
         shown = listed(numbers, SHOWN, rest=", ...")
         raise UserError(
             f"every slice must have every channel; got {len(numbers)} without '{pattern}' ({shown}) in "
-            f"{uri}. Add them, change minz and maxz, or set allow_gaps."
+            f"{uri}. Add them, change --minz and --maxz, or add --set allow_gaps=true."
         )
     return {z: tuple(files[z] for files in found) for z in sorted(complete)}
 

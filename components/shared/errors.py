@@ -9,6 +9,9 @@ Message grammar: `<what> must <rule>; got <value> in <uri>. <what to do>`.
 from __future__ import annotations
 
 import errno
+import shlex
+import sys
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -34,6 +37,18 @@ class ConfigError(FibstackError):
     """The configuration is bad: an unknown key, a negative number. A retry cannot help."""
 
     exit_code: ClassVar[int] = 78
+
+
+def install_command(*extras: str) -> str:
+    """The command that installs extras of this program: from the clone that it runs in, where it does.
+
+    Args:
+        extras: Extras of `pyproject.toml`, such as step.
+    """
+    root, chosen = Path(__file__).parents[2], f"[{','.join(extras)}]"
+    if not (root / "pyproject.toml").is_file():
+        return f"pip install {shlex.quote(f'fibstack{chosen}')}"
+    return shlex.join([sys.executable, "-m", "pip", "install", "-e", f"{root}{chosen}"])
 
 
 FINAL_EXIT_CODES = frozenset({UserError.exit_code, ConfigError.exit_code})

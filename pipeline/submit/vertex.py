@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from components.shared.documents.config import RunConfig
-from components.shared.errors import ConfigError, FibstackError
+from components.shared.errors import ConfigError, FibstackError, install_command
 from components.shared.steps import STUB
 from components.shared.storage.run_buckets import part_uri
 from components.shared.web import AnswerError, ask, json_object, within
@@ -203,7 +203,7 @@ def _client(region: str) -> Any:  # noqa: ANN401 - an optional library
     except ModuleNotFoundError:
         raise ConfigError(
             "Vertex AI needs the package google-cloud-aiplatform, which is not installed. "
-            "Install it with: pip install 'fibstack[vertex]'"
+            f"Install it with: {install_command('vertex')}"
         ) from None
     return vertex.PipelineServiceClient(transport="rest", client_options={"api_endpoint": endpoint(region)})
 

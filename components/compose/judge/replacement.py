@@ -178,7 +178,7 @@ def _long_run(config: RunConfig, run: Sequence[SliceAction]) -> str:
     return (
         f"slices in a row that are replaced must be {config.max_replaced} at most; got {len(run)} "
         f"({run[0].z}-{run[-1].z}: {named}) in {config.source}. Look at these slices; then raise "
-        "max_replaced, set allow_gaps: true, or decide on them in the overrides, one line each such as "
+        "max_replaced, add --set allow_gaps=true, or decide on them in the overrides, one line each such as "
         f"{{z: {run[0].z}, keep: true}} or {{z: {run[0].z}, replace: blank}}."
     )
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from components.compose.solve.pairs import Flags, Integers, Pairs
-from components.shared.documents.align import PairRecord
+from components.shared.documents.align import PairRecord, reason_in_words
 from components.shared.text import listed, ranges
 
 _SHOWN = 4
@@ -128,7 +128,10 @@ def refused_motions(
 def _reasons(refusals: Mapping[tuple[int, int], str], previous: int, following: int) -> str:
     """The reasons of the refused pairs that would have joined the two sides, most frequent first."""
     across = Counter(reason for (a, b), reason in refusals.items() if a <= previous and b >= following)
-    named = [f"{reason} in {count}" for reason, count in sorted(across.items(), key=lambda i: (-i[1], i[0]))]
+    named = [
+        f"{reason_in_words(reason)} in {count}"
+        for reason, count in sorted(across.items(), key=lambda i: (-i[1], i[0]))
+    ]
     return f"refused pairs: {', '.join(named)}" if named else "no refused pairs"
 
 

@@ -94,7 +94,7 @@ def _connected(
         moved = refused_motions(found, problem.stack.z, records)
         remedy = _overrides_of(moved) if moved else "Look at the slices there"
         raise UserError(
-            f"{sentence} in {plan.locations.source_uri}. {remedy}, or set allow_gaps: true: "
+            f"{sentence} in {plan.locations.source_uri}. {remedy}, or add --set allow_gaps=true: "
             "each part then goes on where the one before ends, and isolated slices are replaced."
         )
     return found

@@ -20,6 +20,7 @@ from components.report.words.run_verdict import (
 )
 from components.report.words.thickness import thickness_sentences
 from components.report.words.warped_slices import jitter_sentence, warp_sentence
+from components.shared.documents.align import reason_in_words
 from components.shared.documents.plan import VoxelSize
 from components.shared.documents.transforms import Transforms
 from components.shared.text import count, product, size
@@ -109,7 +110,9 @@ def sentences(run: RunDocument, evidence: RunEvidence) -> Iterator[str]:
     yield from thickness_sentences(run, evidence)
     n_pairs = run.n_pairs_accepted + run.n_pairs_refused
     if n_pairs:
-        reasons = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in run.refusal_reasons.items())
+        reasons = ", ".join(
+            f"{reason_in_words(reason)} in {n:,}" for reason, n in run.refusal_reasons.items()
+        )
         refused = f"{run.n_pairs_refused:,} refused ({reasons})" if run.n_pairs_refused else "none refused"
         yield f"{run.n_pairs_accepted:,} of {count(n_pairs, 'pair')} matched, {refused}."
     yield from fill_sentences(evidence)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer
@@ -64,6 +66,33 @@ class SliceStatistics(Document):
                 "noise": line.gain * self.noise,
             }
         )
+
+
+REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        "no_content": "nothing in the picture to compare",
+        "too_few_inliers": "too few points agree on a motion",
+        "coverage": "points agree in one corner alone",
+        "determinant": "of another magnification",
+        "rotation": "turned too far",
+        "second_consensus": "points agree on two motions",
+        "windows_disagree": "parts of the picture move apart",
+        "bands_disagree": "bands of the picture move apart",
+        "ncc_not_better": "no more alike when aligned",
+        "ncc_not_above_chance": "no more alike than by chance",
+    }
+)
+"""Words for each code of the reason for which a pair is refused."""
+
+
+def reason_in_words(code: str) -> str:
+    """Words for the reason for which a pair is refused, also for a code of another version.
+
+    Example:
+        >>> reason_in_words("rotation"), reason_in_words("no_overlap")
+        ('turned too far', 'no overlap')
+    """
+    return REASONS.get(code) or code.replace("_", " ")
 
 
 class PairRecord(Document):

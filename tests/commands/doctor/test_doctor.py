@@ -18,6 +18,7 @@ from commands.buckets import RUN_LABEL
 from commands.doctor.buckets import check_login
 from commands.doctor.findings import Finding
 from components.shared.documents.config import RunConfig
+from components.shared.errors import install_command
 from components.shared.steps import STUB
 from components.shared.storage import gcs
 from tests.builders import cli
@@ -94,7 +95,7 @@ def test_missing_libraries_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     result = doctor()
     assert result.exit_code == 65
     assert wrong(result) == ["libraries of the steps are missing: cv2"]
-    assert mended_by(result) == ["pip install 'fibstack[step]'", "pip install 'fibstack[view]'"]
+    assert mended_by(result) == [install_command("step"), install_command("view")]
 
 
 @pytest.mark.parametrize(

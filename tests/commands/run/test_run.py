@@ -15,6 +15,7 @@ import yaml
 from click.testing import Result
 
 import pipeline.compiled.compile
+from components.shared.errors import install_command
 from components.shared.steps import steps_until
 from pipeline.settings import Settings
 from tests.builders import cli
@@ -256,7 +257,7 @@ def test_compiling_needs_no_library_of_the_steps() -> None:
 def test_missing_library_is_one_sentence(blocked: set[str], words: list[str], extra: str) -> None:
     result = bare(blocked, *words)
     assert result.returncode == 78
-    assert f"pip install 'fibstack[{extra}]'" in result.stderr
+    assert f"Install it with: {install_command(extra)}\n" in result.stderr
     assert "Traceback" not in result.stderr
 
 

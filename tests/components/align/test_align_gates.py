@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -12,12 +13,14 @@ from components.align import gates
 from components.align.gates import (
     Agreement,
     ComparedPicture,
+    Reason,
     agreement,
     agreement_as_they_lie,
     compared_picture,
     ncc,
 )
 from components.align.normalise import MatchingPicture
+from components.shared.documents.align import REASONS
 from components.shared.geometry import Matrix, rotation_about, translation
 
 
@@ -187,3 +190,7 @@ def test_a_search_that_stands_far_above_chance_is_told_as_better(
     above_chance: float, sigma_px: float
 ) -> None:
     assert gates.whole_frame_sigma_px(above_chance) == pytest.approx(sigma_px)
+
+
+def test_every_reason_has_words() -> None:
+    assert set(REASONS) == set(get_args(Reason))

@@ -206,7 +206,7 @@ def test_a_long_bad_run_is_refused_with_the_ways_on(tmp_path: Path) -> None:
     result, _ = run(plan, tmp_path)
     assert result.exit_code == 65
     assert "must be 1 at most; got 2 (19-20: 19 " in result.output
-    assert "allow_gaps: true" in result.output
+    assert "--set allow_gaps=true" in result.output
     assert "{z: 19, keep: true}" in result.output
     assert process.stat("transforms.json") is None
     left = standing_refusal(process)
@@ -261,7 +261,7 @@ def test_the_compose_solver_names_the_refused_pair(tmp_path: Path) -> None:
     write_process(plan, plant(12, 1, width=float(WIDTH)), refused=lambda z, _: z == 15)
     result, _ = run(plan, tmp_path)
     assert result.exit_code == 65
-    assert "between 15 and 16 (refused pairs: few_inliers in 1)" in result.output
+    assert "between 15 and 16 (refused pairs: few inliers in 1)" in result.output
 
 
 def test_a_broken_stack_is_refused_with_the_place_and_the_way_on(tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_a_broken_stack_is_refused_with_the_place_and_the_way_on(tmp_path: Path)
     assert result.exit_code == 65
     assert "slices 10-17; slices 18-29" in result.output
     assert "between 17 and 18" in result.output
-    assert "allow_gaps: true" in result.output
+    assert "--set allow_gaps=true" in result.output
     assert "Traceback" not in result.output
     assert process.stat("transforms.json") is None
 

@@ -58,7 +58,7 @@ def test_present_and_missing_make_up_the_range(present: set[int]) -> None:
 
 
 def test_numbers_that_count_no_slices_are_to_be_made_anew() -> None:
-    with pytest.raises(UserError, match=r"Number the slices anew with 'fibstack data renumber', change minz"):
+    with pytest.raises(UserError, match=r"\(fibstack data renumber s s-numbered --yes\), change --minz"):
         missing_slices({0, 10, 20, 30}, 0, 30, allow_gaps=False, uri="s")
 
 

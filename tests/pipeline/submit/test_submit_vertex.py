@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from components.shared.documents.config import RunConfig
+from components.shared.errors import install_command
 from pipeline.compiled.compile import compile_vertex
 from pipeline.settings import Settings
 from pipeline.submit import vertex as submit_vertex
@@ -314,7 +315,7 @@ def test_without_the_client(settings: Any, monkeypatch: pytest.MonkeyPatch) -> N
         assert result.exit_code == 78
         assert result.output == (
             "error: Vertex AI needs the package google-cloud-aiplatform, which is not installed. "
-            "Install it with: pip install 'fibstack[vertex]'\n"
+            f"Install it with: {install_command('vertex')}\n"
         )
 
 
