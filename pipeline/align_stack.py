@@ -15,7 +15,7 @@ from components.pyramid.component import pyramid
 from components.report.component import report
 from components.shared.documents import notification
 from components.shared.documents.config import described, parameters
-from components.shared.steps import STEPS, STUB, STUB_DESCRIPTION, Step
+from components.shared.steps import MEMORY_OUTPUTS, STEPS, STUB, STUB_DESCRIPTION, Step
 from components.tile.component import tile
 from pipeline.settings import Settings, pod_labels
 
@@ -50,7 +50,10 @@ def align_stack(settings: Settings, *, on_kubernetes: bool = True) -> BaseCompon
             task = component(**{key: known[key] for key in component.component_spec.inputs if key in known})
             if on_kubernetes:
                 _set_pod(task, step.name, settings)
-            return _set_machine(task, step.name, settings)
+            _set_machine(task, step.name, settings)
+            if on_kubernetes and step.name in MEMORY_OUTPUTS:
+                _ask_for_memory(task, values[MEMORY_OUTPUTS[step.name]])
+            return task
 
         (last,) = (step for step in STEPS.values() if step.is_last)
         with dsl.ExitHandler(task_of(last)):
@@ -82,7 +85,7 @@ def align_stack(settings: Settings, *, on_kubernetes: bool = True) -> BaseCompon
     )(pipeline)
 
 
-def _set_machine(task: dsl.PipelineTask, step: str, settings: Settings) -> dsl.PipelineTask:
+def _set_machine(task: dsl.PipelineTask, step: str, settings: Settings) -> None:
     """Give a task its image, machine and retries; steps know themselves what is done, so no caching."""
     wanted = settings.step(step)
     task.set_container_image(settings.image(step))
@@ -96,7 +99,16 @@ def _set_machine(task: dsl.PipelineTask, step: str, settings: Settings) -> dsl.P
     )
     for name, value in settings.environment.items():
         task.set_env_variable(name, value)
-    return task.set_caching_options(False)
+    task.set_caching_options(False)
+
+
+def _ask_for_memory(task: dsl.PipelineTask, memory: PipelineChannel) -> None:
+    """Let a task's pods ask for the memory that `plan` gives out; Vertex AI knows limits alone.
+
+    A loop hands on what is registered; kfp forgets what a machine alone is made of.
+    """
+    task.register_pipeline_channels([memory])
+    task.set_memory_request(memory)
 
 
 def _set_pod(task: dsl.PipelineTask, step: str, settings: Settings) -> None:

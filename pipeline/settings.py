@@ -100,7 +100,12 @@ class StepSettings(GivenModel):
     """The machine of a step, where it runs, and how often it is tried again."""
 
     cpu: str = Field("1", pattern=rf"^{_CPU}$", description="Cores that a task asks for, such as 2 or 500m.")
-    memory: str = Field("2G", pattern=rf"^{_MEMORY}$", description="Memory that a task asks for, such as 4G.")
+    memory: str = Field(
+        "2G",
+        pattern=rf"^{_MEMORY}$",
+        description="Most memory that a task asks for, such as 4G; less where plan estimates less "
+        "(targets kfp and argo).",
+    )
     cpu_limit: str = Field("", pattern=rf"^({_CPU})?$", description="Most cores; empty: as many as cpu.")
     memory_limit: str = Field(
         "",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from commands.design.concerns import concerns
 from commands.design.here import Here, here
 from components.plan import inventory
-from components.plan.estimate import Estimate, estimate
+from components.plan.estimate import Estimate, asked_memory, estimate
 from components.plan.main import make_plan
 from components.plan.output import check_earlier_run
 from components.plan.work import expected_volume
@@ -30,6 +30,8 @@ class Design:
     """The volume that it leads to if no slice moves."""
     estimate: Estimate
     """The estimate of a run that starts from nothing."""
+    asked_memory: Mapping[str, str]
+    """Memory that the pods of each step ask for, such as 448Mi."""
     prices: Prices
     concerns: tuple[str, ...]
     refusal: str
@@ -41,7 +43,13 @@ class Design:
 
 
 def design(
-    config: RunConfig, fan: int, pods: Mapping[str, Pod], prices: Prices, *, is_here: bool = False
+    config: RunConfig,
+    fan: int,
+    pods: Mapping[str, Pod],
+    prices: Prices,
+    *,
+    is_here: bool = False,
+    on_kubernetes: bool = True,
 ) -> Design:
     """Read the listing and the headers, and say what a run would do. Writes nothing.
 
@@ -51,6 +59,7 @@ def design(
         pods: Pod of each step.
         prices: Prices of machines and storage.
         is_here: The run is one on this machine, not on a cluster.
+        on_kubernetes: Pods ask for the memory that they are estimated to take, which Vertex AI does not know.
 
     Raises:
         UserError: the stack is not fit, and not for missing slices alone.
@@ -79,6 +88,7 @@ def design(
         plan=plan,
         volume=volume,
         estimate=predicted,
+        asked_memory=asked_memory(predicted.steps if on_kubernetes else (), pods),
         prices=prices,
         concerns=tuple(concerns(plan, listings, predicted.steps, pods, here_taken)),
         refusal=refusal,

@@ -63,7 +63,14 @@ def design(
     if target is None:
         target = "here" if scheme_of(config.output).is_folder else "argo"
     fan = settings.fan if target == "here" else settings.fan_on(target)
-    found = estimates.design(config, fan, parse_pods(settings.pods), prices, is_here=target == "here")
+    found = estimates.design(
+        config,
+        fan,
+        parse_pods(settings.pods),
+        prices,
+        is_here=target == "here",
+        on_kubernetes=target in ("kfp", "argo"),
+    )
     if as_json:
         click.echo(table.as_json(found))
     else:

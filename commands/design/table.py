@@ -93,7 +93,10 @@ def as_json(design: Design) -> str:
         "levels": len(design.volume.outputs[0].levels),
         "n_pods": predicted.n_pods,
         "core_hours": predicted.core_hours,
-        "steps": [dataclasses.asdict(step) | {"n_pods": step.n_pods} for step in predicted.steps],
+        "steps": [
+            dataclasses.asdict(step) | {"n_pods": step.n_pods, "asked_memory": design.asked_memory[step.step]}
+            for step in predicted.steps
+        ],
         "outputs": [dataclasses.asdict(output) for output in predicted.outputs],
         "tiles_bytes": predicted.tiles_bytes,
         "process_bytes": predicted.process_bytes,
@@ -165,7 +168,9 @@ def _time_table(here: Here) -> Table:
 
 
 def _steps_table(design: Design) -> Table:
-    table = _plain_table("step", "work", "pods", "a pod", "memory", "core-hours", "writes", "reads")
+    table = _plain_table(
+        "step", "work", "pods", "a pod", "memory", "asks for", "core-hours", "writes", "reads"
+    )
     for step in design.estimate.steps:
         table.add_row(
             step.title,
@@ -173,6 +178,7 @@ def _steps_table(design: Design) -> Table:
             f"{step.n_pods:,}",
             f"{math.ceil(step.n_units / step.n_pods):,}" if step.unit else "",
             size(step.memory_bytes),
+            design.asked_memory[step.step],
             _hours_text(step.core_hours),
             f"{step.requests.class_a:,}",
             f"{step.requests.class_b:,}",
@@ -181,8 +187,8 @@ def _steps_table(design: Design) -> Table:
     requests = whole.requests
     table.add_section()
     table.add_row(
-        "all", "", f"{whole.n_pods:,}", "", size(_largest_memory(whole.steps)), _hours_text(whole.core_hours),
-        f"{requests.class_a:,}", f"{requests.class_b:,}",
+        "all", "", f"{whole.n_pods:,}", "", size(_largest_memory(whole.steps)), "",
+        _hours_text(whole.core_hours), f"{requests.class_a:,}", f"{requests.class_b:,}",
     )  # fmt: skip
     return table
 

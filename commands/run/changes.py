@@ -18,7 +18,7 @@ from components.compose.look import told_by_thumbnails
 from components.compose.main import judged
 from components.compose.preview.write import refusal
 from components.compose.solve.place import place
-from components.plan.estimate import cost_estimate, estimate
+from components.plan.estimate import Estimate, cost_estimate, estimate
 from components.plan.main import make_plan, write_cost, write_plan
 from components.plan.output import written_uris
 from components.plan.work import expected_volume
@@ -116,7 +116,9 @@ def rehearse(config: RunConfig, settings: Settings, until: str, again_from: str 
     found.removed |= set(_abandoned(written_uris(plan.locations)))
     write_plan(plan, process, config.decided)
     take_refusal_back(process)
-    write_cost(cost_estimate(plan, parse_pods(settings.pods), read_prices()), process)
+    pods, prices = parse_pods(settings.pods), read_prices()
+    predicted = estimate(plan, expected_volume(plan), pods, prices)
+    write_cost(cost_estimate(predicted, pods, prices), process)
     if again_from is not None:
         note_all(process, plan.locations)
         process.write("plan.json", process.read("plan.json"))
@@ -126,7 +128,7 @@ def rehearse(config: RunConfig, settings: Settings, until: str, again_from: str 
     chunks = chunks_to_do(plan, process) if "align" in steps else []
     if "compose" not in steps:
         _name_chunks(found, chunks)
-    elif _matching_core_s(plan, chunks, settings) <= LIMITS.longest_matching_core_s:
+    elif _matching_core_s(plan, chunks, predicted) <= LIMITS.longest_matching_core_s:
         cv2.setNumThreads(1)
         for chunk in chunks:
             match_chunk(plan, chunk, process)
@@ -147,9 +149,8 @@ def _name_chunks(found: Rehearsal, chunks: Iterable[Span]) -> None:
         found.written |= {join_uri(found.process.uri, key) for key in keys}
 
 
-def _matching_core_s(plan: Plan, chunks: Iterable[Span], settings: Settings) -> float:
+def _matching_core_s(plan: Plan, chunks: Iterable[Span], predicted: Estimate) -> float:
     """Seconds of a core that the matching of chunks is expected to take."""
-    predicted = estimate(plan, expected_volume(plan), parse_pods(settings.pods), read_prices())
     n_left = sum(entry.z in chunk for chunk in chunks for entry in plan.slices)
     core_hours = sum(step.core_hours for step in predicted.steps if step.step == "align")
     return 3600 * core_hours * n_left / len(plan.slices)

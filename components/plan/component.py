@@ -6,7 +6,7 @@ from typing import Any
 from kfp import dsl
 
 from components.shared.documents.config import RunConfig, described, parameters
-from components.shared.steps import STUB, STUB_DESCRIPTION, image_name
+from components.shared.steps import MEMORY_OUTPUTS, STUB, STUB_DESCRIPTION, image_name
 
 _FIXED: dict[str, tuple[type, str]] = {
     "fan": (int, "Most items in a loop."),
@@ -17,6 +17,10 @@ _FIXED: dict[str, tuple[type, str]] = {
 _OUTPUTS: dict[str, tuple[type, str]] = {
     "process_uri": (str, "Where the records of the run lie."),
     "chunks": (list, "Ranges of slices that are still to be matched, such as 0-15."),
+    **{
+        output: (str, f"Memory that the pods of {step} ask for, such as 448Mi.")
+        for step, output in MEMORY_OUTPUTS.items()
+    },
 }
 """Type and description of what the program writes, each to a file of its own."""
 

@@ -19,12 +19,12 @@ from components.plan.encoded_bytes import (
 from components.plan.rates import RATES
 from components.plan.source import SAMPLING
 from components.plan.storage_requests import Requests
-from components.plan.work import CUT, Work, expected_volume
+from components.plan.work import CUT, Work
 from components.shared.documents.cost import Bill, CostEstimate, MachinePrices, Pod, Prices
 from components.shared.documents.plan import Plan
 from components.shared.grid import PyramidPass, Span
-from components.shared.steps import STEPS, Step
-from components.shared.text import GIB
+from components.shared.steps import MEMORY_OUTPUTS, STEPS, Step
+from components.shared.text import GIB, memory_quantity
 from components.shared.volume.volume import Volume
 
 
@@ -123,9 +123,32 @@ def estimate(plan: Plan, volume: Volume, pods: Mapping[str, Pod], prices: Prices
     )
 
 
-def cost_estimate(plan: Plan, pods: Mapping[str, Pod], prices: Prices) -> CostEstimate:
+def asked_memory(steps: Iterable[StepEstimate], pods: Mapping[str, Pod]) -> dict[str, str]:
+    """Memory that the pods of each step ask for on Kubernetes, such as 448Mi.
+
+    It is the estimate with a margin, rounded up, but no more than the settings say. `plan`, which runs before
+    anything is known, and the step that runs also where `plan` has failed ask for what the settings say.
+
+    Args:
+        steps: The estimate of each step; none where pods ask for what the settings say.
+        pods: Pod of each step, as the settings have it.
+    """
+    peaks: dict[str, int] = {}
+    for part in steps:
+        peaks[part.step] = max(peaks.get(part.step, 0), part.memory_bytes)
+    asked = {
+        step: math.ceil(peak * RATES.memory_margin / RATES.memory_step_bytes) * RATES.memory_step_bytes
+        for step, peak in peaks.items()
+        if step in MEMORY_OUTPUTS
+    }
+    return {
+        step: memory_quantity(round(min(pod.memory_bytes, asked.get(step, math.inf))))
+        for step, pod in pods.items()
+    }
+
+
+def cost_estimate(predicted: Estimate, pods: Mapping[str, Pod], prices: Prices) -> CostEstimate:
     """The estimate that `plan` leaves for the report: core-hours and dollars of a run from nothing."""
-    predicted = estimate(plan, expected_volume(plan), pods, prices)
     return CostEstimate(
         pods=dict(pods), core_hours=_core_hours(predicted.steps), dollars=predicted.bill, prices=prices
     )

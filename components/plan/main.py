@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from typing import TypeVar
 
 import click
 
 from components.plan import fitness, inventory, work
-from components.plan.estimate import cost_estimate, task_voxels
+from components.plan.estimate import asked_memory, cost_estimate, estimate, task_voxels
 from components.plan.output import (
     ForeignOutputError,
     check_earlier_run,
@@ -25,12 +26,12 @@ from components.plan.source import find_channels, known_stack, read_stack
 from components.shared.command import StepCommand, write_parameter
 from components.shared.documents.config import RunConfig
 from components.shared.documents.config_flags import config_flags, parse_flags
-from components.shared.documents.cost import COST_KEY, CostEstimate, listed_prices, parse_pods
+from components.shared.documents.cost import COST_KEY, CostEstimate, Pod, listed_prices, parse_pods
 from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import PLAN_KEY, Plan, region_of_slices, voxel_size
 from components.shared.errors import ConfigError, FibstackError, UserError
 from components.shared.grid import ceil_div
-from components.shared.steps import STUB_DESCRIPTION
+from components.shared.steps import MEMORY_OUTPUTS, STUB_DESCRIPTION
 from components.shared.storage.folder import remove_abandoned
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
@@ -41,7 +42,16 @@ from components.shared.volume.volume import jpeg_channels
 from components.shared.work.left import chunks_to_do
 from components.shared.work.refusal import REFUSED_KEY, leave_refusal, settings_hash, take_refusal_back
 
+_Command = TypeVar("_Command", bound=Callable[..., None])
 log = logging.getLogger(__name__)
+
+
+def _memory_options(command: _Command) -> _Command:
+    """Decorator of a command: an option for each step whose pods ask for memory as estimated."""
+    for step, output in reversed(list(MEMORY_OUTPUTS.items())):
+        told = f"File that receives the memory that pods of {step} ask for."
+        command = click.option(f"--{output.replace('_', '-')}-out", help=told)(command)
+    return command
 
 
 @click.command(cls=StepCommand)
@@ -52,10 +62,12 @@ log = logging.getLogger(__name__)
 @click.option(
     "--chunks-out", required=True, help="File that receives the chunks that are still to be matched."
 )
+@_memory_options
 @click.option("--stub", default="", help=STUB_DESCRIPTION)
 @or_stub("plan")
 def main(fan: int, pods: str, process_uri_out: str, chunks_out: str, **fields: str | None) -> None:
     """Look at the input, refuse what cannot work, and cut the work into units."""
+    memory_files = {step: fields.pop(f"{output}_out") for step, output in MEMORY_OUTPUTS.items()}
     try:
         config = parse_flags(fields)
         plan = make_plan(config, fan)
@@ -69,12 +81,25 @@ def main(fan: int, pods: str, process_uri_out: str, chunks_out: str, **fields: s
         _leave_refusal(error, fields)
         raise
     _take_refusal_back(process)
-    if pods:
-        write_cost(cost_estimate(plan, parse_pods(pods), listed_prices(process.uri)), process)
+    if pods or any(memory_files.values()):
+        _write_estimate(plan, parse_pods(pods), process, memory_files)
     chunks = chunks_to_do(plan, process)
     _log_inventory(plan, len(chunks))
     write_parameter(process_uri_out, plan.locations.process_uri)
     write_parameter(chunks_out, [str(chunk) for chunk in chunks])
+
+
+def _write_estimate(
+    plan: Plan, pods: Mapping[str, Pod], process: Store, memory_files: Mapping[str, str | None]
+) -> None:
+    """Write what the run is to cost, and the memory that pods ask for."""
+    prices = listed_prices(process.uri)
+    predicted = estimate(plan, work.expected_volume(plan), pods, prices)
+    write_cost(cost_estimate(predicted, pods, prices), process)
+    asked = asked_memory(predicted.steps, pods)
+    for step, file in memory_files.items():
+        if file:
+            write_parameter(file, asked[step])
 
 
 def _leave_refusal(error: UserError | ConfigError, fields: Mapping[str, str | None]) -> None:

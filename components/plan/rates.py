@@ -72,6 +72,22 @@ class Rates:
         **_MEMORY,
     )
 
+    memory_margin: float = limit(
+        1.1,
+        unit="memory that a pod asks for over its estimate",
+        why="measured peaks are up to a tenth above the estimate",
+        measured_on="benchmarks/end_to_end; a test compares them",
+        too_small="a node is filled with pods that take more than they asked for, and some are ended",
+        too_large="fewer pods fit a node",
+    )
+    memory_step_bytes: int = limit(
+        64 * 2**20,
+        unit="bytes",
+        why="memory that a pod asks for is a multiple of it, so that small changes of a stack change nothing",
+        measured_on="not measured",
+        too_small="the pods of two stacks that differ by a slice ask for different memory",
+        too_large="small pods ask for much more than they take",
+    )
     header_cpu_s: float = limit(
         0.0005,
         unit="CPU s a file",

@@ -153,6 +153,11 @@ STEPS: Mapping[str, Step] = {
     )
 }
 """The steps by name, in the order in which they run."""
+MEMORY_OUTPUTS: Mapping[str, str] = {
+    step.name: f"{step.name}_memory" for step in tuple(STEPS.values())[1:] if not step.is_last
+}
+"""Output of `plan` that says how much memory the pods of a step ask for, by step. The last step has none: it
+runs also where `plan` has failed."""
 RESULT_VERSIONS: Mapping[str, int] = {
     step.name: step.result_version for step in STEPS.values() if step.result_version
 }

@@ -11,6 +11,7 @@ PIPED_WIDTH = 200
 """Characters a line of a table that goes to a file or another program, which have no width of their own."""
 
 _BYTE_UNITS = ("B", "kB", "MB", "GB", "TB")
+_MEMORY_UNITS = {"G": 10**9, "Gi": 2**30, "M": 10**6, "Mi": 2**20, "Ki": 2**10}
 
 
 def size(n_bytes: int, smallest: Literal["B", "MB"] = "B") -> str:
@@ -31,6 +32,19 @@ def size(n_bytes: int, smallest: Literal["B", "MB"] = "B") -> str:
             break
         value /= 1000
     return f"{value:.1f} {unit}" if unit != "B" else f"{n_bytes} B"
+
+
+def memory_quantity(n_bytes: int) -> str:
+    """A number of bytes as Kubernetes writes memory, exact, in the largest unit that it is a multiple of.
+
+    Example:
+        >>> [memory_quantity(n) for n in (448 * 2**20, 4 * 10**9, 2 * 2**30, 1001)]
+        ['448Mi', '4G', '2Gi', '1001']
+    """
+    for unit, n_bytes_of_unit in _MEMORY_UNITS.items():
+        if n_bytes % n_bytes_of_unit == 0:
+            return f"{n_bytes // n_bytes_of_unit}{unit}"
+    return str(n_bytes)
 
 
 def duration(seconds: float, *, precise: bool = False) -> str:

@@ -20,7 +20,7 @@ from hera.workflows import models as argo
 
 from components.shared.errors import ConfigError
 from components.shared.steps import STEPS
-from pipeline.argo.pod import DATA_VOLUME, pod_template
+from pipeline.argo.pod import DATA_VOLUME, MEMORY_INPUT, pod_template
 from pipeline.compiled.ir import (
     PLACEHOLDER,
     Constant,
@@ -204,6 +204,9 @@ class _Lowering:
         leaf = self._leaf(task)
         if leaf is not task:
             inputs = self._inputs(leaf, inputs, {})
+        body = self._pipeline.components[leaf.component]
+        if isinstance(body, Container) and body.memory_input:
+            inputs[MEMORY_INPUT] = inputs[body.memory_input]
         template = self._component(leaf, inputs, task.loop.parallelism if task.loop else 0)
         taken = template.inputs.parameters if template.inputs else None
         arguments = [argo.Parameter(name=taken.name, value=inputs[taken.name]) for taken in taken or []]

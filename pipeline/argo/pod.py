@@ -16,6 +16,8 @@ from pipeline.settings import Settings, StepSettings, pod_labels
 UNIT_LABEL = "fibstack/unit"
 DATA_VOLUME = "data"
 """Name, in the workflow, of the volume of the cluster that every pod sees."""
+MEMORY_INPUT = "memory"
+"""Input of a template that says how much memory its pods ask for."""
 OUTPUTS = "/tmp/outputs"  # noqa: S108 - in the pod's own volume
 """Folder of the output files; the only folder that a program may write to is /tmp."""
 
@@ -46,7 +48,8 @@ def pod_template(
         unit: Input that says which unit of work a pod does, for its label; empty for none.
     """
     machine = settings.step(step) if step in STEPS else StepSettings()
-    used = _used_inputs(container)
+    used = _used_inputs(container) + ([MEMORY_INPUT] if container.memory_input else [])
+    first_memory = f"inputs.parameters.{MEMORY_INPUT}" if container.memory_input else ""
     outputs = [
         argo.Parameter(name=output, value_from=argo.ValueFrom(path=f"{OUTPUTS}/{output}"))
         for output in container.outputs
@@ -77,7 +80,7 @@ def pod_template(
             ],
         ),
         retry_strategy=_retry(retry),
-        pod_spec_patch=_patch(machine, retry, user_namespaces=settings.user_namespaces),
+        pod_spec_patch=_patch(machine, retry, first_memory, user_namespaces=settings.user_namespaces),
         active_deadline_seconds=argo.IntOrString(machine.timeout_s),
         service_account_name=machine.service_account or None,
         node_selector=machine.nodes or None,
@@ -150,30 +153,44 @@ def _retry(retry: Retry) -> argo.RetryStrategy | None:
     )
 
 
-def _patch(machine: StepSettings, retry: Retry, *, user_namespaces: bool) -> str:
-    """The patch of Argo's pods: its own containers give up their rights, and the memory of retries grows."""
+def _patch(machine: StepSettings, retry: Retry, first_memory: str, *, user_namespaces: bool) -> str:
+    """The patch of Argo's pods: its own containers give up their rights, and memory is what a try is to have.
+
+    Args:
+        machine: The settings of the step.
+        retry: How often it is tried again.
+        first_memory: Variable of Argo with the memory that the first try asks for; empty for the settings'.
+        user_namespaces: Give each pod users of its own.
+    """
     own = {"securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}}
     containers: list[dict[str, object]] = [{"name": "wait", **own}]
     if retry.count:
-        containers.append({"name": "main", "resources": _more_memory(machine)})
+        containers.append({"name": "main", "resources": _memory_of_tries(machine, first_memory)})
+    elif first_memory:
+        asked = {"requests": {"memory": f"{{{{{first_memory}}}}}"}}
+        containers.append({"name": "main", "resources": asked})
     users = {"hostUsers": False} if user_namespaces else {}  # Argo has no field for it
     return json.dumps({**users, "initContainers": [{"name": "init", **own}], "containers": containers})
 
 
-def _more_memory(machine: StepSettings) -> dict[str, dict[str, str]]:
-    """Resources that grow in a retry where the try before it ran out of memory."""
+def _memory_of_tries(machine: StepSettings, first: str) -> dict[str, dict[str, str]]:
+    """Resources that grow in a retry where the try before it ran out of memory.
 
-    def by_retry(memory: str) -> str:
+    A retry asks for at least what the settings say: an estimate that is too low costs a try and no run.
+    """
+
+    def by_retry(memory: str, first: str = "") -> str:
         known = "".join(
             f"retries == '{retry}' ? '{_times(memory, factor)}' : "
             for retry, factor in _MEMORY_FACTORS.items()
         )
         grown = f"{known}'{_times(memory, 4)}'"
         ran_out = " or ".join(f"lastRetry.message contains '{words}'" for words in _RAN_OUT)
-        return f"{{{{={ran_out} ? ({grown}) : '{memory}'}}}}"
+        usual = f"retries == '0' ? {first} : '{memory}'" if first else f"'{memory}'"
+        return f"{{{{={ran_out} ? ({grown}) : {usual}}}}}"
 
     return {
-        "requests": {"memory": by_retry(machine.memory)},
+        "requests": {"memory": by_retry(machine.memory, first)},
         "limits": {"memory": by_retry(machine.most_memory)},
     }
 

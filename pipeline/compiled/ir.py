@@ -140,6 +140,9 @@ class Container:
     """Limit on cores, such as `2` or `500m`; empty where there is none."""
     memory_limit: str = ""
     """Limit on memory, such as `4G`; empty where there is none."""
+    memory_input: str = ""
+    """Input of the task that says how much memory a pod asks for, which the component does not declare; empty
+    where that is fixed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,14 +210,16 @@ def _component(name: str, spec: Mapping[str, Any], executors: Mapping[str, Any])
         raise _unsupported(name, "environment variables")
     argv = (*container.get("command", ()), *_without_artifacts(container.get("args", ())))
     types = {key: definition["parameterType"] for key, definition in outputs.items()}
-    limits = container.get("resources", {})
+    resources = container.get("resources", {})
+    asked = PLACEHOLDER.fullmatch(resources.get("resourceMemoryRequest", ""))
     return Container(
         inputs,
         types,
         container["image"],
         argv,
-        cpu_limit=limits.get("resourceCpuLimit", ""),
-        memory_limit=limits.get("resourceMemoryLimit", ""),
+        cpu_limit=resources.get("resourceCpuLimit", ""),
+        memory_limit=resources.get("resourceMemoryLimit", ""),
+        memory_input=asked["name"] if asked else "",
     )
 
 

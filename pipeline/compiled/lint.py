@@ -16,6 +16,8 @@ from pipeline.compiled.ir import ARTIFACT, PLACEHOLDER
 
 _GENERATED = "pipelinechannel--"
 """Prefix of inputs that kfp adds to a task for its own use, undeclared by the component."""
+_COPIED = frozenset({"memory_request"})
+"""Inputs by which kfp says once more what it makes a task's machine of, undeclared by the component."""
 
 
 def problems(document: Mapping[str, Any]) -> list[str]:
@@ -93,7 +95,7 @@ def _task_signature(where: str, task: Mapping[str, Any], component: Mapping[str,
         if name not in given and not definition.get("isOptional"):
             yield f"{where} must be given the input '{name}'."
     for name in sorted(given - taken.keys()):
-        if not name.startswith(_GENERATED):
+        if not name.startswith(_GENERATED) and name not in _COPIED:
             yield f"{where} must only be given inputs of its component; got '{name}'."
 
 
@@ -115,14 +117,27 @@ def _containers(document: Mapping[str, Any]) -> Iterator[str]:
         for task_name, task in dag["dag"]["tasks"].items():
             if task.get("cachingOptions", {}).get("enableCache"):
                 yield f"{dag_name}/{task_name} must not be cached: a cache cannot see what lies in storage."
+            component = document["components"].get(task["componentRef"]["name"], {})
+            container = executors.get(component.get("executorLabel"), {}).get("container", {})
+            yield from _machine_inputs(f"{dag_name}/{task_name}", task, container)
+
+
+def _machine_inputs(where: str, task: Mapping[str, Any], container: Mapping[str, Any]) -> Iterator[str]:
+    """Complaints about a machine that is made of what its task is not given."""
+    given = task.get("inputs", {}).get("parameters", {})
+    for value in container.get("resources", {}).values():
+        for found in PLACEHOLDER.finditer(str(value)):
+            if found["name"] not in given:
+                yield f"{where} must be given what its machine is made of; got '{found['name']}'."
+        if "{{$" in PLACEHOLDER.sub("", str(value)):
+            yield f"{where} must have a machine made of parameters alone; got '{value}'."
 
 
 def _container_placeholders(
     name: str, component: Mapping[str, Any], container: Mapping[str, Any]
 ) -> Iterator[str]:
     known = {way: _declared(component, f"{way[:-1]}Definitions") for way in ("inputs", "outputs")}
-    resources = [str(value) for value in container.get("resources", {}).values()]
-    for text in [*container.get("command", ()), *container.get("args", ()), *resources]:
+    for text in [*container.get("command", ()), *container.get("args", ())]:
         for found in PLACEHOLDER.finditer(text):
             if found["name"] not in known[found["way"]]:
                 yield f"{name} must only use its own {found['way']}; got '{found['name']}'."

@@ -182,6 +182,12 @@ class Cluster:
         return folder
 
 
+def main_of(containers: list[Object]) -> Object:
+    """The container of the program, or its status, among those of a pod."""
+    (main,) = [container for container in containers if container["name"] == "main"]
+    return main
+
+
 def counted(shown: str) -> dict[str, dict[str, int]]:
     """The table of `fibstack status RUN`: for each step, the number of tasks in each state."""
     rows = [line.split() for line in shown.splitlines()]

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.cluster import NAMESPACE, Cluster, Object, volume
+from components.shared.steps import MEMORY_OUTPUTS, STEPS
+from pipeline.settings import quantity, read_settings
+from tests.cluster.cluster import NAMESPACE, OVERLAY, SAMPLE, Cluster, Object, main_of, volume
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -70,6 +72,28 @@ def test_pod_security_is_restricted(cluster: Cluster, finished_run: str) -> None
     assert users == {10001}
 
 
+def test_pods_ask_for_the_memory_that_design_says(
+    cluster: Cluster, finished_run: str, sample: Path, tmp_path: Path, figure: Callable[..., None]
+) -> None:
+    """What they may take is the settings' all the same."""
+    file = tmp_path / "run.yaml"
+    file.write_text(json.dumps({**SAMPLE, "source": str(sample), "output": str(tmp_path / "volume")}))
+    words = (str(file), "--target", "argo", "--settings", str(OVERLAY / "settings.toml"), "--json")
+    designed = cluster.fibstack("design", *words)
+    assert designed.returncode == 0, designed.stderr
+    said = {step["step"]: step["asked_memory"] for step in json.loads(designed.stdout)["steps"]}
+    settings = read_settings(OVERLAY / "settings.toml")
+    for step in STEPS:
+        resources = [
+            main_of(pod["spec"]["containers"])["resources"] for pod in cluster.pods(finished_run, step)
+        ]
+        assert {one["requests"]["memory"] for one in resources} == {said[step]}, step
+        assert {one["limits"]["memory"] for one in resources} == {settings.step(step).most_memory}
+        figure(f"pods of {step} ask for", f"{said[step]} of the settings' {settings.step(step).memory}")
+    planned = set(MEMORY_OUTPUTS)
+    assert all(quantity(said[step]) < quantity(settings.step(step).memory) for step in planned)
+
+
 def test_a_pod_costs_seconds_beside_its_program(
     cluster: Cluster, finished_run: str, figure: Callable[..., None]
 ) -> None:
@@ -78,8 +102,7 @@ def test_a_pod_costs_seconds_beside_its_program(
     for step in ("plan", "compose", "report"):
         (node,) = [n for n in cluster.nodes(finished_run) if n["type"] == "Pod" and n["templateName"] == step]
         (pod,) = cluster.pods(finished_run, step)
-        (main,) = [c for c in pod["status"]["containerStatuses"] if c["name"] == "main"]
-        ended = main["state"]["terminated"]
+        ended = main_of(pod["status"]["containerStatuses"])["state"]["terminated"]
         before.append(_seconds(node["startedAt"], ended["startedAt"]))
         after.append(_seconds(ended["finishedAt"], node["finishedAt"]))
     versions = json.loads(cluster.kubectl("version", "-o", "json"))

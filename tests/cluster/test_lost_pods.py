@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.settings import quantity
-from tests.cluster.cluster import OVERLAY, Cluster, Object, counted, volume
+from tests.cluster.cluster import OVERLAY, Cluster, Object, counted, main_of, volume
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -56,6 +56,10 @@ def test_a_lost_pod_is_tried_again(
     }
     cluster.succeeds(run)
     for step, uid in lost.items():
+        asked = [main_of(pod["spec"]["containers"])["resources"] for pod in cluster.pods(run, step)]
+        assert {one["limits"]["memory"] for one in asked} == {"500M"}
+        least = min((one["requests"]["memory"] for one in asked), key=quantity)
+        assert quantity(least) < quantity("500M"), f"pods of {step} ask for what the settings say at once"
         # Argo counts no try for a pod that is deleted before it has seen that it runs.
         ended_well = cluster.pods_in(run, step, "Succeeded")
         units = [n for n in cluster.nodes(run) if n["type"] == "Retry" and n["templateName"] == step]
@@ -88,19 +92,13 @@ def test_a_program_that_runs_out_of_memory_gets_more(
         pods = cluster.pods(run, step)
         killed = [pod for pod in pods if pod["status"]["phase"] == "Failed"]
         assert {
-            _main(pod["status"]["containerStatuses"])["state"]["terminated"]["reason"] for pod in killed
+            main_of(pod["status"]["containerStatuses"])["state"]["terminated"]["reason"] for pod in killed
         } == {"OOMKilled"}
         assert all("OOMKilled" in message for message in cluster.lost_tries(run, step))
-        limits = {_main(pod["spec"]["containers"])["resources"]["limits"]["memory"] for pod in pods}
+        limits = {main_of(pod["spec"]["containers"])["resources"]["limits"]["memory"] for pod in pods}
         figure(f"memory of {step} until it was enough", ", ".join(sorted(limits, key=quantity)))
         assert len(limits) > 1
     assert volume(cluster.fetch("/data/memory", tmp_path / "volume")) == local_volume
-
-
-def _main(containers: list[Object]) -> Object:
-    """The container of the program, or its status."""
-    (main,) = [container for container in containers if container["name"] == "main"]
-    return main
 
 
 def test_a_run_goes_on_under_another_controller(

@@ -16,16 +16,18 @@ from typing import Any, Literal, TypeVar
 from components.shared.command import write_parameter
 from components.shared.documents.config import RunConfig
 from components.shared.documents.config_flags import parse_flags
+from components.shared.documents.cost import parse_pods
 from components.shared.documents.locations import locations_of
 from components.shared.documents.read_document import read_document
 from components.shared.documents.sealed import SealedDocument
 from components.shared.errors import FibstackError, TransientError, UserError
 from components.shared.grid import Span
-from components.shared.steps import STEPS, STUB, STUB_ITEMS
+from components.shared.steps import MEMORY_OUTPUTS, STEPS, STUB, STUB_ITEMS
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import Part
 from components.shared.storage.schemes import scheme_of
 from components.shared.stub.scratch import remove_scratch, scratch_uris, stub_of
+from components.shared.text import memory_quantity
 from components.shared.work import records
 from components.shared.work.superseded import SUPERSEDED_KEY
 
@@ -118,10 +120,18 @@ def _use_storage(step: str, stub: str, given: Mapping[str, Any]) -> None:
     if "source" in STEPS[step].reads:
         open_store(plan.source_uri).read_range(plan.slice_key, 0, _LOOKED_AT_BYTES)
     _use_parts(step, _unit_of(given), uris)
-    for name in given:
+    for name, file in given.items():
         output = name.removesuffix("_out")
-        if name != output:
-            write_parameter(given[name], list(_UNITS) if output in _LISTS else uris["process"])
+        if name != output and file:
+            write_parameter(file, _value_of(output, uris["process"], given))
+
+
+def _value_of(output: str, process_uri: str, given: Mapping[str, Any]) -> str | list[str]:
+    """Output of a program in a stub: two items, the URI of records, or all memory that pods may ask for."""
+    if output in _LISTS:
+        return list(_UNITS)
+    step = next((step for step, of_step in MEMORY_OUTPUTS.items() if of_step == output), None)
+    return memory_quantity(round(parse_pods(given["pods"])[step].memory_bytes)) if step else process_uri
 
 
 def _plan_of(config: RunConfig) -> StubPlan:

@@ -18,8 +18,9 @@ from benchmarks.scale.stacks import IMAGE, Stack, png_header, write_headers
 from commands.design import here
 from components.plan.main import main as plan
 from components.shared.errors import ConfigError, UserError
-from components.shared.steps import STEPS
+from components.shared.steps import MEMORY_OUTPUTS, STEPS
 from components.shared.storage.registry import open_store
+from pipeline.settings import Settings
 from tests.builders import cli, invoke
 
 STACK = Stack("small", n_slices=40, side_px=700)
@@ -130,6 +131,20 @@ def test_loops_are_those_of_the_target(tmp_path: Path) -> None:
         steps = json.loads(result.stdout)["steps"]
         pods[target] = next(step["n_pods"] for step in steps if step["step"] == "tile")
     assert pods == {"argo": 100, "vertex": 100, "kfp": 50}
+
+
+def test_memory_that_pods_ask_for_is_that_of_the_target(folder: Path) -> None:
+    """Vertex AI knows limits alone: a task gets what the settings say."""
+    result = design(folder, "--target", "argo")
+    (header,) = [line for line in result.output.splitlines() if line.startswith("step ")]
+    assert "asks for" in header
+    asked = {}
+    for target in ("argo", "kfp", "vertex"):
+        steps = json.loads(design(folder, "--target", target, "--json").stdout)["steps"]
+        asked[target] = {step["step"]: step["asked_memory"] for step in steps}
+    assert asked["argo"] == asked["kfp"]
+    assert asked["vertex"] == {step: Settings().step(step).memory for step in STEPS}
+    assert {step for step in STEPS if asked["argo"][step] != asked["vertex"][step]} == set(MEMORY_OUTPUTS)
 
 
 def test_a_bucket_is_only_read(bucket: str) -> None:

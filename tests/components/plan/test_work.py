@@ -10,15 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.plan.encoded_bytes import encoded_once, n_shards_at, output_estimate
-from components.plan.estimate import Estimate, estimate, task_voxels
+from components.plan.estimate import Estimate, asked_memory, estimate, task_voxels
 from components.plan.rates import RATES
 from components.plan.storage_requests import plan_requests
 from components.plan.work import Work, expected_volume
 from components.shared.documents.cost import Pod, read_prices
 from components.shared.documents.plan import Plan
-from components.shared.steps import STEPS
+from components.shared.steps import MEMORY_OUTPUTS, STEPS
 from components.shared.volume.layout import predicted_shards
 from components.shared.work.units import chunk_slices, chunks
+from pipeline.settings import quantity
 from tests.builders import plan_of
 
 GIB = 2**30
@@ -204,6 +205,20 @@ def test_a_run_takes_what_was_measured(
     for name, measured in peak_mib.items():
         memory = max(step.memory_bytes for step in steps if step.step == name) / 2**20
         assert measured / 1.1 < memory < measured * 1.5, name
+
+
+@pytest.mark.parametrize("side_px", [203, 2048, 8192, 20_000])
+def test_pods_ask_for_what_they_take_with_a_margin_and_no_more_than_the_settings_say(side_px: int) -> None:
+    steps = predicted(planned(side_px, side_px, 16)).steps
+    pods = {step: Pod(image="", cores=1, memory_bytes=4e9, spot=False) for step in STEPS}
+    asked = {step: float(quantity(text)) for step, text in asked_memory(steps, pods).items()}
+    assert asked.keys() == set(STEPS)
+    assert asked["plan"] == asked["report"] == 4e9
+    for step in MEMORY_OUTPUTS:
+        peak = max(part.memory_bytes for part in steps if part.step == step)
+        assert min(4e9, peak * RATES.memory_margin) <= asked[step] <= 4e9
+        assert asked[step] == 4e9 or asked[step] < peak * RATES.memory_margin + 64 * 2**20
+    assert asked_memory((), pods) == dict.fromkeys(STEPS, "4G")
 
 
 @pytest.mark.parametrize(

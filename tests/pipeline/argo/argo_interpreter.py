@@ -85,6 +85,8 @@ class Pod:
 
     template: str
     memory: str
+    """Its limit."""
+    asked_memory: str
     labels: dict[str, str]
 
 
@@ -131,7 +133,7 @@ class Workflow:
         values = self.globals | {f"inputs.parameters.{key}": value for key, value in arguments.items()}
         if "dag" in template:
             return self.execute_dag(substitute(template["dag"], values)["tasks"]), {}
-        return self.execute_pod(substitute(template, values))
+        return self.execute_pod(substitute(template, values), values)
 
     def execute_dag(self, tasks: list[dict]) -> bool:
         done: dict[str, bool] = {}
@@ -165,7 +167,7 @@ class Workflow:
         ended = [once(substitute(task, {"item": text}))[0] for text in texts]  # all run, whichever fails
         return all(ended), {}
 
-    def execute_pod(self, template: dict) -> tuple[bool, dict[str, str]]:
+    def execute_pod(self, template: dict, known: dict[str, str]) -> tuple[bool, dict[str, str]]:
         retry = template.get("retryStrategy", {"limit": "0"})
         last = {"lastRetry.message": "", "lastRetry.exitCode": "0"}
         for number in range(int(retry["limit"]) + 1):
@@ -173,12 +175,14 @@ class Workflow:
             outputs = folder / "outputs"
             outputs.mkdir(parents=True)
             patch = template.get("podSpecPatch", "{}")
-            values = last | {"retries": str(number)}
+            values = known | last | {"retries": str(number)}
             patch = json.loads(EXPRESSION.sub(lambda found, v=values: evaluate(found[1], v), patch))
             main = next((c for c in patch.get("containers", ()) if c["name"] == "main"), {})
             resources = main.get("resources", template["container"]["resources"])
             labels = template["metadata"]["labels"]
-            self.pods.append(Pod(template["name"], resources["limits"]["memory"], labels))
+            self.pods.append(
+                Pod(template["name"], resources["limits"]["memory"], resources["requests"]["memory"], labels)
+            )
             words = [word.replace(OUTPUTS, str(outputs)) for word in template["container"]["command"]]
             code = self.program(words, folder)
             if code == 0:

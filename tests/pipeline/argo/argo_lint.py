@@ -210,7 +210,8 @@ def _unused_inputs(template: Object) -> Iterator[str]:
     """An input that nothing uses costs its bytes in the status of every pod."""
     text = json.dumps({key: value for key, value in template.items() if key != "inputs"})
     for key in _parameters(template, "inputs"):
-        if f"{{{{inputs.parameters.{key}}}}}" not in text:
+        used = rf"{{{{(=[^}}]* )?inputs\.parameters\.{re.escape(key)}( [^}}]*)?}}}}"
+        if not re.search(used, text):
             yield f"{template['name']} must use its input '{key}'."
 
 

@@ -89,7 +89,9 @@ def test_pods_meet_the_restricted_standard(template: Any, pods: Any) -> None:
 def test_pods_without_retries_give_up_their_rights_too() -> None:
     _, template = yaml.safe_load_all(compile_argo(Settings(tile=StepSettings(retries=0))))
     (tile,) = [t for t in template["spec"]["templates"] if t["name"] == "tile"]
-    assert [c["name"] for c in json.loads(tile["podSpecPatch"])["containers"]] == ["wait"]
+    wait, main = json.loads(tile["podSpecPatch"])["containers"]
+    assert wait["name"] == "wait"
+    assert main == {"name": "main", "resources": {"requests": {"memory": "{{inputs.parameters.memory}}"}}}
 
 
 def test_labels_say_the_step_the_run_and_the_unit(pods: Any) -> None:
@@ -242,7 +244,7 @@ def test_an_image_that_argo_would_fill_in_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("message", "retries", "memory"),
-    [("", "0", "4G"), ("OOMKilled (exit code 137)", "1", "8G"), ("OOMKilled (exit code 137)", "2", "12G"),
+    [("", "1", "4G"), ("OOMKilled (exit code 137)", "1", "8G"), ("OOMKilled (exit code 137)", "2", "12G"),
      ("OOMKilled (exit code 137)", "5", "16G"), ("Error (exit code 75)", "2", "4G"),
      (f"main: Error (exit code 75): {failure_of_machine(MemoryError())}", "1", "8G"),
      (f"main: Error (exit code 75): {failure_of_machine(BrokenProcessPool())}", "2", "12G"),
@@ -250,8 +252,19 @@ def test_an_image_that_argo_would_fill_in_is_refused() -> None:
 )  # fmt: skip
 def test_memory_grows_only_when_it_ran_out(pods: Any, message: str, retries: Any, memory: Any) -> None:
     found = re.findall(r"{{=(.*?)}}", pods["tile"]["podSpecPatch"])
-    values = {"lastRetry.message": message, "retries": retries}
+    values = {"lastRetry.message": message, "retries": retries, "inputs.parameters.memory": "320Mi"}
     assert [evaluate(expression, values) for expression in found] == [memory, memory]
+
+
+def test_only_the_first_try_asks_for_what_plan_gives_out(pods: Any) -> None:
+    """So an estimate that is too low costs a try at most."""
+    for step, memory in {"align": "4G", "compose": "4G", "tile": "4G", "pyramid": "2G"}.items():
+        asked, limit = re.findall(r"{{=(.*?)}}", pods[step]["podSpecPatch"])
+        known = {"lastRetry.message": "", "inputs.parameters.memory": "320Mi"}
+        assert [evaluate(asked, known | {"retries": n}) for n in ("0", "1")] == ["320Mi", memory]
+        assert evaluate(limit, known | {"retries": "0"}) == memory
+    for step in ("plan", "report"):
+        assert "inputs.parameters.memory" not in pods[step]["podSpecPatch"]
 
 
 # The differential test: the same pipelines, once as IR, once as the lowered workflow.
@@ -307,6 +320,7 @@ RECORD = """
 import hashlib, json, pathlib, sys
 folder, *argv = sys.argv[1:]
 out = {"--process-uri-out": "/p", "--top-blocks-out": "[]"}
+out |= {f"--{step}-memory-out": f"{len(step)}Mi" for step in ("align", "compose", "tile", "pyramid")}
 for n, word in enumerate(argv):
     if word.endswith("-out"):
         pathlib.Path(argv[n + 1]).write_text(out.get(word, '["0-3","4-4"]'))
@@ -350,6 +364,11 @@ def test_real_pipeline_gets_the_same_arguments(tmp_path: Path) -> None:
     argvs = [{p.name: p.read_text() for p in (tmp_path / side).iterdir()} for side in ("ir", "argo")]
     assert argvs[0] == argvs[1]
     assert len(argvs[0]) == 3 + 2 + 2 + 2 * 2  # plan, compose, report; align, tile, two passes of pyramid
+    asked = {(pod.template, pod.asked_memory) for pod in workflow.pods}
+    assert asked == {
+        ("plan", "1G"), ("align", "5Mi"), ("compose", "7Mi"), ("tile", "4Mi"), ("pyramid", "7Mi"),
+        ("report", "4G"),
+    }  # fmt: skip
     units = {pod.labels.get("fibstack/unit") for pod in workflow.pods}
     assert units == {None, "0-3", "4-4"}
 

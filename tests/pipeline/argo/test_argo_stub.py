@@ -38,4 +38,7 @@ def test_a_stub_calls_every_program_and_leaves_nothing(config: RunConfig, tmp_pa
     assert {step: called.count(step) for step in STEPS} == {
         step.name: step.n_stub_tasks for step in STEPS.values()
     }
+    assert {(pod.template, pod.asked_memory) for pod in workflow.pods} == {
+        (step, Settings().step(step).memory) for step in STEPS
+    }
     assert not list(Path(config.output).rglob("*"))

@@ -104,6 +104,27 @@ def test_pyramid_passes_have_their_levels(ir: Any) -> None:
     assert levels == {"pyramid": 0, "pyramid-2": 5, "pyramid-3": 10}
 
 
+def test_pods_ask_for_the_memory_that_plan_gives_out() -> None:
+    """Where `plan` may have failed, and on Vertex AI, they ask for what the settings say."""
+    settings = Settings(tile={"memory": "7G", "memory_limit": "9G"})
+    asked = {}
+    for target in (compile_kfp, compile_vertex):
+        (ir, *_) = yaml.safe_load_all(target(settings))
+        asked[target] = {
+            step: ir["deploymentSpec"]["executors"][f"exec-{step}"]["container"]["resources"]
+            for step in STEPS
+        }
+    for step in ("align", "compose", "tile", "pyramid"):
+        given_out = f"{{{{$.inputs.parameters['pipelinechannel--plan-{step}_memory']}}}}"
+        assert asked[compile_kfp][step]["resourceMemoryRequest"] == given_out
+        assert "memoryRequest" not in asked[compile_kfp][step]
+    for step in ("plan", "report"):
+        assert asked[compile_kfp][step] == asked[compile_vertex][step]
+    for step in STEPS:
+        assert asked[compile_vertex][step]["resourceMemoryRequest"] == settings.step(step).memory
+        assert asked[compile_kfp][step]["resourceMemoryLimit"] == settings.step(step).most_memory
+
+
 def test_settings_reach_the_compiled_pipeline() -> None:
     settings = Settings(
         registry="gcr.io/em",
@@ -121,7 +142,6 @@ def test_settings_reach_the_compiled_pipeline() -> None:
     }
     assert executors["exec-tile"]["container"]["image"] == "gcr.io/em/tile:9"
     assert executors["exec-tile"]["container"]["resources"]["resourceMemoryLimit"] == "9G"
-    assert executors["exec-tile"]["container"]["resources"]["resourceMemoryRequest"] == "7G"
     assert executors["exec-tile"]["container"]["resources"]["resourceCpuRequest"] == "2"
     text = yaml.safe_dump(ir)
     assert text.count("parallelismLimit: 5\n") == 1

@@ -175,6 +175,19 @@ def break_argument(ir) -> str:
     return "comp-tile must only use its own inputs; got 'gone'"
 
 
+def break_machine(ir) -> str:
+    del ir["components"]["comp-for-loop-3"]["dag"]["tasks"]["tile"]["inputs"]["parameters"]["memory_request"]
+    resources = ir["deploymentSpec"]["executors"]["exec-tile"]["container"]["resources"]
+    resources["resourceMemoryRequest"] = "{{$.inputs.parameters['gone']}}"
+    return "comp-for-loop-3/tile must be given what its machine is made of; got 'gone'"
+
+
+def break_machine_of_text(ir) -> str:
+    resources = ir["deploymentSpec"]["executors"]["exec-tile"]["container"]["resources"]
+    resources["resourceMemoryRequest"] = "{{$.pipeline_job_name}}"
+    return "comp-for-loop-3/tile must have a machine made of parameters alone"
+
+
 def break_placeholder(ir) -> str:
     ir["deploymentSpec"]["executors"]["exec-tile"]["container"]["args"].append("{{$.pipeline_job_name}}")
     return "comp-tile must only use parameters"

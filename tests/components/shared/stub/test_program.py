@@ -12,9 +12,11 @@ from click.testing import Result
 from components.plan.main import main as plan
 from components.pyramid.main import main as pyramid
 from components.report.main import main as report
+from components.shared.steps import MEMORY_OUTPUTS
 from components.shared.stub.scratch import scratch_uris
 from components.shared.work import records
 from components.tile.main import main as tile
+from pipeline.settings import Settings
 from tests.builders import invoke
 
 STUB = "1f00"
@@ -47,6 +49,14 @@ def test_plan_hands_out_a_scratch_folder_and_two_items(stub: Path) -> None:
     assert process_uri(stub) == f"{stub}/out/process/stub.1f00"
     assert json.loads((stub / "chunks").read_text()) == ["0-0", "1-1"]
     assert {name.split("/")[1] for name in files(stub / "out")} == {"stub.1f00"}
+
+
+def test_pods_of_a_stub_ask_for_all_that_the_settings_say(tmp_path: Path, stub: Path) -> None:
+    settings = Settings(tile={"memory": "7G"})
+    memory = {f"{output}_out": tmp_path / output for output in MEMORY_OUTPUTS.values()}
+    assert planned(stub, pods=settings.pods, **memory).exit_code == 0
+    for step, output in MEMORY_OUTPUTS.items():
+        assert (tmp_path / output).read_text() == settings.step(step).memory
 
 
 def test_a_program_writes_an_empty_object_in_each_part_and_a_record_that_vouches_for_them(stub: Path) -> None:
