@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from benchmarks.alignment.cases import IMAGE_PATTERN
 from benchmarks.alignment.peers import PEERS, Register
 from components.shared.documents.thickness import THICKNESS_KEY, Thickness
-from components.shared.documents.transforms import TRANSFORMS_KEY, Matrix3, RowShifts, Transforms
+from components.shared.documents.transforms import TRANSFORMS_KEY, Matrix3, RowShifts, Transforms, WarpField
 
 ROOT = Path(__file__).parents[2]
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -35,6 +35,8 @@ class Found(BaseModel):
     """Gain and offset that a slice's grey levels get, by z; no entry leaves them."""
     rows: dict[int, RowShifts] = {}
     """Shifts of rows by z, of the slices whose rows are moved back."""
+    warps: dict[int, WarpField] = {}
+    """Smooth displacements by z, of the slices that are straightened."""
     verdicts: dict[int, str] = {}
     """Of the slices that it does not find good."""
     n_pairs: int
@@ -132,6 +134,7 @@ def _fibstack(stack: Path, paths: dict[int, Path]) -> Found:
             s.z: (s.grey_line.gain, s.grey_line.offset) for s in transforms.slices if s.grey_line is not None
         },
         rows={s.z: s.rows for s in transforms.slices if s.rows is not None},
+        warps={s.z: s.warp for s in transforms.slices if s.warp is not None},
         verdicts={s.z: s.verdict for s in transforms.slices if s.verdict != "good"},
         n_pairs=len(pairs),
         z_steps={

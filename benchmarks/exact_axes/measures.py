@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from benchmarks.alignment.method import Found
 from benchmarks.exact_axes.cases import Planted
 from components.shared.geometry import Points, grid_points, transform_points
-from components.shared.row_shifts import spline_values, unpacked
+from components.shared.row_shifts import grid_values, spline_values, unpacked
 
 POINTS_A_SIDE = 24
 
@@ -96,27 +96,32 @@ def _errors(
     for a, b in pairs:
         true = planted.slices[b].slice_points(planted.slices[a].world(points))
         other_from_slice = np.linalg.inv(np.array(found.matrices[b])) @ np.array(found.matrices[a])
-        in_other = transform_points(other_from_slice, _without_shifts(found, a, points))
-        errors.append(in_other + _row_shifts(found, b, in_other) - true)
+        in_other = transform_points(other_from_slice, _without_displacements(found, a, points))
+        errors.append(in_other + _displacements(found, b, in_other) - true)
     return np.array(errors)
 
 
-def _row_shifts(found: Found, z: int, points: Points) -> Points:
-    """[n, 2] shifts of the rows that points name, where a method has found such."""
-    if z not in found.rows:
-        return np.zeros_like(points)
-    rows = found.rows[z]
-    shifts: Points = spline_values(
-        unpacked(rows.shifts, 2), (points[:, 1] - rows.first_row_px) / rows.knot_px
-    ).T
-    return shifts
+def _displacements(found: Found, z: int, points: Points) -> Points:
+    """[n, 2] how much further points lie in a slice than its matrix says, where a method has found such."""
+    displaced = points
+    if z in found.warps:
+        warp = found.warps[z]
+        n_x, n_y = warp.n_xy
+        columns, rows = ((points - warp.first_xy_px) / warp.knot_px).T
+        of_splines = unpacked(warp.displacements, 2).reshape(2, n_y, n_x)
+        displaced = displaced + grid_values(of_splines, columns, rows).T
+    if z in found.rows:
+        shifts = found.rows[z]
+        at = (displaced[:, 1] - shifts.first_row_px) / shifts.knot_px
+        displaced = displaced + spline_values(unpacked(shifts.shifts, 2), at).T
+    return displaced - points
 
 
-def _without_shifts(found: Found, z: int, points: Points) -> Points:
-    """[n, 2] points of a slice as its matrix has them: points + shifts of their rows are those given."""
+def _without_displacements(found: Found, z: int, points: Points) -> Points:
+    """[n, 2] points of a slice as its matrix has them: points + displacements are those given."""
     undone = points
-    for _ in range(8):  # shifts change by a tenth of a pixel from row to row
-        undone = points - _row_shifts(found, z, undone)
+    for _ in range(8):  # displacements change by a tenth of a pixel from row to row
+        undone = points - _displacements(found, z, undone)
     return undone
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +32,10 @@ from components.align.refine import corrected, difference, refine
 from components.align.rows import LIMITS as ROWS
 from components.align.rows import row_shifts
 from components.align.search import FrameMatch, broad_search, turned_search, whole_frame_search
+from components.align.soft_warp import LIMITS as SOFT_WARP
+from components.align.soft_warp import soft_warp
 from components.shared.documents.align import Model, PairRecord
-from components.shared.documents.transforms import Matrix3, RowShifts
+from components.shared.documents.transforms import Matrix3, RowShifts, WarpField
 from components.shared.geometry import (
     Matrix,
     Points,
@@ -469,22 +472,35 @@ def _record(pair: PreparedPair, attempt: Attempt, *, fallback: str) -> PairRecor
         refused_matrix=_rows(pair.in_whole_pictures(too_far.matrix)) if too_far else None,
         refused_motion=gates.motion_in_words(too_far.matrix) if too_far else "",
         difference=difference(pair.slice_.band, pair.neighbour.band),
-        rows=_rows_of(pair, accepted) if fallback == "" else None,
+        **_displacements(pair, accepted if fallback in NORMAL_ATTEMPTS else None),
     )
 
 
-def _rows_of(pair: PreparedPair, fit: PairFit | None) -> RowShifts | None:
-    """Shifts of the slice's rows; None where the pictures were not compared as a whole, or lie far apart."""
+class _Displacements(TypedDict):
+    """What a pair tells of displacements beyond its transform."""
+
+    rows: RowShifts | None
+    warp: WarpField | None
+
+
+def _displacements(pair: PreparedPair, fit: PairFit | None) -> _Displacements:
+    """Of the slice's rows and of its parts; none where pictures lie far apart or were not compared whole."""
     slice_, neighbour = pair.slice_, pair.neighbour
     if fit is None or fit.compared is None or neighbour.z - slice_.z > ROWS.reach:
-        return None
-    matrix = at_scale(fit.matrix, slice_.detail_scale)
-    found = row_shifts(slice_.detail, neighbour.detail, matrix, fit.compared)
-    scale = slice_.detail_scale * found.scale
-    return RowShifts(
-        first_row_px=slice_.corner_xy[1] + 0.5 / scale - 0.5,
-        knot_px=ROWS.knot_px / scale,
-        shifts=packed(found.halves / scale),
+        return _Displacements(rows=None, warp=None)
+    compared = slice_.detail, neighbour.detail, at_scale(fit.matrix, slice_.detail_scale), fit.compared
+    of_rows, of_parts = row_shifts(*compared), soft_warp(*compared)
+    scale = slice_.detail_scale * of_rows.scale
+    left, top = (corner + 0.5 / scale - 0.5 for corner in slice_.corner_xy)
+    n_y, n_x = of_parts.halves.shape[2:]
+    return _Displacements(
+        rows=RowShifts(first_row_px=top, knot_px=ROWS.knot_px / scale, shifts=packed(of_rows.halves / scale)),
+        warp=WarpField(
+            first_xy_px=(left, top),
+            knot_px=SOFT_WARP.knot_px / scale,
+            n_xy=(n_x, n_y),
+            displacements=packed(of_parts.halves / scale),
+        ),
     )
 
 

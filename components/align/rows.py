@@ -124,12 +124,12 @@ def row_shifts(
         neighbour_from_slice: in pixels of these pictures.
         trusted: [y, x] pixels of the slice that may be compared.
     """
-    shrunk = 1 if picture.size <= LIMITS.most_px else 2
-    n = n_splines(picture.shape[0] / shrunk, LIMITS.knot_px)
+    factor = 1 if picture.size <= LIMITS.most_px else 2
+    n = n_splines(picture.shape[0] / factor, LIMITS.knot_px)
     found: Floats = np.zeros((_HALVES, 2, n))
     for coarse, steps in ((2, LIMITS.coarse_steps), (1, LIMITS.fine_steps)):
-        compared = _Compared.of(picture, neighbour, neighbour_from_slice, trusted, shrunk * coarse)
-        first, weights = spline_weights(_places(compared.picture.shape[0], coarse) / LIMITS.knot_px, n)
+        compared = _Compared.of(picture, neighbour, neighbour_from_slice, trusted, factor * coarse)
+        first, weights = spline_weights(places(compared.picture.shape[0], coarse) / LIMITS.knot_px, n)
         splines = _RowSplines(n, first, weights)
         for _ in range(steps):
             sums = compared.sums(splines.values(found) / coarse)
@@ -137,10 +137,10 @@ def row_shifts(
                 sums[:] = sums.sum(axis=0)
             for half in range(_HALVES):
                 found[half] += coarse * splines.step(sums[half], found[half] / coarse)
-    return RowMeasurement(1 / shrunk, found)
+    return RowMeasurement(1 / factor, found)
 
 
-def _places(n: int, factor: int) -> Floats:
+def places(n: int, factor: int) -> Floats:
     """Where the pixel centres of a row or column lie in a picture `factor` times as large."""
     places: Floats = (np.arange(n, dtype=np.float64) + 0.5) * factor - 0.5
     return places
@@ -168,7 +168,7 @@ class _Compared:
         trusted: NDArray[np.bool_],
         factor: int,
     ) -> _Compared:
-        small = _shrunk(picture, factor)
+        small = shrunk(picture, factor)
         # A slope at the rim of what is trusted would look beyond it.
         inner = cv2.erode(trusted.astype(np.uint8), np.ones((3, 3), np.uint8))
         height, width = small.shape
@@ -176,10 +176,10 @@ class _Compared:
         side = max(width // LIMITS.stripes, 1)
         return cls(
             picture=small,
-            neighbour=_shrunk(neighbour, factor),
+            neighbour=shrunk(neighbour, factor),
             neighbour_from_slice=at_scale(neighbour_from_slice, 1 / factor),
             trusted=seen.astype(np.float32),
-            slopes=_slopes(small),
+            slopes=slopes(small),
             half_of_column=np.arange(width) // side % _HALVES,
         )
 
@@ -209,7 +209,7 @@ class _Compared:
         # The mean of both slopes, so that the step errs by the third power of the shift.
         x_slope, y_slope = (
             self._in_stripes((own + other) * self.trusted)
-            for own, other in zip(self.slopes, _slopes(shown), strict=True)
+            for own, other in zip(self.slopes, slopes(shown), strict=True)
         )
         left_over = self._in_stripes(2 * (self.picture - shown))
         products = (
@@ -228,7 +228,7 @@ class _Compared:
         return picture[:, : n_stripes * side].reshape(height, n_stripes, side)
 
 
-def _shrunk(picture: PreparedPicture, factor: int) -> Grey:
+def shrunk(picture: PreparedPicture, factor: int) -> Grey:
     """Grey levels about 0 of a picture, each pixel the mean of `factor` x `factor`."""
     height, width = (side // factor for side in picture.shape)
     grey = picture[: height * factor, : width * factor].astype(np.float32) - np.float32(GREY)
@@ -237,7 +237,8 @@ def _shrunk(picture: PreparedPicture, factor: int) -> Grey:
     return cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32, copy=False)
 
 
-def _slopes(picture: Grey) -> tuple[Grey, Grey]:
+def slopes(picture: Grey) -> tuple[Grey, Grey]:
+    """Slopes of a picture along x and along y, in grey levels a pixel."""
     x, y = (cv2.Sobel(picture, cv2.CV_32F, *axis, ksize=1, scale=0.5) for axis in ((1, 0), (0, 1)))
     return x.astype(np.float32, copy=False), y.astype(np.float32, copy=False)
 

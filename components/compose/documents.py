@@ -23,6 +23,7 @@ from components.compose.solve.pairs import (
     moved_to_origin,
 )
 from components.compose.solve.place import Placement
+from components.compose.warps.soft import SoftWarps
 from components.shared.documents.align import AlignRecord, PairRecord, SliceStatistics
 from components.shared.documents.plan import Plan, SourceSlice
 from components.shared.documents.slices import SLICES_KEY, SliceRow
@@ -31,6 +32,7 @@ from components.shared.documents.transforms import (
     TRANSFORMS_KEY,
     TRENDS_KEY,
     FoundJitter,
+    FoundWarp,
     GreyLine,
     Matrix3,
     SliceTransform,
@@ -186,6 +188,28 @@ def with_row_shifts(transforms: Transforms, z: Integers, jitter: RowJitter) -> T
         for entry in transforms.slices
     )
     return transforms.model_copy(update={"slices": slices, "row_jitter": found})
+
+
+def with_warps(transforms: Transforms, z: Integers, warps: SoftWarps) -> Transforms:
+    """The transforms with the fields that straighten slices.
+
+    Args:
+        transforms: without.
+        z: of each slot.
+        warps: of the slices.
+    """
+    fields = {int(z[slot]): warp for slot, warp in warps.fields.items()}
+    found = FoundWarp(
+        found_xy_px=(round(warps.found_px[0], 4), round(warps.found_px[1], 4)),
+        is_corrected_xy=warps.is_corrected,
+        n_slices=len(fields),
+        corrected_px=round(warps.corrected_px, 4),
+    )
+    slices = tuple(
+        entry.model_copy(update={"warp": fields[entry.z]}) if entry.z in fields else entry
+        for entry in transforms.slices
+    )
+    return transforms.model_copy(update={"slices": slices, "soft_warp": found})
 
 
 def rows_of(

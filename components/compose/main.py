@@ -14,6 +14,7 @@ from components.compose.documents import (
     read_findings,
     transforms_of,
     with_row_shifts,
+    with_warps,
     write_documents,
 )
 from components.compose.judge.classify import classify
@@ -23,6 +24,7 @@ from components.compose.look import told_by_thumbnails
 from components.compose.preview.write import refusal
 from components.compose.rows.jitter import row_jitter
 from components.compose.solve.place import Placement, place
+from components.compose.warps.soft import soft_warps
 from components.shared.command import StepCommand, write_parameter
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.preview import Preview
@@ -120,8 +122,10 @@ def judged(plan: Plan, placement: Placement, findings: AlignFindings) -> Transfo
     transforms = transforms_of(plan, placement, actions, findings.statistics)
     if plan.config.refine == "none" or plan.config.skip_align:
         return transforms
-    jitter = row_jitter(findings.pairs, problem, placement.solution, _is_ordinary(transforms))
-    return with_row_shifts(transforms, problem.stack.z, jitter)
+    ordinary_z, z = _is_ordinary(transforms), problem.stack.z
+    jitter = row_jitter(findings.pairs, problem, placement.solution, ordinary_z)
+    warps = soft_warps(findings.pairs, problem, placement.solution, ordinary_z, jitter.shifts)
+    return with_warps(with_row_shifts(transforms, z, jitter), z, warps)
 
 
 def _is_ordinary(transforms: Transforms) -> frozenset[int]:
@@ -155,6 +159,12 @@ def _log_result(placement: Placement, transforms: Transforms) -> None:
         log.info(
             "rows jitter by %.2f px along x and %.2f px along y; those of %d slices are moved back",
             *(*jitter.found_xy_px, jitter.n_slices),
+        )
+    warp = transforms.soft_warp
+    if warp is not None:
+        log.info(
+            "slices are warped by %.2f px along x and %.2f px along y; %d of them are straightened",
+            *(*warp.found_xy_px, warp.n_slices),
         )
     log.info("trend %s: %s", placement.trends.policy, placement.trends.suggestion)
 

@@ -1,7 +1,8 @@
-"""Shifts of the rows of a slice as cubic B-splines along y, and the text that documents hold them as.
+"""Shifts of the rows of a slice and its soft warp as cubic B-splines, and how documents hold them as text.
 
 A microscope scans a slice row by row; while charge or drift moves the beam, each row lies a little beside its
-place. The shift of a row, along x and along y, changes smoothly from row to row.
+place. The shift of a row, along x and along y, changes smoothly from row to row. A soft warp changes smoothly
+along both: it is a sum of products of B-splines along y and along x.
 """
 
 from __future__ import annotations
@@ -58,6 +59,34 @@ def spline_values(coefficients: Floats, rows: ArrayLike) -> Floats:
     """
     first, weights = spline_weights(rows, coefficients.shape[-1])
     values: Floats = (coefficients[..., first[:, None] + np.arange(SUPPORT)] * weights).sum(axis=-1)
+    return values
+
+
+def grid_weights(columns: ArrayLike, rows: ArrayLike, n_y: int, n_x: int) -> tuple[NDArray[np.int64], Floats]:
+    """The products of splines at each place, as their numbers `[m, 16]`, row by row, and weights `[m, 16]`.
+
+    Args:
+        columns: [m] places in units of the knots, see `spline_weights`.
+        rows: [m] the same.
+        n_y: number of splines along y.
+        n_x: number of splines along x.
+    """
+    (first_x, x_weights), (first_y, y_weights) = spline_weights(columns, n_x), spline_weights(rows, n_y)
+    x, y = first_x[:, np.newaxis] + np.arange(SUPPORT), first_y[:, np.newaxis] + np.arange(SUPPORT)
+    numbers = (n_x * y[:, :, np.newaxis] + x[:, np.newaxis]).reshape(-1, SUPPORT**2)
+    weights: Floats = y_weights[:, :, np.newaxis] * x_weights[:, np.newaxis]
+    return numbers, weights.reshape(-1, SUPPORT**2)
+
+
+def grid_values(coefficients: Floats, columns: ArrayLike, rows: ArrayLike) -> Floats:
+    """[k, m] sums of products of B-splines at places (see `grid_weights`); `coefficients` are [k, n_y, n_x].
+
+    Example:
+        >>> grid_values(np.full((1, 4, 5), 2.0), [0.5], [0.25]).round(9).tolist()
+        [[2.0]]
+    """
+    numbers, weights = grid_weights(columns, rows, *coefficients.shape[1:])
+    values: Floats = (coefficients.reshape(len(coefficients), -1)[:, numbers] * weights).sum(axis=-1)
     return values
 
 

@@ -181,27 +181,55 @@ INLINE int run_length(Spline s, const double m[6], double x, double y, int n) {
     return 0;
 }
 
-/* Where a pixel of `out` lies in the picture: as the matrix says, then moved by the shift of the row there.
-   `row_shifts` holds x and y for each row of the picture; between rows they are interpolated linearly. */
-INLINE void place(const double m[6], const double *restrict row_shifts, int64_t height, int64_t column, double start_x,
-                  double start_y, double *x, double *y) {
-    double row = m[3] * (double)column + start_y, most = (double)(height - 1);
-    double within = row > 0.0 ? (row < most ? row : most) : 0.0;
-    int64_t above = (int64_t)within, below = above + 1 < height ? above + 1 : above;
-    double f = within - (double)above, g = 1.0 - f;
-    *x = m[0] * (double)column + start_x + (g * row_shifts[2 * above] + f * row_shifts[2 * below]);
-    *y = row + (g * row_shifts[2 * above + 1] + f * row_shifts[2 * below + 1]);
+/* How much further than the matrix says places lie in the picture. */
+typedef struct {
+    const double *rows;  /* [height][2]: shift x, y of each row, interpolated linearly; NULL for none */
+    const double *nodes; /* [nodes_height][nodes_width][2]: displacement x, y, interpolated linearly; NULL for none */
+    int64_t nodes_height, nodes_width;
+    double nodes_a_px; /* the first node lies at pixel 0, 0 */
+} Displacement;
+
+INLINE double clamped(double place, int64_t n) {
+    double most = (double)(n - 1);
+    return place > 0.0 ? (place < most ? place : most) : 0.0;
 }
 
-/* As `run_length`, for places that are shifted by rows: along so few pixels that the shift changes evenly.
+/* Move a place by what lies there between nodes; beyond them the nearest count. */
+INLINE void displace(Displacement d, double *x, double *y) {
+    double column = clamped(*x * d.nodes_a_px, d.nodes_width), row = clamped(*y * d.nodes_a_px, d.nodes_height);
+    int64_t left = (int64_t)column, right = left + 1 < d.nodes_width ? left + 1 : left;
+    int64_t above = (int64_t)row, below = above + 1 < d.nodes_height ? above + 1 : above;
+    double f = column - (double)left, g = 1.0 - f, p = row - (double)above, q = 1.0 - p;
+    const double *upper = d.nodes + 2 * above * d.nodes_width, *lower = d.nodes + 2 * below * d.nodes_width;
+    *x += q * (g * upper[2 * left] + f * upper[2 * right]) + p * (g * lower[2 * left] + f * lower[2 * right]);
+    *y += q * (g * upper[2 * left + 1] + f * upper[2 * right + 1]) +
+          p * (g * lower[2 * left + 1] + f * lower[2 * right + 1]);
+}
+
+/* Where a pixel of `out` lies in the picture: as the matrix says, then displaced, then moved by the shift of the
+   row there. */
+INLINE void place(const double m[6], Displacement d, int64_t height, int64_t column, double start_x, double start_y,
+                  double *x, double *y) {
+    *x = m[0] * (double)column + start_x;
+    *y = m[3] * (double)column + start_y;
+    if (d.nodes) displace(d, x, y);
+    if (d.rows) {
+        double within = clamped(*y, height);
+        int64_t above = (int64_t)within, below = above + 1 < height ? above + 1 : above;
+        double f = within - (double)above, g = 1.0 - f;
+        *x += g * d.rows[2 * above] + f * d.rows[2 * below];
+        *y += g * d.rows[2 * above + 1] + f * d.rows[2 * below + 1];
+    }
+}
+
+/* As `run_length`, for places that are displaced: along so few pixels that the displacement changes evenly.
    `step_x`, `step_y` become how much further than a pixel each place is from the one before. */
-INLINE int shifted_run_length(Spline s, const double m[6], const double *restrict row_shifts, int64_t column,
-                              double start_x, double start_y, double x, double y, int n, double *step_x,
-                              double *step_y) {
+INLINE int displaced_run_length(Spline s, const double m[6], Displacement d, int64_t column, double start_x,
+                                double start_y, double x, double y, int n, double *step_x, double *step_y) {
     if (!is_inner(s, x, y)) return 0;
     for (; n >= SHORT; n /= 2) {
         double last_x, last_y;
-        place(m, row_shifts, s.height, column + n - 1, start_x, start_y, &last_x, &last_y);
+        place(m, d, s.height, column + n - 1, start_x, start_y, &last_x, &last_y);
         if (is_inner(s, last_x, last_y) && (int64_t)last_x == (int64_t)x + n - 1 && (int64_t)last_y == (int64_t)y) {
             *step_x = (last_x - x) / (double)(n - 1) - 1.0;
             *step_y = (last_y - y) / (double)(n - 1);
@@ -246,22 +274,26 @@ void warp(const char *picture, int64_t row_bytes, int64_t height, int64_t width,
     }
 }
 
-/* As `warp`, where each row of the picture is shifted besides: `row_shifts` [height][2] in pixels, x and y. */
-void warp_rows(const char *picture, int64_t row_bytes, int64_t height, int64_t width, int64_t pixel_bytes,
-               const double m[6], const double *row_shifts, float *coefficients, char *out, int64_t out_row_bytes,
-               int64_t out_height, int64_t out_width) {
+/* As `warp`, where places are displaced besides, see `Displacement`. */
+void warp_displaced(const char *picture, int64_t row_bytes, int64_t height, int64_t width, int64_t pixel_bytes,
+                    const double m[6], const double *rows, const double *nodes, int64_t nodes_height,
+                    int64_t nodes_width, double nodes_a_px, float *coefficients, char *out, int64_t out_row_bytes,
+                    int64_t out_height, int64_t out_width) {
     float *columns = coefficients + height * width, *after = columns + LANES * width;
     find_coefficients(picture, pixel_bytes, row_bytes, height, width, columns, after, coefficients);
     Spline s = {coefficients, height, width};
+    Displacement d = {rows, nodes, nodes_height, nodes_width, nodes_a_px};
+    /* Over two nodes a displacement changes evenly. */
+    int64_t most = nodes && 2.0 / nodes_a_px < RUN ? (int64_t)(2.0 / nodes_a_px) : RUN;
     float grey[RUN];
     for (int64_t row = 0; row < out_height; row++) {
         double start_x = m[1] * (double)row + m[2], start_y = m[4] * (double)row + m[5];
         for (int64_t column = 0, n; column < out_width; column += n) {
             double x, y, step_x, step_y;
-            place(m, row_shifts, height, column, start_x, start_y, &x, &y);
+            place(m, d, height, column, start_x, start_y, &x, &y);
             int64_t left = out_width - column;
-            n = shifted_run_length(s, m, row_shifts, column, start_x, start_y, x, y, left < RUN ? (int)left : RUN,
-                                   &step_x, &step_y);
+            n = displaced_run_length(s, m, d, column, start_x, start_y, x, y, (int)(left < most ? left : most),
+                                     &step_x, &step_y);
             if (n > 0) {
                 const float *c = coefficients + ((int64_t)y - 1) * width + (int64_t)x - 1;
                 grey_along(c, width, (float)(x - (double)(int64_t)x), (float)(y - (double)(int64_t)y),
@@ -269,7 +301,7 @@ void warp_rows(const char *picture, int64_t row_bytes, int64_t height, int64_t w
             } else {
                 n = left < SHORT / 2 ? left : SHORT / 2; /* the next ones may lie side by side again */
                 for (int i = 0; i < n; i++) {
-                    place(m, row_shifts, height, column + i, start_x, start_y, &x, &y);
+                    place(m, d, height, column + i, start_x, start_y, &x, &y);
                     grey[i] = grey_at(s, x, y);
                 }
             }

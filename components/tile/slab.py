@@ -107,7 +107,7 @@ class _SlabArray:
     def _show_channel(self, channel: Picture, shown: SliceTransform, out: Picture, planes: list[int]) -> None:
         alone = [plane for plane in planes if plane not in self._blends]
         warped = out[alone[0]] if alone else np.empty(out.shape[1:], out.dtype)
-        warp_slice(channel, np.array(shown.matrix), warped, shown.rows)
+        warp_slice(channel, np.array(shown.matrix), warped, shown.rows, shown.warp)
         out[alone[1:]] = warped
         for plane in self._blends.intersection(planes):
             with self._blending:

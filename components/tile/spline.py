@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,21 @@ LIBRARY = Path(__file__).with_name("bspline.bin")
 """Compiled when fibstack is installed and when the image of the step is built (`setup.py`)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """A displacement at places of a picture, between which it is interpolated linearly."""
+
+    displacements_px: NDArray[np.float64]
+    """[n_y, n_x, 2] how much further along x and y; the first node lies at pixel 0, 0."""
+    spacing_px: float
+
+
 def warp(
     picture: Picture,
     slice_from_volume: NDArray[np.float64],
     out: Picture,
     row_shifts_px: NDArray[np.float64] | None = None,
+    nodes: Nodes | None = None,
 ) -> None:
     """Show a picture in another frame by a cubic B-spline; places outside of it become 0.
 
@@ -30,7 +41,8 @@ def warp(
         picture: `[y, x]`, of 8 or 16 bit.
         slice_from_volume: 3 x 3, where in the picture the pixels of the frame lie.
         out: `[y, x]` of the same type, the frame; the pixels of a row lie side by side.
-        row_shifts_px: [y, 2] how much further along x and y, by the row that the matrix names.
+        row_shifts_px: [y, 2] how much further along x and y, by the row that matrix and nodes name.
+        nodes: how much further along x and y, by the place that the matrix names.
 
     Raises:
         ConfigError: the kernel was not compiled, or of another source.
@@ -45,12 +57,22 @@ def warp(
     matrix = np.ascontiguousarray(slice_from_volume[:2], np.float64)
     of_picture = (rows.ctypes.data, rows.strides[0], height, width, picture.itemsize)
     of_frame = (coefficients.ctypes.data, out.ctypes.data, out.strides[0], *out.shape)
-    if row_shifts_px is None:
+    if row_shifts_px is None and nodes is None:
         library.warp(*of_picture, matrix.ctypes.data, *of_frame)
         return
-    assert row_shifts_px.shape == (height, 2), "each row has a shift along x and along y"
-    shifts = np.ascontiguousarray(row_shifts_px, np.float64)
-    library.warp_rows(*of_picture, matrix.ctypes.data, shifts.ctypes.data, *of_frame)
+    shifts, displacements, of_nodes = None, None, (0, 0, 1.0)
+    if row_shifts_px is not None:
+        assert row_shifts_px.shape == (height, 2), "each row has a shift along x and along y"
+        shifts = np.ascontiguousarray(row_shifts_px, np.float64)
+    if nodes is not None:
+        displacements = np.ascontiguousarray(nodes.displacements_px, np.float64)
+        of_nodes = (*displacements.shape[:2], 1 / nodes.spacing_px)
+    of_places = (_address(shifts), _address(displacements), *of_nodes)
+    library.warp_displaced(*of_picture, matrix.ctypes.data, *of_places, *of_frame)
+
+
+def _address(array: NDArray[np.float64] | None) -> int | None:
+    return None if array is None else array.ctypes.data
 
 
 def source_crc32() -> int:
@@ -76,7 +98,8 @@ def _library(path: Path) -> ctypes.CDLL:
         )
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     library.floats_needed.argtypes, library.floats_needed.restype = [number, number], number
-    kernels = ((library.warp, [pointer]), (library.warp_rows, [pointer, pointer]))
+    displaced = [pointer, pointer, pointer, number, number, ctypes.c_double]
+    kernels = ((library.warp, [pointer]), (library.warp_displaced, displaced))
     for kernel, of_place in kernels:
         kernel.argtypes = [
             *(pointer, number, number, number, number),

@@ -1,12 +1,8 @@
 """Jitter of the rows of a stack: found, tested by windows that were held out, and corrected where they agree.
 
 *Held out.* Each shift is told twice, by the even and by the odd stripes of columns, which see other tissue.
-Their product has the mean of what both share; noise and what single structures do cancel.
 
-*Not tissue.* Jitter differs from slice to slice, tissue moves on much as it did. Second differences of white
-jitter have 6 times its mean square, and the product of each with the next one has -4 times; where tissue
-changes its course, each change stands for itself. So the second differences of one half times the next ones
-of the other tell the mean square of the jitter, and the rest of their own that of the changes of course.
+*Not tissue.* What both tell and slices have each of their own is jitter (`held_out.py`).
 
 *How much.* These two decide how stiff the path of the tissue is (Wiener's filter along z). Each wave along y
 (of a cosine transform) is then corrected by the part of its energy that both halves share, and a slice only
@@ -19,23 +15,16 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from components.compose.rows.chain import jitter_of, priors
+from components.compose.rows.held_out import Waves, cosines, held_out_error, jitter_squares
 from components.compose.rows.limits import LIMITS, JitterLimits
 from components.compose.rows.measured import N_HALVES, RowFrame, RowPairs, row_pairs, told_at
-from components.compose.solve.pairs import Flags, Floats, Solution
+from components.compose.solve.pairs import Floats, Solution
 from components.compose.solve.problem import SolveProblem
 from components.shared.documents.align import PairRecord
 from components.shared.documents.transforms import RowShifts
 from components.shared.row_shifts import n_splines, packed, spline_weights
-
-Waves = NDArray[np.float32]
-"""Shifts of many rows of all slices, in half the memory."""
-_OF_WHITE = 6.0
-"""Mean square of second differences of independent numbers, of which the mean square is 1."""
-_NEXT_OF_WHITE = -4.0
-"""Mean product of such a difference with the next one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +68,11 @@ def row_jitter(
     slice_rows = np.linspace(0, float(frame.heights.max()) - 1, n_rows)
     tells = np.isin(np.arange(len(stack)), np.concatenate([pairs.slot, pairs.neighbour])) & is_good
     first = _in_slices(pairs, frame, slice_rows, (limits.tissue_stiffness,) * 2, limits)
-    found2, sigma2, bends2 = _jitter_squares(first @ _cosines(n_rows).T, tells)
+    found2, sigma2, bends2 = jitter_squares(first @ cosines(n_rows).T, tells)
     total2, total_sigma2 = found2.sum(axis=1) / n_rows, sigma2
     stiffness = np.clip(total2 / np.maximum(bends2, np.finfo(float).tiny), *limits.stiffness_range)
     halves = _in_slices(pairs, frame, slice_rows, (float(stiffness[0]), float(stiffness[1])), limits)
-    waves = halves @ _cosines(n_rows).T
+    waves = halves @ cosines(n_rows).T
     scale_px = pairs.knot_px / limits.knot_of_pictures
     noise2 = np.square(waves[tells, 0] - waves[tells, 1]).mean(axis=(0, 2)) / 4
     is_jitter = (
@@ -99,8 +88,8 @@ def row_jitter(
     shared2 = (waves[:, 0] * waves[:, 1])[tells].mean(axis=0)
     share = _pooled(shared2, limits) / np.maximum(_pooled(usual2, limits), np.finfo(float).tiny)
     gain = np.clip(share, 0.0, 1.0) * is_jitter[:, np.newaxis]
-    filtered = (waves * gain) @ _cosines(n_rows)
-    agrees = tells & (_held_out_error(filtered, halves, is_jitter) < _held_out_error(0.0, halves, is_jitter))
+    filtered = (waves * gain) @ cosines(n_rows)
+    agrees = tells & (held_out_error(filtered, halves, is_jitter) < held_out_error(0.0, halves, is_jitter))
     corrected = filtered.mean(axis=1)
     shifts = _as_splines(corrected, slice_rows, pairs.knot_px)
     return RowJitter(
@@ -169,41 +158,10 @@ def _cubic(values: Floats, places: Floats, first: int, last: int) -> Floats:
     return result
 
 
-def _jitter_squares(waves: Waves, tells: Flags) -> tuple[Floats, Floats, Floats]:
-    """Mean squares of the jitter [x and y, wave], and of the tissue's changes of course [x and y].
-
-    Between them, the 1-sigma [x and y] of the first one's mean over the waves.
-    """
-    second = waves[:-2] - 2 * waves[1:-1] + waves[2:]
-    told = tells[:-2] & tells[1:-1] & tells[2:]
-    both = told[:-1] & told[1:]
-    if both.sum() < 2:
-        return np.zeros(waves.shape[2:]), np.ones(2), np.ones(2)
-    crossed = (second[:-1, 0] * second[1:, 1] + second[:-1, 1] * second[1:, 0])[both] / 2 / _NEXT_OF_WHITE
-    of_slices = crossed.sum(axis=2) / waves.shape[-1]
-    bends2 = (second[:, 0] * second[:, 1])[told].mean(axis=0) - _OF_WHITE * crossed.mean(axis=0)
-    sigma2 = of_slices.std(axis=0, ddof=1) / len(crossed) ** 0.5
-    return crossed.mean(axis=0), sigma2, bends2.sum(axis=1) / waves.shape[-1]
-
-
 def _pooled(squares: Floats, limits: JitterLimits) -> Floats:
     """[..., wave] sums over the waves next to each."""
     ones = np.ones(limits.pooled_waves)
     return np.stack([np.convolve(of_waves, ones, "same") for of_waves in squares])
-
-
-def _held_out_error(filtered: Floats | Waves | float, halves: Waves, is_jitter: Flags) -> Floats:
-    """[n] how far each half is from the other one after the filter, along the axes that jitter."""
-    errors: Floats = np.square(halves[:, ::-1] - filtered).mean(axis=(1, 3))[:, is_jitter].sum(axis=1)
-    return errors
-
-
-def _cosines(n: int) -> Waves:
-    """[n, n] the orthonormal cosine transform (DCT-II), a wave in each row."""
-    waves, places = np.arange(n)[:, np.newaxis], np.arange(n) + 0.5
-    cosines = np.cos(np.pi * waves * places / n) * np.sqrt(2 / n)
-    cosines[0] = np.sqrt(1 / n)
-    return np.asarray(cosines, np.float32)
 
 
 def _as_splines(values: Floats, rows: Floats, knot_px: float) -> Floats:

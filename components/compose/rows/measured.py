@@ -75,6 +75,27 @@ class RowFrame:
         return grid
 
 
+def kept_records(
+    records: Iterable[PairRecord], problem: SolveProblem, solution: Solution, is_good: Flags
+) -> dict[tuple[int, int], PairRecord]:
+    """The records of the pairs that the solution keeps and whose slices are both good, by their slots."""
+    kept, slot_of = problem.pairs.chosen(solution.kept), problem.stack.slot_of
+    kept_pairs = set(zip(kept.slot.tolist(), kept.neighbour.tolist(), strict=True))
+    by_slots = {(slot_of.get(r.z, -1), slot_of.get(r.neighbour_z, -1)): r for r in records}
+    return {
+        pair: record
+        for pair, record in by_slots.items()
+        if pair in kept_pairs and record.matrix is not None and is_good[pair[0]] and is_good[pair[1]]
+    }
+
+
+def left_over(solved: Floats, records: Iterable[PairRecord]) -> Floats:
+    """[m, 3, 3] slice from slice: what the solution, [m, 3, 3] neighbour from slice, leaves of each pair."""
+    theirs = np.array([record.matrix for record in records], np.float64)
+    found: Floats = np.linalg.inv(solved) @ theirs
+    return found
+
+
 def row_pairs(
     records: Iterable[PairRecord],
     problem: SolveProblem,
@@ -92,15 +113,11 @@ def row_pairs(
         limits: of the room.
     """
     stack, volume_from_slice = problem.stack, solution.volume_from_slice
-    kept = problem.pairs.chosen(solution.kept)
-    slot_of, kept_pairs = stack.slot_of, set(zip(kept.slot.tolist(), kept.neighbour.tolist(), strict=True))
-    told = {}
-    for record in records:
-        pair = slot_of.get(record.z, -1), slot_of.get(record.neighbour_z, -1)
-        if record.rows is None or record.matrix is None or pair not in kept_pairs:
-            continue
-        if is_good[pair[0]] and is_good[pair[1]]:
-            told[pair] = record
+    told = {
+        pair: record
+        for pair, record in kept_records(records, problem, solution, is_good).items()
+        if record.rows is not None
+    }
     # Slices of other sizes have other splines; what most have is taken.
     lengths = [len(r.rows.shifts) for r in told.values() if r.rows is not None]
     if not lengths:
@@ -108,7 +125,6 @@ def row_pairs(
     usual = max(sorted(set(lengths)), key=lengths.count)
     chosen = sorted((p, r) for p, r in told.items() if r.rows is not None and len(r.rows.shifts) == usual)
     slot, neighbour = (np.array([pair[end] for pair, _ in chosen], np.int64) for end in (0, 1))
-    theirs = np.array([r.matrix for _, r in chosen], np.float64)
     solved = np.linalg.inv(volume_from_slice[neighbour]) @ volume_from_slice[slot]
     rows = [r.rows for _, r in chosen if r.rows is not None]
     knot_px = rows[0].knot_px
@@ -117,7 +133,7 @@ def row_pairs(
     pairs = RowPairs(
         slot=slot[straight],
         neighbour=neighbour[straight],
-        left_over=(np.linalg.inv(solved) @ theirs)[straight],
+        left_over=left_over(solved, [record for _, record in chosen])[straight],
         coefficients=np.array([unpacked(r.shifts, 2 * N_HALVES) for r in rows])[straight],
         first_row_px=np.array([r.first_row_px for r in rows])[straight],
         knot_px=knot_px,

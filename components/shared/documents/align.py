@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from components.shared.documents.sealed import Document, SealedDocument, without_empty
-from components.shared.documents.transforms import FillLevel, GreyLine, Matrix3, RowShifts, Streaks
+from components.shared.documents.transforms import FillLevel, GreyLine, Matrix3, RowShifts, Streaks, WarpField
 
 Model = Literal["translation", "rigid", "rigid_stretch", "affine"]
 
@@ -143,10 +143,14 @@ class PairRecord(Document):
     """Shifts of the slice's rows beyond the transform: the neighbour shows at `matrix (p + shift)` what is at
     p. Those that the even stripes of columns tell, x and y, then those of the odd ones. Left out of the file
     for pairs that do not tell them."""
+    warp: WarpField | None = None
+    """Smooth displacement of the slice beyond the transform: the neighbour shows at
+    `matrix (p + displacement)` what is at p. That of the black cells, x and y, then that of the white ones.
+    Left out of the file for pairs that do not tell it."""
 
     @model_serializer(mode="wrap")
-    def _without_empty_rows(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_empty(serialise(self), "rows")
+    def _without_empty(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_empty(without_empty(serialise(self), "rows"), "warp")
 
 
 class AlignRecord(SealedDocument):

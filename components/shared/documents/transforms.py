@@ -88,6 +88,20 @@ class RowShifts(Document):
     """Base64 of the coefficients as 16-bit little-endian numbers in 1/256 px: those of x, then those of y."""
 
 
+class WarpField(Document):
+    """A smooth displacement over a slice, as sums of products of cubic B-splines along y and along x."""
+
+    first_xy_px: tuple[float, float]
+    """Place in the slice at which the second spline along x and the second along y have their peaks."""
+    knot_px: float
+    """Pixels from the peak of a spline to that of the next, along both."""
+    n_xy: tuple[int, int]
+    """Number of splines along x and along y."""
+    displacements: str
+    """Base64 of the coefficients as 16-bit little-endian numbers in 1/256 px, rows of splines one after
+    another: those of the displacement along x, then those along y."""
+
+
 StreakAxis = Literal["x", "y"]
 """Axis that streaks are long along."""
 
@@ -146,11 +160,14 @@ class SliceTransform(Document):
     rows: RowShifts | None = None
     """Shifts of the slice's rows: what the volume shows at `matrix p` lies in the slice at p + shift, that of
     the row of p. Left out of the file where the rows lie as the matrix says."""
+    warp: WarpField | None = None
+    """Soft warp of the slice: what the volume shows at `matrix p` lies in the slice at q = p + displacement,
+    that of p; with `rows` at q + shift, that of the row of q. Left out of the file where there is none."""
 
     @model_serializer(mode="wrap")
     def _without_empty(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = serialise(self)
-        for key in ("fill", "grey_line", "filtered_streaks", "rows"):
+        for key in ("fill", "grey_line", "filtered_streaks", "rows", "warp"):
             values = without_empty(values, key)
         if self.shown_z is None:
             values.pop("shown_z", None)
@@ -217,6 +234,18 @@ class FoundJitter(Document):
     """RMS of the correction over these slices."""
 
 
+class FoundWarp(Document):
+    """Soft warps of the slices of a stack, and what was done about them."""
+
+    found_xy_px: tuple[float, float]
+    """RMS along x and y, as cells tell it that were held out; 0 where they tell none."""
+    is_corrected_xy: tuple[bool, bool]
+    n_slices: int
+    """Number of slices that are straightened."""
+    corrected_px: float
+    """RMS of the correction over these slices."""
+
+
 class Transforms(SealedDocument):
     """`process/transforms.json`: the size of the volume, and the place and action of each slice."""
 
@@ -229,6 +258,8 @@ class Transforms(SealedDocument):
     intensity_range: Annotated[tuple[float, float], Field(description="Raw grey levels shown as 0 and 255.")]
     row_jitter: FoundJitter | None = None
     """Jitter of the rows; None where it was not looked for."""
+    soft_warp: FoundWarp | None = None
+    """Soft warps of the slices; None where they were not looked for."""
     slices: tuple[SliceTransform, ...]
     """Rows for every z of the volume, ascending, also for missing slices."""
 

@@ -148,6 +148,8 @@ def _more_of(entry: SliceTransform) -> Iterator[str]:
         yield f"streaks along {entry.filtered_streaks}"
     if entry.rows is not None:
         yield f"rows {entry.rows.model_dump_json()}"
+    if entry.warp is not None:
+        yield f"warp {entry.warp.model_dump_json()}"
 
 
 def _slices_at(slices: Sequence[_Slice], numbers: Sequence[int]) -> Iterator[_Slice]:

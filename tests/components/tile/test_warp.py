@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from components.shared.documents.transforms import RowShifts
+from components.shared.documents.transforms import RowShifts, WarpField
 from components.shared.errors import UserError
 from components.shared.geometry import Matrix, rotation_about, transform_points, translation
-from components.shared.row_shifts import packed, spline_values, unpacked
+from components.shared.row_shifts import grid_values, n_splines, packed, spline_values, unpacked
 from components.tile.warp import warp_slice
 
 SIDE = 160
@@ -199,3 +200,61 @@ def test_shifts_of_nothing_give_the_same_bytes() -> None:
         nothing = RowShifts(first_row_px=0.0, knot_px=16.0, shifts=packed(np.zeros((2, 13))))
         warp_slice(smooth_slice(), matrix, out, nothing)
         assert np.array_equal(out, warped(smooth_slice(), matrix))
+
+
+def soft(
+    displacement: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
+) -> WarpField:
+    """A soft warp with these coefficients (x and y) at knots (x, y), over the whole slice."""
+    knot_px, n = 40.0, n_splines(SIDE, 40.0)
+    knots = np.arange(-1, n - 1, dtype=np.float64)
+    x, y = np.meshgrid(knots, knots)
+    return WarpField(
+        first_xy_px=(0.0, 0.0), knot_px=knot_px, n_xy=(n, n), displacements=packed(displacement(x, y))
+    )
+
+
+def test_a_soft_warp_moves_places_and_rows_are_shifted_there() -> None:
+    matrix = translation(2.3, -4.6) @ rotation_about((80, 80), math.radians(0.5))
+    warp = soft(lambda x, y: np.stack([3 * np.sin(x + 0.5 * y), 2 * np.cos(y - x)]))
+    rows = np.arange(SIDE, dtype=np.float64)
+    shifts = RowShifts(
+        first_row_px=0.0,
+        knot_px=16.0,
+        shifts=packed(np.stack([np.sin(np.arange(-1, 12)), np.zeros(13)])),
+    )
+    x, y = grid(SIDE, SIDE)
+    points = transform_points(np.linalg.inv(matrix), np.column_stack([x.ravel(), y.ravel()]))
+    n_x, n_y = warp.n_xy
+    of_splines = unpacked(warp.displacements, 2).reshape(2, n_y, n_x)
+    moved = points + grid_values(of_splines, points[:, 0] / warp.knot_px, points[:, 1] / warp.knot_px).T
+    along_x = spline_values(unpacked(shifts.shifts, 2)[0], rows / 16)
+    shifted = moved + np.stack([np.interp(moved[:, 1], rows, along_x), np.zeros(len(moved))], axis=1)
+    for places, of_rows in ((moved, None), (shifted, shifts)):
+        out = np.full((SIDE, SIDE), 77, np.uint8)
+        warp_slice(smooth_slice(), matrix, out, of_rows, warp)
+        u, v = places[:, 0].reshape(x.shape), places[:, 1].reshape(x.shape)
+        depth = np.minimum.reduce([u, v, SIDE - 1 - u, SIDE - 1 - v])
+        assert np.abs(out - wave(u, v))[depth > 4].max() < 1.5
+        assert not out[depth < -0.05].any()
+
+
+def test_a_soft_warp_of_nothing_gives_the_same_bytes() -> None:
+    for matrix in MATRICES.values():
+        out = np.full((SIDE, SIDE), 77, np.uint8)
+        warp_slice(smooth_slice(), matrix, out, None, soft(lambda x, y: np.zeros((2, *x.shape))))
+        assert np.array_equal(out, warped(smooth_slice(), matrix))
+
+
+def test_a_soft_warp_is_straight_enough_between_nodes() -> None:
+    """Each pixel shows the place that the splines name, within what a hundredth of a pixel changes."""
+    warp = soft(lambda x, y: np.stack([3 * np.sin(x), 3 * np.sin(y)]))
+    ramp = np.tile((np.arange(SIDE) * 200).astype(np.uint16), (SIDE, 1))
+    out = np.zeros_like(ramp)
+    warp_slice(ramp, translation(0.25, 0.0), out, None, warp)
+    x, y = grid(SIDE, SIDE)
+    of_splines = unpacked(warp.displacements, 2).reshape(2, *reversed(warp.n_xy))
+    displaced = grid_values(of_splines, (x.ravel() - 0.25) / warp.knot_px, y.ravel() / warp.knot_px)[0]
+    places = x - 0.25 + displaced.reshape(x.shape)
+    inner = np.s_[16:-16, 16:-16]
+    assert np.abs(out[inner] / 200 - places[inner]).max() < 0.015
