@@ -9,7 +9,7 @@ from components.report.gather import RunEvidence
 from components.report.page.timings import raw_bytes
 from components.report.run_document import RunDocument
 from components.report.words.fill_values import fill_fact
-from components.report.words.warped_slices import jitter_fact, warp_fact
+from components.report.words.warped_slices import jitter_fact, straightened_fact, warp_fact
 from components.shared.documents.cost import CostEstimate
 from components.shared.text import GIB, product, size
 from components.shared.volume.volume import volume_of
@@ -51,6 +51,9 @@ def _stack_facts(evidence: RunEvidence) -> Iterator[tuple[str, str]]:
         jitter = jitter_fact(evidence)
         if jitter:
             yield "jitter of rows", jitter
+        straightened = straightened_fact(evidence)
+        if straightened:
+            yield "soft warps", straightened
 
 
 def _channels(file_channels: tuple[int, ...]) -> str:

@@ -19,7 +19,7 @@ from components.report.words.run_verdict import (
     run_verdict,
 )
 from components.report.words.thickness import thickness_sentences
-from components.report.words.warped_slices import jitter_sentence, warp_sentence
+from components.report.words.warped_slices import jitter_sentence, straightened_sentence, warp_sentence
 from components.shared.documents.align import reason_in_words
 from components.shared.documents.plan import VoxelSize
 from components.shared.documents.transforms import Transforms
@@ -121,7 +121,7 @@ def sentences(run: RunDocument, evidence: RunEvidence) -> Iterator[str]:
     stand_out = bad_slices_sentence(evidence.rows)
     if stand_out:
         yield stand_out
-    of_slices = (warp_sentence, jitter_sentence, flicker_sentence, streak_sentence)
+    of_slices = (warp_sentence, jitter_sentence, straightened_sentence, flicker_sentence, streak_sentence)
     yield from filter(None, (sentence(evidence) for sentence in of_slices))
     yield from (_as_sentence(finding) for finding in evidence.plan.findings)
     if run.complete:

@@ -94,6 +94,29 @@ def jitter_sentence(evidence: RunEvidence) -> str:
     )
 
 
+def straightened_sentence(evidence: RunEvidence) -> str:
+    """The sentence on slices that were warped and are straightened; empty where none are."""
+    found = evidence.transforms.soft_warp if evidence.transforms is not None else None
+    if found is None or not found.n_slices:
+        return ""
+    return (
+        f"Soft warps of {count(found.n_slices, 'slice')} are straightened, "
+        f"by {found.corrected_px:.2f} px RMS."
+    )
+
+
+def straightened_fact(evidence: RunEvidence) -> str:
+    """Soft warps along x and y, and whether they are corrected; empty where they were not looked for."""
+    found = evidence.transforms.soft_warp if evidence.transforms is not None else None
+    if found is None:
+        return ""
+    told = (
+        f"{px:.2f} px RMS along {axis} ({'straightened' if is_corrected else 'left'})"
+        for axis, px, is_corrected in zip("xy", found.found_xy_px, found.is_corrected_xy, strict=True)
+    )
+    return ", ".join(told)
+
+
 def jitter_fact(evidence: RunEvidence) -> str:
     """Jitter of rows along x and y, and whether it is corrected; empty where it was not looked for."""
     found = evidence.transforms.row_jitter if evidence.transforms is not None else None

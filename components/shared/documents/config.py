@@ -128,8 +128,8 @@ class RunConfig(GivenModel):
     )
     refine: Literal["auto", "none"] = Field(
         "auto",
-        description="auto: rows that jitter are moved back where columns that were held out agree. "
-        "none: slices move as a whole.",
+        description="auto: rows that jitter are moved back, and slices that are softly warped are "
+        "straightened, where parts of the pictures that were held out agree. none: slices move as a whole.",
     )
     replace_with: Literal["nearest", "previous", "next", "blend", "blank"] = Field(
         "nearest", description="What is shown in place of a bad or missing slice."

@@ -8,9 +8,16 @@ import numpy as np
 import pytest
 
 from components.report.gather import RunEvidence
-from components.report.words.warped_slices import jitter_fact, jitter_sentence, warp_fact, warp_sentence
+from components.report.words.warped_slices import (
+    jitter_fact,
+    jitter_sentence,
+    straightened_fact,
+    straightened_sentence,
+    warp_fact,
+    warp_sentence,
+)
 from components.shared.documents.align import AlignRecord
-from components.shared.documents.transforms import FoundJitter
+from components.shared.documents.transforms import FoundJitter, FoundWarp
 from tests.builders import transforms_of
 from tests.components.report.finished_run import make_plan, pair_record, slice_statistics
 
@@ -70,6 +77,18 @@ def test_rows_that_are_moved_back_are_said_to_be(tmp_path: Path) -> None:
         "Rows jitter by 1.47 px RMS along x; those of 11 slices are moved back, by 1.38 px RMS."
     )
     assert jitter_fact(evidence) == "1.47 px RMS along x (moved back), 0.05 px RMS along y (left)"
+
+
+def test_slices_that_are_straightened_are_said_to_be(tmp_path: Path) -> None:
+    evidence = RunEvidence(make_plan(tmp_path, N_SLICES))
+    assert (straightened_sentence(evidence), straightened_fact(evidence)) == ("", "")
+    found = FoundWarp(found_xy_px=(0.72, 0.05), is_corrected_xy=(True, False), n_slices=11, corrected_px=0.68)
+    evidence.transforms = transforms_of(evidence.plan).model_copy(update={"soft_warp": found})
+    assert straightened_sentence(evidence) == ("Soft warps of 11 slices are straightened, by 0.68 px RMS.")
+    assert straightened_fact(evidence) == "0.72 px RMS along x (straightened), 0.05 px RMS along y (left)"
+    left = found.model_copy(update={"is_corrected_xy": (False, False), "n_slices": 0})
+    evidence.transforms = evidence.transforms.model_copy(update={"soft_warp": left})
+    assert straightened_sentence(evidence) == ""
 
 
 def test_rows_that_are_left_are_a_fact_alone(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.shared.documents.plan import Plan
-from components.shared.documents.transforms import GreyLine, RowShifts, Transforms
+from components.shared.documents.transforms import GreyLine, RowShifts, Transforms, WarpField
 from components.shared.grid import Span, ceil_div, pyramid_passes
 from components.shared.row_shifts import packed
 from components.shared.steps import RESULT_VERSIONS
@@ -315,4 +315,14 @@ def test_rows_that_are_shifted_change_their_slab() -> None:
     before = transforms_of(plan)
     rows = RowShifts(first_row_px=0.0, knot_px=12.0, shifts=packed(np.ones((2, 8))))
     after = with_slice(before, 20, rows=rows)
+    assert changed(all_slab_hashes(plan, before), all_slab_hashes(plan, after)) == {1}
+
+
+def test_slices_that_are_straightened_change_their_slab() -> None:
+    plan = plan_of(0, 39)
+    before = transforms_of(plan)
+    warp = WarpField(
+        first_xy_px=(0.0, 0.0), knot_px=80.0, n_xy=(4, 4), displacements=packed(np.ones((2, 4, 4)))
+    )
+    after = with_slice(before, 20, warp=warp)
     assert changed(all_slab_hashes(plan, before), all_slab_hashes(plan, after)) == {1}
