@@ -477,14 +477,14 @@ def _record(pair: PreparedPair, attempt: Attempt, *, fallback: str) -> PairRecor
 
 
 class _Displacements(TypedDict):
-    """What a pair tells of displacements beyond its transform."""
+    """The displacements that a pair tells beyond its transform."""
 
     rows: RowShifts | None
     warp: WarpField | None
 
 
 def _displacements(pair: PreparedPair, fit: PairFit | None) -> _Displacements:
-    """Of the slice's rows and of its parts; none where pictures lie far apart or were not compared whole."""
+    """The shifts of the slice's rows and its warp; none where pictures lie far apart or were not compared whole."""
     slice_, neighbour = pair.slice_, pair.neighbour
     if fit is None or fit.compared is None or neighbour.z - slice_.z > ROWS.reach:
         return _Displacements(rows=None, warp=None)

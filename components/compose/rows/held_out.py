@@ -1,4 +1,4 @@
-"""What two halves agree on, and slices have each of their own: jitter, neither noise nor tissue.
+"""Finds the jitter that two halves agree on, and slices have each of their own: neither noise nor tissue.
 
 *Held out.* Each displacement is told twice, by halves of a picture that see other tissue. Their product has
 the mean of what both share; noise and what single structures do cancel.
@@ -29,7 +29,9 @@ def jitter_squares(waves: Waves, tells: Flags) -> tuple[Floats, Floats, Floats]:
 
     Between them, the 1-sigma [x and y] of the first one's mean over the waves.
     """
-    second = waves[:-2] - 2 * waves[1:-1] + waves[2:]
+    second = waves[1:-1] * np.float32(-2)
+    second += waves[:-2]
+    second += waves[2:]
     told = tells[:-2] & tells[1:-1] & tells[2:]
     both = told[:-1] & told[1:]
     if both.sum() < 2:

@@ -79,7 +79,7 @@ class WarpFrame:
 
     columns: Floats
     rows: Floats
-    """Of the volume, in px."""
+    """Rows and columns of the volume, in px."""
     spacing_px: float
     slice_from_volume: Floats
     """[n, 3, 3]"""
@@ -142,8 +142,11 @@ def told_at(pairs: WarpPairs, frame: WarpFrame, point: Floats, rows: Floats) -> 
     p = places[pairs.slot[at]]
     knots = (p - pairs.first_xy_px[at]) / pairs.knot_px
     first, weights = grid_weights(knots[:, 0], knots[:, 1], *pairs.coefficients.shape[-2:])
-    of_pairs = pairs.coefficients.reshape(*pairs.coefficients.shape[:2], -1)[at]
-    v = np.einsum("mks,ms->mk", np.take_along_axis(of_pairs, first[:, np.newaxis], axis=2), weights)
+    of_pairs = pairs.coefficients.reshape(*pairs.coefficients.shape[:2], -1)
+    near = of_pairs[
+        at[:, np.newaxis, np.newaxis], np.arange(2 * N_HALVES)[:, np.newaxis], first[:, np.newaxis]
+    ]
+    v = np.einsum("mks,ms->mk", near, weights)
     x_px, y_px = p[:, :1] + v[:, 0::2], p[:, 1:] + v[:, 1::2]
     m = pairs.left_over[at][:, :, :, np.newaxis]
     told = np.stack(

@@ -70,34 +70,34 @@ def soft_warps(
     told = _Told.of(pairs, problem, solution, row_shifts, limits)
     tells = np.isin(np.arange(len(stack)), np.concatenate([pairs.slot, pairs.neighbour])) & is_good
     scale_px = pairs.knot_px / limits.knot_of_pictures
-    total2, sigma2, bends2 = told.squares(told.in_slices((ROWS.tissue_stiffness,) * 2), tells)
+    total2, sigma2, bends2 = told.squares(told.waves((ROWS.tissue_stiffness,) * 2), tells)
     is_warp = (total2 > (limits.least_warp * scale_px) ** 2) & (total2 > limits.least_sigmas * sigma2)
     found_x, found_y = np.sqrt(np.maximum(total2, 0.0)).tolist()
     found = SoftWarps(found_px=(found_x, found_y))
     if not is_warp.any():
         return found
-    stiffness = np.clip(total2 / np.maximum(bends2, np.finfo(float).tiny), *ROWS.stiffness_range)
-    halves = told.in_slices((float(stiffness[0]), float(stiffness[1])))
-    waves = told.waves(halves)
+    stiffness = np.clip(total2 / np.maximum(bends2, np.finfo(np.float32).tiny), *ROWS.stiffness_range)
+    waves = told.waves((float(stiffness[0]), float(stiffness[1])))
     noise2 = np.square(waves[tells, 0] - waves[tells, 1]).mean(axis=(0, 2)) / 4
     is_warp &= total2 > limits.least_of_noise**2 * noise2
     if not is_warp.any():
         return found
     gain = told.shared_part(waves[tells]) * is_warp[:, np.newaxis]
-    filtered = told.from_waves(waves * gain.astype(np.float32))
-    agrees = tells & (held_out_error(filtered, halves, is_warp) < held_out_error(0.0, halves, is_warp))
+    filtered = waves * gain.astype(np.float32)
+    # The transform keeps squares as they are: waves agree as the displacements do.
+    agrees = tells & (held_out_error(filtered, waves, is_warp) < held_out_error(0.0, waves, is_warp))
     corrected = filtered.mean(axis=1)
     return SoftWarps(
         found_px=found.found_px,
         is_corrected=(bool(is_warp[0]), bool(is_warp[1])),
         fields={int(slot): told.as_field(corrected[slot], limits) for slot in np.flatnonzero(agrees)},
-        corrected_px=float(np.sqrt(np.square(corrected[agrees]).sum(axis=1).mean())) if agrees.any() else 0.0,
+        corrected_px=told.rms_px(corrected[agrees]) if agrees.any() else 0.0,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Told:
-    """What pairs tell, and the points of the slices at which it is asked."""
+    """The pairs that tell, and the points of the volume and of slices at which they are asked."""
 
     pairs: WarpPairs
     frame: WarpFrame
@@ -129,8 +129,8 @@ class _Told:
             slice_y=y,
         )
 
-    def in_slices(self, stiffness: tuple[float, float]) -> Waves:
-        """[n, half, x and y, point] the warp of every slice at its own points, by each half.
+    def waves(self, stiffness: tuple[float, float]) -> Waves:
+        """[n, half, x and y, wave] the cosine transform of every slice's warp, by each half.
 
         Args:
             stiffness: of the tissue's path along x and along y.
@@ -153,7 +153,7 @@ class _Told:
                 is_told[pairs.slot[at], index] = is_told[pairs.neighbour[at], index] = True
         found = np.zeros((n, N_HALVES, 2, len(self.slice_y) * len(self.slice_x)), np.float32)
         for slot in np.flatnonzero(is_told.any(axis=1)):
-            found[slot] = self._in_slice(int(slot), warp[slot], is_told[slot])
+            found[slot] = self._transformed(self._in_slice(int(slot), warp[slot], is_told[slot]))
         return found
 
     def _in_slice(self, slot: int, warp: Waves, is_told: Flags) -> Waves:
@@ -181,21 +181,19 @@ class _Told:
         """Points of a slice."""
         return len(self.slice_y) * len(self.slice_x)
 
-    def waves(self, displacements: Waves) -> Waves:
-        """The cosine transform of displacements over slices."""
+    def _transformed(self, displacements: Waves) -> Waves:
+        """The cosine transform of displacements over a slice."""
         over = displacements.reshape(*displacements.shape[:-1], len(self.slice_y), -1)
         waves = cosines(len(self.slice_y)) @ over @ cosines(len(self.slice_x)).T
         return np.asarray(waves, np.float32).reshape(displacements.shape)
 
-    def from_waves(self, waves: Waves) -> Waves:
-        """The displacements that have these waves."""
-        over = waves.reshape(*waves.shape[:-1], len(self.slice_y), -1)
-        found = cosines(len(self.slice_y)).T @ over @ cosines(len(self.slice_x))
-        return np.asarray(found, np.float32).reshape(waves.shape)
+    def rms_px(self, waves: Waves) -> float:
+        """The RMS length of the displacements that have these waves [slice, x and y, wave]."""
+        return float(np.sqrt(np.square(waves).sum(axis=(1, 2)).mean() / self.n_points))
 
-    def squares(self, displacements: Waves, tells: Flags) -> tuple[Floats, Floats, Floats]:
+    def squares(self, waves: Waves, tells: Flags) -> tuple[Floats, Floats, Floats]:
         """[x and y] mean squares of the warp, their 1-sigma, and those of the tissue's changes of course."""
-        found2, sigma2, bends2 = jitter_squares(self.waves(displacements), tells)
+        found2, sigma2, bends2 = jitter_squares(waves, tells)
         return found2.sum(axis=1) / self.n_points, sigma2, bends2
 
     def shared_part(self, waves: Waves) -> Floats:
@@ -209,11 +207,12 @@ class _Told:
         part: Floats = np.clip(shared / np.maximum(usual, np.finfo(float).tiny), 0.0, 1.0)
         return part
 
-    def as_field(self, displacements: Waves, limits: WarpLimits) -> WarpField:
-        """The splines that come nearest to displacements [x and y, point] of a slice."""
+    def as_field(self, waves: Waves, limits: WarpLimits) -> WarpField:
+        """The splines that come nearest to the displacements with these waves [x and y, wave] of a slice."""
         knot_px = self.pairs.knot_px
         fit_y, fit_x = (_fit(at / knot_px, limits) for at in (self.slice_y, self.slice_x))
-        over = displacements.astype(np.float64).reshape(2, len(self.slice_y), -1)
+        of_waves = waves.astype(np.float64).reshape(2, len(self.slice_y), -1)
+        over = cosines(len(self.slice_y)).T @ of_waves @ cosines(len(self.slice_x))
         return WarpField(
             first_xy_px=(0.0, 0.0),
             knot_px=knot_px,
