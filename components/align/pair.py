@@ -484,7 +484,7 @@ class _Displacements(TypedDict):
 
 
 def _displacements(pair: PreparedPair, fit: PairFit | None) -> _Displacements:
-    """The shifts of the slice's rows and its warp; none where pictures lie far apart or were not compared whole."""
+    """The shifts of the slice's rows and its warp; none where pictures were not compared as a whole."""
     slice_, neighbour = pair.slice_, pair.neighbour
     if fit is None or fit.compared is None or neighbour.z - slice_.z > ROWS.reach:
         return _Displacements(rows=None, warp=None)

@@ -35,7 +35,7 @@ def jitter_squares(waves: Waves, tells: Flags) -> tuple[Floats, Floats, Floats]:
     told = tells[:-2] & tells[1:-1] & tells[2:]
     both = told[:-1] & told[1:]
     if both.sum() < 2:
-        return np.zeros(waves.shape[2:]), np.ones(2), np.ones(2)
+        return np.zeros(waves.shape[2:]), np.ones(waves.shape[2]), np.ones(waves.shape[2])
     crossed = (second[:-1, 0] * second[1:, 1] + second[:-1, 1] * second[1:, 0])[both] / 2 / _NEXT_OF_WHITE
     of_slices = crossed.sum(axis=2) / waves.shape[-1]
     bends2 = (second[:, 0] * second[:, 1])[told].mean(axis=0) - _OF_WHITE * crossed.mean(axis=0)

@@ -193,8 +193,11 @@ class _Told:
 
     def squares(self, waves: Waves, tells: Flags) -> tuple[Floats, Floats, Floats]:
         """[x and y] mean squares of the warp, their 1-sigma, and those of the tissue's changes of course."""
-        found2, sigma2, bends2 = jitter_squares(waves, tells)
-        return found2.sum(axis=1) / self.n_points, sigma2, bends2
+        # One axis after the other: the products of all waves of a tall stack take much memory.
+        found = [jitter_squares(waves[:, :, axis : axis + 1], tells) for axis in (0, 1)]
+        total2 = [squares.sum(dtype=np.float64) / self.n_points for squares, _, _ in found]
+        sigma2, bends2 = (np.array([float(of[part][0]) for of in found]) for part in (1, 2))
+        return np.array(total2), sigma2, bends2
 
     def shared_part(self, waves: Waves) -> Floats:
         """[x and y, wave] the part of energy that both halves share, one for waves of about one length."""
