@@ -91,6 +91,15 @@ class AcceptanceLimits:
         too_small="remounted samples fall apart",
         too_large="wrong consensus passes more often, and the search takes longer",
     )
+    most_magnification: float = limit(
+        1.35,
+        unit="ratio, and its inverse",
+        why="a sample that was mounted anew, or recorded at the next setting of the microscope, is asked "
+        "again with its neighbour turned back and of the same size; what remains must pass all other gates",
+        measured_on="sections turned by 7 to 180 degrees and magnified by 1.1 to 1.3, docs/decisions/0030",
+        too_small="a restart at another magnification is refused",
+        too_large="wrong consensus is asked more often, which costs time",
+    )
     min_windows: int = limit(
         12,
         unit="windows of 49",
@@ -315,6 +324,14 @@ def refusal_of_matrix(matrix: Matrix) -> Reason | None:
         return "determinant"
     if abs(rotation_deg(matrix)) > LIMITS.max_rotation_deg:
         return "rotation"
+    return None
+
+
+def refusal_of_turn(similar: Matrix) -> Reason | None:
+    """Reason for which a neighbour is not turned back by a motion to be asked again; None where it may be."""
+    magnification = float(np.linalg.det(similar[:2, :2])) ** 0.5
+    if not 1 / LIMITS.most_magnification <= magnification <= LIMITS.most_magnification:
+        return "determinant"
     return None
 
 

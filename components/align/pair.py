@@ -27,7 +27,7 @@ from components.align.features import (
 from components.align.gates import Reason, agreement, agreement_as_they_lie
 from components.align.models import PointPairs, choose, fit_ladder, motion_rms_px
 from components.align.normalise import enlarged
-from components.align.prepare import PreparedSlice, refinement_scale
+from components.align.prepare import PreparedSlice, refinement_scale, seen_in
 from components.align.refine import corrected, difference, refine
 from components.align.rows import LIMITS as ROWS
 from components.align.rows import row_shifts
@@ -43,6 +43,7 @@ from components.shared.geometry import (
     at_scale,
     corner_points,
     grid_points,
+    similarity_of,
     translation,
 )
 from components.shared.limits import limit
@@ -225,7 +226,11 @@ def match_pair(slice_: PreparedSlice, neighbour: PreparedSlice) -> PairRecord:
         if attempt.refused in _FINAL:
             break
     assert first is not None
-    return _record(pair, _with_its_motion(pair, first), fallback="")
+    refused = _with_its_motion(pair, first)
+    turned = _turned_back(pair, refused)
+    if turned is not None:
+        return _record(pair, turned, fallback="turned")
+    return _record(pair, refused, fallback="")
 
 
 def _with_its_motion(pair: PreparedPair, refused: Attempt) -> Attempt:
@@ -247,6 +252,26 @@ def _with_its_motion(pair: PreparedPair, refused: Attempt) -> Attempt:
         weights=np.ones(0),
     )
     return replace(refused, fit=fit, refused=reason)
+
+
+def _turned_back(pair: PreparedPair, refused: Attempt) -> Attempt | None:
+    """A pair that is refused for its motion, matched with the neighbour turned back; None where that fails.
+
+    What is asked of a pair that is not turned is asked of it then.
+    """
+    if refused.fit is None or refused.refused not in gates.REFUSALS_OF_MATRIX:
+        return None
+    width, height = pair.slice_.size_xy
+    similar = similarity_of(refused.fit.matrix, ((width - 1) / 2, (height - 1) / 2))
+    if gates.refusal_of_turn(similar) is not None:
+        return None
+    back = PreparedPair(pair.slice_, seen_in(pair.neighbour, pair.slice_, similar))
+    near = np.linalg.inv(similar) @ refused.fit.matrix
+    for attempt in (_examined(back, Attempt(), near), _by_whole_frame(back), _by_whole_frame_alone(back)):
+        if attempt.refused is None and attempt.fit is not None:
+            fit = replace(attempt.fit, matrix=similar @ attempt.fit.matrix, residuals_px={})
+            return replace(refused, fit=fit, ncc=attempt.ncc, n_windows=attempt.n_windows, refused=None)
+    return None
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,10 +24,13 @@ from components.align.normalise import (
     matching_picture,
     resized,
 )
+from components.align.normalise import LIMITS as PICTURES
 from components.align.statistics import Tissue, slice_statistics
 from components.shared.documents.align import SliceStatistics
 from components.shared.documents.plan import Part
+from components.shared.geometry import Matrix, at_scale, scaled_from_full
 from components.shared.limits import limit
+from components.shared.pictures.warping import warped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +123,41 @@ class PreparedSlice:
             band=band,
             detail=detail,
         )
+
+
+def seen_in(neighbour: PreparedSlice, slice_: PreparedSlice, neighbour_from_slice: Matrix) -> PreparedSlice:
+    """A neighbour as the frame of a slice shows it after a motion; without coarse features.
+
+    Args:
+        neighbour: of any size.
+        slice_: prepared at the same matching scale.
+        neighbour_from_slice: at full resolution; also a large rotation or magnification.
+    """
+    scale, theirs, ours = neighbour.match_scale, neighbour.matching, slice_.matching
+    motion, shape = at_scale(neighbour_from_slice, scale), ours.picture.shape
+    inside = warped(theirs.shown.astype(np.uint8) * np.uint8(255), motion, shape) == 255
+    content = cv2.resize(theirs.content, theirs.picture.shape[::-1]).astype(np.float32, copy=False)
+    content = warped(content, motion, shape) * inside
+    fine = at_scale(neighbour_from_slice, refinement_scale(scale))
+    detailed = scaled_from_full(neighbour.detail_scale) @ neighbour_from_slice
+    detailed = detailed @ np.linalg.inv(scaled_from_full(slice_.detail_scale))
+    reduced = at_scale(motion, min(1.0, PICTURES.reduced_side_px / max(theirs.picture.shape)))
+    return replace(
+        neighbour,
+        corner_xy=slice_.corner_xy,
+        size_xy=slice_.size_xy,
+        matching=MatchingPicture(
+            picture=warped(theirs.picture, motion, shape, outside=GREY),
+            shown=inside,
+            content=cv2.resize(content, theirs.content.shape[::-1], interpolation=cv2.INTER_AREA).astype(
+                np.float32, copy=False
+            ),
+            reduced=warped(theirs.reduced, reduced, ours.reduced.shape, outside=float(theirs.reduced.mean())),
+        ),
+        features=Features(neighbour.features.points_px[:0], neighbour.features.descriptors[:0]),
+        band=warped(neighbour.band, fine, slice_.band.shape, outside=GREY),
+        detail=warped(neighbour.detail, detailed, slice_.detail.shape, outside=GREY),
+    )
 
 
 def refinement_scale(match_scale: float) -> float:

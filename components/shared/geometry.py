@@ -70,6 +70,21 @@ def at_scale(matrix: Matrix, scale: float) -> Matrix:
     return to_scaled @ matrix @ np.linalg.inv(to_scaled)
 
 
+def similarity_of(matrix: Matrix, center_xy: tuple[float, float]) -> Matrix:
+    """The rotation and magnification of a motion, which moves a point as it does.
+
+    Example:
+        >>> similarity_of(np.array([[0, -2, 5], [2, 0, 0], [0, 0, 1]]), (0, 0))[:2].tolist()
+        [[0.0, -2.0, 5.0], [2.0, 0.0, 0.0]]
+    """
+    (a, b), (c, d) = matrix[:2, :2]
+    similar = np.eye(3)
+    similar[:2, :2] = np.array([[a + d, b - c], [c - b, a + d]]) / 2
+    center = np.array([center_xy], np.float64)
+    similar[:2, 2] = (transform_points(matrix, center) - transform_points(similar, center))[0]
+    return similar
+
+
 def transform_points(matrix: Matrix, points: ArrayLike) -> Points:
     """Apply a matrix to `[n, 2]` points."""
     p = np.asarray(points, dtype=np.float64)

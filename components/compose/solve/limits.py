@@ -289,6 +289,28 @@ class RobustLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RemountLimits:
+    """Limits of remounts: from where on a step between slices is one, and not the jitter of a stage."""
+
+    turned_deg: float = limit(
+        5.0,
+        unit="degrees, from a slice to a later one",
+        why="a stage does not turn as far; align matches such pairs with the neighbour turned back",
+        measured_on="real stacks turn by 0.9 degrees at most",
+        too_small="jitter of the stage counts as remounts, and no prior holds it",
+        too_large="priors on rotation and scale pull a remounted part back",
+    )
+    magnified: float = limit(
+        1.015,
+        unit="ratio, and its inverse",
+        why="the area changes by 3 %, from where on align matches the neighbour at the slice's size",
+        measured_on="pairs of three published stacks: areas of 0.999 to 1.015",
+        too_small="breathing of the magnification counts as restarts, and no prior holds it",
+        too_large="priors on rotation and scale pull a part of other magnification back",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionLimits:
     """Limits of decisions: how firmly transforms and pins that a person gives are held."""
 
@@ -476,6 +498,7 @@ class SolveLimits:
     closures: ClosureLimits = field(default_factory=ClosureLimits)
     priors: PriorLimits = field(default_factory=PriorLimits)
     robust: RobustLimits = field(default_factory=RobustLimits)
+    remounts: RemountLimits = field(default_factory=RemountLimits)
     decisions: DecisionLimits = field(default_factory=DecisionLimits)
     trend: TrendLimits = field(default_factory=TrendLimits)
     drift: DriftLimits = field(default_factory=DriftLimits)

@@ -18,7 +18,7 @@ from components.compose.solve.connectivity import (
 )
 from components.compose.solve.drift import trends_of
 from components.compose.solve.pairs import Flags, Solution
-from components.compose.solve.problem import SolveProblem, problem_of
+from components.compose.solve.problem import Remounts, SolveProblem, problem_of
 from components.compose.solve.robust import normal_equations, solve
 from components.compose.solve.trend import with_trend_policy
 from components.compose.solve.uncertainty import Uncertainty, observed_spread, uncertainty, unknown
@@ -55,7 +55,9 @@ def place(plan: Plan, records: Iterable[PairRecord]) -> Placement:
     """
     config = plan.config
     by_slices = {(r.z, r.neighbour_z): r for r in records}
-    problem = problem_of(plan, by_slices.values())
+    own = problem_of(plan, by_slices.values())
+    remounts = Remounts.of(own)
+    problem = own if remounts is None else remounts.turned_back(own)
     n_slices = len(problem.stack)
     solution = _solved(problem, config)
     found = in_one_part(n_slices) if config.skip_align else _connected(plan, problem, solution, by_slices)
@@ -65,13 +67,17 @@ def place(plan: Plan, records: Iterable[PairRecord]) -> Placement:
         written = with_trend_policy(problem, solution, policy)
         spread = observed_spread(problem, solution)
         known = uncertainty(normal_equations(problem, solution), spread, found.parts, n_slices)
+    trends = trends_of(problem, solution, written, ~found.isolated, policy)
+    if remounts is not None:
+        written = remounts.brought_back(written)
+        trends = trends.model_copy(update={"warnings": (*remounts.sentences(own), *trends.warnings)})
     return Placement(
-        problem=problem,
+        problem=own,
         solution=written,
         isolated=found.isolated,
         n_parts=len(found.parts),
         uncertainty=known,
-        trends=trends_of(problem, solution, written, ~found.isolated, policy),
+        trends=trends,
     )
 
 

@@ -124,7 +124,8 @@ class PairRecord(Document):
 
     `inverted` says that one of the two slices has inverted grey levels. `static_pattern` says that
     something stays in place while the tissue moves. `wide` is a neighbour further than usual.
-    `whole_frame_alone` is good to some px, since no window confirms it.
+    `whole_frame_alone` is good to some px, since no window confirms it. `turned` is a neighbour that was
+    turned by more than a stage does, or recorded at another magnification, and matches when that is undone.
     """
     refused_matrix: Matrix3 | None = None
     """`neighbour_from_slice` that is refused for its rotation or its determinant; None for other pairs. The

@@ -66,10 +66,10 @@ def test_the_motion_of_a_turned_sample_is_that_of_whole_pictures() -> None:
         for z, p in enumerate((picture, turned))
     )
     pair = match_pair(a, b)
-    assert pair.reason == "rotation"
+    assert (pair.accepted, pair.fallback) == (True, "turned")
     corners = [[0, 0], [SIDE_PX, 0], [0, SIDE_PX], [SIDE_PX, SIDE_PX]]
-    found = transform_points(np.array(pair.refused_matrix), corners)
-    assert np.abs(found - transform_points(turn, corners)).max() < 2
+    found = transform_points(np.array(pair.matrix), corners)
+    assert np.abs(found - transform_points(turn, corners)).max() < 0.5
 
 
 def test_slices_of_different_sizes_lose_the_bar_at_their_own_edge() -> None:
