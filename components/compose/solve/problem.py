@@ -131,7 +131,7 @@ class Remounts:
         return replace(solution, volume_from_slice=solution.volume_from_slice @ self.frame_from_slice)
 
     def sentences(self, problem: SolveProblem) -> list[str]:
-        """What a person is told of each remount.
+        """Sentences that tell a person of each remount.
 
         Example:
             >>> from components.compose.solve.pairs import unknown_supports
