@@ -76,6 +76,8 @@ def design(
     else:
         width = None if sys.stdout.isatty() else PIPED_WIDTH
         table.print_design(Console(width=width, highlight=False), found, on_kfp=target == "kfp")
-        click.echo(f"\nRun it with:\n{run_command(config)}")
+        is_filled = bool(found.refusal and found.plan.missing_z and not config.allow_gaps)
+        run = config.model_copy(update={"allow_gaps": True}) if is_filled else config
+        click.echo(f"\nRun it{', with the gaps filled,' if is_filled else ''} with:\n{run_command(run)}")
     if found.refusal:
         raise UserError(found.refusal)

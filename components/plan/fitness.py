@@ -193,7 +193,7 @@ def data_bar_findings(
         noun, verbs, them = (f"{len(bars)} data bars", ("take", "are"), "them")
     yield (
         f"{noun} ({named}) {verbs[0]} no part in alignment and {verbs[1]} shown in the volume; "
-        f"crop: {crop} leaves {them} out of both"
+        f"--set 'crop={crop}' leaves {them} out of both"
     )
 
 

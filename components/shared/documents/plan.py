@@ -261,7 +261,7 @@ class VoxelSize:
         if self.origin == "configuration":
             return "as configured"
         if self.told is None:
-            return "assumed, since no file tells it: set resolution"
+            return "assumed, since no file tells it: --set resolution=NM"
         return f"x and y from the files ({self.told.told_by}), z assumed to be x"
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,10 @@ STACK = Stack("small", n_slices=40, side_px=700)
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     write_headers(tmp_path / "raw", STACK, STACK.file_bytes)
+    for z in range(STACK.n_slices):
+        with (tmp_path / "raw" / (IMAGE % z)).open("r+b") as file:
+            file.seek(STACK.file_bytes // 2)
+            file.write(bytes([z]))  # no two are the same
     return tmp_path
 
 
@@ -198,6 +203,9 @@ def test_gaps_are_shown_although_a_run_would_refuse_them(folder: Path) -> None:
     assert "3 missing (7 to 8, 20)" in result.output
     assert "missing: slices 7 to 8, 20" in result.output
     assert "error: every slice from 0 to 39 must be there; got 3 missing" in result.output
+    shown = result.output.splitlines()
+    command = shlex.split(shown[shown.index("Run it, with the gaps filled, with:") + 1])
+    assert command[-2:] == ["--set", "allow_gaps=true"]
     allowed = design(folder, "--set", "allow_gaps=true", "--json")
     assert allowed.exit_code == 0, allowed.output
     assert json.loads(allowed.output)["missing_z"] == [7, 8, 20]

@@ -21,7 +21,7 @@ N = 12
 SEEN_PX = SIDE_PX - BAR_PX
 SENTENCE = (
     f"a data bar ({SIDE_PX} x {BAR_PX} px at the bottom) takes no part in alignment and is shown in the "
-    f"volume; crop: [0, 0, {SIDE_PX}, {SEEN_PX}] leaves it out of both"
+    f"volume; --set 'crop=[0, 0, {SIDE_PX}, {SEEN_PX}]' leaves it out of both"
 )
 
 
@@ -53,7 +53,7 @@ def test_what_the_sentence_says_removes_the_bar(folder: Path) -> None:
 
 def test_a_crop_that_is_set_already_counts_in_the_sentence(folder: Path) -> None:
     (sentence,) = planned(folder, crop=[10, 20, 200, SIDE_PX - 20]).findings
-    assert f"crop: [10, 20, 200, {SEEN_PX - 20}]" in sentence
+    assert f"--set 'crop=[10, 20, 200, {SEEN_PX - 20}]'" in sentence
 
 
 def test_a_few_pictures_are_read_and_none_by_the_next_run(
@@ -101,10 +101,10 @@ def test_slices_of_two_sizes_get_a_crop_that_lies_in_both() -> None:
     below = DataBar(x=0, y=80, width_px=100, height_px=20, picture_size_px=(100, 100))
     label = DataBar(x=5, y=5, width_px=30, height_px=10, picture_size_px=(100, 100))
     (one,) = data_bar_findings([below], slices_of((100, 100), (90, 70)), Reading())
-    assert "crop: [0, 0, 90, 50]" in one
+    assert "--set 'crop=[0, 0, 90, 50]'" in one
     (two,) = data_bar_findings([below, label], slices_of((100, 100)), Reading())
     assert two == (
         "2 data bars (100 x 20 px at the bottom; 30 x 10 px from x 5, y 5) take no part in alignment and are "
-        "shown in the volume; crop: [0, 15, 100, 65] leaves them out of both"
+        "shown in the volume; --set 'crop=[0, 15, 100, 65]' leaves them out of both"
     )
     assert list(data_bar_findings([], slices_of((100, 100)), Reading())) == []

@@ -55,7 +55,7 @@ def test_a_resolution_that_is_assumed_is_said_to_be(tmp_path: Path) -> None:
     assert planned(write_stack(tmp_path, None)).exit_code == 0
     plan = plan_of(tmp_path)
     assert plan.resolution_nm == (8, 8, 8)
-    assert plan.voxel.source == "assumed, since no file tells it: set resolution"
+    assert plan.voxel.source == "assumed, since no file tells it: --set resolution=NM"
 
 
 def test_a_configured_resolution_is_used_and_a_contradiction_is_named(tmp_path: Path) -> None:

@@ -267,7 +267,9 @@ def test_the_voxel_and_what_was_found_of_the_input_are_said() -> None:
     assert "The size of a pixel changes: twice." in run.summary
     volume = expected_volume(plan)
     run = summarise(evidence, parse_status("Succeeded"), volume, Verification((), ()))
-    assert "voxels of 8 x 8 x 8 nm (assumed, since no file tells it: set resolution) in" in run.summary[1]
+    assert (
+        "voxels of 8 x 8 x 8 nm (assumed, since no file tells it: --set resolution=NM) in" in run.summary[1]
+    )
     assert "voxel" not in stack_facts(evidence)  # said once
 
 

@@ -32,6 +32,10 @@ class ImageHeader:
     n_channels: int = 1
     pixel_size: PixelSize | None = None
     """Size of a pixel; None where the file tells none."""
+    orientation: int = 1
+    """Orientation that the file tells, 1 to 8, and the decoder applies; the sides are those of the result."""
+    is_inverted: bool = False
+    """Whether the file says that white is 0, so that the decoder inverts its numbers."""
 
     @property
     def pixel_type(self) -> PixelType:

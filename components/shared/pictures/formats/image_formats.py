@@ -134,6 +134,7 @@ def _png_start(file: BinaryIO) -> _PngStart:
         image_format="png",
         n_channels=_PNG_CHANNELS.get(colour_type, 1),
         pixel_size=turned_size(pixel_size, orientation) if pixel_size else None,
+        orientation=orientation,
     )
     return _PngStart(header, orientation)
 

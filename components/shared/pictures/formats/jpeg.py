@@ -111,6 +111,7 @@ def _header(frame: _Frame) -> ImageHeader:
         sample_type="uint8",
         image_format="jpeg",
         n_channels=frame.n_channels,
+        orientation=frame.orientation,
     )
 
 

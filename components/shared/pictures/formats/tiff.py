@@ -275,6 +275,8 @@ def tiff_picture(page: Directory) -> TiffPicture:
             sample_type=sample_type,
             image_format="tiff",
             n_channels=n_channels,
+            orientation=orientation,
+            is_inverted=photometric == _WHITE_IS_0,
         ),
         rows=rows,
         columns=columns,
