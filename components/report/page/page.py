@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import shlex
@@ -33,6 +34,8 @@ ROWS_AT_FIRST = 200
 """Slices that the table shows, worst first, until more are asked for."""
 MOST_REFUSED = 500
 """Most refused pairs that are listed."""
+_CONTENTS_HERE = "contents of the page"
+"""Stands in the page until its headings are known."""
 MOST_NAMED = 6
 """Slices that stand out which the page names before it shows their cards."""
 
@@ -101,8 +104,11 @@ def render(
     templates.filters["slug"] = lambda word: word.lower().replace(" ", "-")
     files = {entry.z: entry.key for entry in evidence.plan.slices}
     rows = [_cells(row, files.get(row.z, "")) for row in worst_first(evidence.rows)]
-    marked = {card.z for card in cards}
-    return templates.get_template("page.html.j2").render(
+    marked, shown = {card.z for card in cards}, _cards(cards, evidence)
+    contents: list[tuple[str, str]] = []
+    pieces = templates.get_template("page.html.j2").generate(
+        contents=contents,
+        contents_here=_CONTENTS_HERE,
         run=run,
         verdict=run_verdict(run, evidence),
         facts=stack_facts(evidence),
@@ -117,7 +123,8 @@ def render(
         command=command_of(run.config),
         view_command=shlex.join(["fibstack", "view", run.config.output]),
         sections=sections,
-        cards=_cards(cards, evidence),
+        cards=shown,
+        bad_cards=[card for card in shown if not card.row.is_ordinary],
         breaks=breaks,
         preview=evidence.preview,
         way_on=way_on(evidence),
@@ -143,6 +150,15 @@ def render(
         volume_size=partial(size, smallest="MB"),
         step_time=partial(duration, precise=True),
     )
+    # The headings are known when all is rendered; a second rendering would take the memory of the page anew.
+    rendered = list(pieces)
+    rendered[rendered.index(_CONTENTS_HERE)] = _list_of(contents)
+    return "".join(rendered)
+
+
+def _list_of(contents: Sequence[tuple[str, str]]) -> str:
+    """The contents as elements of a list, from the name of each heading on the page and its text."""
+    return "\n".join(f'<li><a href="#{name}">{html.escape(text)}</a></li>' for name, text in contents)
 
 
 def _cards(pictures: Sequence[CardPictures], evidence: RunEvidence) -> list[Card]:

@@ -15,7 +15,7 @@ from components.shared.text import listed
 _NAMED = 5
 """Slices that a sentence names."""
 _MOST_DECISIONS = 5
-"""Slices for which the way on proposes a decision."""
+"""Slices for which the way on proposes a decision, and which have a card for it."""
 MOST_CARDS = 40
 """Most slices that the page shows on a card; the table lists all."""
 _MOST_BREAKS = 6
@@ -58,10 +58,11 @@ def bad_slices_sentence(rows: Sequence[SliceRow]) -> str:
 def slices_on_cards(evidence: RunEvidence) -> list[int]:
     """The z of the slices that get a card, ascending.
 
-    Those are the slices that stand out and, where the check on thumbnails is not passed, the worst.
+    Those are the slices that stand out and, where the check on thumbnails is not passed, the worst, for
+    which the way on proposes decisions.
     """
     preview = evidence.preview
-    worst = preview.worst if preview is not None and preview.gate.failures else ()
+    worst = preview.worst[:_MOST_DECISIONS] if preview is not None and preview.gate.failures else ()
     found = dict.fromkeys([w.z for w in worst] + [row.z for row in bad_slices(evidence.rows)])
     known = {row.z for row in evidence.rows}
     return sorted([z for z in found if z in known][:MOST_CARDS])

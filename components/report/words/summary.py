@@ -52,7 +52,7 @@ def summarise(
         complete=complete,
         problems=(
             *(_as_sentence(c) for c in clauses),
-            *(p.sentence for p in verification.problems),
+            *(p.sentence for p in verification.problems if not (stopped and p.is_undone)),
             *evidence.unreadable,
         ),
         ends_the_same=not complete and _ends_the_same(status, verification, held_back=held_back),
