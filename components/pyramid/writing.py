@@ -193,7 +193,7 @@ def reuse_freed_memory() -> None:
 
 
 class _Mallinfo2(ctypes.Structure):
-    """What the C library has allocated, as glibc's malloc.h has it: of ten numbers, the ninth is needed."""
+    """Counts of allocations, as mallinfo2 of glibc's malloc.h has them: of ten, the ninth is needed."""
 
     _fields_: ClassVar = [
         ("others", ctypes.c_size_t * 8),

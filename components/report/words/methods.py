@@ -134,7 +134,7 @@ def _pictures(run: RunDocument, evidence: RunEvidence, cite: Cite) -> Iterator[s
         clahe = f"CLAHE {cite('clahe')} with a clip limit of {config.clip_limit:g}"
         contrast += f", local contrast was equalised by {clahe}"
     yield f"{contrast[0].upper()}{contrast[1:]}."
-    if config.keep_bits:
+    if config.keep_bits and evidence.plan.pixel_type != "uint8":
         yield "The lossless volumes hold the raw grey levels instead."
     if not config.skip_align:
         yield f"Each slice was interpolated once, by cubic B-splines {cite('spline')}."

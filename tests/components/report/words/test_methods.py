@@ -55,6 +55,7 @@ def test_what_a_setting_switches_off_is_not_claimed() -> None:
     assert "robust weights" in paragraph()
     assert "robust weights" not in paragraph(solver="compose")
     assert "Streaks" not in paragraph(streaks="filter")  # none were filtered
+    assert "raw grey levels" not in paragraph(keep_bits=True)  # of slices of 8 bit
     assert "OME-Zarr" in paragraph(ome_zarr=True)
     assert "OME-Zarr" not in paragraph()
 
