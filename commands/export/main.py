@@ -23,7 +23,7 @@ from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.errors import ConfigError, TransientError, UserError
 from components.shared.storage.registry import open_store
-from components.shared.storage.run_buckets import part_uri, run_buckets_of
+from components.shared.storage.run_buckets import run_buckets_of
 from components.shared.storage.store import Store, join_uri
 from components.shared.volume.layout import exact_keys, metadata_files, shards_of_block
 from components.shared.volume.precomputed import INFO_KEY
@@ -32,7 +32,7 @@ from components.shared.work.completeness import check_blocks, check_overwritten
 from components.shared.work.export import EXPORT_KEY, Export, exported_volume
 from components.shared.work.publication import publish
 from components.shared.work.records import input_hash, record_key
-from components.shared.work.verification import Written, check_listing, read_written, verify
+from components.shared.work.verification import Written, check_listing, read_written, read_written_in, verify
 from components.shared.work.versions import blocks_as_written
 
 if TYPE_CHECKING:
@@ -158,16 +158,10 @@ def _read_source(output: str) -> Written:
     """The finished volume that is exported.
 
     Raises:
-        UserError: it is not finished, not where it was written, or files of its lossless volume are missing.
+        UserError: it is not finished, or files of its lossless volume are missing.
     """
-    process = open_store(part_uri(output, "process"))
-    written = read_written(process)
+    written = read_written_in(output)
     written = replace(written, blocks=blocks_as_written(written))
-    if open_store(written.plan.locations.process_uri).uri != process.uri:
-        raise UserError(
-            f"a volume must be exported from where it was written, since its records name the place; got "
-            f"{output}, written as {written.plan.config.output}. Move it back."
-        )
     if written.plan.config.output_level > 0:
         raise UserError(
             f"a volume to export must have level 0; got output_level {written.plan.config.output_level} in "

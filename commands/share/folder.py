@@ -17,8 +17,9 @@ from typing import Any
 
 import jinja2
 
+from commands.view.link import STATE_KEY
 from commands.view.published import find_volumes, read_transforms
-from commands.view.slice_numbers import SliceNumbers
+from components.shared.volume.slice_numbers import SliceNumbers
 from commands.view.viewer import first_view
 from components.report.run_document import PAGE_KEY, RUN_KEY, RunDocument
 from components.shared.documents.read_document import read_document
@@ -33,9 +34,6 @@ from components.shared.work.verification import Written, check_listing
 
 VIEWER = "v/neuroglancer"
 """Folder of the viewer. Its program looks for /v/ and a name in its own address."""
-STATE_KEY = "state.json"
-HERE = "precomputed://./"
-"""Beginning of a source in the state that lies beside it, wherever that is."""
 _TOLD_FROM_BYTES = 10**9
 """Size of the copies from which it is told how far they are: less is copied in seconds."""
 _MOST_NOTES = 1000

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+from http import HTTPStatus
+from urllib.parse import quote
 
 import click
 
+from commands.doctor.findings import VIEWER
 from commands.view.published import address_of, find_volumes
 from components.shared.command import StepCommand
-from components.shared.errors import UserError
+from components.shared.errors import TransientError, UserError
 from components.shared.storage.schemes import scheme_of
+from components.shared.web import ask, is_web_address, reason_of
+
+STATE_KEY = "state.json"
+"""File of a folder for a web server that says where the viewer looks at first."""
+HERE = "precomputed://./"
+"""Beginning of a source in that file, which lies beside it, wherever that is."""
+_DEADLINE_S = 20
+_MOST_BYTES = 8 << 20
+"""Longest state or info that is read."""
+_SAFE = "~@#$&()*!+=:;,.?/'"
+"""Characters that stay as they are behind the '#' of an address."""
 
 MOST_MARKS = 50
 """Notes in each layer, at most, so that the address still fits where addresses are pasted."""
@@ -20,9 +35,15 @@ MOST_MARKS = 50
 def main(output: str) -> None:
     """Print the address that shows the volume in OUTPUT, the URI of a finished run, in neuroglancer.
 
+    OUTPUT may be an https:// address, too: that of a folder that 'fibstack share --to' has written, or of a
+    precomputed volume, on a web server.
+
     It opens at the slice that agrees least with its neighbours, for everybody who may read the bucket without
     logging in, as long as that is so. On S3 there is no link before: 'fibstack view' shows a private volume.
     """
+    if is_web_address(output):
+        click.echo(link_to_web(output))
+        return
     address, n_left_out = link_to(output)
     click.echo(address)
     if n_left_out:
@@ -50,8 +71,9 @@ def link_to(output: str) -> tuple[str, int]:
     scheme = scheme_of(output)
     if not (scheme.opens_in_neuroglancer or scheme.cloud == "aws"):
         raise UserError(
-            f"link must be given a gs:// or s3:// URI, since nobody else can read a folder here; got "
-            f"{output}. Look at it with: {shlex.join(['fibstack', 'view', output])}"
+            f"link must be given a gs:// or s3:// URI or an https:// address, since nobody else can read a "
+            f"folder here; got {output}. Look at it with: {shlex.join(['fibstack', 'view', output])}; or "
+            f"write a folder for a web server: {shlex.join(['fibstack', 'share', output, '--to', 'FOLDER'])}"
         )
     from neuroglancer.url_state import to_url
 
@@ -64,6 +86,76 @@ def link_to(output: str) -> tuple[str, int]:
     addresses = {volume.name: address_of(output, volume.store.uri) for volume in volumes}
     state, n_left_out = first_view(output, addresses, volumes, MOST_MARKS)
     return str(to_url(state)), n_left_out
+
+
+def link_to_web(address: str) -> str:
+    """The address of a neuroglancer on the web that shows what lies on a web server.
+
+    Args:
+        address: Of a folder that `fibstack share` has written, or of a precomputed volume.
+
+    Raises:
+        UserError: there is neither, or pages of neuroglancer cannot read it.
+    """
+    place = address.rstrip("/")
+    if not place.startswith("https://"):
+        raise UserError(
+            f"link must be given an https:// address, from which alone pages of neuroglancer read; got "
+            f"{address}. A folder that 'fibstack share' has written is shown by its own page: open {address}"
+        )
+    shared = _read(f"{place}/{STATE_KEY}")
+    if shared is not None:
+        return f"{VIEWER}#!{quote(shared.replace(HERE, f'precomputed://{place}/'), safe=_SAFE)}"
+    text = _read(f"{place}/info")
+    if text is None:
+        raise UserError(
+            f"link must be given a folder that 'fibstack share' has written, or a volume; got neither "
+            f"{STATE_KEY} nor info at {place}. Check the address."
+        )
+    from neuroglancer.url_state import to_url
+
+    from components.shared.volume.slice_numbers import SliceNumbers
+    from commands.view.viewer import LayerSource, viewer_state
+
+    try:
+        info = json.loads(text)
+        finest = info["scales"][0]
+        layer = LayerSource(place.rpartition("/")[2], place, visible=True, n_channels=info["num_channels"])
+        state = viewer_state(finest, SliceNumbers.of(None, finest), [layer])
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise UserError(
+            f"{place}/info must describe a precomputed volume; got {type(error).__name__} in reading it. "
+            f"Check the address."
+        ) from None
+    return str(to_url(state))
+
+
+def _read(address: str) -> str | None:
+    """A text on a web server, as a page of neuroglancer reads it; None where there is none.
+
+    Raises:
+        UserError: pages of other origins may not read it, or not in parts.
+        TransientError: the server does not answer.
+    """
+    headers = {"Origin": VIEWER, "Range": f"bytes=0-{_MOST_BYTES - 1}"}
+    try:
+        answer = ask("GET", address, deadline_s=_DEADLINE_S, most_bytes=_MOST_BYTES, headers=headers)
+    except Exception as error:
+        # Also what a library raises about an address or an answer that no standard allows.
+        raise TransientError(f"{address} must be there; got {reason_of(error)}. Try again.") from None
+    if answer.status in (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN):
+        return None
+    if answer.status != HTTPStatus.PARTIAL_CONTENT or "Access-Control-Allow-Origin" not in answer.headers:
+        got = (
+            "no leave for pages of other origins (CORS)"
+            if answer.status == HTTPStatus.PARTIAL_CONTENT
+            else f"HTTP {answer.status} where 206 was asked for"
+        )
+        raise UserError(
+            f"a web server must answer ranges and let pages of other origins read; got {got}, for {address}. "
+            f"README.txt of a folder that 'fibstack share --to' writes has the lines for nginx and Caddy."
+        )
+    return answer.body.decode(errors="replace")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import numpy as np
 
 from commands.view.notes import BAD, SHIFTS, STEPS, Note, notes_of
 from commands.view.published import PublishedVolume, read_transforms, worst_z
-from commands.view.slice_numbers import SliceNumbers
+from components.shared.volume.slice_numbers import SliceNumbers
 from components.shared.documents.transforms import Transforms
 from components.shared.pictures.grey_levels import ALL_LEVELS
 

@@ -80,6 +80,17 @@ def test_without_lossless_there_is_only_what_is_browsed(wide: AlignedStack, tmp_
     assert {p.name for p in (tmp_path / "new").iterdir()} == {"neuroglancer", "process"}
 
 
+def test_a_volume_that_was_moved_is_exported_from_where_it_lies(wide: AlignedStack, tmp_path: Path) -> None:
+    shutil.copytree(root(wide), tmp_path / "written")
+    expected = export(root(wide), tmp_path / "one")
+    assert expected.exit_code == 0, expected.output
+    (tmp_path / "written").rename(tmp_path / "moved")
+    result = export(tmp_path / "moved", tmp_path / "new")
+    assert result.exit_code == 0, result.output
+    assert digests(tmp_path / "new/neuroglancer") == digests(tmp_path / "one/neuroglancer")
+    assert json.loads((tmp_path / "new/process/export.json").read_text())["source"] == f"{tmp_path}/moved"
+
+
 def test_processes_make_the_same_bytes(wide: AlignedStack, tmp_path: Path) -> None:
     words = ["export", root(wide), str(tmp_path / "two"), "--crop", "3:,:,:", "--jobs", "2"]
     result = cli(*words)

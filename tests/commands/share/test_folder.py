@@ -12,16 +12,20 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorstore as ts
+from neuroglancer.url_state import parse_url
 from PIL import Image
 
 from commands.share import folder as share_folder
 from commands.share.main import main as share
 from commands.share.serve import Handler, Server
+from commands.view import link
+from components.shared.web import ask
 from tests.builders import invoke
 from tests.components.pyramid.pyramid_builders import AlignedStack, textured
 from tests.web_page import CHROMIUM, NO_CHROMIUM, web_page
@@ -213,3 +217,45 @@ def test_a_browser_shows_the_volume_and_keeps_the_state_in_its_address(
         assert page.complaints == []
         assert all(asked.startswith(address) for asked in page.requests), "nothing is loaded from elsewhere"
         assert "Python server" not in page.evaluate("document.body.innerText")
+
+
+@pytest.fixture
+def web(stack: AlignedStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a web server that has a shared folder, cell_7; what is asked of it is https."""
+    invoke(share, stack.plan.config.output, "--to", tmp_path / "www/cell_7")
+    with served(tmp_path / "www") as address:
+        monkeypatch.setattr(
+            link, "ask", lambda method, asked, **more: ask(method, asked.replace("https", "http"), **more)
+        )
+        yield address.replace("http", "https").rstrip("/")
+
+
+def test_a_link_to_a_web_server_shows_a_shared_folder_and_a_volume(web: str) -> None:
+    done = invoke(link.main, f"{web}/cell_7/")
+    assert done.exit_code == 0, done.output
+    state = parse_url(done.output.strip()).to_json()
+    assert state["layers"][0]["source"][0]["url"] == f"precomputed://{web}/cell_7/volume/jpeg"
+    assert state["position"][2] == FIRST_Z + 3, "z is the number in a slice's name"
+    done = invoke(link.main, f"{web}/cell_7/volume/jpeg")
+    state = parse_url(done.output.strip()).to_json()
+    assert [layer["source"] for layer in state["layers"]] == [
+        [{"url": f"precomputed://{web}/cell_7/volume/jpeg"}]
+    ]
+
+
+def test_a_link_to_a_web_server_is_refused_where_no_page_can_read(
+    web: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "got neither state.json nor info" in invoke(link.main, f"{web}/none").output
+    assert "must be given an https:// address" in invoke(link.main, "http://lab.org/cell_7").output
+    monkeypatch.setattr(Handler, "end_headers", SimpleHTTPRequestHandler.end_headers)
+    done = invoke(link.main, f"{web}/cell_7")
+    assert done.exit_code == 65
+    assert "got no leave for pages of other origins (CORS)" in done.output
+
+
+def test_a_server_without_ranges_has_no_link(web: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Handler, "send_head", SimpleHTTPRequestHandler.send_head)
+    done = invoke(link.main, f"{web}/cell_7")
+    assert done.exit_code == 65
+    assert "got HTTP 200 where 206 was asked for" in done.output

@@ -19,7 +19,7 @@ import pytest
 from commands.view import main as view
 from commands.view.notes import Note, Shift, largest_shifts, notes_of
 from commands.view.published import find_volumes
-from commands.view.slice_numbers import SliceNumbers
+from components.shared.volume.slice_numbers import SliceNumbers
 from commands.view.viewer import LayerSource, first_view, viewer_state
 from components.shared.documents.plan import Plan
 from components.shared.documents.transforms import Transforms
