@@ -40,6 +40,7 @@ def print_design(console: Console, design: Design, *, on_kfp: bool = False) -> N
         console.print(_on_a_cluster(design, on_kfp=on_kfp))
     for sentence in _assumed(design.plan.voxel):
         console.print(Text(f"\nAssumed: {sentence}"), soft_wrap=True)
+    console.print(Text(f"\n{design.plan.lossless_grey_levels}"), soft_wrap=True)
     if design.concerns:
         console.print("\nLook at:")
         for sentence in design.concerns:

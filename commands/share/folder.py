@@ -19,7 +19,6 @@ import jinja2
 
 from commands.view.link import STATE_KEY
 from commands.view.published import find_volumes, read_transforms
-from components.shared.volume.slice_numbers import SliceNumbers
 from commands.view.viewer import first_view
 from components.report.run_document import PAGE_KEY, RUN_KEY, RunDocument
 from components.shared.documents.read_document import read_document
@@ -29,6 +28,7 @@ from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import Store, checksum
 from components.shared.text import product, size
 from components.shared.volume.layout import is_metadata, metadata_files
+from components.shared.volume.slice_numbers import SliceNumbers
 from components.shared.work.completeness import shards_of
 from components.shared.work.verification import Written, check_listing
 

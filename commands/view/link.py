@@ -114,8 +114,8 @@ def link_to_web(address: str) -> str:
         )
     from neuroglancer.url_state import to_url
 
-    from components.shared.volume.slice_numbers import SliceNumbers
     from commands.view.viewer import LayerSource, viewer_state
+    from components.shared.volume.slice_numbers import SliceNumbers
 
     try:
         info = json.loads(text)

@@ -11,9 +11,9 @@ import numpy as np
 
 from commands.view.notes import BAD, SHIFTS, STEPS, Note, notes_of
 from commands.view.published import PublishedVolume, read_transforms, worst_z
-from components.shared.volume.slice_numbers import SliceNumbers
 from components.shared.documents.transforms import Transforms
 from components.shared.pictures.grey_levels import ALL_LEVELS
+from components.shared.volume.slice_numbers import SliceNumbers
 
 PANEL_PX = 450
 """Side of one of the four panels on a common screen; the volume is scaled to fit into it."""

@@ -32,7 +32,7 @@ def output(tmp_path_factory: pytest.TempPathFactory, module_patch: pytest.Monkey
 @pytest.fixture(scope="module")
 def module_patch() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("components.report.page.curves.curves_svg", lambda z, panels: "<svg></svg>")
+        patch.setattr("components.report.page.figures.curves_svg", lambda z, panels, marked: "<svg ></svg>")
         yield patch
 
 

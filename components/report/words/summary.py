@@ -24,7 +24,9 @@ from components.shared.documents.align import reason_in_words
 from components.shared.documents.plan import VoxelSize
 from components.shared.documents.transforms import Transforms
 from components.shared.text import count, product, size
-from components.shared.volume.volume import Volume
+from components.shared.volume import precomputed
+from components.shared.volume.slice_numbers import SliceNumbers
+from components.shared.volume.volume import Volume, volume_of
 from components.shared.work.verification import Verification
 
 
@@ -126,13 +128,25 @@ def sentences(run: RunDocument, evidence: RunEvidence) -> Iterator[str]:
     yield from (_as_sentence(finding) for finding in evidence.plan.findings)
     if run.complete:
         written = ", ".join(f"{o.uri} ({size(o.size_bytes, smallest='MB')})" for o in run.outputs)
-        yield f"Written: {written}."
+        of_files = (evidence.plan.lossless_grey_levels, numbering_sentence(evidence))
+        yield " ".join(filter(None, (f"Written: {written}.", *of_files)))
 
 
 def _ends_the_same(status: RunStatus, verification: Verification, *, held_back: bool) -> bool:
     """True where a step has refused to go on, or a file is in the way that no run takes away."""
     in_the_way = verification.problems and not any(fault.cured_by_retry for fault in verification.problems)
     return held_back or status.is_final or bool(in_the_way)
+
+
+def numbering_sentence(evidence: RunEvidence) -> str:
+    """The sentence on files that count otherwise than the slices; empty where they do not."""
+    if evidence.transforms is None:
+        return ""
+    volume = volume_of(evidence.plan, evidence.transforms)
+    finest_scale = precomputed.info(volume, volume.outputs[0])["scales"][0]
+    numbers = SliceNumbers.of(evidence.transforms, finest_scale)
+    is_otherwise = numbers.shift_voxels or numbers.slices_per_voxel > 1
+    return f"{numbers.sentence} 'fibstack view' shows n." if is_otherwise else ""
 
 
 def _number_replaced(transforms: Transforms | None) -> int | None:

@@ -343,6 +343,32 @@ class Plan(SealedDocument):
         return self.voxel.xyz_nm
 
     @property
+    def lossless_grey_levels(self) -> str:
+        """The sentence on what the numbers in the lossless volumes are, and how to have raw ones."""
+        config = self.config
+        is_deep = self.pixel_type == "uint16"
+        if is_deep and config.keep_bits:
+            return "The lossless volume has the raw grey levels of the slices, at 16 bit, interpolated once."
+        changes = [
+            *(["mapped from 16 bit to 8"] if is_deep else []),
+            *([f"local contrast evened (clip_limit {config.clip_limit:g})"] if config.clip_limit > 0 else []),
+            *(["slices that flicker brought to those around"] if config.intensity == "z" else []),
+            *(["streaks filtered where that gains"] if config.streaks == "filter" else []),
+        ]
+        if not changes:
+            return "The lossless volume has the raw grey levels of the slices, interpolated once."
+        raw = ["keep_bits=true"] if is_deep else []
+        if not is_deep:
+            raw += ["clip_limit=0"] if config.clip_limit > 0 else []
+            raw += ["intensity=none"] if config.intensity == "z" else []
+            raw += ["streaks=report"] if config.streaks == "filter" else []
+        settings = " ".join(f"--set {setting}" for setting in raw)
+        return (
+            f"Grey levels of the lossless volume are at 8 bit and not raw: {', '.join(changes)}. To measure "
+            f"grey levels, have raw ones: {settings}."
+        )
+
+    @property
     def largest_xy(self) -> tuple[int, int]:
         """Width and height in px that hold every slice."""
         return max(s.width_px for s in self.slices), max(s.height_px for s in self.slices)

@@ -64,6 +64,7 @@ def test_it_tells_the_plan_and_the_price_and_writes_nothing(folder: Path) -> Non
         "1 block ",
         "dollars, at prices of us-central1",
         "Nothing looks wrong",
+        "have raw ones: --set clip_limit=0",
     ):
         assert part in result.output, result.output
     assert tree(folder) == before

@@ -19,13 +19,13 @@ import pytest
 from commands.view import main as view
 from commands.view.notes import Note, Shift, largest_shifts, notes_of
 from commands.view.published import find_volumes
-from components.shared.volume.slice_numbers import SliceNumbers
 from commands.view.viewer import LayerSource, first_view, viewer_state
 from components.shared.documents.plan import Plan
 from components.shared.documents.transforms import Transforms
 from components.shared.geometry import rotation_about, translation
 from components.shared.storage.registry import open_store
 from components.shared.volume.precomputed import info
+from components.shared.volume.slice_numbers import SliceNumbers
 from components.shared.volume.volume import volume_of
 from tests.builders import invoke
 from tests.components.report.finished_run import make_plan, make_transforms, np, preview_of

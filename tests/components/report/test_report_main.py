@@ -54,6 +54,8 @@ def test_a_whole_volume_is_published_and_opens(run: FinishedRun) -> None:
     assert document["largest_step_px"] == 1.5
     assert 3 <= len(document["summary"]) <= 6
     assert "7 by 6" in " ".join(document["summary"])
+    assert "have raw ones: --set clip_limit=0 --set intensity=none." in document["summary"][-1]
+    assert "lies at z" not in " ".join(document["summary"]), "slice 0 lies at 0"
     sizes = [p.stat().st_size for p in (output / "neuroglancer/jpeg").rglob("*.shard")]
     assert document["outputs"][0]["size_bytes"] == sum(sizes)
 
