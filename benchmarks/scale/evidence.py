@@ -8,22 +8,20 @@ nonsense). Thumbnails come from a bank of pictures of one tissue, back and forth
 
 from __future__ import annotations
 
-import io
-import zipfile
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.end_to_end.texture import microscope
+from components.align.main import archive_of
 from components.compose.solve.pairs import Pairs
 from components.shared.documents.align import AlignRecord, PairRecord, SliceStatistics
 from components.shared.documents.plan import Plan
 from components.shared.geometry import translation
 from components.shared.storage.registry import open_store
 from components.shared.work import records, units
+from components.shared.work.thumbnails import Thumbnail
 from tests.components.compose import planted_stack as planting
 
 BANK = 48
@@ -31,22 +29,6 @@ BANK = 48
 JITTER_PX, WANDER_PX, WANDER_SLICES = 4.0, 30.0, 900
 WRONG, ONE_IN_BAD = 0.05, 100
 CELLS = 64
-
-
-@dataclass(frozen=True, slots=True)
-class _Deflated:
-    """A picture as an entry of an archive holds it."""
-
-    data: bytes
-    size_bytes: int
-    crc32: int
-
-    @classmethod
-    def of(cls, picture: NDArray[np.uint8]) -> _Deflated:
-        entry = io.BytesIO()
-        np.lib.format.write_array(entry, picture, allow_pickle=False)
-        raw, packer = entry.getvalue(), zlib.compressobj(wbits=-zlib.MAX_WBITS)
-        return cls(packer.compress(raw) + packer.flush(), len(raw), zlib.crc32(raw))
 
 
 def write_evidence(plan: Plan, seed: int = 0) -> None:
@@ -67,10 +49,11 @@ def write_evidence(plan: Plan, seed: int = 0) -> None:
     )
     statistics = _statistics(rng, n, blank, blurred)
     pairs = _pairs(rng, planted.pairs, blank, blurred)
-    bank, grey = _bank(jitter_px, round(side_px * plan.thumbnail_scale), plan.thumbnail_scale)
+    bank = _bank(jitter_px, round(side_px * plan.thumbnail_scale), plan.thumbnail_scale)
+    grey = np.full_like(bank[0], 128)
     process = open_store(plan.locations.process_uri)
     for chunk in units.chunks(plan):
-        archive = _archive({f"z{z}": grey if z in blank else bank[_picture_of(z)] for z in chunk})
+        archive = archive_of({f"z{z}": grey if z in blank else bank[_picture_of(z)] for z in chunk})
         document = AlignRecord(
             slices=tuple(statistics[z] for z in chunk), pairs=tuple(p for z in chunk for p in pairs[z])
         )
@@ -97,33 +80,11 @@ def _truth(n: int, side_px: int, jitter_px: NDArray[np.float64]) -> NDArray[np.f
     return planting.about_center(n, side_px, jitter + wander)
 
 
-def _bank(
-    jitter_px: NDArray[np.float64], side_px: int, scale: float
-) -> tuple[Sequence[_Deflated], _Deflated]:
-    """The pictures of the bank, displaced, and that of a blank slice."""
+def _bank(jitter_px: NDArray[np.float64], side_px: int, scale: float) -> Sequence[Thumbnail]:
+    """The pictures of the bank, displaced."""
     matrices = [translation(x * scale, y * scale) for x, y in jitter_px]
     looking = microscope(side_px, matrices)
-    bank = [_Deflated.of(looking.picture(z, matrix)) for z, matrix in enumerate(matrices)]
-    return bank, _Deflated.of(np.full((side_px, side_px), 128, np.uint8))
-
-
-def _archive(pictures: dict[str, _Deflated]) -> bytes:
-    """A NumPy archive of pictures that are deflated already."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, picture in pictures.items():
-            entry = zipfile.ZipInfo(f"{name}.npy")
-            # Written as it is, then named for what it is: deflating 13,696 thumbnails takes minutes.
-            archive.writestr(entry, picture.data, zipfile.ZIP_STORED)
-            entry.compress_type, entry.CRC, entry.file_size = (
-                zipfile.ZIP_DEFLATED,
-                picture.crc32,
-                picture.size_bytes,
-            )
-            buffer.seek(entry.header_offset)
-            buffer.write(entry.FileHeader(zip64=False))
-            buffer.seek(0, io.SEEK_END)
-    return buffer.getvalue()
+    return [looking.picture(z, matrix) for z, matrix in enumerate(matrices)]
 
 
 def _statistics(

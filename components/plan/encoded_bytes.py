@@ -64,7 +64,7 @@ def tiles_bytes(work: Work) -> int:
 def process_bytes(work: Work) -> int:
     """Bytes of the records, the thumbnails, and the exact blocks that coarse levels are made from."""
     plan, volume = work.plan, work.volume
-    thumbnail = work.slice_px() * plan.thumbnail_scale**2 * RATES.thumbnail_ratio
+    thumbnail = work.slice_px() * plan.thumbnail_scale**2
     exact_voxels = sum(math.prod(p.size_at_level(p.levels[-1])) for p in volume.passes[:-1])
     evidence = len(plan.slices) * (thumbnail + RATES.evidence_bytes_per_slice)
     return round(evidence + exact_voxels * work.tiles_bytes_per_px)

@@ -229,13 +229,6 @@ class Rates:
         **_MEMORY,
     )
 
-    thumbnail_ratio: float = limit(
-        0.85,
-        unit="-",
-        why="deflated over raw bytes of thumbnails",
-        measured_on="a small run: all records together come out within a factor of two",
-        **_BYTES,
-    )
     evidence_bytes_per_slice: float = limit(
         7_000,
         unit="bytes a slice",

@@ -63,7 +63,7 @@ def level_change(
         return None
     gain = next_contrast / contrast
     shifts = other - pivot - gain * (one - pivot)
-    shift, log_gain = float(np.median(shifts)), float(np.log(gain))
+    shift, log_gain = _median(shifts), float(np.log(gain))
     size = float(np.hypot(shift, contrast * log_gain))
     # Most changes are less than single pixels differ, and need no look at parts, which takes most time.
     is_flicker = (
@@ -74,8 +74,20 @@ def level_change(
     return LevelChange(log_gain=log_gain, shift=shift, is_flicker=is_flicker)
 
 
+def _median(values: Floats) -> float:
+    """The median, as `numpy.median` has it: that selects three values, this one, in a fraction of the time.
+
+    Example:
+        >>> _median(np.array([4.0, 1.0, 3.0, 2.0])), _median(np.array([3.0, 1.0, 2.0]))
+        (2.5, 2.0)
+    """
+    middle = len(values) // 2
+    lower, upper = np.split(np.partition(values, middle), [middle])
+    return float(upper[0] if len(values) % 2 else (lower.max() + upper[0]) / 2)
+
+
 def _scatter(differences: Floats) -> float:
-    return SIGMA_OF_MAD * float(np.median(np.abs(differences)))
+    return SIGMA_OF_MAD * _median(np.abs(differences))
 
 
 def _of_parts(shifts: Floats, shared: Flags, limits: FlickerLimits) -> Floats:
@@ -91,4 +103,4 @@ def _of_parts(shifts: Floats, shared: Flags, limits: FlickerLimits) -> Floats:
     n = limits.parts_per_side
     parts = [part for rows in np.array_split(picture, n) for part in np.array_split(rows, n, axis=1)]
     known = [part[np.isfinite(part)] for part in parts]
-    return np.array([np.median(part) for part in known if len(part) >= limits.fewest_px / n**2])
+    return np.array([_median(part) for part in known if len(part) >= limits.fewest_px / n**2])

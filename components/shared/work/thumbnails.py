@@ -69,7 +69,7 @@ class Thumbnails:
 class _Archive:
     """A NumPy archive of thumbnails, as it lies in storage.
 
-    Its entries are inflated by ISA-L in half the time of zlib: most of what reading a thumbnail takes.
+    Those of earlier releases are deflated.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -84,17 +84,18 @@ class _Archive:
             ValueError: it is damaged, as `BadZipFile` and `isal_zlib.error` tell too.
         """
         entry = self._entries[f"z{z}.npy"]
-        if entry.compress_type != zipfile.ZIP_DEFLATED:
-            raise ValueError(f"{entry.filename} is not deflated")
         # The header is 30 bytes, the last four the lengths of its name and of what is added to that.
         start = entry.header_offset + 30
         start += sum(struct.unpack("<HH", self._data[start - 4 : start]))
-        deflated = self._data[start : start + entry.compress_size]
-        content = isal_zlib.decompress(deflated, -zlib.MAX_WBITS, entry.file_size)
+        content = self._data[start : start + entry.compress_size]
+        if entry.compress_type == zipfile.ZIP_DEFLATED:
+            content = memoryview(isal_zlib.decompress(content, -zlib.MAX_WBITS, entry.file_size))
+        # By ISA-L, in a tenth of the time of zlib.
         if isal_zlib.crc32(content) != entry.CRC:
             raise zipfile.BadZipFile(f"Bad CRC-32 for file {entry.filename!r}")
-        start = content.index(b"\n") + 1
-        picture: Thumbnail = np.frombuffer(content, np.uint8, offset=start).reshape(_shape(content[:start]))
+        start = 10 + int.from_bytes(content[8:10], "little")  # NEP 1: the length of the head
+        shape = _shape(bytes(content[:start]))
+        picture: Thumbnail = np.frombuffer(content, np.uint8, offset=start).reshape(shape)
         return picture
 
 
