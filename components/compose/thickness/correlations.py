@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -22,6 +22,10 @@ _NEUTRAL = 128
 """Grey level of 0 in a picture of bytes."""
 
 
+_Rectangle = tuple[int, int, int, int]
+"""x, y, width and height in samples."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Placed:
     """A picture at the samples that it covers, of a grid in the frame of the volume that all slices share."""
@@ -29,10 +33,21 @@ class _Placed:
     levels: NDArray[np.uint8]
     x: int
     y: int
+    _sums: dict[_Rectangle, tuple[float, float]] = field(default_factory=dict)
+    """Sums of rectangles that were asked for: slices that hardly move share the same with all others."""
 
-    def part(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
-        """The part in this rectangle of samples."""
+    def part(self, rectangle: _Rectangle) -> NDArray[np.uint8]:
+        """The part in a rectangle of samples."""
+        x, y, width, height = rectangle
         return self.levels[y - self.y : y - self.y + height, x - self.x : x - self.x + width]
+
+    def sums(self, rectangle: _Rectangle) -> tuple[float, float]:
+        """Sum of the grey levels in a rectangle of samples, and of their squares."""
+        found = self._sums.get(rectangle)
+        if found is None:
+            part = self.part(rectangle)
+            found = self._sums[rectangle] = cv2.sumElems(part)[0], cv2.norm(part, cv2.NORM_L2SQR)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +144,14 @@ class _Sums:
     products: float
 
     @classmethod
-    def of(cls, one: NDArray[np.uint8], other: NDArray[np.uint8]) -> _Sums:
-        """The sums of two pictures of the same size."""
-        squares = cv2.norm(one, cv2.NORM_L2SQR), cv2.norm(other, cv2.NORM_L2SQR)
+    def of(cls, one: _Placed, other: _Placed, rectangle: _Rectangle) -> _Sums:
+        """The sums of two pictures in a rectangle of samples."""
+        (total, square), (other_total, other_square) = one.sums(rectangle), other.sums(rectangle)
         # 2 a b = a^2 + b^2 - (a - b)^2: a pass over both, with no product of them in memory.
-        products = (squares[0] + squares[1] - cv2.norm(one, other, cv2.NORM_L2SQR)) / 2
-        return cls(one.size, (cv2.sumElems(one)[0], cv2.sumElems(other)[0]), squares, products)
+        difference = cv2.norm(one.part(rectangle), other.part(rectangle), cv2.NORM_L2SQR)
+        n_pixels = rectangle[2] * rectangle[3]
+        products = (square + other_square - difference) / 2
+        return cls(n_pixels, (total, other_total), (square, other_square), products)
 
     def and_of(self, other: _Sums) -> _Sums:
         """The sums over the pixels of both."""
@@ -166,9 +183,7 @@ def _correlations(a: _Placed, b: _Placed, limits: LikenessLimits) -> tuple[float
     if width < 2 or height < 1 or width * height < least:
         return math.nan, math.nan, math.nan
     middle = width // 2
-    left = _Sums.of(a.part(x, y, middle, height), b.part(x, y, middle, height))
-    right = _Sums.of(
-        a.part(x + middle, y, width - middle, height), b.part(x + middle, y, width - middle, height)
-    )
+    left = _Sums.of(a, b, (x, y, middle, height))
+    right = _Sums.of(a, b, (x + middle, y, width - middle, height))
     whole = left.and_of(right).correlation(limits.digits)
     return whole, left.correlation(limits.digits), right.correlation(limits.digits)
