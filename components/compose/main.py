@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Iterable
 from statistics import median
@@ -59,12 +60,15 @@ def main(
     """Solve for the transform of every slice and list the work that is left."""
     cv2.setNumThreads(1)
     process = open_store(process_uri)
+    gc.disable()  # A tall stack is millions of objects in no cycle: looking for one takes seconds.
     try:
         plan = read_document(process, PLAN_KEY, Plan)
         run, left = solve_and_list(plan, process)
     except (UserError, ConfigError) as error:
         _leave_refusal(error, process)
         raise
+    finally:
+        gc.enable()
     _log_left(left)
     write_parameter(slabs_out, _texts(group(left.slabs, plan.fan)))
     passes = run.volume.passes

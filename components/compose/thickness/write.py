@@ -10,7 +10,7 @@ import numpy as np
 from components.compose.solve.pairs import Floats
 from components.compose.thickness.correlations import Likeness
 from components.compose.thickness.limits import NAMED, NamedLimits
-from components.shared.along_z.places import Places, places_of, with_observed_sigma
+from components.shared.along_z.places import Places, places_of, steps_of, with_observed_sigma
 from components.shared.documents.plan import Plan
 from components.shared.documents.thickness import THICKNESS_KEY, StepKind, Thickness, UnevenStep
 from components.shared.documents.transforms import SliceTransform, Transforms, Verdict
@@ -61,7 +61,7 @@ def make_thickness(plan: Plan, transforms: Transforms, likeness: Likeness) -> Th
     places = places_of(numbers, likeness.whole)
     if isinstance(places, str):
         return Thickness(first_z=first_z, unknown=places)
-    places = with_observed_sigma(places, [places_of(numbers, half) for half in likeness.halves])
+    places = with_observed_sigma(places, [steps_of(numbers, half) for half in likeness.halves])
     return _document(first_z, len(transforms.slices), places)
 
 
