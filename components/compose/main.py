@@ -60,15 +60,12 @@ def main(
     """Solve for the transform of every slice and list the work that is left."""
     cv2.setNumThreads(1)
     process = open_store(process_uri)
-    gc.disable()  # A tall stack is millions of objects in no cycle: looking for one takes seconds.
     try:
         plan = read_document(process, PLAN_KEY, Plan)
         run, left = solve_and_list(plan, process)
     except (UserError, ConfigError) as error:
         _leave_refusal(error, process)
         raise
-    finally:
-        gc.enable()
     _log_left(left)
     write_parameter(slabs_out, _texts(group(left.slabs, plan.fan)))
     passes = run.volume.passes
@@ -83,7 +80,7 @@ def solve_and_list(plan: Plan, process: Store) -> tuple[Run, WorkLeft]:
     Raises:
         UserError: the slices cannot be solved for, or do not pass the check on thumbnails.
     """
-    findings = read_findings(plan, process)
+    findings = _findings(plan, process)
     placement = place(plan, findings.pairs)
     transforms = judged(plan, placement, findings)
     _log_result(placement, transforms)
@@ -103,6 +100,16 @@ def solve_and_list(plan: Plan, process: Store) -> tuple[Run, WorkLeft]:
     left = work_left(run, superseded)
     note_before_work(run, left, superseded)
     return run, left
+
+
+def _findings(plan: Plan, process: Store) -> AlignFindings:
+    """The records of `align`, in which Python looks for no cycle again and again: there is none."""
+    gc.disable()
+    try:
+        return read_findings(plan, process)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _leave_refusal(error: UserError | ConfigError, process: Store) -> None:

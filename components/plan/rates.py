@@ -149,17 +149,17 @@ class Rates:
         **_HOURS,
     )
     thumbnails_cpu_s_per_slice: float = limit(
-        0.0054,
+        0.0022,
         unit="CPU s a slice",
         why="`compose` checks thumbnails of 512 px, places the slices along z and finds flicker by them",
-        measured_on="benchmarks/scale, idle: 19, 21 and 34 s for 13,696 slices, with the work left",
+        measured_on="benchmarks/scale, at a load of 12: 29 s for 13,696 slices, with the work left",
         **_HOURS,
     )
     compose_bytes_per_slice: float = limit(
         70_000,
         unit="bytes a slice",
         why="the evidence on a slice and its four pairs, as objects, in the solve, and in soft warps",
-        measured_on="benchmarks/scale, 13,696 slices: 833 MB; soft warps take up to 0.3 GB besides",
+        measured_on="benchmarks/scale, 13,696 slices: 696 MB; soft warps take up to 0.3 GB besides",
         **_MEMORY,
     )
 

@@ -222,12 +222,12 @@ def test_pods_ask_for_what_they_take_with_a_margin_and_no_more_than_the_settings
 
 
 @pytest.mark.parametrize(
-    ("n_slices", "compose_mb", "report_mb"), [(64, 129, 171), (1000, 169, 251), (13_696, 833, 475)]
+    ("n_slices", "compose_mb", "report_mb"), [(64, 129, 171), (1000, 191, 251), (13_696, 1031, 475)]
 )
 def test_a_tall_stack_has_the_memory_that_was_measured(
     n_slices: int, compose_mb: float, report_mb: float
 ) -> None:
-    """benchmarks/scale; of `report` with the 39 MB that a whole volume was found to add."""
+    """benchmarks/scale; with the 0.3 GB of soft warps, and the 39 MB that a whole volume adds to `report`."""
     # As estimate.py adds them up; to plan 13,696 slices takes a test too long.
     held = {"compose": RATES.compose_bytes_per_slice, "report": RATES.report_bytes_per_slice}
     memory_mb = {step: (RATES.libraries_bytes.of(step) + n_slices * n) / 1e6 for step, n in held.items()}
