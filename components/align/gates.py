@@ -96,7 +96,7 @@ class AcceptanceLimits:
         unit="ratio, and its inverse",
         why="a sample that was mounted anew, or recorded at the next setting of the microscope, is asked "
         "again with its neighbour turned back and of the same size; what remains must pass all other gates",
-        measured_on="sections turned by 7 to 180 degrees and magnified by 1.1 to 1.3, docs/decisions/0030",
+        measured_on="sections turned by 7 to 180 degrees and magnified by 1.1 to 1.3, docs/decisions/0031",
         too_small="a restart at another magnification is refused",
         too_large="wrong consensus is asked more often, which costs time",
     )
