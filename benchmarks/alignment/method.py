@@ -26,6 +26,17 @@ FIBSTACK = "fibstack"
 METHODS = (FIBSTACK, *PEERS)
 
 
+class PointGrid(BaseModel):
+    """Where points on a regular grid over a slice lie in the volume; between them it is interpolated."""
+
+    first_xy_px: tuple[float, float]
+    """The first point, in the slice."""
+    step_xy_px: tuple[float, float]
+    n_xy: tuple[int, int]
+    volume_xy_px: list[tuple[float, float]]
+    """The points in the volume, row by row."""
+
+
 class Found(BaseModel):
     """Answer of a method to a stack."""
 
@@ -37,6 +48,8 @@ class Found(BaseModel):
     """Shifts of rows by z, of the slices whose rows are moved back."""
     warps: dict[int, WarpField] = {}
     """Smooth displacements by z, of the slices that are straightened."""
+    grids: dict[int, PointGrid] = {}
+    """Where points of a slice lie in the volume, by z, of a method that gives no matrices."""
     verdicts: dict[int, str] = {}
     """Of the slices that it does not find good."""
     n_pairs: int

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import click
 
-from benchmarks.alignment.method import METHODS, Found, ask
+from benchmarks.alignment.method import METHODS, ONE_THREAD, Found, ask
 from benchmarks.exact_axes.cases import RECIPES, Planted, plant, write_stack
 from benchmarks.exact_axes.levels import level_figures
 from benchmarks.exact_axes.measures import Row, score
 from benchmarks.exact_axes.planes import Axis, Planes, read_planes
 from benchmarks.exact_axes.spacings import SPACINGS, SpacingRow, spacing_row
 from benchmarks.exact_axes.spacings import as_markdown as spacings_as_markdown
+
+FEABAS = "FEABAS"
 
 
 @click.command()
@@ -39,6 +44,11 @@ from benchmarks.exact_axes.spacings import as_markdown as spacings_as_markdown
     "--case", "names", multiple=True, type=click.Choice([*RECIPES, *SPACINGS]), help="Only this case."
 )
 @click.option("--method", "methods", multiple=True, type=click.Choice(METHODS), help="Only this method.")
+@click.option(
+    "--feabas",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Python that has FEABAS, which is then a peer too.",
+)
 @click.option("--jobs", default=os.cpu_count() or 1, show_default="one a core", help="Methods at a time.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File that receives the rows.")
 def main(
@@ -47,6 +57,7 @@ def main(
     n_planes: int,
     names: tuple[str, ...],
     methods: tuple[str, ...],
+    feabas: Path | None,
     jobs: int,
     out: Path | None,
 ) -> None:
@@ -57,7 +68,7 @@ def main(
         for axis in axes:
             planes = read_planes(folder, axis, n_planes)
             for name in [name for name in names or RECIPES if name in RECIPES]:
-                rows += _rows(planes, name, methods or METHODS, jobs)
+                rows += _rows(planes, name, methods or METHODS, feabas, jobs)
             every = read_planes(folder, axis, n_planes=sys.maxsize)
             for name in [name for name in names or SPACINGS if name in SPACINGS]:
                 spacings.append(spacing_row(every, name))
@@ -68,18 +79,36 @@ def main(
         out.write_text("".join(f"{row.model_dump_json()}\n" for row in (*rows, *spacings)))
 
 
-def _rows(planes: Planes, case: str, methods: tuple[str, ...], jobs: int) -> list[Row]:
+def _rows(planes: Planes, case: str, methods: tuple[str, ...], feabas: Path | None, jobs: int) -> list[Row]:
     """Write the case and let each method answer in a process of its own."""
+    asked = dict.fromkeys(methods, ask) | ({FEABAS: partial(_ask_feabas, feabas)} if feabas else {})
     planted = plant(planes, RECIPES[case])
     with tempfile.TemporaryDirectory(prefix="fibstack-benchmark-") as scratch:
         write_stack(planes, RECIPES[case], planted, Path(scratch, "stack"))
         with ThreadPoolExecutor(max_workers=jobs) as pool:
-            return list(pool.map(lambda method: _row(planes, case, method, planted, Path(scratch)), methods))
+            return list(
+                pool.map(
+                    lambda method: _row(planes, case, method, asked[method], planted, Path(scratch)), asked
+                )
+            )
 
 
-def _row(planes: Planes, case: str, method: str, planted: Planted, scratch: Path) -> Row:
+def _ask_feabas(python: Path, _method: str, stack: Path, answer: Path) -> None:
+    """Let FEABAS align the slices of a folder with the Python that has it, and write its answer."""
+    command = [str(python), str(Path(__file__).with_name("feabas_answer.py")), str(stack), str(answer)]
+    subprocess.run(command, env=os.environ | ONE_THREAD, check=True)
+
+
+def _row(
+    planes: Planes,
+    case: str,
+    method: str,
+    ask_method: Callable[[str, Path, Path], None],
+    planted: Planted,
+    scratch: Path,
+) -> Row:
     answer = scratch / f"{method.replace(' ', '_')}.json"
-    ask(method, scratch / "stack", answer)
+    ask_method(method, scratch / "stack", answer)
     found = Found.model_validate_json(answer.read_bytes())
     row = score(f"{planes.name} {planes.axis}", case, method, planted, found)
     if not found.stopped:

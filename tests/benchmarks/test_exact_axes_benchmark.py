@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.alignment.method import Found
+from benchmarks.alignment.method import Found, PointGrid
 from benchmarks.exact_axes.__main__ import main
 from benchmarks.exact_axes.cases import RECIPES, Planted, plant, write_stack
 from benchmarks.exact_axes.levels import level_figures
 from benchmarks.exact_axes.measures import Row, score
 from benchmarks.exact_axes.planes import Planes, read_planes
 from components.shared.documents.transforms import Matrix3
-from components.shared.geometry import Matrix, grid_points, translation
+from components.shared.geometry import Matrix, grid_points, transform_points, translation
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,33 @@ def test_points_go_to_the_world_and_back(planes: Planes, case: str) -> None:
     points = grid_points(*planted.size_xy)
     for placed in planted.slices.values():
         assert np.allclose(placed.slice_points(placed.world(points)), points, atol=0.02)
+
+
+def on_grids(planted: Planted, found: Found, per_side: int = 9) -> Found:
+    """The answer of matrices as one of points on grids."""
+    width, height = planted.size_xy
+    xs, ys = np.linspace(0, width - 1, per_side), np.linspace(0, height - 1, per_side)
+    points = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
+    grids = {
+        z: PointGrid(
+            first_xy_px=(0, 0),
+            step_xy_px=(xs[1], ys[1]),
+            n_xy=(per_side, per_side),
+            volume_xy_px=transform_points(np.array(matrix), points).tolist(),
+        )
+        for z, matrix in found.matrices.items()
+    }
+    nowhere = dict.fromkeys(found.matrices, ((1.0, 0.0, 99.0), (0.0, 1.0, 99.0), (0.0, 0.0, 1.0)))
+    return found.model_copy(update={"grids": grids, "matrices": nowhere})
+
+
+def test_points_on_a_grid_say_what_the_matrices_say(planes: Planes) -> None:
+    planted = plant(planes, RECIPES["turns"])
+    found = answer(planted, {5: translation(1.5, -0.5)})
+    of_matrices, of_grids = scored(planted, found), scored(planted, on_grids(planted, found))
+    assert of_grids.mean_px == pytest.approx(of_matrices.mean_px, abs=1e-6)
+    assert of_grids.worst_px == pytest.approx(of_matrices.worst_px, abs=1e-6)
+    assert of_grids.by_distance_px == pytest.approx(of_matrices.by_distance_px, abs=1e-6)
 
 
 @pytest.mark.parametrize("case", ["still", "walk", "turns", "bad slices"])
