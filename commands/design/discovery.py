@@ -296,7 +296,8 @@ def completed(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """
     given = {ALIASES.get(key, key): value for key, value in values.items() if value not in (None, "")}
     lacking = _FOUND_KEYS - given.keys()
-    if not lacking or "source" not in given:
+    # A run that makes its own buckets names the bucket of the slices, and all of their numbers.
+    if not lacking or "source" not in given or ("id" in given and "output" not in given):
         return dict(values), []
     source = open_store(absolute(str(given["source"])))
     if not source.exists():
@@ -311,7 +312,7 @@ def completed(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         )
         found = {"image": series.pattern, "minz": series.minz, "maxz": series.maxz}
         said = [_found(series, source.uri), *left_out]
-    if "output" in lacking and "id" not in given:
+    if "output" in lacking:
         found["output"] = beside(str(given["source"]))
         said.append(f"Results go to {found['output']}; --output names another place.")
     return {**values, **{key: value for key, value in found.items() if key in lacking}}, said
