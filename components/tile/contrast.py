@@ -68,12 +68,21 @@ def slice_channels(
         invert = shown.action == "invert" and index == 0
         line = shown.grey_line if index == 0 else None
         if index == 0 and shown.filtered_streaks and tiles.data_type == "uint8" and picture.ndim == 2:
-            picture = without_streaks(picture, shown.filtered_streaks)  # noqa: PLW2901
+            picture = without_streaks(_filled(picture, padding), shown.filtered_streaks)  # noqa: PLW2901
         for channel in channels_of(tiles, picture, levels, clip_limit, invert=invert, line=line):
             if padding is None or index > 0:
                 yield channel
             else:
                 yield cast("Picture", np.where(padding, channel.dtype.type(0), channel))
+
+
+def _filled(picture: Picture, padding: NDArray[np.bool_] | None) -> Picture:
+    """A picture whose padding has the mean grey level of the rest: its edge is no streak."""
+    if padding is None or padding.all():
+        return picture
+    return cast(
+        "Picture", np.where(padding, picture.dtype.type(round(float(picture[~padding].mean()))), picture)
+    )
 
 
 def channels_of(

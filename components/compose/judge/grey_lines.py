@@ -3,7 +3,7 @@
 The changes of grey levels from each good slice to the next follow one another along z. What holds:
 
 - A change no larger than tissue makes by itself is none: a clean stack keeps its grey levels to the bit.
-- A stack that steps at a restart follows its longer side; where every slice flickers, their median.
+- A stack that steps at a restart follows its longer side; where every slice flickers, their running median.
 - Slices that are not good take no part: the good ones before and after are compared with each other.
 """
 
@@ -24,7 +24,7 @@ from components.shared.documents.align import SliceStatistics
 from components.shared.documents.plan import Plan, pixels_within
 from components.shared.documents.transforms import GreyLine, SliceTransform, Transforms
 from components.shared.geometry import at_scale
-from components.shared.series import window_medians
+from components.shared.series import running_median, window_medians
 
 Changes = Mapping[tuple[int, int], LevelChange]
 """Changes of grey levels from a good slice to a later one, by their places among the good slices."""
@@ -52,8 +52,9 @@ def grey_lines(
     good = [entry for entry in transforms.slices if may_flicker(entry)]
     if not any(change.is_flicker for change in changes.values()):
         return {}
-    log_gains, shifts = course(len(good), changes, limits)
     pivot = pivot_of(transforms, statistics)
+    means, stds = (np.array([getattr(statistics[s.z], name) for s in good]) for name in ("mean", "std"))
+    log_gains, shifts = course(changes, means - pivot, stds, limits)
     black, white = transforms.intensity_range
     least_move = limits.least_move * (white - black) / 255
     lines = {}
@@ -72,26 +73,42 @@ def pivot_of(transforms: Transforms, statistics: Mapping[int, SliceStatistics]) 
     return float(np.mean(means)) if means else 0.0
 
 
-def course(n_slices: int, changes: Changes, limits: FlickerLimits = FLICKER) -> tuple[Floats, Floats]:
+def course(
+    changes: Changes, own_levels: Floats, own_contrasts: Floats, limits: FlickerLimits = FLICKER
+) -> tuple[Floats, Floats]:
     """Logarithm of the gain, and the shift, of each good slice against the median one, `[n]` each.
 
     The raw level of what is to be shown as `level` is `pivot + exp(log_gain) * (level - pivot + shift)`.
 
+    Where every slice flickers, changes of the tissue that count as flicker add up. So over more slices than
+    `pull_slices` the slices' own levels are believed, which would be their running median without flicker;
+    not those that are far from what the changes tell, since other tissue is there.
+
     Args:
-        n_slices: Number of good slices.
-        changes: From a good slice to a later one, by their places among the good slices.
+        changes: Changes of grey levels between good slices.
+        own_levels: Mean grey level of each good slice, less the pivot.
+        own_contrasts: Standard deviation of the grey levels of each.
         limits: What counts as flicker.
     """
-    among_flicker = _among_flicker(n_slices, changes, limits)
+    among_flicker = _among_flicker(len(own_levels), changes, limits)
     pairs = np.array([*changes], np.int64).reshape(-1, 2)
     tell = np.array([c.is_flicker or among_flicker[i] for (i, _), c in changes.items()], np.bool_)
     weights = np.where(tell, 1 / np.maximum(pairs[:, 1] - pairs[:, 0], 1), limits.same_weight)
-    of_gains = np.where(tell, [c.log_gain for c in changes.values()], 0)
-    log_gains = _solved(n_slices, pairs, of_gains, weights, limits)
-    log_gains -= np.median(log_gains)
-    of_shifts = np.where(tell, [c.shift for c in changes.values()], 0) / np.exp(log_gains[pairs[:, 1]])
-    shifts = _solved(n_slices, pairs, of_shifts, weights, limits)
-    return log_gains, shifts - np.median(shifts)
+
+    def solved(of_pairs: Floats, own: Floats, most_apart: float) -> Floats:
+        differences, nothing = np.where(tell, of_pairs, 0), np.full(len(own), np.nan)
+        about = own - running_median(own, limits.own_slices)
+        apart = about - _solved(pairs, differences, weights, nothing, limits)
+        tissue = np.abs(apart - running_median(apart, limits.own_slices)) > most_apart
+        expected = np.where(among_flicker & ~tissue, about, np.nan)
+        found = _solved(pairs, differences, weights, expected, limits)
+        return found - np.median(found)
+
+    contrasts = np.maximum(own_contrasts, np.finfo(np.float64).tiny)
+    log_gains = solved(np.array([c.log_gain for c in changes.values()]), np.log(contrasts), limits.own_apart)
+    shifts = np.array([c.shift for c in changes.values()]) / np.exp(log_gains[pairs[:, 1]])
+    most_apart = limits.own_apart * float(np.median(contrasts))
+    return log_gains, solved(shifts, own_levels / np.exp(log_gains), most_apart)
 
 
 def _among_flicker(n_slices: int, changes: Changes, limits: FlickerLimits) -> Flags:
@@ -103,13 +120,22 @@ def _among_flicker(n_slices: int, changes: Changes, limits: FlickerLimits) -> Fl
 
 
 def _solved(
-    n_slices: int, pairs: Integers, differences: Floats, weights: Floats, limits: FlickerLimits
+    pairs: Integers, differences: Floats, weights: Floats, expected: Floats, limits: FlickerLimits
 ) -> Floats:
-    """[n] the values that have these differences, by weighted least squares, and are small besides."""
+    """[n] the values that have these differences, by weighted least squares, and are near those expected.
+
+    Args:
+        pairs: [pairs, 2] places of the values.
+        differences: From the first to the second of each pair.
+        weights: Of the pairs.
+        expected: [n] what is expected of each value; NaN where it is small and little is known.
+        limits: How strongly values are pulled.
+    """
     from scipy.linalg import solveh_banded  # here, since most stacks have no flicker
 
-    bands, right = np.zeros((limits.reach + 1, n_slices)), np.zeros(n_slices)
-    bands[0] = limits.pull_slices**-2.0
+    pulls = np.where(np.isfinite(expected), limits.pull_slices**-2.0, limits.weak_pull_slices**-2.0)
+    bands, right = np.zeros((limits.reach + 1, len(expected))), pulls * np.nan_to_num(expected)
+    bands[0] = pulls
     first, second = pairs.T
     for end, sign in ((first, -1), (second, 1)):
         np.add.at(bands[0], end, weights)

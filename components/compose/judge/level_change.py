@@ -8,6 +8,7 @@ as they do where tissue, resin, charging or curtains change.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,9 +43,8 @@ def level_change(
 ) -> LevelChange | None:
     """The change of grey levels between two pictures; None where they share too little.
 
-    The gain is the ratio of the standard deviations, which favours neither picture: that of a regression
-    would be less for their noise, slice after slice. The shift is the median, since tissue that changes
-    changes few pixels by much.
+    A change of tissue moves the mean, the median and the contrast of all pixels, too. So the line of a change
+    that is flicker is told by tissue that stays: see `_line_of_still_tissue`.
 
     Args:
         levels: The one picture.
@@ -71,6 +71,9 @@ def level_change(
         and size > limits.least_of_pixels * _scatter(shifts - shift)
         and size > limits.least_of_parts * float(np.std(_of_parts(shifts, shared, limits)))
     )
+    if is_flicker:
+        still = _is_even(levels, moved / gain, shared, limits)
+        log_gain, shift = _line_of_still_tissue(one[still], other[still], gain, shift, pivot, limits)
     return LevelChange(log_gain=log_gain, shift=shift, is_flicker=is_flicker)
 
 
@@ -84,6 +87,55 @@ def _median(values: Floats) -> float:
     middle = len(values) // 2
     lower, upper = np.split(np.partition(values, middle), [middle])
     return float(upper[0] if len(values) % 2 else (lower.max() + upper[0]) / 2)
+
+
+def _is_even(levels: Levels, next_levels: Levels, shared: Flags, limits: FlickerLimits) -> Flags:
+    """Which of the shared pixels lie where grey levels change the least within both pictures.
+
+    A structure that runs obliquely moves from slice to slice, which changes the pixels at its edge.
+    """
+    slopes = [np.hypot(*np.gradient(picture))[shared] for picture in (levels, next_levels)]
+    slope = np.nan_to_num(slopes[0] + slopes[1], nan=np.inf)
+    found: Flags = slope <= np.quantile(slope, limits.even_share)
+    return found
+
+
+def _line_of_still_tissue(
+    one: Floats, other: Floats, gain: float, shift: float, pivot: float, limits: FlickerLimits
+) -> tuple[float, float]:
+    """Logarithm of the gain, and the shift, that most pixels have in common.
+
+    The gain is the ratio of the standard deviations, which favours neither picture: that of a regression
+    would be less for their noise, slice after slice. Both are of pixels that lie near the line, by weights
+    that fall to zero: where the tissue of a pixel has changed, it lies far from it.
+
+    Args:
+        one: Pixels of the one picture.
+        other: The same of the next one.
+        gain: A gain to start from.
+        shift: A shift to start from.
+        pivot: Grey level at which a change of contrast changes nothing.
+        limits: Which pixels count.
+
+    Source: Tukey's biweight; Beaton and Tukey (1974), Technometrics 16, 147.
+    """
+    one, other = one - pivot, other - pivot
+    reach = 0.0
+    for _ in range(limits.line_rounds):
+        off = other - gain * one - shift
+        reach = reach or limits.line_reach * _scatter(off - _median(off))
+        if reach == 0:  # of pictures without noise, most pixels lie on the line
+            break
+        weights = np.square(np.clip(1 - np.square(off / reach), 0, None))
+        means = [float(np.average(values, weights=weights)) for values in (one, other)]
+        squares = [
+            float(np.average(np.square(values - mean), weights=weights))
+            for values, mean in zip((one, other), means, strict=True)
+        ]
+        if min(squares) > 0:  # else all have one grey level, which tells no gain
+            gain = math.sqrt(squares[1] / squares[0])
+        shift = means[1] - gain * means[0]
+    return math.log(gain), shift
 
 
 def _scatter(differences: Floats) -> float:

@@ -147,7 +147,8 @@ def _more_of(entry: SliceTransform) -> Iterator[str]:
     if entry.grey_line is not None:
         yield f"grey line {entry.grey_line.model_dump_json()}"
     if entry.filtered_streaks is not None:
-        yield f"streaks along {entry.filtered_streaks}"
+        beside = " beside padding" if entry.padding_levels else ""
+        yield f"streaks along {entry.filtered_streaks}{beside}"
     if entry.rows is not None:
         yield f"rows {entry.rows.model_dump_json()}"
     if entry.warp is not None:

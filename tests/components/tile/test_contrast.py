@@ -156,6 +156,24 @@ def test_alpha_has_no_grey_line() -> None:
     np.testing.assert_array_equal(colours[1], texture() + 7)
 
 
+def test_the_edge_of_padding_is_no_streak() -> None:
+    whole = texture()
+    picture = whole.copy()
+    picture[:, :60] = 0
+    fill = FillLevel(level=0, share=60 / picture.shape[1], is_padding=True)
+    shown = SliceTransform(
+        z=0, uri="", matrix=np.eye(3).tolist(), verdict="good", action="keep", replaced_from=None,
+        n_edges=2, edge_weight=1.0, residual_px=0.0, filtered_streaks="y", fill=(fill,),
+    )  # fmt: skip
+    tiles = TileArray(key="one", data_type="uint8", n_channels=1)
+    (filtered,) = slice_channels(tiles, [picture], [(0.0, 255.0)], 0, shown)
+    assert not filtered[:, :60].any()
+    beside = slice(60, 64)
+    expected = without_streaks(whole, "y")[:, beside].astype(float)
+    assert np.abs(filtered[:, beside] - expected).mean() < 5
+    assert np.abs(without_streaks(picture, "y")[:, beside] - expected).mean() > 8
+
+
 def test_streaks_are_filtered_of_what_is_looked_at_of_the_aligned_channel() -> None:
     picture = texture()
     shown = SliceTransform(

@@ -139,9 +139,12 @@ def test_bad_slices_take_no_part() -> None:
     assert lines[3].offset + (lines[3].gain - 1) * PIVOT == pytest.approx(14, abs=0.6)
 
 
-def chain(*changes: LevelChange | None) -> tuple[int, dict[tuple[int, int], LevelChange]]:
+def course_of(
+    *changes: LevelChange | None, own_levels: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     known = {(i, i + 1): change for i, change in enumerate(changes) if change is not None}
-    return len(changes) + 1, known
+    n = len(changes) + 1
+    return course(known, np.zeros(n) if own_levels is None else own_levels, np.full(n, 15.0))
 
 
 def test_small_changes_among_flicker_are_undone_too() -> None:
@@ -149,15 +152,62 @@ def test_small_changes_among_flicker_are_undone_too() -> None:
     small = LevelChange(log_gain=0.0, shift=0.4, is_flicker=False)
     large = LevelChange(log_gain=0.0, shift=9.0, is_flicker=True)
     back = LevelChange(log_gain=0.0, shift=-9.4, is_flicker=True)
-    _, shifts = course(*chain(*[large, small, back] * 4))
+    _, shifts = course_of(*[large, small, back] * 4)
     assert np.ptp(shifts[::3]) == pytest.approx(0, abs=0.02)
-    _, shifts = course(*chain(*[small] * 6, large, *[small] * 7))
+    _, shifts = course_of(*[small] * 6, large, *[small] * 7)
     assert shifts == pytest.approx([-9.0] * 7 + [0.0] * 8, abs=0.02)
+
+
+def test_errors_of_changes_do_not_add_up_along_a_long_stack() -> None:
+    """Where every slice flickers, tissue that becomes brighter slowly is not told from the microscope."""
+    n = 250
+    of_microscope = 15 * np.random.default_rng(3).uniform(-1, 1, n)
+    steps = np.diff(of_microscope) + 0.2
+    changes = [LevelChange(log_gain=0.0, shift=step, is_flicker=True) for step in steps]
+    _, shifts = course_of(*changes, own_levels=of_microscope)
+    assert np.abs(np.cumsum(steps) - of_microscope[1:]).max() > 40
+    found = shifts - of_microscope
+    assert np.abs(found - np.median(found)).max() < 6
+
+
+def test_tissue_that_comes_and_goes_among_flicker_keeps_its_levels() -> None:
+    """A vessel makes 20 slices darker; the pixels that stay do not tell of it."""
+    n = 100
+    of_microscope = 15 * np.random.default_rng(3).uniform(-1, 1, n)
+    own = of_microscope.copy()
+    own[40:60] -= 20
+    changes = [LevelChange(log_gain=0.0, shift=step, is_flicker=True) for step in np.diff(of_microscope)]
+    _, shifts = course_of(*changes, own_levels=own)
+    found = shifts - of_microscope
+    assert np.abs(found - np.median(found)).max() < 2
+
+
+def test_levels_of_slices_are_not_believed_where_none_flickers() -> None:
+    """Tissue that becomes brighter slowly stays so beside a slice that flickers."""
+    large = LevelChange(log_gain=0.0, shift=9.0, is_flicker=True)
+    back = LevelChange(log_gain=0.0, shift=-9.0, is_flicker=True)
+    small = LevelChange(log_gain=0.0, shift=0.4, is_flicker=False)
+    own = np.linspace(-20, 20, 100)
+    _, shifts = course_of(*[small] * 49, large, back, *[small] * 48, own_levels=own)
+    assert np.delete(shifts, 50) == pytest.approx(np.zeros(99), abs=0.1)
+
+
+def test_the_line_is_told_by_tissue_that_stays() -> None:
+    """A third of the picture becomes brighter, everywhere alike: the edges of what moves."""
+    grey = tissue(n=1)[0]
+    slope = np.hypot(*np.gradient(grey))
+    moved = grey + 12 * (slope > np.quantile(slope, 0.67))
+    seen = 1.15 * (moved - PIVOT) + PIVOT + 20
+    change = level_change(grey.astype(np.float32), seen.astype(np.float32), np.eye(3), PIVOT)
+    assert change is not None
+    assert change.is_flicker
+    assert change.shift == pytest.approx(20, abs=0.3)
+    assert np.exp(change.log_gain) == pytest.approx(1.15, abs=0.02)
 
 
 def test_an_unknown_change_is_none() -> None:
     large = LevelChange(log_gain=0.1, shift=9.0, is_flicker=True)
-    log_gains, shifts = course(*chain(None, large, None))
+    log_gains, shifts = course_of(None, large, None)
     assert log_gains == pytest.approx([0, -0.05, 0.05, 0], abs=0.001)
     assert shifts[0] == pytest.approx(shifts[3])
 
