@@ -115,8 +115,11 @@ def places_of(z: Integers, correlations: Floats, limits: PlaceLimits = PLACES) -
     unknown = _unknown(z, correlations, limits)
     if unknown:
         return unknown
-    position, band = _raw_places(z, correlations, limits)
-    sigma = _sigma_of_steps(band)
+    try:
+        position, band = _raw_places(z, correlations, limits)
+        sigma = _sigma_of_steps(band)
+    except np.linalg.LinAlgError:  # as where two slices in a row are like no other
+        return "some slices are like none of their neighbours, so that places do not hang together"
     even = _made_even(np.diff(position) / np.diff(z), limits)
     return Places(
         z=z,
@@ -130,7 +133,10 @@ def steps_of(z: Integers, correlations: Floats, limits: PlaceLimits = PLACES) ->
     """The steps alone, as `places_of` has them, in less time; None where nothing is known."""
     if _unknown(z, correlations, limits):
         return None
-    position, _ = _raw_places(z, correlations, limits)
+    try:
+        position, _ = _raw_places(z, correlations, limits)
+    except np.linalg.LinAlgError:
+        return None
     even = _made_even(np.diff(position) / np.diff(z), limits)
     return np.round(np.concatenate([[np.nan], even]), limits.digits)
 

@@ -52,6 +52,13 @@ def test_planted_steps_are_found() -> None:
     assert np.abs(positions - numbers / np.diff(numbers).mean()).max() < 4
 
 
+def test_slices_like_none_of_their_neighbours_tell_no_places() -> None:
+    """Two pictures of noise in a row, as nothing holds them to the rest."""
+    pictures = planes_at(np.arange(60)).copy()
+    pictures[30:32] = np.random.default_rng(0).integers(0, 256, pictures[30:32].shape, np.uint8)
+    assert "like none of their neighbours" in thickness_of(pictures).unknown
+
+
 def test_large_thumbnails_are_compared_at_some_of_their_pixels() -> None:
     """Which tells the same as all of them, where slices are moved too."""
     n, side_px = 12, 300
