@@ -48,7 +48,11 @@ def test_a_bar_takes_no_part_in_a_pair(place: str) -> None:
     assert cropped.rows is not None
     first_row_px = cropped.rows.first_row_px + top
     assert pair.rows == cropped.rows.model_copy(update={"first_row_px": first_row_px})
-    in_frames = {"matrix": None, "support_px": None, "rows": None}
+    assert pair.warp is not None
+    assert cropped.warp is not None
+    x_px, y_px = cropped.warp.first_xy_px
+    assert pair.warp == cropped.warp.model_copy(update={"first_xy_px": (x_px, y_px + top)})
+    in_frames = {"matrix": None, "support_px": None, "rows": None, "warp": None}
     assert pair.model_copy(update=in_frames) == cropped.model_copy(update=in_frames)
     assert a.statistics == cut_a.statistics
     truth = places[1] - places[0]

@@ -200,7 +200,9 @@ def test_run_answers_a_missing_engine(docker: Any, tmp_path: Path) -> None:
     (tmp_path / "slices").mkdir()
     command = [Path(sys.executable).with_name("fibstack"), "run", "--runner", "docker", "--image", "%d.png"]
     command += ["--source", tmp_path / "slices", "--output", tmp_path / "out", "--minz", "0", "--maxz", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # A shell that does not find `fibstack` is told besides how it is called there.
+    finds_it = {"PATH": os.pathsep.join([os.environ["PATH"], str(Path(sys.executable).parent)])}
+    done = subprocess.run(command, env=os.environ | finds_it, capture_output=True, text=True, check=False)
     assert done.returncode == 78
     assert done.stderr.splitlines() == [
         "error: no Docker engine answers: is the docker daemon running. Start it, or leave --runner out."
