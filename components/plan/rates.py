@@ -144,7 +144,7 @@ class Rates:
         unit="CPU s a slice",
         why="`compose` reads the evidence, solves for all slices at once, judges them, and finds rows that "
         "jitter and soft warps",
-        measured_on="benchmarks/scale: 8 s for 13,696 slices; rows 4 s, soft warps 14 s, 30 s where "
+        measured_on="benchmarks/scale: 5 s for 13,696 slices; rows 4 s, soft warps 3 s, 30 s where "
         "there are some",
         **_HOURS,
     )
@@ -152,7 +152,7 @@ class Rates:
         0.0022,
         unit="CPU s a slice",
         why="`compose` checks thumbnails of 512 px, places the slices along z and finds flicker by them",
-        measured_on="benchmarks/scale, at a load of 12: 29 s for 13,696 slices, with the work left",
+        measured_on="benchmarks/scale: 25 s for 13,696 slices at a load of 4, 29 s at 12, with the work left",
         **_HOURS,
     )
     compose_bytes_per_slice: float = limit(

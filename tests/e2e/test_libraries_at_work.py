@@ -15,7 +15,7 @@ UNUSED = {
     "align": {"tensorstore", "requests", "google.cloud", "jinja2"},
     "compose": {
         *("tensorstore", "requests", "google.cloud", "jinja2", "imagecodecs"),
-        *("scipy.signal", "scipy.stats", "scipy.optimize", "scipy.sparse.csgraph"),
+        *("scipy.signal", "scipy.stats", "scipy.optimize", "scipy.ndimage", "scipy.sparse.csgraph"),
     },
     "tile": {"scipy", "requests", "google.cloud", "jinja2"},
     "pyramid": {"scipy", "cv2", "requests", "google.cloud", "jinja2", "imagecodecs"},

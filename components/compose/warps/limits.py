@@ -19,6 +19,23 @@ class WarpLimits:
         too_small="parts at the sides of a slice are not told",
         too_large="time and memory, with the square",
     )
+    points_at_first: int = limit(
+        1,
+        unit="points of the grid from a knot to the next, in a first look",
+        why="most stacks have no warps, and are left at that for a quarter of the time",
+        measured_on="benchmarks/exact_axes: 0.00 to 0.09 px at first without a warp, bad slices and noise "
+        "included (0.00 to 0.10 closer); planted warps of 1.5 px: 0.69 to 0.88 (0.58 to 0.78)",
+        too_small="warps that vary from knot to knot are overlooked",
+        too_large="time",
+    )
+    seen_at_first: float = limit(
+        0.5,
+        unit="of least_warp",
+        why="a stack with less at first is not looked at closer",
+        measured_on="as points_at_first",
+        too_small="time",
+        too_large="warps near the least are overlooked",
+    )
     least_warp: float = limit(
         0.1,
         unit="px of the pictures that warps are told from, RMS",

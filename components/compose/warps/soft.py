@@ -67,9 +67,14 @@ def soft_warps(
     pairs = warp_pairs(records, problem, solution, is_good)
     if pairs is None or is_good.sum() < limits.least_slices:
         return SoftWarps()
-    told = _Told.of(pairs, problem, solution, row_shifts, limits)
     tells = np.isin(np.arange(len(stack)), np.concatenate([pairs.slot, pairs.neighbour])) & is_good
     scale_px = pairs.knot_px / limits.knot_of_pictures
+    at_first = _Told.of(pairs, problem, solution, row_shifts, limits.points_at_first)
+    seen2 = at_first.squares_in_volume((ROWS.tissue_stiffness,) * 2, tells)
+    if not (seen2 > (limits.seen_at_first * limits.least_warp * scale_px) ** 2).any():
+        seen_x, seen_y = np.sqrt(np.maximum(seen2, 0.0)).tolist()
+        return SoftWarps(found_px=(seen_x, seen_y))
+    told = _Told.of(pairs, problem, solution, row_shifts, limits.points_a_knot)
     total2, sigma2, bends2 = told.squares(told.waves((ROWS.tissue_stiffness,) * 2), tells)
     is_warp = (total2 > (limits.least_warp * scale_px) ** 2) & (total2 > limits.least_sigmas * sigma2)
     found_x, found_y = np.sqrt(np.maximum(total2, 0.0)).tolist()
@@ -115,9 +120,9 @@ class _Told:
         problem: SolveProblem,
         solution: Solution,
         row_shifts: Mapping[int, RowShifts],
-        limits: WarpLimits,
+        points_a_knot: float,
     ) -> _Told:
-        stack, spacing_px = problem.stack, pairs.knot_px / limits.points_a_knot
+        stack, spacing_px = problem.stack, pairs.knot_px / points_a_knot
         width, height = stack.sizes_xy.max(axis=0).tolist()
         x, y = (np.linspace(0, side - 1, round(side / spacing_px) + 1) for side in (width, height))
         return cls(
@@ -135,6 +140,21 @@ class _Told:
         Args:
             stiffness: of the tissue's path along x and along y.
         """
+        warp, is_told = self._in_volume(stiffness)
+        found = np.zeros((len(warp), N_HALVES, 2, self.n_points), np.float32)
+        for slot in np.flatnonzero(is_told.any(axis=1)):
+            found[slot] = self._transformed(self._in_slice(int(slot), warp[slot], is_told[slot]))
+        return found
+
+    def squares_in_volume(self, stiffness: tuple[float, float], tells: Flags) -> Floats:
+        """[x and y] mean squares of the warp at the points of the volume, a slice's own points left aside."""
+        warp, is_told = self._in_volume(stiffness)
+        of_axes = warp.reshape(len(warp), N_HALVES, 2, -1)
+        found = [jitter_squares(of_axes[:, :, axis : axis + 1], tells)[0].sum() for axis in (0, 1)]
+        return np.array(found) / max(1.0, float(is_told[tells].sum(axis=1).mean()))
+
+    def _in_volume(self, stiffness: tuple[float, float]) -> tuple[Waves, Flags]:
+        """[n, half with x and y, point] every slice's warp in the volume, and [n, point] where it is told."""
         pairs, frame = self.pairs, self.frame
         n, distance = len(self.volume_from_slice), pairs.neighbour - pairs.slot
         # The tissue's own displacements grow with the distance.
@@ -151,10 +171,7 @@ class _Told:
                         band, pairs.slot[at], pairs.neighbour[at], weights[at], told[:, of_axis]
                     )
                 is_told[pairs.slot[at], index] = is_told[pairs.neighbour[at], index] = True
-        found = np.zeros((n, N_HALVES, 2, len(self.slice_y) * len(self.slice_x)), np.float32)
-        for slot in np.flatnonzero(is_told.any(axis=1)):
-            found[slot] = self._transformed(self._in_slice(int(slot), warp[slot], is_told[slot]))
-        return found
+        return warp, is_told
 
     def _in_slice(self, slot: int, warp: Waves, is_told: Flags) -> Waves:
         """[half, x and y, point] of a slice; where none is told, what the nearest tells."""
