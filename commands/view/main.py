@@ -51,13 +51,13 @@ def main(outputs: tuple[str, ...], port: int | None, host: str, no_browser: bool
     """
     viewer = serve(*outputs, host=host, port=port)
     address = viewer.get_viewer_url()
-    click.echo(f"{address}\nCtrl-C ends it.")
-    if not _is_loopback(host):
+    if not _is_loopback(host):  # said before there is an address that could be passed on
         click.echo(
             "Everybody who reaches this machine and knows the whole address can look at the volume, and what "
             "they read is not encrypted. Give the address to nobody else.",
             err=True,
         )
+    click.echo(f"{address}\nCtrl-C ends it.")
     if not no_browser:
         webbrowser.open(address)
     wait_for_interrupt()
