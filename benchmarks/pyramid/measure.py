@@ -15,9 +15,9 @@ class Measured(BaseModel):
     name: str
     wall_s: float
     cpu_s: float
-    """Of all threads; with the start."""
+    """CPU seconds of all threads of the writer, its start included."""
     start_cpu_s: float = 0.0
-    """Of a step's program that reads its run, and finds nothing left to do; 0 of a library."""
+    """CPU seconds of the start of `pyramid`, which reads its run and finds nothing left; 0 of a library."""
     peak_mib: float
     """Greatest resident memory of the process, libraries included."""
     n_bytes: int

@@ -75,7 +75,7 @@ def test_pod_security_is_restricted(cluster: Cluster, finished_run: str) -> None
 def test_pods_ask_for_the_memory_that_design_says(
     cluster: Cluster, finished_run: str, sample: Path, tmp_path: Path, figure: Callable[..., None]
 ) -> None:
-    """What they may take is the settings' all the same."""
+    """Limits of the memory of pods are those of the settings, whatever `plan` has estimated."""
     file = tmp_path / "run.yaml"
     file.write_text(json.dumps({**SAMPLE, "source": str(sample), "output": str(tmp_path / "volume")}))
     words = (str(file), "--target", "argo", "--settings", str(OVERLAY / "settings.toml"), "--json")

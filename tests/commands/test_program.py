@@ -1,4 +1,4 @@
-"""What `fibstack` says after a failure on how it is called, and what is given in place of a folder."""
+"""Advice after a failure on how `fibstack` is called, and arguments that are given in place of a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the files of a stack tell beyond its plan, in `fibstack design`."""
+"""Facts that `fibstack design` tells of the files of a stack, beyond its plan."""
 
 from __future__ import annotations
 
