@@ -151,8 +151,10 @@ def undone_keys(earlier: Plan, plan: Plan, decided: Collection[str]) -> list[str
     before, now = earlier.config.model_dump(mode="json"), plan.config.model_dump(mode="json")
     lost = [key for key in earlier.resolved_from if key != "overrides" and before.get(key) != now.get(key)]
     same_file = before["overrides"] == now["overrides"] != ""  # its new content is the person's wish
-    taken_away = "overrides" in earlier.resolved_from and earlier.overrides != plan.overrides
-    if not same_file and (taken_away or _lost_overrides(earlier, plan)):
+    # Another file that keeps all decisions adds to them; one in place of none, or the first, undoes.
+    undoes = not earlier.overrides or now["overrides"] == earlier.resolved_from.get("overrides")
+    brought_back = "overrides" in earlier.resolved_from and earlier.overrides != plan.overrides and undoes
+    if not same_file and (brought_back or _lost_overrides(earlier, plan)):
         lost.append("overrides")
     return [key for key in lost if key not in decided]
 
@@ -167,7 +169,7 @@ def _undone(earlier: Plan, plan: Plan, lost: Sequence[str]) -> str:
     settings = [key for key in lost if key != "overrides"]
     found = [f"{key} {json.dumps(now[key])} for {json.dumps(before[key])}" for key in settings]
     if "overrides" in lost:
-        gone = [_as_written(override) for override in _lost_overrides(earlier, plan)]
+        gone = [override.as_written for override in _lost_overrides(earlier, plan)]
         found.append(f"no override {listed(gone, _SHOWN)}" if gone else "overrides that were taken away")
     differing = differing_keys(earlier.config, plan.config)
     if MATCHING_KEYS.isdisjoint(differing):
@@ -182,12 +184,6 @@ def _undone(earlier: Plan, plan: Plan, lost: Sequence[str]) -> str:
         f"a run must keep what was decided on the volume in {plan.config.output}; got {'; '.join(found)}. "
         f'Keep it with "{keep}", or take it back with "{take_back}".'
     )
-
-
-def _as_written(override: Override) -> str:
-    """An override as the line of its file has it."""
-    given = override.model_dump(mode="json", exclude_defaults=True)
-    return f"{{{', '.join(f'{key}: {json.dumps(value)}' for key, value in given.items())}}}"
 
 
 def _resolve_command(config: RunConfig, keys: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from components.shared.documents.config_flags import decisions_sentence
 from components.shared.documents.locations import locations_in
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
@@ -59,6 +60,8 @@ class OutputStatus:
     published: tuple[str, ...] = ()
     """URIs of the volumes that viewers find."""
     unpublished: tuple[str, ...] = ()
+    decisions: str = ""
+    """The sentence on what `fibstack resolve` has decided there, and how it is taken back."""
     refusal: Refusal | None = None
     """Why the last run there was refused."""
 
@@ -77,6 +80,8 @@ def status_lines(output: str) -> Iterator[str]:
         yield f"published: {uri}"
     for uri in status.unpublished:
         yield f"not published: {uri}"
+    if status.decisions:
+        yield status.decisions
 
 
 def read_status(output: str) -> OutputStatus:
@@ -105,7 +110,8 @@ def read_status(output: str) -> OutputStatus:
     if process.stat(TRANSFORMS_KEY) is not None:
         transforms = read_document(process, TRANSFORMS_KEY, Transforms)
     volume = volume_of(plan, transforms) if transforms else None
-    if transforms and process.stat(EXPORT_KEY) is not None:
+    is_export = process.stat(EXPORT_KEY) is not None
+    if transforms and is_export:
         export = read_document(process, EXPORT_KEY, Export)
         volume = exported_volume(export, plan, transforms)
         counts: tuple[UnitCount, ...] = (_pyramid_count(process, volume, partial(export_hash, export)),)
@@ -116,6 +122,7 @@ def read_status(output: str) -> OutputStatus:
         counts,
         published=tuple(uri for uri, is_there in published.items() if is_there),
         unpublished=tuple(uri for uri, is_there in published.items() if not is_there),
+        decisions="" if is_export else decisions_sentence(plan, output),
         refusal=refusal,
     )
 

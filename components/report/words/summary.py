@@ -21,6 +21,7 @@ from components.report.words.run_verdict import (
 from components.report.words.thickness import thickness_sentences
 from components.report.words.warped_slices import jitter_sentence, straightened_sentence, warp_sentence
 from components.shared.documents.align import reason_in_words
+from components.shared.documents.config_flags import decisions_sentence
 from components.shared.documents.plan import VoxelSize
 from components.shared.documents.transforms import Transforms
 from components.shared.text import count, product, size
@@ -126,6 +127,9 @@ def sentences(run: RunDocument, evidence: RunEvidence) -> Iterator[str]:
     of_slices = (warp_sentence, jitter_sentence, straightened_sentence, flicker_sentence, streak_sentence)
     yield from filter(None, (sentence(evidence) for sentence in of_slices))
     yield from (_as_sentence(finding) for finding in evidence.plan.findings)
+    decided = decisions_sentence(evidence.plan)
+    if decided:
+        yield decided
     if run.complete:
         written = ", ".join(f"{o.uri} ({size(o.size_bytes, smallest='MB')})" for o in run.outputs)
         of_files = (evidence.plan.lossless_grey_levels, numbering_sentence(evidence))

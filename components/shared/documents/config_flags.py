@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 import click
 
 from components.shared.documents.config import RunConfig, parameters, parse_config
+from components.shared.documents.plan import Plan
 from components.shared.errors import ConfigError
 from components.shared.given_file import shown
+from components.shared.text import listed
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 _ALWAYS_GIVEN = ("source", "image", "minz", "maxz", "output")
@@ -23,6 +25,8 @@ _LISTS = {
     "decided": ("a list of keys", '["clip_limit"]'),
 }
 """Rule and example of each key that takes a list."""
+_SHOWN = 3
+"""Overrides that a sentence names."""
 
 
 def config_flags(*, required: bool, without: Collection[str] = ()) -> Callable[[_Function], _Function]:
@@ -88,5 +92,33 @@ def setting_of(config: RunConfig, key: str) -> str:
         >>> setting_of(config, "crop"), setting_of(config, "trend"), setting_of(config, "force")
         ('crop=[0, 0, 8, 8]', 'trend=hybrid', 'force=false')
     """
-    value = config.model_dump(mode="json")[key]
-    return f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+    return f"{key}={_as_text(config.model_dump(mode='json')[key])}"
+
+
+def _as_text(value: object) -> str:
+    """A value as `--set` takes it: text as it is, all else as YAML on one line."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def decisions_sentence(plan: Plan, output: str = "") -> str:
+    """The sentence on what `fibstack resolve` has decided and how it is taken back; empty for nothing.
+
+    Args:
+        plan: The plan of a run.
+        output: Where the output lies now; empty for where it was written.
+    """
+    now = plan.config.model_dump(mode="json")
+    told, back = [], ["fibstack", "resolve", output or plan.config.output]
+    for key, before in plan.resolved_from.items():
+        if key == "overrides":
+            lines = listed([override.as_written for override in plan.overrides], _SHOWN)
+            told.append(
+                f"{lines or 'no overrides'} ({f'before: those of {before}' if before else 'before: none'})"
+            )
+            back += ["--overrides", _as_text(before)]
+        else:
+            told.append(f"{key}={_as_text(now.get(key))} (before: {_as_text(before)})")
+            back += ["--set", f"{key}={_as_text(before)}"]
+    if not told:
+        return ""
+    return f'Decided by resolve: {", ".join(told)}; take it back with "{shlex.join(back)}".'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -181,6 +182,12 @@ class Override(GivenModel, Document):
     def decisions(self) -> tuple[str, ...]:
         """Names of the fields that are given: one."""
         return tuple(name for name, value in self if name != "z" and value is not None and value is not False)
+
+    @property
+    def as_written(self) -> str:
+        """The override as a line of its file has it."""
+        given = self.model_dump(mode="json", exclude_defaults=True)
+        return f"{{{', '.join(f'{key}: {json.dumps(value)}' for key, value in given.items())}}}"
 
 
 class FillNumber(Document):

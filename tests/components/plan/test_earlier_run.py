@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from commands.resolve import resolved_config
+from components.report.unit_counts import status_lines
+from components.shared.documents.config_flags import decisions_sentence
 from components.shared.documents.plan import Override
 from components.shared.work import units
 from tests.components.plan.plan_step import (
@@ -77,6 +80,50 @@ def test_overrides_that_were_taken_away_do_not_come_back(source: Path, tmp_path:
     assert resolve(source, "overrides").exit_code == 0
     said = refusal(run(source, overrides=decisions), 78)
     assert "overrides that were taken away" in said
+
+
+def test_another_file_with_more_decisions_undoes_none(source: Path, tmp_path: Path) -> None:
+    few, more = tmp_path / "few.yaml", tmp_path / "more.yaml"
+    few.write_text(f"- {{z: {FIRST + 1}, skip: true}}\n")
+    more.write_text(f"{few.read_text()}- {{z: {FIRST + 3}, skip: true}}\n")
+    assert run(source).exit_code == 0
+    assert resolve(source, "overrides", overrides=few).exit_code == 0
+    assert run(source, overrides=more).exit_code == 0
+    assert f"got no override {{z: {FIRST + 3}, skip: true}}" in refusal(run(source, overrides=few), 78)
+
+
+def test_no_overrides_by_decision_stay_none_whatever_file_is_named(source: Path, tmp_path: Path) -> None:
+    first, other = tmp_path / "first.yaml", tmp_path / "other.yaml"
+    for file in (first, other):
+        file.write_text(f"- {{z: {FIRST + 1}, skip: true}}\n")
+    assert run(source, overrides=first).exit_code == 0
+    assert resolve(source, "overrides").exit_code == 0
+    assert "overrides that were taken away" in refusal(run(source, overrides=other), 78)
+
+
+def test_the_decisions_that_stand_are_told_with_the_command_that_takes_them_back(
+    source: Path, tmp_path: Path
+) -> None:
+    output, decisions = tmp_path / "out", tmp_path / "decisions.yaml"
+    decisions.write_text(f"- {{z: {FIRST + 1}, skip: true}}\n")
+    assert run(source).exit_code == 0
+    assert decisions_sentence(plan_of(tmp_path)) == ""
+    assert resolve(source, "replace_with", replace_with="blend").exit_code == 0
+    assert decisions_sentence(plan_of(tmp_path)) == (
+        'Decided by resolve: replace_with=blend (before: nearest); take it back with "fibstack resolve '
+        f'{output} --set replace_with=nearest".'
+    )
+    others = {"replace_with": "blend", "overrides": decisions, "clip_limit": 0}
+    assert resolve(source, "overrides", "clip_limit", **others).exit_code == 0
+    *_, told = status_lines(str(output))
+    assert told == (
+        f"Decided by resolve: clip_limit=0.0 (before: 0.02), {{z: {FIRST + 1}, skip: true}} (before: none), "
+        f'replace_with=blend (before: nearest); take it back with "fibstack resolve {output} --set '
+        f"clip_limit=0.02 --overrides '' --set replace_with=nearest\"."
+    )
+    back = resolved_config(str(output), "", ["clip_limit=0.02", "replace_with=nearest"])
+    assert resolve(source, *back.decided).exit_code == 0
+    assert decisions_sentence(plan_of(tmp_path)) == ""
 
 
 def test_what_is_taken_back_on_purpose_leaves_the_first_plan(source: Path, tmp_path: Path) -> None:

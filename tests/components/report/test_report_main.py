@@ -1,5 +1,6 @@
 """The report step as a program, on a small run whose documents and shards are known."""
 
+import html
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +59,20 @@ def test_a_whole_volume_is_published_and_opens(run: FinishedRun) -> None:
     assert "lies at z" not in " ".join(document["summary"]), "slice 0 lies at 0"
     sizes = [p.stat().st_size for p in (output / "neuroglancer/jpeg").rglob("*.shard")]
     assert document["outputs"][0]["size_bytes"] == sum(sizes)
+
+
+def test_what_resolve_has_decided_is_told_with_the_way_back(run: FinishedRun) -> None:
+    plan, _, process = run
+    decided = plan.model_copy(update={"resolved_from": {"max_replaced": 5}})
+    process.write("plan.json", decided.to_json())
+    output = Path(plan.config.output)
+    report(output)
+    told = (
+        'Decided by resolve: max_replaced=3 (before: 5); take it back with "fibstack resolve '
+        f'{output} --set max_replaced=5".'
+    )
+    assert told in run_json(output)["summary"]
+    assert told in html.unescape(read_page(plan.config.output))
 
 
 def test_a_status_that_is_not_known_is_decided_by_looking(run: FinishedRun) -> None:
