@@ -279,7 +279,10 @@ def _estimate_tile(work: Work, pod: Pod) -> StepEstimate:
     width, height, depth = work.volume.size_xyz
     slab = min(work.volume.slab_depth, depth) * width * height * work.tiles_bytes_per_px
     n_threads = min(RATES.tile_threads, math.ceil(pod.cores))
-    in_work = n_threads * width * height * (RATES.tile_bytes_per_px + work.file_bytes_per_px)
+    bytes_per_px = RATES.tile_bytes_per_px + work.file_bytes_per_px
+    if work.plan.config.streaks == "filter":
+        bytes_per_px += RATES.streaks_bytes_per_px
+    in_work = n_threads * width * height * bytes_per_px
     warped_mpx = len(work.plan.slices) * work.slice_px() / 1e6
     return _step_estimate(
         "tile",

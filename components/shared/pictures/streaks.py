@@ -136,7 +136,8 @@ def without_streaks(picture: Picture, axis: StreakAxis, limits: StreakLimits = S
     """
     across = picture if axis == "y" else picture.T
     most = _most(_middle(across, limits), limits)
-    result = np.empty_like(across)
+    filtered = np.empty(picture.shape, picture.dtype)
+    result = filtered if axis == "y" else filtered.T
     margin = len(_kernel(limits.across_sigma_px)) // 2
     for start in range(0, across.shape[1], limits.strip_px):
         end = min(start + limits.strip_px, across.shape[1])
@@ -145,7 +146,7 @@ def without_streaks(picture: Picture, axis: StreakAxis, limits: StreakLimits = S
         whole = strip.astype(np.float32) - _streaks(strip, most, limits)
         levels = np.clip(np.rint(whole[:, start - first : end - first]), 0, np.iinfo(picture.dtype).max)
         result[:, start:end] = levels.astype(picture.dtype)
-    return cast("Picture", np.ascontiguousarray(result if axis == "y" else result.T))
+    return cast("Picture", filtered)
 
 
 def _middle(picture: Picture, limits: StreakLimits) -> Picture:
