@@ -115,6 +115,13 @@ def _export() -> click.Command:
     return export
 
 
+@_command("apply", "Move points as the slices were moved, or back.")
+def _apply() -> click.Command:
+    from commands.apply.main import main as apply
+
+    return apply
+
+
 @_command("explain-shards", "Print levels, shards and bytes of a volume.")
 def _explain_shards() -> click.Command:
     from commands.shards.main import main as explain_shards

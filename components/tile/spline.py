@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +12,11 @@ from numpy.typing import NDArray
 
 from components.shared.errors import ConfigError
 from components.shared.pictures.grey_levels import Picture
+from components.shared.pictures.slice_map import Nodes
 from components.shared.regular_file import read_regular
 
 LIBRARY = Path(__file__).with_name("bspline.bin")
 """Compiled when fibstack is installed and when the image of the step is built (`setup.py`)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Nodes:
-    """A displacement at places of a picture, between which it is interpolated linearly."""
-
-    displacements_px: NDArray[np.float64]
-    """[n_y, n_x, 2] how much further along x and y; the first node lies at pixel 0, 0."""
-    spacing_px: float
 
 
 def warp(

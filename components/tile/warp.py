@@ -8,24 +8,21 @@ docs/decisions/0023-one-part-is-compiled.md compares it with others.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from components.shared.documents.transforms import RowShifts, WarpField
-from components.shared.errors import UserError
 from components.shared.geometry import Matrix, corner_points, transform_points, translation
 from components.shared.limits import limit
 from components.shared.pictures.grey_levels import Picture
-from components.shared.row_shifts import grid_values, spline_values, unpacked
+from components.shared.pictures.slice_map import inverse, nodes_of, shifts_of_rows
 from components.tile import spline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarpLimits:
-    """Limits that decide when pixels are copied, and how finely a soft warp is followed."""
+    """Limits that decide when pixels are copied."""
 
     exact_px: float = limit(
         1e-3,
@@ -34,14 +31,6 @@ class WarpLimits:
         measured_on="test_warp; a shift of 0.001 px changes 8-bit grey levels by less than rounding does",
         too_small="the identity of unmoved slices is interpolated after rounding errors",
         too_large="true shifts below a pixel are lost",
-    )
-    nodes_a_knot: int = limit(
-        16,
-        unit="nodes from a knot of a soft warp to the next",
-        why="between nodes, and along twice as many pixels, a displacement is taken for straight",
-        measured_on="test_warp: a displacement of 3 px is met within 0.01 px",
-        too_small="displacements are off",
-        too_large="time",
     )
 
 
@@ -65,51 +54,15 @@ def warp_slice(
         warp: Soft warp of the slice; None where there is none.
     """
     if rows is not None or warp is not None:
-        shifts_px = None if rows is None else _shifts_px(rows, picture.shape[0])
-        nodes = None if warp is None else _nodes(warp, picture.shape)
-        spline.warp(picture, _inverse(volume_from_slice), out, shifts_px, nodes)
+        shifts_px = None if rows is None else shifts_of_rows(rows, picture.shape[0])
+        nodes = None if warp is None else nodes_of(warp, picture.shape)
+        spline.warp(picture, inverse(volume_from_slice), out, shifts_px, nodes)
         return
     shift_xy = _whole_pixel_shift(volume_from_slice, picture.shape)
     if shift_xy is not None:
         _copy_shifted(picture, shift_xy, out)
         return
-    spline.warp(picture, _inverse(volume_from_slice), out)
-
-
-def _shifts_px(rows: RowShifts, height: int) -> NDArray[np.float64]:
-    """[y, 2] shift of each row of a slice, along x and y."""
-    knots = (np.arange(height) - rows.first_row_px) / rows.knot_px
-    shifts: NDArray[np.float64] = spline_values(unpacked(rows.shifts, 2), knots).T
-    return shifts
-
-
-def _nodes(warp: WarpField, shape_yx: tuple[int, ...]) -> spline.Nodes:
-    """The soft warp of a slice at places so near each other that it is straight between them."""
-    (first_x, first_y), (n_x, n_y) = warp.first_xy_px, warp.n_xy
-    spacing_px = warp.knot_px / LIMITS.nodes_a_knot
-    y_px, x_px = (np.arange(0, side - 1 + spacing_px, spacing_px) for side in shape_yx)
-    columns, rows = np.meshgrid((x_px - first_x) / warp.knot_px, (y_px - first_y) / warp.knot_px)
-    of_splines = unpacked(warp.displacements, 2).reshape(2, n_y, n_x)
-    values = grid_values(of_splines, columns.ravel(), rows.ravel())
-    return spline.Nodes(values.T.reshape(len(y_px), len(x_px), 2), spacing_px)
-
-
-def _inverse(matrix: Matrix) -> Matrix:
-    """The inverse of an affine matrix, the same bits on every machine; LAPACK's depend on the processor.
-
-    Example:
-        >>> _inverse(np.array([[0.0, -2.0, 3.0], [2.0, 0.0, 4.0], [0.0, 0.0, 1.0]])).tolist()
-        [[0.0, 0.5, -2.0], [-0.5, 0.0, 1.5], [0.0, 0.0, 1.0]]
-    """
-    (a, b, x), (c, d, y) = ((float(value) for value in row) for row in matrix[:2])
-    determinant = a * d - b * c
-    if determinant == 0 or not math.isfinite(determinant):
-        raise UserError(
-            f"the transform of a slice must have an inverse; got {matrix.tolist()} in transforms.json. "
-            f"Run compose again."
-        )
-    a, b, c, d = d / determinant, -b / determinant, -c / determinant, a / determinant
-    return np.array([[a, b, -a * x - b * y], [c, d, -c * x - d * y], [0.0, 0.0, 1.0]])
+    spline.warp(picture, inverse(volume_from_slice), out)
 
 
 def _whole_pixel_shift(volume_from_slice: Matrix, shape_yx: tuple[int, ...]) -> tuple[int, int] | None:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import tensorstore as ts
 
-from tests.e2e.stack import Stack, said
+from commands.sample.truth import Truth
+from components.shared.geometry import transform_points
+from tests.e2e.stack import Stack, fibstack, said
 from tests.e2e.volumes import mean_of_level, through_cloud_volume, through_tensorstore
 
 
@@ -22,6 +24,37 @@ def test_neighbour_error_against_the_exact_truth(sample: Stack, figure: Callable
     assert accuracy.mean_px <= 0.15
     assert accuracy.p95_px <= 0.3
     assert accuracy.max_px <= 1.0
+
+
+def test_points_of_one_column_of_tissue_land_above_each_other(sample: Stack, tmp_path: Path) -> None:
+    """`fibstack apply` on where `truth.json` has the same places of the world in every slice."""
+    truth = Truth.model_validate_json(sample.truth.read_bytes())
+    x, y = truth.width_px / 2, truth.height_px / 2
+    in_first = [[x - 150, y - 120], [x, y], [x + 150, y + 120]]
+    world = transform_points(np.array(truth.slices[0].matrix), in_first)
+    rows = [
+        f"{x},{y},{lies.z}"
+        for lies in truth.slices
+        for x, y in transform_points(np.linalg.inv(np.array(lies.matrix)), world)
+    ]
+    (tmp_path / "raw.csv").write_text("\n".join(["x,y,slice", *rows]))
+    fibstack("apply", sample.output, tmp_path / "raw.csv", tmp_path / "volume.csv", "--unit", "px")
+    moved = np.loadtxt(tmp_path / "volume.csv", delimiter=",", skiprows=1, usecols=(0, 1, 2))
+    columns = moved[:, :2].reshape(-1, 3, 2)
+    assert np.abs(np.diff(columns, axis=0)).max() < 0.6
+    assert np.abs(np.diff(columns, axis=0)).mean() < 0.15
+    fibstack(
+        "apply",
+        sample.output,
+        tmp_path / "volume.csv",
+        tmp_path / "back.csv",
+        "--unit",
+        "px",
+        "--to",
+        "slices",
+    )
+    back = np.loadtxt(tmp_path / "back.csv", delimiter=",", skiprows=1, usecols=(0, 1, 2))
+    np.testing.assert_allclose(back, np.loadtxt(rows, delimiter=","), atol=0.01)
 
 
 @pytest.mark.parametrize("name", ["neuroglancer/jpeg", "neuroglancer/raw"])
