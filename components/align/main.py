@@ -50,19 +50,24 @@ class ChunkEvidence:
     "--chunk",
     required=True,
     type=SpanType(lambda error: ConfigError(f"{error}. Pass a chunk that the plan step has listed.")),
-    help="Range of slices, such as 0-15.",
+    help="Range of slices, such as 0-15: a chunk, or several.",
 )
 @or_stub("align")
 def main(process_uri: str, chunk: Span) -> None:
-    """Match the slices of one chunk with the slices that follow each of them."""
+    """Match the slices of one chunk, or of several, with the slices that follow each of them."""
     cv2.setNumThreads(1)
     process = open_store(process_uri)
     plan = read_document(process, PLAN_KEY, Plan)
-    _check_chunk(plan, chunk)
-    if records.is_done(process, STEP, str(chunk), units.chunk_hash(plan, chunk)):
-        log.info("chunk %s is already done", chunk)
-        return
-    match_chunk(plan, chunk, process)
+    held = units.chunks_of_item(plan, chunk)
+    if not held:
+        raise ConfigError(
+            f"a chunk must hold slices of the plan; got {chunk}. Pass one that plan has listed."
+        )
+    for each in held:
+        if records.is_done(process, STEP, str(each), units.chunk_hash(plan, each)):
+            log.info("chunk %s is already done", each)
+        else:
+            match_chunk(plan, each, process)
 
 
 def match_chunk(plan: Plan, chunk: Span, process: Store) -> None:
@@ -134,13 +139,6 @@ def _warn(pairs: list[PairRecord]) -> None:
     for pair in pairs:
         if not pair.accepted:
             log.warning("slices %d and %d do not match: %s", pair.z, pair.neighbour_z, pair.reason)
-
-
-def _check_chunk(plan: Plan, chunk: Span) -> None:
-    if not any(entry.z in chunk for entry in plan.slices):
-        raise ConfigError(
-            f"a chunk must hold slices of the plan; got {chunk}. Pass one that plan has listed."
-        )
 
 
 def archive_of(pictures: Mapping[str, NDArray[np.uint8]]) -> bytes:

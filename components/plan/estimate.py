@@ -224,7 +224,7 @@ def _step_estimate(
 
 def _starts_alone(step: Step, work: Work) -> Iterator[StepEstimate]:
     """A step of which no more is known than that its programs start: one estimate for each of its loops."""
-    items_of = {"chunks": work.chunks, "slabs": work.slab_items, "blocks": work.block_items[0]}
+    items_of = {"chunks": work.chunk_items, "slabs": work.slab_items, "blocks": work.block_items[0]}
     for items in [items_of.get(loop.items, ()) for loop in step.loops] or [()]:
         yield _step_estimate(step.name, Requests(0, 0), cpu_s=0.0, memory_bytes=0.0, items=items)
 
@@ -260,7 +260,7 @@ def _estimate_align(work: Work) -> StepEstimate:
         memory_bytes=width_px * height_px * bytes_per_px + n_kept * RATES.waiting_slice_bytes,
         unit="slice",
         n_units=len(plan.slices),
-        items=work.chunks,
+        items=work.chunk_items,
     )
 
 

@@ -27,10 +27,9 @@ from components.shared.command import StepCommand, write_parameter
 from components.shared.documents.config import RunConfig
 from components.shared.documents.config_flags import config_flags, parse_flags
 from components.shared.documents.cost import COST_KEY, CostEstimate, Pod, listed_prices, parse_pods
-from components.shared.documents.locations import locations_of
+from components.shared.documents.locations import is_same_place, locations_of
 from components.shared.documents.plan import PLAN_KEY, Plan, region_of_slices, voxel_size
 from components.shared.errors import ConfigError, FibstackError, UserError
-from components.shared.grid import ceil_div
 from components.shared.steps import MEMORY_OUTPUTS, STUB_DESCRIPTION
 from components.shared.storage.folder import remove_abandoned
 from components.shared.storage.registry import open_store
@@ -41,6 +40,7 @@ from components.shared.text import product
 from components.shared.volume.volume import jpeg_channels
 from components.shared.work.left import chunks_to_do
 from components.shared.work.refusal import REFUSED_KEY, leave_refusal, settings_hash, take_refusal_back
+from components.shared.work.units import chunk_items
 
 _Command = TypeVar("_Command", bound=Callable[..., None])
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def main(fan: int, pods: str, process_uri_out: str, chunks_out: str, **fields: s
     chunks = chunks_to_do(plan, process)
     _log_inventory(plan, len(chunks))
     write_parameter(process_uri_out, plan.locations.process_uri)
-    write_parameter(chunks_out, [str(chunk) for chunk in chunks])
+    write_parameter(chunks_out, [str(item) for item in chunk_items(plan, chunks)])
 
 
 def _write_estimate(
@@ -131,6 +131,9 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
     """
     locations = locations_of(config)
     earlier = earlier_plan(locations)
+    if earlier and is_same_place(earlier.config.source, config.source):  # under another name, all is new
+        config = config.model_copy(update={"source": earlier.config.source})
+        locations = locations_of(config)
     check_source_apart(config, locations)
     check_no_export(config, locations)
     overrides = read_overrides(config, earlier)
@@ -175,7 +178,9 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
         missing_z=missing,
         match_scale=match_scale,
         thumbnail_scale=thumbnail_scale,
-        chunk_length=_chunk_length(config, fan, earlier),
+        chunk_length=work.chunk_length_after(earlier, config, fan)
+        if earlier
+        else work.chunk_length(config.maxz - config.minz + 1, fan),
         fan=fan,
         overrides=overrides,
         more_intensity_ranges=stack.more_intensity_ranges,
@@ -187,15 +192,10 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
             *fitness.data_bar_findings(stack.data_bars, slices, stack.reading),
         ),
     )
+    why = "; ".join(work.matched_anew(earlier, plan)) if earlier else ""
+    if why:
+        log.warning("all slices are matched again: %s", why)
     return plan.model_copy(update={"task_voxels": task_voxels(work.expected_volume(plan))})
-
-
-def _chunk_length(config: RunConfig, fan: int, earlier: Plan | None) -> int:
-    """Slices per chunk; as long as in an earlier plan where these fit, so that its records still hold."""
-    n_slices = config.maxz - config.minz + 1
-    if earlier is not None and ceil_div(n_slices, earlier.chunk_length) <= fan:
-        return earlier.chunk_length
-    return work.chunk_length(n_slices, fan)
 
 
 def write_plan(plan: Plan, process: Store, decided: Collection[str] = ()) -> None:

@@ -5,13 +5,17 @@ Everything here is arithmetic on a plan and on the volume that it leads to.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from components.shared.documents.config import RunConfig, differing_keys
+from components.shared.documents.config_flags import setting_of
 from components.shared.documents.plan import Plan
 from components.shared.documents.transforms import Transforms
 from components.shared.errors import ConfigError
 from components.shared.grid import PyramidPass, Span, ceil_div, group
 from components.shared.limits import limit
+from components.shared.steps import MATCHING_KEYS
 from components.shared.volume.volume import TileArray, Volume, volume_of
 from components.shared.work import units
 
@@ -119,6 +123,54 @@ def chunk_length(n_slices: int, fan: int) -> int:
     return max(min(max(few, CUT.shortest_chunk), CUT.usual_chunk), ceil_div(n_slices, fan))
 
 
+def chunk_length_after(earlier: Plan, config: RunConfig, fan: int) -> int:
+    """Slices per chunk of a stack of which an earlier plan is there: as in that one, where that is less work.
+
+    Records of `align` hold for chunks that are cut as they were. Where most slices are new and the earlier
+    chunks are short, their halos would cost more than matching the earlier slices again.
+
+    Args:
+        earlier: The plan that is there.
+        config: The configuration of this run.
+        fan: Most items in a loop.
+    """
+    n_slices = config.maxz - config.minz + 1
+    n_new = max(0, config.maxz - earlier.config.maxz)
+    halo = 0 if config.skip_align else config.neighbours
+    anew = chunk_length(n_slices, fan)
+    as_it_was = n_new * (1 + halo / earlier.chunk_length) <= n_slices * (1 + halo / anew)
+    return earlier.chunk_length if as_it_was else anew
+
+
+def matched_anew(earlier: Plan, plan: Plan) -> Iterator[str]:
+    """Clauses on why every slice that an earlier plan had matched is matched again; none where it is not.
+
+    Args:
+        earlier: The plan that is there.
+        plan: The plan that takes its place.
+    """
+    for key in differing_keys(earlier.config, plan.config):
+        if key in MATCHING_KEYS and key != "maxz":
+            yield f"{setting_of(plan.config, key)}, before {setting_of(earlier.config, key)}"
+    if (earlier.match_scale, earlier.thumbnail_scale) != (plan.match_scale, plan.thumbnail_scale):
+        before, now = (max(max(s.width_px, s.height_px) for s in p.slices) for p in (earlier, plan))
+        if before != now:
+            yield f"the longest side of a slice is {now} px, before {before}, and the scale follows it"
+    if earlier.pixel_type != plan.pixel_type:
+        yield f"the slices have {plan.pixel_type}, before {earlier.pixel_type}"
+    ends, ends_before = (p.reading.values[:1] for p in (plan, earlier))
+    if ends and ends_before and ends != ends_before:
+        (low, high), (low_before, high_before) = *ends, *ends_before
+        yield (
+            f"the numbers in the files are spread over grey levels from {low:g} to {high:g}, before from "
+            f"{low_before:g} to {high_before:g}"
+        )
+    if (earlier.data_bars or ()) != (plan.data_bars or ()):
+        yield "other data bars are found"
+    if earlier.chunk_length != plan.chunk_length:
+        yield f"most are new, and cut into chunks of {plan.chunk_length}, before {earlier.chunk_length}"
+
+
 def expected_volume(plan: Plan) -> Volume:
     """The volume that a plan leads to if no slice moves; drift makes the real one larger.
 
@@ -143,7 +195,9 @@ class Work:
     plan: Plan
     volume: Volume
     chunks: tuple[Span, ...]
-    """Ranges of z; each is an item of `align`'s loop."""
+    """Ranges of z, the units of `align`."""
+    chunk_items: tuple[Span, ...]
+    """Ranges of z, of a chunk or more; each is an item of `align`'s loop."""
     slab_items: tuple[Span, ...]
     """Ranges of slabs; each is an item of `tile`'s loop."""
     block_items: tuple[tuple[Span, ...], ...]
@@ -169,6 +223,7 @@ class Work:
             plan=plan,
             volume=volume,
             chunks=tuple(chunks),
+            chunk_items=tuple(units.chunk_items(plan, chunks)),
             slab_items=tuple(group(range(volume.n_slabs), plan.fan)),
             block_items=tuple(tuple(units.block_items(plan, p, range(p.n_blocks))) for p in volume.passes),
             n_slices_matched=n_matched,

@@ -9,6 +9,7 @@ from typing import Literal
 
 from components.shared.documents.config import RunConfig, differing_keys
 from components.shared.documents.config_flags import parse_flags
+from components.shared.documents.locations import is_same_place
 from components.shared.errors import FINAL_EXIT_CODES, ConfigError
 from components.shared.storage.run_buckets import part_uri
 
@@ -95,6 +96,8 @@ def other_settings(fields: Mapping[str, str | None], planned: RunConfig) -> str:
     if planned.image == f"raw/{given.image}":  # where the older workflow has the slices
         more = tuple(f"raw/{pattern}" for pattern in given.more_channels)
         given = given.model_copy(update={"image": planned.image, "more_channels": more})
+    if is_same_place(given.source, planned.source):
+        given = given.model_copy(update={"source": planned.source})
     started, found = given.model_dump(mode="json"), planned.model_dump(mode="json")
     return ", ".join(
         f"{key} {json.dumps(found[key])} for {json.dumps(started[key])}"

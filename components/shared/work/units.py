@@ -38,6 +38,26 @@ def chunks(plan: Plan) -> list[Span]:
     return [chunk for index, chunk in enumerate(every) if index in present]
 
 
+def chunk_items(plan: Plan, some: Sequence[Span]) -> list[Span]:
+    """Ranges of z, one for each task of `align`: a chunk each, or several where there are more than `fan`.
+
+    A stack that has grown is cut as it was, so that what is matched stays so, into more and more chunks.
+
+    Args:
+        plan: The plan of the run.
+        some: The chunks that are to be matched, ascending.
+    """
+    first_z = plan.config.minz
+    every = {(chunk.first - first_z) // plan.chunk_length: chunk for chunk in some}
+    items = group(sorted(every), plan.fan)
+    return [Span(every[item.first].first, every[item.last].last) for item in items]
+
+
+def chunks_of_item(plan: Plan, item: Span) -> list[Span]:
+    """The chunks that an item of `align`'s loop holds; none where it is no such item."""
+    return [chunk for chunk in chunks(plan) if item.first <= chunk.first and chunk.last <= item.last]
+
+
 def chunk_slices(plan: Plan, chunk: Span) -> tuple[list[SourceSlice], list[SourceSlice]]:
     """The slices of a chunk, and its halo: the present slices that follow, twice as many as `neighbours`.
 
@@ -58,7 +78,9 @@ def chunk_hash(plan: Plan, chunk: Span, versions: Mapping[str, int] = RESULT_VER
     own, halo = chunk_slices(plan, chunk)
     sources = [s.model_dump_json(exclude={"more_channels"}) for s in own + halo]
     # Of the numbers in the files, those of `image` alone: the others' channels are not looked at.
-    reading = {**plan.reading.model_dump(), "values": plan.reading.values[:1]}
+    fill = plan.reading.fill[:1] if any(plan.reading.fill[:1]) else ()
+    of_image = plan.reading.model_copy(update={"values": plan.reading.values[:1], "fill": fill})
+    reading = of_image.model_dump()
     scales = json.dumps([plan.match_scale, plan.thumbnail_scale, plan.pixel_type, reading])
     bars = [bar.model_dump_json() for bar in plan.data_bars or ()]
     settings = _settings("align", plan, versions)

@@ -100,6 +100,21 @@ def test_every_pair_of_neighbours_once_whatever_the_chunks(source: Path, tmp_pat
     assert chunks_to_do(plan_for(source, tmp_path / "3", 3), process) == []
 
 
+def test_an_item_of_several_chunks_matches_each_that_is_left(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, process = run_all(plan_for(source, tmp_path / "one", 3))
+    plan = plan_for(source, tmp_path / "many", 3)
+    assert align(plan, "13-15").exit_code == 0
+    caplog.set_level("INFO")
+    assert align(plan, "10-18").exit_code == 0
+    assert "chunk 13-15 is already done" in caplog.messages
+    many = FolderStore(Path(plan.locations.process_uri))
+    assert [str(chunk) for chunk in chunks_to_do(plan, many)] == ["19-20"]
+    for name in ("10-12", "13-15", "16-18"):
+        assert many.read(f"align/{name}.json") == process.read(f"align/{name}.json")
+
+
 BLANK = (13, 15)
 
 

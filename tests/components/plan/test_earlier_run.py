@@ -8,10 +8,13 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from click.testing import Result
 
 from commands.resolve import resolved_config
+from components.report.run_status import other_settings
 from components.report.unit_counts import status_lines
 from components.shared.documents.config_flags import decisions_sentence
 from components.shared.documents.plan import Override
@@ -217,3 +220,49 @@ def test_slices_may_be_appended_or_left_out_at_the_end(source: Path, tmp_path: P
     assert json.loads((tmp_path / "parameters/chunks").read_text()) == ["8-15", "16-23", "24-25"]
     assert run(source, maxz=LAST - 4).exit_code == 0
     assert plan_of(tmp_path).config.maxz == LAST - 4
+
+
+def test_a_stack_that_grows_beyond_the_fan_is_cut_as_it_was(source: Path, tmp_path: Path) -> None:
+    assert run(source, maxz=LAST - 2, fan=2).exit_code == 0
+    first = plan_of(tmp_path)
+    assert run(source, fan=2).exit_code == 0
+    assert json.loads((tmp_path / "parameters/chunks").read_text()) == ["8-23", "24-25"]
+    plan = plan_of(tmp_path)
+    kept, *_ = units.chunks(plan)
+    assert units.chunk_hash(plan, kept) == units.chunk_hash(first, kept)
+
+
+def test_a_slash_at_the_end_of_the_source_changes_nothing(source: Path, tmp_path: Path) -> None:
+    assert run(source).exit_code == 0
+    before = files_below(tmp_path / "out")
+    assert run(source, source=f"{source}/").exit_code == 0
+    assert files_below(tmp_path / "out") == before
+    fields = {"source": f"{source}/", "image": "img.%05d.png", "minz": str(FIRST), "maxz": str(LAST)}
+    assert other_settings({**fields, "output": str(tmp_path / "out")}, plan_of(tmp_path).config) == ""
+
+
+def why_matched_again(source: Path, caplog: pytest.LogCaptureFixture, **changes: Any) -> str:
+    """What the plan step says of why all is matched again; empty where it says nothing."""
+    caplog.clear()
+    assert run(source, **changes).exit_code == 0
+    said = [message for message in caplog.messages if message.startswith("all slices are matched again: ")]
+    return said[0].partition(": ")[2] if said else ""
+
+
+def test_why_all_is_matched_again_is_said(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("WARNING")
+    assert why_matched_again(source, caplog, maxz=LAST - 2) == ""
+    assert why_matched_again(source, caplog) == ""
+    assert why_matched_again(source, caplog, neighbours=2) == "neighbours=2, before neighbours=4"
+    write_slice(source / f"img.{LAST + 1:05d}.png", width=600)
+    assert why_matched_again(source, caplog, maxz=LAST + 1, neighbours=2) == (
+        "the longest side of a slice is 600 px, before 40, and the scale follows it"
+    )
+    for z in range(4):
+        tissue = np.random.default_rng(z).uniform(0, z + 1, (30, 40)).astype(np.float32)
+        assert cv2.imwrite(str(source / f"wide.{z}.tif"), tissue)
+    wide = {"image": "wide.%d.tif", "minz": 0, "output": tmp_path / "wide"}
+    assert why_matched_again(source, caplog, maxz=1, **wide) == ""
+    assert "spread over grey levels from" in why_matched_again(source, caplog, maxz=3, **wide)

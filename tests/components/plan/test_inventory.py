@@ -11,11 +11,12 @@ from components.plan.inventory import (
     repeated_slices,
     suffix_findings,
 )
-from components.plan.work import chunk_length
+from components.plan.work import chunk_length, chunk_length_after
 from components.shared.documents.plan import SourceSlice
 from components.shared.errors import UserError
 from components.shared.grid import spans
 from components.shared.storage.store import Stat
+from tests.builders import plan_of, with_config
 
 
 @given(st.sets(st.integers(0, 2_000_000)), st.sampled_from(["%d.png", "%05d.png", "a.b/s+%09d"]))
@@ -65,6 +66,32 @@ def test_numbers_that_count_no_slices_are_to_be_made_anew() -> None:
 @given(st.integers(1, 100_000), st.integers(1, 1000))
 def test_chunks_never_exceed_the_fan(n_slices: int, fan: int) -> None:
     assert len(spans(0, n_slices - 1, chunk_length(n_slices, fan))) <= fan
+
+
+@given(st.integers(1, 3000), st.integers(0, 3000), st.integers(1, 300), st.integers(1, 8))
+def test_a_stack_that_grows_is_cut_as_it_was_unless_that_is_more_work(
+    n_before: int, n_more: int, fan: int, neighbours: int
+) -> None:
+    before = plan_of(0, 1, chunk_length=chunk_length(n_before, fan), fan=fan)
+    earlier = with_config(before, maxz=n_before - 1)
+    n_slices = n_before + n_more
+    config = earlier.config.model_copy(update={"maxz": n_slices - 1, "neighbours": neighbours})
+    length, anew = chunk_length_after(earlier, config, fan), chunk_length(n_slices, fan)
+    n_prepared = {
+        cut: n * (1 + neighbours / cut) for cut, n in ((anew, n_slices), (earlier.chunk_length, n_more))
+    }
+    if earlier.chunk_length != anew:
+        assert n_prepared[length] == min(n_prepared.values())
+    else:
+        assert length == anew
+
+
+def test_growth_by_a_tenth_matches_no_earlier_chunk_anew_also_beyond_the_fan() -> None:
+    before = with_config(plan_of(0, 1, chunk_length=16, fan=200), maxz=3199)
+    assert chunk_length(3500, 200) == 18
+    assert chunk_length_after(before, before.config.model_copy(update={"maxz": 3499}), 200) == 16
+    trial = with_config(plan_of(0, 1, chunk_length=8, fan=200), maxz=19)
+    assert chunk_length_after(trial, trial.config.model_copy(update={"maxz": 3499}), 200) == 18
 
 
 def test_a_slice_that_was_exported_twice_is_noticed() -> None:

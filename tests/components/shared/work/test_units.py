@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.shared.documents.plan import Plan
+from components.shared.documents.plan import FillNumber, Plan, Reading
 from components.shared.documents.transforms import GreyLine, RowShifts, Transforms, WarpField
 from components.shared.grid import Span, ceil_div, pyramid_passes
 from components.shared.row_shifts import packed
@@ -24,8 +24,10 @@ from components.shared.work.units import (
     block_hash,
     block_items,
     chunk_hash,
+    chunk_items,
     chunk_slices,
     chunks,
+    chunks_of_item,
     slab_hashes,
 )
 from tests.builders import plan_of, transforms_of, with_config, with_slice
@@ -82,6 +84,42 @@ def test_chunks_and_halos_hold_every_pair_once(
         (z, other) for n, z in enumerate(present) for other in present[n + 1 : n + 1 + neighbours]
     ]
     assert len(pairs) == len(set(pairs))
+
+
+@given(
+    n_slices=st.integers(1, 60),
+    chunk_length=st.integers(1, 12),
+    fan=st.integers(1, 9),
+    data=st.data(),
+)
+def test_items_hold_every_chunk_that_is_left_once_and_are_no_more_than_fan(
+    n_slices: int, chunk_length: int, fan: int, data: st.DataObject
+) -> None:
+    missing = data.draw(st.sets(st.integers(3, n_slices + 2), max_size=n_slices - 1))
+    plan = plan_of(3, n_slices + 2, missing, chunk_length=chunk_length, fan=fan)
+    some = [chunk for chunk in chunks(plan) if data.draw(st.booleans())]
+    items = chunk_items(plan, some)
+    assert len(items) <= fan
+    held = [chunk for item in items for chunk in chunks_of_item(plan, item)]
+    assert held == sorted(set(held), key=lambda chunk: chunk.first)
+    assert set(some) <= set(held)
+    if len(some) <= fan:
+        assert items == some
+
+
+def test_what_is_no_item_of_chunks_holds_none() -> None:
+    plan = plan_of(10, 39, missing=range(18, 26), chunk_length=8)
+    assert [chunks_of_item(plan, Span(*ends)) for ends in ((11, 17), (18, 25), (40, 47))] == [[], [], []]
+
+
+def test_a_fill_value_of_another_channel_is_nothing_to_matching() -> None:
+    plan = plan_of(0, 7, pixel_type="uint16")
+    fill = (FillNumber(number=-1.0, share=0.5),)
+    alone = plan.model_copy(update={"reading": Reading(values=((0, 9),))})
+    with_channel = plan.model_copy(update={"reading": Reading(values=((0, 9), (1, 2)), fill=((), fill))})
+    of_image = plan.model_copy(update={"reading": Reading(values=((0, 9),), fill=(fill,))})
+    assert chunk_hash(alone, Span(0, 7)) == chunk_hash(with_channel, Span(0, 7))
+    assert chunk_hash(alone, Span(0, 7)) != chunk_hash(of_image, Span(0, 7))
 
 
 def test_a_chunk_without_slices_is_no_work() -> None:
