@@ -25,6 +25,7 @@ from components.plan.output import ForeignOutputError
 from components.shared.documents.config import ALIASES, RunConfig
 from components.shared.errors import ConfigError, TransientError, UserError
 from components.shared.limits import has_reasons, reasons_of
+from components.shared.steps import STEPS
 
 GENERATED = "<!-- `make manifests` writes this page. -->"
 WIDTH = 100
@@ -101,7 +102,7 @@ def messages_page() -> str:
 
 
 def limits_page() -> str:
-    """Every number that decides, with its reason, by the step that it decides in."""
+    """Every number that decides, with its reason, by the step or command that it decides in."""
     parts = [
         "# Limits",
         "",
@@ -112,9 +113,9 @@ def limits_page() -> str:
         "say what goes wrong on either side. Where nothing was measured, *measured on* says so.",
         "",
     ]
-    for step in LIMITED_STEPS:
-        found = limits_of_step(step)
-        parts += [f"## `{step}`", ""] if found else []
+    for title, package in LIMITED_PACKAGES.items():
+        found = limits_in(package)
+        parts += [f"## `{title}`", ""] if found else []
         for limits in found:
             parts += [f"### {limits.__name__}", "", inspect.cleandoc(limits.__doc__ or ""), ""]
             parts += [f"`{limits.__module__.replace('.', '/')}.py`", ""]
@@ -128,9 +129,9 @@ def limits_page() -> str:
     return "\n".join(parts)
 
 
-def limits_of_step(step: str) -> list[type[Any]]:
-    """The classes of a step whose fields are limits, by module and by their place in it."""
-    package = importlib.import_module(f"components.{step}")
+def limits_in(name: str) -> list[type[Any]]:
+    """The classes of a package whose fields are limits, by module and by their place in it."""
+    package = importlib.import_module(name)
     found = []
     for module in sorted(
         pkgutil.walk_packages(package.__path__, f"{package.__name__}."), key=lambda m: m.name
@@ -200,7 +201,11 @@ def _correctness_row(result: WrongResult) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-LIMITED_STEPS = ("plan", "align", "compose", "tile", "pyramid", "report", "shared.pictures", "shared.along_z")
+LIMITED_PACKAGES = {
+    **{step: f"components.{step}" for step in STEPS},
+    **{part: f"components.{part}" for part in ("shared.pictures", "shared.along_z")},
+    **{f"fibstack {name}": f"commands.{name}" for name in ("design", "run")},
+}
 PAGES = {
     "configuration.md": configuration_page,
     "commands.md": commands_page,

@@ -19,7 +19,7 @@ from typing import Any
 from commands.data.name_order import SUFFIXES, is_image
 from commands.options import STACKS
 from components.plan.inventory import name_prefix, number_slices
-from components.shared.documents.config import ALIASES, MAX_SLICES, check_image_pattern
+from components.shared.documents.config import ALIASES, NUMBERS_END, check_image_pattern
 from components.shared.errors import ConfigError, UserError
 from components.shared.limits import limit
 from components.shared.storage.registry import open_store
@@ -48,6 +48,15 @@ class DiscoveryLimits:
         measured_on="not measured",
         too_small="a second detector, or the slices before a restart, may be left out",
         too_large="a person is asked to choose between a stack and a few overviews",
+    )
+    numbers_per_image: float = limit(
+        2.0,
+        unit="numbers from the first to the last, for each image",
+        why="slices are numbered one by one, or every second one; clock times and positions leave most out, "
+        "and each number left out would be a slice that is missing",
+        measured_on="not measured; names such as img_123045.png leave 99% out",
+        too_small="a stack of which half was lost is taken for clock times",
+        too_large="clock times are taken for slices, and the volume is mostly gaps",
     )
     most_series: int = limit(
         16,
@@ -205,9 +214,19 @@ def _why_unfit(series: Series) -> str:
         check_image_pattern(series.pattern)
     except ValueError:
         return _NO_PATTERN
-    if series.maxz - series.minz >= MAX_SLICES:
-        return "the numbers are no numbers of slices: too many are left out between them"
+    if series.maxz >= NUMBERS_END:
+        return f"the numbers are no numbers of slices: they must be below {NUMBERS_END:,}"
+    if series.maxz - series.minz + 1 > LIMITS.numbers_per_image * len(series.numbers):
+        return f"the numbers are no numbers of slices: {_left_out_of(series)}"
     return ""
+
+
+def _left_out_of(series: Series) -> str:
+    n_numbers = series.maxz - series.minz + 1
+    return (
+        f"{n_numbers - len(series.numbers):,} of the {n_numbers:,} from {series.minz} to {series.maxz} are "
+        f"left out, as where they are times (where they are slices, add {_flag(series)})"
+    )
 
 
 def chosen(contents: Contents, uri: str) -> tuple[Series, list[str]]:

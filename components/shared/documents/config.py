@@ -43,6 +43,8 @@ ALIASES = {
 
 MAX_SLICES = 1_000_000
 """A hundred times the longest stacks; what is kept for each slice still fits."""
+NUMBERS_END = 10**9
+"""Numbers of slices lie below it: nine digits."""
 SMALLEST_VOXEL_NM, LARGEST_VOXEL_NM = 0.1, 1000.0
 """Sides of a voxel that are taken to be in nm: from the distance of atoms to pixels too wide for any
 ultrastructure. A number beyond is in another unit, such as 0.008 for 8 nm in um, or 8000 for 8 nm in pm."""
@@ -73,8 +75,8 @@ class RunConfig(GivenModel):
         min_length=1, description="Bucket, gs:// or s3:// URI, or folder that holds the slices."
     )
     image: str = Field(min_length=1, description="Name pattern of a slice, such as img.%05d.png.")
-    minz: int = Field(ge=0, lt=10**9, description="Number of the first slice.")
-    maxz: int = Field(ge=0, lt=10**9, description="Number of the last slice, included.")
+    minz: int = Field(ge=0, lt=NUMBERS_END, description="Number of the first slice.")
+    maxz: int = Field(ge=0, lt=NUMBERS_END, description="Number of the last slice, included.")
     output: str = Field(min_length=1, description="gs:// or s3:// URI, or folder that receives the results.")
     project: str = Field(
         "",

@@ -36,6 +36,7 @@ def found(contents: Contents) -> tuple[str, list[str]]:
         (["r2_0001_x4.tif", "r2_0002_x4.tif"], "'r2_%04d_x4.tif' 1 to 2 (2 images)"),
         (["1.jpg", "2.jpg", "4.jpg"], "'%d.jpg' 1 to 4 (3 images)"),
         (["2026-11/s1.png", "2026-11/s2.png"], "'2026-11/s%d.png' 1 to 2 (2 images)"),
+        ([f"s_{z}.tif" for z in range(0, 30, 2)], "'s_%d.tif' 0 to 28 (15 images)"),
         (["a b=1,+@-_c.0001.dat", "a b=1,+@-_c.0002.dat"], "'a b=1,+@-_c.%04d.dat' 1 to 2 (2 images)"),
     ],
 )
@@ -55,7 +56,11 @@ def test_channels_in_the_names_are_series() -> None:
         (["overview.tif"], "no number in the name"),
         (["s(1).tif", "s(2).tif"], "letters or signs"),
         (["s%1.tif", "s%2.tif"], "letters or signs"),
-        (["20261130235959.tif", "20261130235960.tif", "20261201000000.tif"], "no numbers of slices"),
+        (["20261130235959.tif", "20261130235960.tif", "20261201000000.tif"], "must be below 1,000,000,000"),
+        ([f"2026{z}123.tif" for z in range(1, 9)], "are left out, as where they are times"),
+        ([f"20261130{z:06d}.tif" for z in range(9)], "must be below 1,000,000,000"),
+        ([f"img_12{minute:02d}07.tif" for minute in range(9)], "792 of the 801 from 120007 to 120807"),
+        ([f"s_{z}.tif" for z in range(0, 30, 3)], "where they are slices, add --image s_%d.tif)"),
         (["s7.png"], "no other image is named alike"),
     ],
 )
