@@ -10,7 +10,7 @@ from components.shared.documents.transforms import SliceTransform, Transforms
 from components.shared.errors import ConfigError
 from components.shared.grid import PyramidPass
 from components.shared.storage.store import Store
-from components.shared.work.export import Export, LeftOut, export_hash
+from components.shared.work.export import Export, LeftOut, ShownPart, export_hash
 from components.shared.work.left import not_done
 
 
@@ -28,7 +28,7 @@ def plan_of_export(plan: Plan, output: str, jpeg_quality: int) -> Plan:
     return plan.model_copy(update={"config": config, "locations": locations_of(config)})
 
 
-def transforms_of_export(transforms: Transforms, export: Export) -> Transforms:
+def transforms_of_export(transforms: Transforms, export: ShownPart) -> Transforms:
     """The transforms of a run as they hold for an export: into its part of the volume."""
     (x0, x1), (y0, y1), (z0, z1) = export.crop_xyz
     x, y, z = transforms.volume_origin_xyz_px
@@ -81,7 +81,7 @@ def left_out(transforms: Transforms, unwanted: Collection[int]) -> tuple[LeftOut
     return tuple(LeftOut(z=z, shown_z=min(good, key=lambda g: (abs(g - z), g))) for z in affected)
 
 
-def shown_z_indices(export: Export, first_z: int) -> list[int]:
+def shown_z_indices(export: ShownPart, first_z: int) -> list[int]:
     """The plane of the source that each plane of the export shows.
 
     Args:

@@ -14,7 +14,7 @@ from components.shared.grid import VOXEL_CHUNK
 from components.shared.pictures.grey_levels import as_8_bit
 from components.shared.storage.store import Store
 from components.shared.volume.tensorstore_retry import check_may_not_pass, finish, reason
-from components.shared.work.export import Export
+from components.shared.work.export import ShownPart
 
 CACHE_BYTES = 128 * 2**20
 """Bytes of decoded chunks that are kept: two slabs, so that a chunk that is read in parts is decoded once."""
@@ -26,7 +26,7 @@ class LosslessSource:
     A shard that is missing would be read as black, so look for them before.
     """
 
-    def __init__(self, store: Store, export: Export, shown_z_indices: list[int], n_threads: int) -> None:
+    def __init__(self, store: Store, export: ShownPart, shown_z_indices: list[int], n_threads: int) -> None:
         """Read the volume in `store`.
 
         Args:

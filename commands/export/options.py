@@ -3,11 +3,39 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from components.shared.documents.plan import PixelType
 from components.shared.errors import ConfigError
 from components.shared.grid import SizeXyz, Span
 from components.shared.work.export import Range
+
+
+def kind_of_pictures(
+    asked: Mapping[str, bool], *, for_volumes: Mapping[str, object], for_pictures: Mapping[str, object]
+) -> str | None:
+    """The option that asks for pictures; None where a volume is exported.
+
+    Args:
+        asked: Whether each of these options is given.
+        for_volumes: Values of options of volumes; None where one is not given.
+        for_pictures: Those of options of pictures.
+
+    Raises:
+        ConfigError: several are given, or an option that belongs to the other.
+    """
+    kinds = [kind for kind, is_asked in asked.items() if is_asked]
+    options = [f"--{kind}" for kind in asked]
+    if len(kinds) > 1:
+        raise ConfigError(
+            f"one of {', '.join(options)} must be given at most; got --{kinds[0]} and --{kinds[1]}. "
+            f"Give a command for each."
+        )
+    for name, value in (for_volumes if kinds else for_pictures).items():
+        if value is not None:
+            where = "without" if kinds else "with"
+            raise ConfigError(f"--{name} must stand {where} {', '.join(options)}; leave it out.")
+    return kinds[0] if kinds else None
 
 
 def parse_contrast(text: str, data_type: PixelType) -> tuple[float, float]:

@@ -28,6 +28,9 @@ MAY_OPEN_FILES = {
     # What brings files of a folder to where runs find them; they may be larger than memory.
     "commands/data/renumber.py",
     "commands/data/split.py",
+    # One file of all slices, larger than memory, and TIFF, which a library makes in memory.
+    "commands/export/stack.py",
+    "commands/export/formats/tiff.py",
     "commands/share/serve.py",  # runs by itself, where there is no fibstack
 }
 """Everything else goes through a `Store`, or it would work on a laptop and fail in a bucket."""

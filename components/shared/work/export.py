@@ -31,8 +31,8 @@ class LeftOut(Document):
     shown_z: int
 
 
-class Export(SealedDocument):
-    """`process/export.json`: how a volume was made from the lossless one of another output."""
+class ShownPart(SealedDocument):
+    """The part of a lossless volume that an export shows, and in which grey levels."""
 
     schema_version: Literal[1] = 1
     source: str
@@ -44,6 +44,11 @@ class Export(SealedDocument):
     crop_xyz: tuple[Range, Range, Range]
     """First voxel and end along x, y and z, counted from the first voxel of the source."""
     left_out: tuple[LeftOut, ...]
+
+
+class Export(ShownPart):
+    """`process/export.json`: how a volume was made from the lossless one of another output."""
+
     jpeg_quality: int
     lossless: bool
     """The export writes the lossless `chunk` too, not the JPEG alone."""

@@ -14,7 +14,7 @@ import pytest
 from click.testing import Result
 from numpy.typing import NDArray
 
-import commands.export.blocks
+import commands.export.volume
 from commands.export.exported import left_out
 from components.shared.documents.transforms import Transforms
 from components.shared.errors import ConfigError, TransientError
@@ -143,19 +143,19 @@ def test_an_export_of_an_export(source: AlignedStack, tmp_path: Path) -> None:
 def test_a_stopped_export_goes_on_where_it_was(
     wide: AlignedStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_block = commands.export.blocks.write_block
+    write_block = commands.export.volume.write_block
 
     def stops(job: Any, level: int, block: int, pool: Any, n_threads: int) -> Record:
         if block == 1:
             raise TransientError("the machine must go on; it stopped. Try again.")
         return write_block(job, level, block, pool, n_threads)
 
-    monkeypatch.setattr(commands.export.blocks, "write_block", stops)
+    monkeypatch.setattr(commands.export.volume, "write_block", stops)
     assert export(root(wide), tmp_path / "new").exit_code == 75
     assert not (tmp_path / "new/neuroglancer/jpeg/info").exists()
     done = tmp_path / "new/process/records/pyramid/0/0.json"
     before = done.stat().st_mtime_ns
-    monkeypatch.setattr(commands.export.blocks, "write_block", write_block)
+    monkeypatch.setattr(commands.export.volume, "write_block", write_block)
     assert export(root(wide), tmp_path / "new").exit_code == 0
     assert done.stat().st_mtime_ns == before
     assert digests(tmp_path / "new/neuroglancer") == digests(Path(root(wide), "neuroglancer"))
