@@ -40,7 +40,7 @@ WATCHED: tuple[tuple[object, str, Callable[[Any, tuple[Any, ...]], Figures]], ..
     ),
     (
         gates,
-        "windows_suffice",
+        "refusal_of_windows",
         lambda _, asked: {"windows": asked[0], "window_share": asked[0] / max(asked[1], 1)},
     ),
     (gates, "refusal_of_correction", lambda _, asked: {"correction_px": asked[0]}),

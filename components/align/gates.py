@@ -1,10 +1,12 @@
 """The conditions under which a transform is accepted: refuse, do not guess.
 
-Each gate gives the reason of its refusal, or None. The last ones correlate the pictures themselves.
+Each gate gives its refusal, with the value and the limit in words, or None. The last ones correlate the
+pictures themselves.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,6 +36,21 @@ Reason = Literal[
 """Code of the reason for which a pair is refused."""
 REFUSALS_OF_MATRIX: tuple[Reason, ...] = ("determinant", "rotation")
 """Refusals of a motion that many matches agree on, and that two neighbours do not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The answer of a gate that refuses a transform."""
+
+    reason: Reason
+    found: str
+    """Words for the value and its limit, such as "6 points, at least 20"."""
+
+    @property
+    def is_of_matrix(self) -> bool:
+        """The motion is refused, whatever the pictures say of it."""
+        return self.reason in REFUSALS_OF_MATRIX
+
 
 _MARGINS = "benchmarks/alignment/margins.py"
 
@@ -294,45 +311,84 @@ def content_in_common(
     return _cell_middles(slice_.picture.shape)[_cells_in_common(slice_, neighbour, neighbour_from_slice)]
 
 
-def windows_suffice(n_kept: int, n_windows: int) -> bool:
-    """Enough windows have found their place to carry a transform; else the features carry it alone."""
-    return n_kept >= max(LIMITS.min_windows, LIMITS.min_window_share * n_windows)
+def refusal_of_inliers(n_inliers: int) -> Refusal | None:
+    """Why points that agree on a motion do not suffice, or None."""
+    least = LIMITS.min_inliers
+    too_few = n_inliers < least
+    return Refusal("too_few_inliers", f"{n_inliers} points, at least {least}") if too_few else None
 
 
-def refusal_of_correction(corrected_px: float) -> Reason | None:
+def refusal_of_coverage(covered: float) -> Refusal | None:
+    """Why points that agree say too little of the rest of the slice, or None.
+
+    Args:
+        covered: fraction of the cells with content in both slices that hold such points.
+    """
+    least = LIMITS.min_coverage
+    in_corner = covered < least
+    return Refusal("coverage", f"{covered:.0%} of the tissue, at least {least:.0%}") if in_corner else None
+
+
+def refusal_of_windows(n_kept: int, n_windows: int) -> Refusal | None:
+    """Why the windows that have found their place do not carry a transform, or None."""
+    least = max(LIMITS.min_windows, math.ceil(LIMITS.min_window_share * n_windows))
+    if n_kept >= least:
+        return None
+    return Refusal("windows_disagree", f"{n_kept} of {n_windows} windows find their place, at least {least}")
+
+
+def refusal_of_spread(spread_px: float) -> Refusal | None:
+    """Why windows that scatter do not carry a transform, or None.
+
+    Args:
+        spread_px: robust standard deviation along one axis, at refinement scale.
+    """
+    most = LIMITS.max_window_spread_px
+    apart = spread_px > most
+    return (
+        Refusal("windows_disagree", f"windows {spread_px:.1f} px apart, at most {most:g}") if apart else None
+    )
+
+
+def refusal_of_correction(corrected_px: float) -> Refusal | None:
     """Why the refined transform is refused, or None.
 
     Args:
         corrected_px: RMS motion of the corners from coarse to refined, at matching scale.
     """
-    return "windows_disagree" if corrected_px > LIMITS.max_correction_px else None
+    most = LIMITS.max_correction_px
+    far = corrected_px > most
+    return (
+        Refusal("windows_disagree", f"corners {corrected_px:.1f} px off, at most {most:g}") if far else None
+    )
 
 
-def refusal_of_bands(apart_px: float) -> Reason | None:
+def refusal_of_bands(apart_px: float) -> Refusal | None:
     """Why two bands of the same pictures speak against a transform, or None.
 
     Args:
         apart_px: RMS motion of the corners between what they find, at detail scale.
     """
-    return "bands_disagree" if apart_px > LIMITS.max_band_disagreement_px else None
+    most = LIMITS.max_band_disagreement_px
+    apart = apart_px > most
+    return Refusal("bands_disagree", f"corners {apart_px:.1f} px apart, at most {most:g}") if apart else None
 
 
-def refusal_of_matrix(matrix: Matrix) -> Reason | None:
+def refusal_of_matrix(matrix: Matrix) -> Refusal | None:
     """Reason for which a motion cannot be one of neighbouring slices; None where it can."""
-    determinant = float(np.linalg.det(matrix[:2, :2]))
-    if not LIMITS.least_determinant <= determinant <= LIMITS.greatest_determinant:
-        return "determinant"
-    if abs(rotation_deg(matrix)) > LIMITS.max_rotation_deg:
-        return "rotation"
+    determinant, angle_deg = float(np.linalg.det(matrix[:2, :2])), abs(rotation_deg(matrix))
+    least, greatest = LIMITS.least_determinant, LIMITS.greatest_determinant
+    if not least <= determinant <= greatest:
+        return Refusal("determinant", f"{determinant:.2f} times the area, {least:g} to {greatest:g}")
+    if angle_deg > LIMITS.max_rotation_deg:
+        return Refusal("rotation", f"{angle_deg:.1f} degrees, at most {LIMITS.max_rotation_deg:g}")
     return None
 
 
-def refusal_of_turn(similar: Matrix) -> Reason | None:
-    """Reason for which a neighbour is not turned back by a motion to be asked again; None where it may be."""
+def may_be_turned_back(similar: Matrix) -> bool:
+    """True of a motion of a neighbour that is undone, so that the neighbour is asked again."""
     magnification = float(np.linalg.det(similar[:2, :2])) ** 0.5
-    if not 1 / LIMITS.most_magnification <= magnification <= LIMITS.most_magnification:
-        return "determinant"
-    return None
+    return bool(1 / LIMITS.most_magnification <= magnification <= LIMITS.most_magnification)
 
 
 def motion_in_words(matrix: Matrix) -> str:
@@ -353,7 +409,7 @@ def motion_in_words(matrix: Matrix) -> str:
     return " and ".join(words)
 
 
-def refusal_of_agreement(found: Agreement, as_they_lie: float, motion_px: float) -> Reason | None:
+def refusal_of_agreement(found: Agreement, as_they_lie: float, motion_px: float) -> Refusal | None:
     """Why the pictures speak against a transform, or None.
 
     Args:
@@ -363,10 +419,24 @@ def refusal_of_agreement(found: Agreement, as_they_lie: float, motion_px: float)
     """
     slack = LIMITS.ncc_slack if motion_px < LIMITS.small_motion_px else 0.0
     if found.moved <= as_they_lie - slack:
-        return "ncc_not_better"
-    if found.moved < max(found.mirrored, 0.0) + LIMITS.min_above_chance:
-        return "ncc_not_above_chance"
+        least = as_they_lie - slack
+        return Refusal("ncc_not_better", f"NCC {found.moved:.3f}, more than {least:.3f}")
+    least = max(found.mirrored, 0.0) + LIMITS.min_above_chance
+    if found.moved < least:
+        return Refusal("ncc_not_above_chance", f"NCC {found.moved:.3f}, at least {least:.3f}")
     return None
+
+
+def refusal_of_search(above_chance: float) -> Refusal | None:
+    """Why what a search of the whole frame has found is not examined, or None.
+
+    Args:
+        above_chance: NCC above the best of the mirrored searches.
+    """
+    if above_chance >= LIMITS.min_above_chance:
+        return None
+    found = f"NCC {above_chance:.3f} above chance, at least {LIMITS.min_above_chance:g}"
+    return Refusal("ncc_not_above_chance", found)
 
 
 def whole_frame_sigma_px(above_chance: float) -> float:

@@ -24,7 +24,7 @@ from components.align.features import (
     moving_consensus,
     static_pixels,
 )
-from components.align.gates import Reason, agreement, agreement_as_they_lie
+from components.align.gates import Reason, Refusal, agreement, agreement_as_they_lie
 from components.align.models import PointPairs, choose, fit_ladder, motion_rms_px
 from components.align.normalise import enlarged
 from components.align.prepare import PreparedSlice, refinement_scale, seen_in
@@ -201,7 +201,9 @@ class Attempt:
     n_windows: int = 0
     fit: PairFit | None = None
     ncc: float = 0.0
-    refused: Reason | None = None
+    refused: Refusal | None = None
+    unrefined: Refusal | None = None
+    """Why windows do not carry a transform, so that the features carry it alone."""
 
 
 def match_pair(slice_: PreparedSlice, neighbour: PreparedSlice) -> PairRecord:
@@ -215,7 +217,8 @@ def match_pair(slice_: PreparedSlice, neighbour: PreparedSlice) -> PairRecord:
         if (
             try_it is _by_whole_frame_alone
             and first is not None
-            and first.refused in gates.REFUSALS_OF_MATRIX
+            and first.refused is not None
+            and first.refused.is_of_matrix
         ):
             break  # what many matches tell is not overruled by what no window confirms
         attempt = try_it(pair)
@@ -223,7 +226,7 @@ def match_pair(slice_: PreparedSlice, neighbour: PreparedSlice) -> PairRecord:
             found_by = "static_pattern" if attempt.static_pattern and not name else name
             return _record(pair, attempt, fallback=found_by)
         first = first or attempt
-        if attempt.refused in _FINAL:
+        if attempt.refused.reason in _FINAL:
             break
     assert first is not None
     refused = _with_its_motion(pair, first)
@@ -235,7 +238,8 @@ def match_pair(slice_: PreparedSlice, neighbour: PreparedSlice) -> PairRecord:
 
 def _with_its_motion(pair: PreparedPair, refused: Attempt) -> Attempt:
     """A refusal of two neighbours that tells how far one is turned or magnified, where that is why."""
-    is_told = refused.refused in (*_FINAL, *gates.REFUSALS_OF_MATRIX)
+    known = refused.refused
+    is_told = known is not None and (known.is_of_matrix or known.reason in _FINAL)
     if is_told or pair.neighbour.z - pair.slice_.z != 1:
         return refused
     motion = turned_search(pair.slice_.matching, pair.neighbour.matching)
@@ -259,11 +263,11 @@ def _turned_back(pair: PreparedPair, refused: Attempt) -> Attempt | None:
 
     What is asked of a pair that is not turned is asked of it then.
     """
-    if refused.fit is None or refused.refused not in gates.REFUSALS_OF_MATRIX:
+    if refused.fit is None or refused.refused is None or not refused.refused.is_of_matrix:
         return None
     width, height = pair.slice_.size_xy
     similar = similarity_of(refused.fit.matrix, ((width - 1) / 2, (height - 1) / 2))
-    if gates.refusal_of_turn(similar) is not None:
+    if not gates.may_be_turned_back(similar):
         return None
     back = PreparedPair(pair.slice_, seen_in(pair.neighbour, pair.slice_, similar))
     near = np.linalg.inv(similar) @ refused.fit.matrix
@@ -327,7 +331,9 @@ def _by_whole_frame_alone(pair: PreparedPair) -> Attempt:
     stands_alone = found.above_chance >= gates.LIMITS.min_above_chance_alone
     may_be_confirmed = found.above_chance >= gates.LIMITS.min_above_chance_confirmed
     if not stands_alone and not (may_be_confirmed and pair.is_confirmed):
-        return Attempt(refused="ncc_not_above_chance")
+        least = gates.LIMITS.min_above_chance_alone
+        words = f"NCC {found.above_chance:.3f} above chance, at least {least:g}"
+        return Attempt(refused=Refusal("ncc_not_above_chance", words))
     coarse_px = gates.whole_frame_sigma_px(found.above_chance) / pair.match_scale
     seen_px = gates.content_in_common(pair.slice_.matching, pair.neighbour.matching, found.matrix)
     fit = PairFit(
@@ -365,15 +371,16 @@ _ATTEMPTS: tuple[tuple[str, Callable[[PreparedPair], Attempt]], ...] = (
 
 def _from_search(pair: PreparedPair, found: FrameMatch) -> Attempt:
     """A search over all motions of small pictures; only windows that agree with it make it acceptable."""
-    if found.above_chance < gates.LIMITS.min_above_chance:
-        return Attempt(refused="ncc_not_above_chance")
+    refused = gates.refusal_of_search(found.above_chance)
+    if refused is not None:
+        return Attempt(refused=refused)
     return _examined(pair, Attempt(), at_full_resolution(found.matrix, pair.match_scale))
 
 
 def _from_features(pair: PreparedPair, features: Features, neighbour_features: Features) -> Attempt:
     """The attempt that starts from features: of the tissue alone where the slices share a static pattern."""
     if not (pair.slice_.matching.content.any() and pair.neighbour.matching.content.any()):
-        return Attempt(refused="no_content")
+        return Attempt(refused=Refusal("no_content", ""))
     matches = match_features(features, neighbour_features)
     attempt = Attempt(n_matches=len(matches))
     moving = moving_consensus(matches, gates.LIMITS.min_inliers)
@@ -381,46 +388,47 @@ def _from_features(pair: PreparedPair, features: Features, neighbour_features: F
         return _from_inliers(pair, attempt, consensus(matches))
     attempt = replace(attempt, static_pattern=True)
     found = _from_inliers(pair.without_static(fit_ladder(moving)["rigid"].matrix), attempt, moving)
-    return found if found.refused is None else replace(found, refused="second_consensus")
+    if found.refused is None:
+        return found
+    return replace(found, refused=Refusal("second_consensus", found.refused.found))
 
 
 def _from_inliers(pair: PreparedPair, attempt: Attempt, inliers: PointPairs) -> Attempt:
     """The attempt with a coarse transform from inliers, examined where they are many and cover the slice."""
     slice_, scale = pair.slice_, pair.match_scale
     attempt = replace(attempt, n_inliers=len(inliers))
-    if len(inliers) < gates.LIMITS.min_inliers:
-        return replace(attempt, refused="too_few_inliers")
+    refused = gates.refusal_of_inliers(len(inliers))
+    if refused is not None:
+        return replace(attempt, refused=refused)
     fit = PairFit.of(inliers, slice_.size_xy, scale, _n_independent(slice_, inliers))
     at_match = at_scale(fit.matrix, scale)
     covered = gates.coverage(inliers.slice_px, slice_.matching, pair.neighbour.matching, at_match)
-    attempt = replace(attempt, coverage=covered, fit=fit)
-    if covered < gates.LIMITS.min_coverage:
-        return replace(attempt, refused="coverage")
-    return _examined(pair, attempt, fit.matrix)
+    attempt = replace(attempt, coverage=covered, fit=fit, refused=gates.refusal_of_coverage(covered))
+    return attempt if attempt.refused is not None else _examined(pair, attempt, fit.matrix)
 
 
 def _examined(pair: PreparedPair, attempt: Attempt, coarse: Matrix) -> Attempt:
     """The attempt refined from a coarse transform, with the answer of the gates."""
-    reason = gates.refusal_of_matrix(coarse)
-    if reason is not None:
-        return replace(attempt, refused=reason)
+    refused = gates.refusal_of_matrix(coarse)
+    if refused is not None:
+        return replace(attempt, refused=refused)
     attempt = _refined(pair, attempt, coarse)
     if attempt.refused is not None:
         return attempt
     if attempt.fit is None:
-        return replace(attempt, refused="windows_disagree")
+        return replace(attempt, refused=attempt.unrefined)
     picture, scale = pair.slice_.matching.picture, pair.match_scale
     matrix = at_scale(attempt.fit.matrix, scale)
     corners = corner_points(*reversed(picture.shape))
     corrected_px = motion_rms_px(matrix, at_scale(coarse, scale), corners)
     found = agreement(pair.slice_.compared, pair.neighbour.compared, matrix)
     motion_px = motion_rms_px(matrix, np.eye(3), grid_points(*reversed(picture.shape)))
-    reason = (
+    refused = (
         gates.refusal_of_matrix(matrix)
         or gates.refusal_of_correction(corrected_px)
         or gates.refusal_of_agreement(found, pair.as_they_lie, motion_px)
     )
-    return replace(attempt, ncc=found.moved, refused=reason)
+    return replace(attempt, ncc=found.moved, refused=refused)
 
 
 def _refined(pair: PreparedPair, attempt: Attempt, coarse: Matrix) -> Attempt:
@@ -428,11 +436,13 @@ def _refined(pair: PreparedPair, attempt: Attempt, coarse: Matrix) -> Attempt:
     slice_, scale = pair.slice_, refinement_scale(pair.match_scale)
     found = refine(slice_.band, pair.neighbour.band, at_scale(coarse, scale))
     n_kept = len(found.pairs)
-    if not gates.windows_suffice(n_kept, len(found.kept)):
-        return attempt
+    too_few = gates.refusal_of_windows(n_kept, len(found.kept))
+    if too_few is not None:
+        return replace(attempt, unrefined=too_few)
     fit = PairFit.of(found.pairs, slice_.size_xy, scale, found.n_independent)
-    if fit.spread_px * scale > gates.LIMITS.max_window_spread_px:
-        return attempt
+    scattered = gates.refusal_of_spread(fit.spread_px * scale)
+    if scattered is not None:
+        return replace(attempt, unrefined=scattered)
     whole = _over_whole_picture(pair, fit, found.trusted(fit.weights, slice_.band.shape))
     corners = corner_points(*slice_.size_xy)
     apart_px = motion_rms_px(whole.matrix, fit.matrix, corners) * slice_.detail_scale
@@ -476,12 +486,14 @@ def _n_independent(slice_: PreparedSlice, inliers: PointPairs) -> float:
 
 def _record(pair: PreparedPair, attempt: Attempt, *, fallback: str) -> PairRecord:
     accepted = attempt.fit if attempt.refused is None else None
-    too_far = attempt.fit if attempt.refused in gates.REFUSALS_OF_MATRIX else None
+    refused = attempt.refused
+    too_far = attempt.fit if refused is not None and refused.is_of_matrix else None
     return PairRecord(
         z=pair.slice_.z,
         neighbour_z=pair.neighbour.z,
         accepted=accepted is not None,
-        reason=attempt.refused or "",
+        reason=refused.reason if refused is not None else "",
+        refused_for=refused.found if refused is not None else "",
         n_matches=attempt.n_matches,
         n_inliers=attempt.n_inliers,
         coverage=attempt.coverage,

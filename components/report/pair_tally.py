@@ -19,8 +19,8 @@ class RefusedPair:
     reason: str
     n_matches: int
     n_inliers: int
-    motion: str
-    """Motion that the pictures show and that is refused, with its limit; empty for other reasons."""
+    words: str
+    """Why, in words with the value and its limit."""
 
 
 @dataclass(slots=True)
@@ -92,7 +92,7 @@ class PairTally:
                     reason=pair.reason,
                     n_matches=pair.n_matches,
                     n_inliers=pair.n_inliers,
-                    motion=pair.refused_motion,
+                    words=pair.refused_motion or pair.refusal,
                 )
             )
         if pair.neighbour_z <= self._next_z.get(pair.z, pair.neighbour_z):

@@ -178,7 +178,8 @@ class _Rules:
     def _isolated(self, i: int) -> str:
         # A skipped slice is isolated too, but has pairs to hold it.
         alone = self._figures.isolated[i] and self._figures.n_kept[i] == 0
-        return f"no pair holds it; {self._kept(i)}" if alone else ""
+        why = f": {self._figures.refusal[i]}" if self._figures.refusal[i] else ""
+        return f"no pair holds it; {self._kept(i)}{why}" if alone else ""
 
     def _suffers(self, i: int) -> bool:
         """True where half of a slot's pairs fail, or its neighbours agree better with each other."""

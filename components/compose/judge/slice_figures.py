@@ -53,6 +53,8 @@ class SliceFigures:
     """Pairs that matching accepted."""
     n_kept: Integers
     """Accepted pairs that the solve keeps."""
+    refusal: tuple[str, ...]
+    """Why the closest pair of each slot that matching refused is refused; empty without one."""
     ncc: Floats
     """Mean NCC with the previous and the next slot, aligned; NaN where there is none."""
     bridge_ncc: Floats
@@ -103,6 +105,7 @@ def figures_of(
         n_pairs=examined.count(np.ones(len(examined.slot), np.bool_)),
         n_accepted=examined.count(examined.accepted),
         n_kept=examined.count(examined.kept),
+        refusal=examined.closest_refusals(),
         ncc=_mean_of_both(examined.at_distance(1, examined.ncc_after)),
         bridge_ncc=np.concatenate([[np.nan], bridge[: max(n - 2, 0)], [np.nan] * min(n - 1, 1)]),
         inverted=_inverted(examined),
@@ -178,6 +181,8 @@ class _ExaminedPairs:
     ncc_after: Floats
     difference: Floats
     """Difference of the two slices as they lie, `PairRecord.difference`; NaN where it is not known."""
+    refusals: tuple[str, ...]
+    """Why matching refused each pair; empty where it did not."""
 
     @classmethod
     def of(
@@ -205,6 +210,7 @@ class _ExaminedPairs:
             ncc_before=np.array([r.ncc_before for r in known], np.float64),
             ncc_after=np.array([r.ncc_after for r in known], np.float64),
             difference=np.array(differences, np.float64),
+            refusals=tuple("" if r.accepted else r.refusal for r in known),
         )
 
     def count(self, chosen: Flags) -> Integers:
@@ -212,6 +218,14 @@ class _ExaminedPairs:
         ends = np.concatenate([self.slot, self.neighbour])
         found: Integers = np.bincount(ends[np.tile(chosen, 2)], minlength=self.n_slices)
         return found
+
+    def closest_refusals(self) -> tuple[str, ...]:
+        """[n] why the closest refused pair of each slot is refused."""
+        found = [""] * self.n_slices
+        for index in np.argsort(self.neighbour - self.slot, kind="stable").tolist():
+            for end in (int(self.slot[index]), int(self.neighbour[index])):
+                found[end] = found[end] or self.refusals[index]
+        return tuple(found)
 
     def at_distance(self, distance: int, values: Floats) -> Floats:
         """[n] values of the pairs (slot, slot + distance); NaN where there is none."""

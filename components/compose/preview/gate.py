@@ -128,7 +128,8 @@ def _median(found: NeighbourCorrelations, limits: GateLimits) -> tuple[str, ...]
     before = float(np.median(found.next_before[both])) if both.any() else 0.0
     if after < limits.worse_than_before * before:
         return (
-            f"neighbours correlate at {after:.2f} (median) after alignment, and at {before:.2f} as they lie",
+            f"neighbours correlate at {after:.2f} (median) after alignment, less than "
+            f"{limits.worse_than_before:.0%} of the {before:.2f} as they lie",
         )
     return ()
 
@@ -141,14 +142,15 @@ def _bad_pairs(plan: Plan, pairs: _ShownPairs, limits: GateLimits) -> tuple[str,
         made_worse = lost & (pairs.after < limits.unusual * pairs.usual)
     bad = np.flatnonzero(known & (far_below | made_worse))
     n_known = int(known.sum())
-    if len(bad) <= max(limits.few_bad_pairs, limits.most_bad_pairs * n_known):
+    most = max(limits.few_bad_pairs, limits.most_bad_pairs * n_known)
+    if len(bad) <= most:
         return ()
     by_ncc = bad[np.argsort(pairs.after[bad], kind="stable")]
     named = [f"{plan.config.minz + i}-{plan.config.minz + i + 1} ({pairs.after[i]:.2f})" for i in by_ncc]
     usual = float(np.median(pairs.after[known]))
     return (
-        f"{len(bad)} of {n_known} neighbours correlate far less than is usual here (median {usual:.2f}), "
-        f"worst {listed(named, _SHOWN)}",
+        f"{len(bad)} of {n_known} neighbours (limit {most:.0f}) correlate far less than is usual here "
+        f"(median {usual:.2f}, limit {limits.far_below:.0%} of it), worst {listed(named, _SHOWN)}",
     )
 
 
@@ -171,7 +173,10 @@ def _breaks(
     if not places:
         return ()
     named = [f"{first_z + left}-{first_z + left + 1} ({found.next_after[left]:.2f})" for left in places]
-    return (f"nothing correlates across the step between slices {listed(named, _SHOWN)}",)
+    return (
+        f"nothing correlates across the step between slices {listed(named, _SHOWN)} (limit "
+        f"{limits.unrelated:.0%} of what is usual there)",
+    )
 
 
 def _all_below(limit: float, shares: list[float]) -> bool:
@@ -184,9 +189,11 @@ def _replaced(plan: Plan, transforms: Transforms, limits: GateLimits) -> tuple[s
     hidden = [
         s.z for s in transforms.slices if s.z in present - decided and s.action not in ("keep", "invert")
     ]
-    if len(hidden) <= max(limits.few_replaced, limits.most_replaced * len(present)):
+    most = max(limits.few_replaced, limits.most_replaced * len(present))
+    if len(hidden) <= most:
         return ()
-    return (f"{len(hidden)} of {len(present)} slices are not shown, such as {listed(hidden, _SHOWN)}",)
+    named = listed(hidden, _SHOWN)
+    return (f"{len(hidden)} of {len(present)} slices (limit {most:.0f}) are not shown, such as {named}",)
 
 
 def _box(plan: Plan, transforms: Transforms, limits: GateLimits) -> tuple[str, ...]:
@@ -194,7 +201,10 @@ def _box(plan: Plan, transforms: Transforms, limits: GateLimits) -> tuple[str, .
     widest, tallest = plan.largest_xy
     if width * height <= limits.largest_box * widest * tallest:
         return ()
-    return (f"slices of at most {widest} x {tallest} px need a volume of {width} x {height} px",)
+    return (
+        f"slices of at most {widest} x {tallest} px need a volume of {width} x {height} px (limit "
+        f"{limits.largest_box:g} times the area)",
+    )
 
 
 def _share(values: Floats, usual: Floats) -> Floats:

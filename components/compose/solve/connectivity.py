@@ -19,6 +19,10 @@ CONTRADICTED = "contradicted by the other pairs"
 """Reason of a pair that matching accepted and the solve does not keep."""
 
 
+Refused = tuple[str, str]
+"""Why a pair was refused: the reason's code, and words for its value and limit."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connectivity:
     """Parts into which the pairs divide the slots."""
@@ -99,7 +103,7 @@ def breaks(found: Connectivity, z: Integers) -> list[tuple[int, int]]:
     return [(int(z[i]), int(z[j])) for i, j in ends]
 
 
-def break_sentence(found: Connectivity, z: Integers, refusals: Mapping[tuple[int, int], str]) -> str:
+def break_sentence(found: Connectivity, z: Integers, refusals: Mapping[tuple[int, int], Refused]) -> str:
     """A sentence on a stack that is not whole: `<what> must <rule>; got <value>` and where.
 
     Args:
@@ -125,14 +129,21 @@ def refused_motions(
     return [record for record in across if record.refused_matrix is not None]
 
 
-def _reasons(refusals: Mapping[tuple[int, int], str], previous: int, following: int) -> str:
-    """The reasons of the refused pairs that would have joined the two sides, most frequent first."""
-    across = Counter(reason for (a, b), reason in refusals.items() if a <= previous and b >= following)
+def _reasons(refusals: Mapping[tuple[int, int], Refused], previous: int, following: int) -> str:
+    """The reasons of the refused pairs that would have joined the two sides, most frequent first.
+
+    The value and the limit are those of the pair that lies closest.
+    """
+    across = {pair: why for pair, why in refusals.items() if pair[0] <= previous and pair[1] >= following}
+    counted = Counter(reason for reason, _ in across.values())
+    closest: dict[str, str] = {}
+    for _, (reason, found) in sorted(across.items(), key=lambda item: (item[0][1] - item[0][0], item[0])):
+        closest.setdefault(reason, found)
     named = [
-        f"{reason_in_words(reason)} in {count}"
-        for reason, count in sorted(across.items(), key=lambda i: (-i[1], i[0]))
+        f"{reason_in_words(reason)} in {count}" + (f", {closest[reason]}" if closest[reason] else "")
+        for reason, count in sorted(counted.items(), key=lambda item: (-item[1], item[0]))
     ]
-    return f"refused pairs: {', '.join(named)}" if named else "no refused pairs"
+    return f"refused pairs: {'; '.join(named)}" if named else "no refused pairs"
 
 
 def _ranges(z: Integers) -> str:

@@ -11,6 +11,7 @@ from components.compose.solve.chain import chained
 from components.compose.solve.connectivity import (
     CONTRADICTED,
     Connectivity,
+    Refused,
     break_sentence,
     connectivity,
     in_one_part,
@@ -131,12 +132,14 @@ def _bridge(config: RunConfig) -> int:
 
 def _refusals(
     records: dict[tuple[int, int], PairRecord], problem: SolveProblem, solution: Solution
-) -> dict[tuple[int, int], str]:
+) -> dict[tuple[int, int], Refused]:
     """Why each pair (z, neighbour z) that is not kept was refused, by the solve or by the matching."""
     z, pairs, refused = problem.stack.z, problem.pairs, ~solution.kept
     by_solve = {
-        (int(z[i]), int(z[j])): CONTRADICTED
+        (int(z[i]), int(z[j])): (CONTRADICTED, "")
         for i, j in zip(pairs.slot[refused], pairs.neighbour[refused], strict=True)
     }
-    by_matching = {key: r.reason or "refused" for key, r in records.items() if not r.accepted}
+    by_matching = {
+        key: (r.reason or "refused", r.refused_for) for key, r in records.items() if not r.accepted
+    }
     return by_matching | by_solve

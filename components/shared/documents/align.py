@@ -95,6 +95,16 @@ def reason_in_words(code: str) -> str:
     return REASONS.get(code) or code.replace("_", " ")
 
 
+def in_words_with(code: str, found: str) -> str:
+    """Words for a reason, with those for its value and limit where these are known.
+
+    Example:
+        >>> in_words_with("too_few_inliers", "6 points, at least 20"), in_words_with("rotation", "")
+        ('too few points agree on a motion (6 points, at least 20)', 'turned too far')
+    """
+    return f"{reason_in_words(code)} ({found})" if found else reason_in_words(code)
+
+
 class PairRecord(Document):
     """The evidence on one pair of slices; `matrix` is `neighbour_from_slice`, None where refused."""
 
@@ -133,6 +143,9 @@ class PairRecord(Document):
     who knows that the sample was turned may give it as an override."""
     refused_motion: str = ""
     """Words for the value of that motion and its limit, such as "turned by 12.0 degrees, at most 5"."""
+    refused_for: str = ""
+    """Words for the value that `reason` is about and its limit, such as "6 points, at least 20"; empty where
+    accepted, and in records of earlier releases."""
     support_px: tuple[float, float, float, float] | None = None
     """Left, top, right and bottom of a rectangle, in px of the slice: spread evenly over it, evidence has the
     mean and the variance of what the transform is from. With `sigma_px` it tells the transform's covariance.
@@ -151,7 +164,15 @@ class PairRecord(Document):
 
     @model_serializer(mode="wrap")
     def _without_empty(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_empty(without_empty(serialise(self), "rows"), "warp")
+        written: dict[str, Any] = serialise(self)
+        for name in ("rows", "warp", "refused_for"):
+            written = without_empty(written, name)
+        return written
+
+    @property
+    def refusal(self) -> str:
+        """Why the pair is refused, with the value and the limit."""
+        return in_words_with(self.reason, self.refused_for)
 
 
 class AlignRecord(SealedDocument):

@@ -14,6 +14,7 @@ from components.align.gates import (
     Agreement,
     ComparedPicture,
     Reason,
+    Refusal,
     agreement,
     agreement_as_they_lie,
     compared_picture,
@@ -31,6 +32,10 @@ def picture_with(content: np.ndarray) -> MatchingPicture:
         content=content.astype(np.float32),
         reduced=np.full((80, 80), 128, np.float32),
     )
+
+
+def reason_of(refusal: Refusal | None) -> str | None:
+    return refusal.reason if refusal else None
 
 
 def test_coverage_counts_cells_with_content_in_both() -> None:
@@ -76,7 +81,7 @@ def test_a_cell_of_just_enough_content_counts() -> None:
     ],
 )
 def test_matrix_must_be_a_motion_of_neighbours(matrix: Matrix, reason: str | None) -> None:
-    assert gates.refusal_of_matrix(matrix) == reason
+    assert reason_of(gates.refusal_of_matrix(matrix)) == reason
 
 
 @pytest.mark.parametrize(
@@ -94,15 +99,49 @@ def test_pictures_must_agree(
     before: float, after: float, mirrored: float, motion_px: float, reason: str | None
 ) -> None:
     found = Agreement(moved=after, mirrored=mirrored)
-    assert gates.refusal_of_agreement(found, before, motion_px) == reason
+    assert reason_of(gates.refusal_of_agreement(found, before, motion_px)) == reason
 
 
 def test_windows_must_be_many_and_not_far_off() -> None:
-    assert gates.windows_suffice(12, 30)
-    assert not gates.windows_suffice(11, 11)
-    assert not gates.windows_suffice(13, 49)
+    assert gates.refusal_of_windows(12, 30) is None
+    assert reason_of(gates.refusal_of_windows(11, 11)) == "windows_disagree"
+    assert reason_of(gates.refusal_of_windows(13, 49)) == "windows_disagree"
     assert gates.refusal_of_correction(1) is None
-    assert gates.refusal_of_correction(9) == "windows_disagree"
+    assert reason_of(gates.refusal_of_correction(9)) == "windows_disagree"
+
+
+def test_each_refusal_says_its_value_and_its_limit() -> None:
+    low = Agreement(moved=0.31, mirrored=0.25)
+    refusals = [
+        gates.refusal_of_inliers(6),
+        gates.refusal_of_coverage(0.12),
+        gates.refusal_of_windows(7, 49),
+        gates.refusal_of_spread(4.25),
+        gates.refusal_of_correction(9.04),
+        gates.refusal_of_bands(3.5),
+        gates.refusal_of_matrix(np.diag([1.1, 1.1, 1])),
+        gates.refusal_of_matrix(rotation_about((0, 0), math.radians(12))),
+        gates.refusal_of_agreement(low, 0.4, 20),
+        gates.refusal_of_agreement(low, 0.0, 20),
+        gates.refusal_of_search(0.02),
+    ]
+    assert [refusal.found if refusal else "" for refusal in refusals] == [
+        "6 points, at least 20",
+        "12% of the tissue, at least 30%",
+        "7 of 49 windows find their place, at least 15",
+        "windows 4.2 px apart, at most 3",
+        "corners 9.0 px off, at most 8",
+        "corners 3.5 px apart, at most 3",
+        "1.21 times the area, 0.97 to 1.03",
+        "12.0 degrees, at most 5",
+        "NCC 0.310, more than 0.400",
+        "NCC 0.310, at least 0.350",
+        "NCC 0.020 above chance, at least 0.1",
+    ]
+    assert gates.refusal_of_inliers(20) is None
+    assert gates.refusal_of_coverage(0.3) is None
+    assert gates.refusal_of_spread(3.0) is None
+    assert gates.refusal_of_search(0.1) is None
 
 
 def test_ncc_is_pearsons_where_inside() -> None:
@@ -126,7 +165,7 @@ def test_the_least_overlap_is_compared_and_one_pixel_less_is_not() -> None:
 
 @pytest.mark.parametrize(("apart_px", "reason"), [(1.0, None), (3.5, "bands_disagree")])
 def test_two_bands_must_agree(apart_px: float, reason: str | None) -> None:
-    assert gates.refusal_of_bands(apart_px) == reason
+    assert reason_of(gates.refusal_of_bands(apart_px)) == reason
 
 
 def test_chance_is_told_where_both_slices_show_something() -> None:

@@ -127,6 +127,14 @@ def test_a_slice_that_matches_nothing(z: int, verdict: Verdict, changes: dict[st
     assert evidence.verdicts() == {z: verdict}
 
 
+def test_a_slice_that_no_pair_holds_says_why_its_closest_pair_was_refused() -> None:
+    evidence = Evidence()
+    evidence.pairs_of(20, **REFUSED, refused_for="6 points, at least 20")
+    said = evidence.findings()[20].evidence
+    assert said.startswith("no pair holds it; 0 of ")
+    assert said.endswith(" pairs kept: too few points agree on a motion (6 points, at least 20)")
+
+
 @pytest.mark.parametrize(
     ("verdict", "changes"),
     [

@@ -191,7 +191,7 @@ def test_a_few_bad_slices_pass_and_many_do_not(plan: Plan) -> None:
         pictures[z] = other[z]
     assert failures(plan, placed(plan, **replaced), pictures) == ()
     (said,) = failures(plan, placed(plan), pictures)
-    assert said.startswith("8 of 39 neighbours correlate far less")
+    assert said.startswith("8 of 39 neighbours (limit 4) correlate far less")
     assert "32-33" in said or "33-34" in said
 
 
@@ -204,7 +204,8 @@ def test_wrong_transforms_are_stopped(plan: Plan) -> None:
 def test_a_part_that_is_solved_wrong_is_named(plan: Plan) -> None:
     matrices = [translation(15 * (z % 2) * (20 <= z < 30), 0) for z in range(N)]
     (said,) = failures(plan, placed(plan, matrices), tissue())
-    assert "of 39 neighbours correlate far less than is usual here" in said
+    assert "of 39 neighbours (limit 4) correlate far less than is usual here" in said
+    assert "limit 50% of it" in said
     named = [int(z) for z in re.findall(r"(\d+)-\d+ \(", said)]
     assert len(named) == 5
     assert set(named) <= set(range(19, 30))
@@ -235,7 +236,7 @@ def test_too_many_copies_are_stopped_unless_a_person_asked_for_them(plan: Plan) 
     copies = range(1, 20, 2)
     transforms = placed(plan, **{f"z{z}": {"action": "replace", "replaced_from": z - 1} for z in copies})
     (said,) = failures(plan, transforms, pictures)
-    assert said == "10 of 40 slices are not shown, such as 1, 3, 5, 7, 9 and 5 more"
+    assert said == "10 of 40 slices (limit 8) are not shown, such as 1, 3, 5, 7, 9 and 5 more"
     decided = plan.model_copy(update={"overrides": tuple(Override(z=z, skip=True) for z in copies)})
     assert failures(decided, transforms, pictures) == ()
 
@@ -243,6 +244,7 @@ def test_too_many_copies_are_stopped_unless_a_person_asked_for_them(plan: Plan) 
 def test_a_volume_that_is_mostly_empty_is_stopped(plan: Plan) -> None:
     (said,) = failures(plan, placed(plan, size_px=(4 * FULL, 2 * FULL)), tissue())
     assert "need a volume of" in said
+    assert said.endswith("(limit 4 times the area)")
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])

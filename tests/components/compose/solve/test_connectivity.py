@@ -80,9 +80,17 @@ def test_slices_without_any_pair_are_parts_not_isolated() -> None:
 
 def test_the_sentence_names_parts_break_and_reasons() -> None:
     found = connectivity(pairs_of((0, 1), (2, 3)), 5)
-    refusals = {(11, 15): "rotation", (10, 15): "rotation", (11, 16): "low_ncc", (15, 17): "blank"}
+    refusals = {
+        (10, 15): ("rotation", "12.5 degrees, at most 5"),
+        (11, 15): ("rotation", "12.0 degrees, at most 5"),
+        (11, 16): ("low_ncc", ""),
+        (15, 17): ("blank", ""),
+    }
     sentence = break_sentence(found, np.array([10, 11, 15, 16, 17]), refusals)
     assert "2 parts (slices 10-11; slices 15-16)" in sentence
     assert "isolated slices 17" in sentence
-    assert "between 11 and 15 (refused pairs: turned too far in 2, low ncc in 1)" in sentence
+    assert (
+        "between 11 and 15 (refused pairs: turned too far in 2, 12.0 degrees, at most 5; low ncc in 1)"
+        in sentence
+    )
     assert "between 16 and 17 (refused pairs: blank in 1)" in sentence
