@@ -146,6 +146,7 @@ manifests: $(VENV)/dev.stamp ## Write anew what is generated: compiled pipelines
 	$(BIN)/python docs/reference.py docs
 	$(BIN)/python -m docs.contracts
 	$(BIN)/python -m docs.tiff_tags
+	$(BIN)/python -m docs.running_again
 
 overlays: $(VENV)/run.stamp ## Write the patches of manifests/gke anew from their settings.toml
 	@$(BIN)/python -m manifests.overlays $(OVERLAYS)

@@ -30,13 +30,15 @@ from components.shared.documents.config import RunConfig, differing_keys
 from components.shared.errors import ConfigError, FibstackError
 from components.shared.steps import STEPS, steps_from, steps_until
 from components.shared.storage.run_buckets import part_uri
-from components.shared.text import count
+from components.shared.text import count, listed
 from pipeline.here.processes import Failure, Processes
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from pipeline.here.progress import Prediction, StepUse
 
+_OVERRIDES_SHOWN = 3
+"""Overrides that a sentence names."""
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -264,7 +266,7 @@ def _announce_changes(config: RunConfig) -> None:
         from components.report.run_document import RUN_KEY, RunDocument
         from components.shared.documents.plan import PLAN_KEY, Plan
         from components.shared.documents.read_document import read_document
-        from components.shared.storage.registry import open_store
+        from components.shared.storage.registry import open_store, place_of
 
         process = open_store(part_uri(config.output, "process"))
         published = read_document(process, RUN_KEY, RunDocument)
@@ -276,11 +278,15 @@ def _announce_changes(config: RunConfig) -> None:
     said = [
         f"{key} from {json.dumps(before[key])} to {json.dumps(now[key])}"
         for key in differing_keys(published.config, config)
+        if key not in ("source", "output") or place_of(before[key]) != place_of(now[key])
     ]
     with suppress(FibstackError):
         plan, overrides = read_document(process, PLAN_KEY, Plan), read_overrides(config)
         if plan.config.overrides == config.overrides and plan.overrides != overrides:
             said.append(f"other decisions in {config.overrides}")
+        gone = [override.as_written for override in plan.overrides if override not in overrides]
+        if gone:
+            said.append(f"no longer decided is {listed(gone, _OVERRIDES_SHOWN)}")
     if said:
         click.echo(f"This changes what is published in {config.output}: {', '.join(said)}.", err=True)
 

@@ -27,12 +27,12 @@ from components.shared.command import StepCommand, write_parameter
 from components.shared.documents.config import RunConfig
 from components.shared.documents.config_flags import config_flags, parse_flags
 from components.shared.documents.cost import COST_KEY, CostEstimate, Pod, listed_prices, parse_pods
-from components.shared.documents.locations import is_same_place, locations_of
+from components.shared.documents.locations import locations_of
 from components.shared.documents.plan import PLAN_KEY, Plan, region_of_slices, voxel_size
 from components.shared.errors import ConfigError, FibstackError, UserError
 from components.shared.steps import MEMORY_OUTPUTS, STUB_DESCRIPTION
 from components.shared.storage.folder import remove_abandoned
-from components.shared.storage.registry import open_store
+from components.shared.storage.registry import open_store, place_of
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import Store
 from components.shared.stub.program import or_stub
@@ -131,7 +131,8 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
     """
     locations = locations_of(config)
     earlier = earlier_plan(locations)
-    if earlier and is_same_place(earlier.config.source, config.source):  # under another name, all is new
+    if earlier and place_of(earlier.config.source) == place_of(config.source):
+        # One place has one name: by another, such as one with a link in it, all slices were matched again.
         config = config.model_copy(update={"source": earlier.config.source})
         locations = locations_of(config)
     check_source_apart(config, locations)

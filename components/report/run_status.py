@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
 from components.shared.documents.config import RunConfig, differing_keys
 from components.shared.documents.config_flags import parse_flags
-from components.shared.documents.locations import is_same_place
-from components.shared.errors import FINAL_EXIT_CODES, ConfigError
+from components.shared.errors import FINAL_EXIT_CODES, ConfigError, UserError
+from components.shared.storage.registry import place_of
 from components.shared.storage.run_buckets import part_uri
 
 State = Literal["succeeded", "failed", "unknown"]
@@ -96,8 +97,9 @@ def other_settings(fields: Mapping[str, str | None], planned: RunConfig) -> str:
     if planned.image == f"raw/{given.image}":  # where the older workflow has the slices
         more = tuple(f"raw/{pattern}" for pattern in given.more_channels)
         given = given.model_copy(update={"image": planned.image, "more_channels": more})
-    if is_same_place(given.source, planned.source):
-        given = given.model_copy(update={"source": planned.source})
+    with suppress(UserError):  # a place that no store has
+        if place_of(given.source) == place_of(planned.source):
+            given = given.model_copy(update={"source": planned.source})
     started, found = given.model_dump(mode="json"), planned.model_dump(mode="json")
     return ", ".join(
         f"{key} {json.dumps(found[key])} for {json.dumps(started[key])}"

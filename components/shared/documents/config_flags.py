@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from components.shared.documents.config import RunConfig, parameters, parse_config
-from components.shared.documents.plan import Plan
 from components.shared.errors import ConfigError
 from components.shared.given_file import shown
 from components.shared.text import listed
+
+if TYPE_CHECKING:  # its libraries are those of steps, which a laptop that submits has not
+    from components.shared.documents.plan import Plan
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 _ALWAYS_GIVEN = ("source", "image", "minz", "maxz", "output")

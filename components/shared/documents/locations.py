@@ -39,13 +39,3 @@ def locations_in(output: str, source_uri: str) -> Locations:
         process_uri=part_uri(output, "process"),
         tmp_uri=part_uri(output, "tmp"),
     )
-
-
-def is_same_place(one: str, other: str) -> bool:
-    """Whether two spellings name one place: with a slash at the end, or without.
-
-    Example:
-        >>> is_same_place("gs://em/raw", "gs://em/raw/"), is_same_place("gs://em/raw", "gs://em/raw2")
-        (True, False)
-    """
-    return one.rstrip("/") == other.rstrip("/")

@@ -232,12 +232,15 @@ def test_a_stack_that_grows_beyond_the_fan_is_cut_as_it_was(source: Path, tmp_pa
     assert units.chunk_hash(plan, kept) == units.chunk_hash(first, kept)
 
 
-def test_a_slash_at_the_end_of_the_source_changes_nothing(source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("spelled", ["{}/", "file://{}", "{}-linked"])
+def test_another_name_of_the_source_changes_nothing(source: Path, tmp_path: Path, spelled: str) -> None:
+    Path(f"{source}-linked").symlink_to(source)
     assert run(source).exit_code == 0
     before = files_below(tmp_path / "out")
-    assert run(source, source=f"{source}/").exit_code == 0
+    other = spelled.format(source)
+    assert run(source, source=other).exit_code == 0
     assert files_below(tmp_path / "out") == before
-    fields = {"source": f"{source}/", "image": "img.%05d.png", "minz": str(FIRST), "maxz": str(LAST)}
+    fields = {"source": other, "image": "img.%05d.png", "minz": str(FIRST), "maxz": str(LAST)}
     assert other_settings({**fields, "output": str(tmp_path / "out")}, plan_of(tmp_path).config) == ""
 
 
