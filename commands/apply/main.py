@@ -56,7 +56,8 @@ def main(
     the radii of a neuron, which grow as the slices do. The map is the one that the volume was written with,
     with shifts of rows and soft warps.
 
-    x and y count from the corner of the whole picture in a raw slice, and from the first voxel in the volume.
+    x and y count from the corner of the whole picture in a raw slice, and from the first voxel in the volume,
+    in a part that 'fibstack export' has cut out from that of the whole volume.
     z counts the numbers in the files' names in both: slice 45 lies at 45, or at 45 times the size of a voxel.
     A column 'slice' has that number, whatever the unit.
 

@@ -32,12 +32,14 @@ def transforms_of_export(transforms: Transforms, export: ShownPart) -> Transform
     """The transforms of a run as they hold for an export: into its part of the volume."""
     (x0, x1), (y0, y1), (z0, z1) = export.crop_xyz
     x, y, z = transforms.volume_origin_xyz_px
+    first_x, first_y = transforms.first_voxel_xy
     shown_z = {slice_.z: slice_.shown_z for slice_ in export.left_out}
     slices = tuple(_moved(s, x0, y0, shown_z.get(s.z)) for s in transforms.slices[z0:z1])
     return transforms.model_copy(
         update={
             "volume_size_xyz": (x1 - x0, y1 - y0, z1 - z0),
             "volume_origin_xyz_px": (x + x0, y + y0, z + z0),
+            "first_voxel_xy": (first_x + x0, first_y + y0),
             "slices": slices,
         }
     )

@@ -119,7 +119,7 @@ def main(
         source=whole_uri(output),
         source_hash=input_hash(*(block.expected_hash for block in written.blocks)),
         contrast=_contrast(contrast, written, found, for_pictures=kind is not None),
-        crop_xyz=parse_crop(crop, written.transforms.slices[0].z, written.volume.size_xyz),
+        crop_xyz=parse_crop(crop, written.transforms.shown_xyz, written.volume.size_xyz),
         left_out=left_out(written.transforms, parse_slices(without_slices) if without_slices else ()),
     )
     _check_contrast(part, written, found)

@@ -59,25 +59,24 @@ def parse_contrast(text: str, data_type: PixelType) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def parse_crop(text: str, first_z: int, size_xyz: SizeXyz) -> tuple[Range, Range, Range]:
+def parse_crop(text: str, first_xyz: SizeXyz, size_xyz: SizeXyz) -> tuple[Range, Range, Range]:
     """The box of `X0:X1,Y0:Y1,Z0:Z1`, counted from the volume's first voxel.
 
     Args:
-        text: x and y in voxels, z in slice numbers; what is left out is the side's end.
-        first_z: number of the volume's first slice.
+        text: x and y in voxels, z in slice numbers, as viewers show them; what is left out is the side's end.
+        first_xyz: what they show for the volume's first voxel.
         size_xyz: its size.
 
     Raises:
         ConfigError: the box is not so, is empty or leaves the volume.
 
     Example:
-        >>> parse_crop("10:20,:,105:", first_z=100, size_xyz=(50, 60, 70))
+        >>> parse_crop("10:20,:,105:", first_xyz=(0, 0, 100), size_xyz=(50, 60, 70))
         ((10, 20), (0, 60), (5, 70))
     """
-    first = (0, 0, first_z)
     sides = text.split(",")
     ranges: list[Range] = []
-    for side, low, size in zip(sides, first, size_xyz, strict=len(sides) == 3):
+    for side, low, size in zip(sides, first_xyz, size_xyz, strict=len(sides) == 3):
         found = re.fullmatch(r"(\d*):(\d*)", side.strip())
         start = int(found[1] or low) if found else -1
         stop = int(found[2] or low + size) if found else -1
@@ -85,7 +84,7 @@ def parse_crop(text: str, first_z: int, size_xyz: SizeXyz) -> tuple[Range, Range
             break
         ranges.append((start - low, stop - low))
     if len(sides) != 3 or len(ranges) != 3:
-        whole = ",".join(f"{a}:{a + n}" for a, n in zip(first, size_xyz, strict=True))
+        whole = ",".join(f"{a}:{a + n}" for a, n in zip(first_xyz, size_xyz, strict=True))
         raise ConfigError(f"--crop must be X0:X1,Y0:Y1,Z0:Z1 inside {whole}; got {text}. Change --crop.")
     x, y, z = ranges
     return x, y, z

@@ -101,8 +101,7 @@ def export_command(export: Export, output: str) -> str:
     if export.contrast is not None and all(level.is_integer() for level in export.contrast):
         words += ["--contrast", "{:.0f}-{:.0f}".format(*export.contrast)]
     source = read_written(open_store(part_uri(export.source, "process")))
-    first_xyz = (0, 0, source.transforms.slices[0].z)
-    sides = zip(first_xyz, export.crop_xyz, strict=True)
+    sides = zip(source.transforms.shown_xyz, export.crop_xyz, strict=True)
     crop = ",".join(f"{first + start}:{first + stop}" for first, (start, stop) in sides)
     words += ["--jpeg-quality", str(export.jpeg_quality), "--crop", crop]
     if export.left_out:

@@ -150,7 +150,7 @@ def viewer_state(
     layers: list[LayerSource],
     notes: Sequence[Note] = (),
 ) -> neuroglancer.ViewerState:
-    """The state that shows the whole volume, centred: x and y in its own voxels, z in slice numbers.
+    """The state that shows the whole volume, centred: x and y in voxels, z in slice numbers.
 
     Args:
         finest_scale: first entry of `scales` in the volume's `info`.
@@ -158,13 +158,12 @@ def viewer_state(
         layers: what to show.
         notes: slices to frame by a box with a text.
     """
-    size, offset = finest_scale["size"], finest_scale["voxel_offset"]
-    resolution = finest_scale["resolution"]
+    size, resolution = finest_scale["size"], finest_scale["resolution"]
     sides = [*resolution[:2], resolution[2] / numbers.slices_per_voxel]
     state = neuroglancer.ViewerState()
     # Without explicit dimensions a voxel counts as a metre and the volume is a dot.
     state.dimensions = neuroglancer.CoordinateSpace(names=["x", "y", "z"], units="nm", scales=sides)
-    middle_xy = [start + n / 2 for start, n in zip(offset[:2], size[:2], strict=True)]
+    middle_xy = [start + n / 2 for start, n in zip(numbers.first_xy, size[:2], strict=True)]
     state.position = [*middle_xy, numbers.first_z + numbers.n_slices / 2]
     extent = max(n * side for n, side in zip(size, resolution, strict=True)) / min(sides)
     state.cross_section_scale = extent / PANEL_PX
@@ -172,8 +171,8 @@ def viewer_state(
     state.layout = "4panel"
     for layer in layers:
         source = neuroglancer.LayerDataSource(url=f"precomputed://{layer.url}")
-        if numbers.shift_voxels:
-            source.transform = _moved_along_z(numbers.shift_voxels, resolution, layer.n_channels)
+        if any(numbers.shift_xyz_voxels):
+            source.transform = _moved(numbers.shift_xyz_voxels, resolution, layer.n_channels)
         state.layers.append(
             name=layer.name,
             layer=neuroglancer.ImageLayer(
@@ -186,18 +185,18 @@ def viewer_state(
     for name, color in _COLORS.items():
         of_layer = [note for note in notes if note.layer == name]
         if of_layer:
-            layer = _notes_layer(finest_scale, state.dimensions, of_layer, color)
+            layer = _notes_layer(numbers.first_xy, size[:2], state.dimensions, of_layer, color)
             state.layers.append(name=name, layer=layer)
     return state
 
 
-def _moved_along_z(
-    shift_voxels: float, resolution_nm: Sequence[float], n_channels: int
+def _moved(
+    shift_xyz_voxels: Sequence[float], resolution_nm: Sequence[float], n_channels: int
 ) -> neuroglancer.CoordinateSpaceTransform:
-    """The transform that moves a volume along z.
+    """The transform that moves a volume.
 
     Args:
-        shift_voxels: Voxels of the finest level.
+        shift_xyz_voxels: Voxels of the finest level.
         resolution_nm: Sides of such a voxel.
         n_channels: The channels of a volume of several are a dimension of its source, too.
     """
@@ -205,13 +204,14 @@ def _moved_along_z(
     if n_channels > 1:
         names, units, scales = [*names, "c^"], [*units, ""], [*scales, 1]
     matrix = np.eye(len(names), len(names) + 1)
-    matrix[2, -1] = shift_voxels
+    matrix[:3, -1] = shift_xyz_voxels
     space = neuroglancer.CoordinateSpace(names=names, units=units, scales=scales)
     return neuroglancer.CoordinateSpaceTransform(output_dimensions=space, matrix=matrix)
 
 
 def _notes_layer(
-    finest_scale: dict[str, Any],
+    first_xy: tuple[int, int],
+    size_xy: Sequence[int],
     dimensions: neuroglancer.CoordinateSpace,
     notes: Sequence[Note],
     color: str,
@@ -220,7 +220,7 @@ def _notes_layer(
 
     Boxes around most slices of a thin stack would hide what they frame.
     """
-    (left, top, _), (width, height, _) = finest_scale["voxel_offset"], finest_scale["size"]
+    (left, top), (width, height) = first_xy, size_xy
 
     def mark(note: Note) -> neuroglancer.AnnotationBase:
         told = {"id": f"slice-{note.slice_z}", "description": note.text}

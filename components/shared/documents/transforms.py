@@ -253,6 +253,9 @@ class Transforms(SealedDocument):
     volume_size_xyz: SizeXyz
     volume_origin_xyz_px: tuple[int, int, int]
     """Position of voxel (0, 0, 0) in the frame of the solve; its z is the number of the first slice."""
+    first_voxel_xy: tuple[int, int] = (0, 0)
+    """x and y that viewers show for voxel (0, 0): of a part that was cut out, its place in the run's volume.
+    Left out of the file where they are 0."""
     slice_origin_xy_px: tuple[int, int] = (0, 0)
     """Position in the picture of a file of the pixel that `matrix` counts as (0, 0): the corner of `crop`."""
     intensity_range: Annotated[tuple[float, float], Field(description="Raw grey levels shown as 0 and 255.")]
@@ -262,6 +265,18 @@ class Transforms(SealedDocument):
     """Soft warps of the slices; None where they were not looked for."""
     slices: tuple[SliceTransform, ...]
     """Rows for every z of the volume, ascending, also for missing slices."""
+
+    @property
+    def shown_xyz(self) -> SizeXyz:
+        """x, y and slice number that viewers show for the first voxel."""
+        return (*self.first_voxel_xy, self.volume_origin_xyz_px[2])
+
+    @model_serializer(mode="wrap")
+    def _without_place(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = serialise(self)
+        if self.first_voxel_xy == (0, 0):
+            values.pop("first_voxel_xy", None)
+        return values
 
     def plane(self, z_index: int, *, evened: bool = True) -> SliceTransform:
         """The row that says what a plane shows: its own, or that of the slice which evens the steps along z.

@@ -2,8 +2,8 @@
 
 Points are `[n, 3]`: x and y in px at full resolution, z in numbers of slices, pixel centres at integers in
 all three. In a raw slice x and y count from the corner of the whole picture, upright; in the volume from its
-first voxel. z is the number in a slice's file name, and in the volume that of the plane, as 'fibstack view'
-shows it.
+first voxel, in a part that was cut out from that of the whole volume. z is the number in a slice's file name,
+and in the volume that of the plane, as 'fibstack view' shows it.
 
 A point belongs to the slice, or the plane, that is nearest along z. What is left of z stays as it is: a plane
 shows one picture over its whole depth.
@@ -108,7 +108,9 @@ class StackMap:
         """
         xyz, magnified = np.array(points, np.float64), np.ones(len(points))
         note, notes = np.zeros(len(points), np.int32), _Notes()
-        corner = np.array(self.transforms.slice_origin_xy_px)
+        corner, first_voxel = (
+            np.array(xy) for xy in (self.transforms.slice_origin_xy_px, self.transforms.first_voxel_xy)
+        )
         for number, members in self._by_number(xyz[:, 2]):
             route = self._to_volume(number) if to == "volume" else self._to_slice(number)
             growth = math.sqrt(abs(np.linalg.det(route.map.volume_from_slice)))
@@ -117,7 +119,7 @@ class StackMap:
                 in_volume = route.map.in_volume(in_slice)
                 error_px = np.abs(route.map.in_slice(in_volume) - in_slice).max(axis=1)
             else:
-                in_volume = xyz[members, :2]
+                in_volume = xyz[members, :2] - first_voxel
                 in_slice = route.map.in_slice(in_volume)
                 error_px = np.zeros(len(members))
             z = route.slice_z
@@ -128,7 +130,7 @@ class StackMap:
                 (f"slice {z} is folded over here", error_px > _FOLDED_PX),
             ]
             note[members] = notes.numbers(parts, len(members))
-            xyz[members, :2] = in_volume if to == "volume" else in_slice + corner
+            xyz[members, :2] = in_volume + first_voxel if to == "volume" else in_slice + corner
             xyz[members, 2] += route.shift_z
             magnified[members] = growth if to == "volume" else 1 / growth
         return MovedPoints(xyz, magnified, note, tuple(notes.texts))

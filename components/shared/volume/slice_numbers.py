@@ -1,4 +1,4 @@
-"""The z axis that a viewer shows: its coordinate is the number in a slice's file name, for every volume."""
+"""The axes that a viewer shows: z is the number in a slice's file name, x and y those of the whole volume."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from components.shared.grid import ceil_div
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SliceNumbers:
-    """How the slices of a volume are numbered, and how its own count of voxels along z follows from that."""
+    """How viewers count the slices and voxels of a volume, and how its own count follows from that."""
 
     first_z: int
     """Number of the first slice."""
@@ -20,6 +20,10 @@ class SliceNumbers:
     """Slices that a voxel of the finest level holds: more than 1 where level 0 is not written."""
     voxel_offset: int = 0
     """Number that `info` gives to the first voxel of the finest level; it may be too coarse for a slice's."""
+    first_xy: tuple[int, int] = (0, 0)
+    """x and y of the first voxel: of a part that was cut out, its place in the whole volume."""
+    voxel_offset_xy: tuple[int, int] = (0, 0)
+    """The numbers that `info` gives to them."""
 
     @classmethod
     def of(cls, transforms: Transforms | None, finest_scale: dict[str, Any]) -> Self:
@@ -29,14 +33,21 @@ class SliceNumbers:
             transforms: what shows each slice.
             finest_scale: first entry of `scales` in the volume's `info`.
         """
-        offset, size = finest_scale["voxel_offset"][2], finest_scale["size"][2]
+        (*offset_xy, offset), size = finest_scale["voxel_offset"], finest_scale["size"][2]
+        xy = (offset_xy[0], offset_xy[1])
         if transforms is None:
-            return cls(first_z=offset, n_slices=size, voxel_offset=offset)
+            return cls(first_z=offset, n_slices=size, voxel_offset=offset, first_xy=xy, voxel_offset_xy=xy)
         n_slices, per_voxel = len(transforms.slices), 1
         while ceil_div(n_slices, per_voxel) > size:
             per_voxel *= 2
-        first_z = transforms.slices[0].z
-        return cls(first_z=first_z, n_slices=n_slices, slices_per_voxel=per_voxel, voxel_offset=offset)
+        return cls(
+            first_z=transforms.slices[0].z,
+            n_slices=n_slices,
+            slices_per_voxel=per_voxel,
+            voxel_offset=offset,
+            first_xy=transforms.first_voxel_xy,
+            voxel_offset_xy=xy,
+        )
 
     @property
     def shift_voxels(self) -> float:
@@ -51,6 +62,17 @@ class SliceNumbers:
         return self.first_z / self.slices_per_voxel - self.voxel_offset
 
     @property
+    def shift_xyz_voxels(self) -> tuple[float, float, float]:
+        """Voxels of the finest level that a viewer must move the volume by.
+
+        Example:
+            >>> SliceNumbers(first_z=17, n_slices=6, first_xy=(10, 8)).shift_xyz_voxels
+            (10, 8, 17.0)
+        """
+        (x, y), (from_x, from_y) = self.first_xy, self.voxel_offset_xy
+        return x - from_x, y - from_y, self.shift_voxels
+
+    @property
     def sentence(self) -> str:
         """Where a slice lies along z in the volume's own count of voxels.
 
@@ -61,6 +83,8 @@ class SliceNumbers:
             'In the files of the volume slice n lies at z = n.'
             >>> SliceNumbers(first_z=17, n_slices=6, slices_per_voxel=2).sentence
             'In the files of the volume slice n lies at z = (n - 17) // 2.'
+            >>> SliceNumbers(first_z=17, n_slices=6, first_xy=(10, 0)).sentence
+            'In the files of the volume slice n lies at z = n - 17, and x begins 10 lower.'
         """
         if self.slices_per_voxel > 1:
             offset = f" + {self.voxel_offset}" if self.voxel_offset else ""
@@ -68,4 +92,6 @@ class SliceNumbers:
         else:
             difference = self.first_z - self.voxel_offset
             z = "n" if not difference else f"n - {difference}"
-        return f"In the files of the volume slice n lies at z = {z}."
+        lower = [(axis, n) for axis, n in zip("xy", self.shift_xyz_voxels, strict=False) if n]
+        moved = "".join(f", and {axis} begins {n} lower" for axis, n in lower)
+        return f"In the files of the volume slice n lies at z = {z}{moved}."

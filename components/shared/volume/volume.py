@@ -76,7 +76,8 @@ class Volume:
 
     size_xyz: grid.SizeXyz
     voxel_offset_xyz: grid.SizeXyz
-    """`info`'s voxel_offset at level 0: the slice numbers where every level can hold them, else 0."""
+    """`info`'s voxel_offset at level 0: along each axis what viewers show for the first voxel, along z the
+    number of the first slice, where every level can hold it, else 0."""
     resolution_nm: tuple[float, float, float]
     slab_depth: int
     passes: tuple[grid.PyramidPass, ...]
@@ -160,8 +161,8 @@ def volume_of(plan: Plan, transforms: Transforms) -> Volume:
     passes = _passes(size, plan.resolution_nm)
     n_levels = passes[-1].levels.stop
     first = min(config.output_level, n_levels - 1)
-    z_origin = transforms.volume_origin_xyz_px[2]
-    keeps_numbers = z_origin % 2 ** passes[-1].halvings[-1][2] == 0
+    firsts = zip(transforms.shown_xyz, passes[-1].halvings[-1], strict=True)
+    x, y, z = (first if first % 2**k == 0 else 0 for first, k in firsts)
     every_level = range(first, n_levels)
     arrays = tile_arrays(plan)
     shown, exact = arrays[0], arrays[-1]
@@ -211,7 +212,7 @@ def volume_of(plan: Plan, transforms: Transforms) -> Volume:
         )
     return Volume(
         size_xyz=size,
-        voxel_offset_xyz=(0, 0, z_origin if keeps_numbers else 0),
+        voxel_offset_xyz=(x, y, z),
         resolution_nm=plan.resolution_nm,
         slab_depth=grid.slab_depth(size[0], size[1], sum(array.bytes_per_voxel for array in arrays)),
         passes=passes,

@@ -16,10 +16,15 @@ from numpy.typing import NDArray
 
 import commands.export.volume
 from commands.export.exported import left_out
+from commands.verify.mending import export_command
+from commands.view.published import find_volumes
+from commands.view.viewer import first_view
+from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import Transforms
 from components.shared.errors import ConfigError, TransientError
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import join_uri
+from components.shared.work.export import EXPORT_KEY, Export
 from components.shared.work.records import Record
 from components.shared.work.verification import read_written
 from tests.builders import cli
@@ -127,6 +132,7 @@ def test_the_documents_hold_for_the_new_volume(source: AlignedStack, tmp_path: P
     transforms = Transforms.model_validate_json((tmp_path / "new/process/transforms.json").read_text())
     assert transforms.volume_size_xyz == (65, 123, 66)
     assert transforms.volume_origin_xyz_px == (10, 7, 18)
+    assert transforms.first_voxel_xy == (10, 7)
     assert [entry.z for entry in transforms.slices] == list(range(18, 84))
     assert transforms.slices[0].matrix == ((1, 0, -10), (0, 1, -7), (0, 0, 1))
     assert (transforms.slices[1].action, transforms.slices[1].replaced_from) == ("replace", 18)
@@ -135,9 +141,51 @@ def test_the_documents_hold_for_the_new_volume(source: AlignedStack, tmp_path: P
 
 def test_an_export_of_an_export(source: AlignedStack, tmp_path: Path) -> None:
     assert export(root(source), tmp_path / "a", "--crop", "5:,:,20:", "--lossless").exit_code == 0
-    assert export(tmp_path / "a", tmp_path / "b", "--crop", "10:30,:,:", "--lossless").exit_code == 0
+    assert export(tmp_path / "a", tmp_path / "b", "--crop", "12:30,:,:", "--lossless").exit_code == 0
     voxels, _ = read_tensorstore(str(tmp_path / "b/chunk"), 0)
-    np.testing.assert_array_equal(voxels, source.voxels[4:, :, 15:35])
+    np.testing.assert_array_equal(voxels, source.voxels[4:, :, 12:30])
+    refused = export(tmp_path / "a", tmp_path / "c", "--crop", "0:30,:,:")
+    assert (refused.exit_code, "inside 5:100,0:130,20:86" in refused.stderr) == (78, True)
+    process = open_store(str(tmp_path / "b/process"))
+    again = export_command(read_document(process, EXPORT_KEY, Export), str(tmp_path / "c"))
+    assert "--crop 12:30,0:130,20:86" in again
+    assert cli(*shlex.split(again)[1:]).exit_code == 0
+    assert digests(tmp_path / "c/chunk") == digests(tmp_path / "b/chunk")
+
+
+@pytest.mark.parametrize(
+    ("crop", "first", "in_info"),
+    [
+        ("8:72,16:,20:", (8, 16, 20), (8, 16, 20)),
+        ("9:73,16:,17:", (9, 16, 17), (0, 16, 0)),  # no level but the finest could begin there
+    ],
+)
+def test_a_crop_lies_over_its_source_in_the_viewer(
+    source: AlignedStack,
+    tmp_path: Path,
+    crop: str,
+    first: tuple[int, int, int],
+    in_info: tuple[int, int, int],
+) -> None:
+    """The viewer's coordinates are those of the run; info has them where all levels can hold them."""
+    assert export(root(source), tmp_path / "new", "--lossless", "--crop", crop).exit_code == 0
+    volumes = find_volumes(str(tmp_path / "new"))
+    state, _ = first_view(str(tmp_path / "new"), {volume.name: "http://here" for volume in volumes}, volumes)
+    size = read_written(open_store(str(tmp_path / "new/process"))).volume.size_xyz
+    assert tuple(state.position) == tuple(a + n / 2 for a, n in zip(first, size, strict=True))
+    for volume, layer in zip(volumes, state.to_json()["layers"], strict=True):
+        _, origin = read_tensorstore(volume.store.uri, 0)
+        assert origin == in_info
+        matrix = layer["source"][0].get("transform", {"matrix": np.eye(3, 4)})["matrix"]
+        shift = [row[-1] for row in matrix]
+        assert [a + b for a, b in zip(origin, shift, strict=True)] == list(first)
+    assert cli("verify", tmp_path / "new").exit_code == 0
+
+
+def test_levels_of_a_crop_begin_where_those_of_its_source_do(source: AlignedStack, tmp_path: Path) -> None:
+    assert export(root(source), tmp_path / "new", "--crop", "8:72,16:,20:").exit_code == 0
+    info = json.loads((tmp_path / "new/neuroglancer/jpeg/info").read_text())
+    assert [scale["voxel_offset"] for scale in info["scales"]] == [[8, 16, 20], [4, 8, 10]]
 
 
 def test_a_stopped_export_goes_on_where_it_was(

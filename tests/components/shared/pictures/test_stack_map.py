@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from commands.export.exported import transforms_of_export
 from components.shared.documents.plan import Plan, Reading, SourceSlice
 from components.shared.documents.transforms import Transforms
 from components.shared.geometry import rotation_about, translation
 from components.shared.pictures.stack_map import MovedPoints, StackMap
 from components.shared.volume.volume import GREY_TILES, volume_of
+from components.shared.work.export import ShownPart
 from components.tile.slab import make_slab
 from tests.builders import plan_of, transforms_of, with_slice
 from tests.components.shared.pictures.test_slice_map import random_rows, random_warp
@@ -210,6 +212,19 @@ def test_an_export_that_is_cut_along_z_tells_what_it_shows() -> None:
         "plane 30 shows slice 31, which is cut off; placed as 30 lies",
     ]
     assert moved.xyz[:, 2].tolist() == [24, 31]
+
+
+def test_a_point_has_the_same_place_in_a_part_that_was_cut_out() -> None:
+    plan, transforms = moved_stack()
+    cut = ShownPart(
+        source="", source_hash="", contrast=None, crop_xyz=((30, 90), (20, 80), (2, 15)), left_out=()
+    )
+    part, points = transforms_of_export(transforms, cut), [(60, 50, 25), (70.25, 41, 27)]
+    np.testing.assert_allclose(
+        move((plan, part), points, "volume").xyz, move((plan, transforms), points, "volume").xyz
+    )
+    there = move((plan, part), points, "slices").xyz
+    np.testing.assert_allclose(move((plan, part), there, "volume").xyz, points, atol=1e-3)
 
 
 def test_no_points_are_no_points() -> None:
