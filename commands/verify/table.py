@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import groupby
 
 from rich.console import Console
 from rich.table import Table
@@ -10,7 +11,7 @@ from rich.table import Table
 from commands.verify.files import LookedAt
 from commands.verify.rereading import LevelCheck
 from components.shared.storage.registry import open_store
-from components.shared.text import PIPED_WIDTH, product
+from components.shared.text import PIPED_WIDTH, product, size
 from components.shared.volume.layout import scale_at
 from components.shared.work.completeness import shards_of
 from components.shared.work.verification import Written
@@ -32,39 +33,28 @@ def _console() -> Console:
 
 
 def print_levels(checks: list[LevelCheck], written: Written) -> None:
-    """Print how many chunks of each level were decoded, and what they were compared with."""
-    table = Table(box=None, pad_edge=False)
-    for name in (
-        "volume",
-        "level",
-        "voxels",
-        "encoding",
-        "files",
-        "bytes",
-        "chunks read",
-        "compared with",
-        "",
-    ):
-        table.add_column(
-            name, justify="left" if name in ("volume", "encoding", "compared with", "") else "right"
-        )
+    """Print by volume how many chunks of each level were decoded, and what they were compared with."""
     root = written.plan.locations.process_uri.removesuffix("process")
-    for check in checks:
-        prefix = scale_at(written.volume, check.output, check.level).shards_prefix
-        files = [
-            file
-            for name, file in shards_of(written.blocks, open_store(check.output.uri).uri).items()
-            if name.startswith(prefix)
-        ]
-        table.add_row(
-            check.output.uri.removeprefix(root),
-            str(check.level),
-            product(written.volume.size_at_level(check.level)),
-            check.output.encoding,
-            f"{len(files):,}",
-            f"{sum(file.size_bytes for file in files):,}",
-            f"{check.n_read:,} of {check.n_chunks:,}",
-            check.compared_with or "nothing",
-            check.result,
-        )
-    _console().print(table)
+    for output, of_output in groupby(checks, key=lambda check: check.output):
+        table = Table(box=None, pad_edge=False)
+        for name in ("level", "voxels", "files", "bytes", "chunks read", "compared with", ""):
+            table.add_column(name, justify="left" if name in ("compared with", "") else "right")
+        for check in of_output:
+            prefix = scale_at(written.volume, output, check.level).shards_prefix
+            files = [
+                file
+                for name, file in shards_of(written.blocks, open_store(output.uri).uri).items()
+                if name.startswith(prefix)
+            ]
+            table.add_row(
+                str(check.level),
+                product(written.volume.size_at_level(check.level)),
+                f"{len(files):,}",
+                size(sum(file.size_bytes for file in files)),
+                f"{check.n_read:,} of {check.n_chunks:,}",
+                check.compared_with or "nothing",
+                check.result,
+            )
+        console = _console()
+        console.print(f"\n{output.uri.removeprefix(root)} ({output.encoding})", markup=False)
+        console.print(table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -126,10 +127,15 @@ def run(pristine: tuple[WholeRun, Path]) -> WholeRun:
 
 
 def rows(result: Result) -> dict[tuple[str, str], Any]:
-    """The rows of the table of levels by volume and level."""
-    table = result.stdout[result.stdout.index("\nvolume ") + 1 :]
-    lines = [line.split() for line in table.splitlines()[1:-1]]
-    return {(line[0], int(line[1])): line for line in lines}
+    """The rows of the tables of levels by volume and level."""
+    found, volume = {}, ""
+    for line in result.stdout.splitlines():
+        title = re.fullmatch(r"(\S+) \(\S+\)", line)
+        volume = title[1] if title else volume
+        cells = line.split()
+        if volume and cells and cells[0].isdigit():
+            found[volume, int(cells[0])] = cells
+    return found
 
 
 def test_a_whole_volume(store_uri: str) -> None:
@@ -156,6 +162,14 @@ def test_the_table_without_a_lossless_pyramid(tmp_path: Path) -> None:
     assert len(whole) == len(plain.volume.outputs[0].levels) + 1
     for level in plain.volume.outputs[0].levels:
         assert whole["neuroglancer/jpeg", level][-1] == "dB", level
+
+
+def test_tables_are_whole_in_a_narrow_terminal(run: WholeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("commands.verify.table.PIPED_WIDTH", 80)
+    result = run.verify()
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert "…" not in result.stdout
+    assert len(rows(result)) == 2 * len(run.volume.outputs[0].levels) + 1
 
 
 def test_psnr_is_that_of_the_voxels(run: WholeRun) -> None:
