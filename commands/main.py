@@ -115,7 +115,7 @@ def _export() -> click.Command:
     return export
 
 
-@_command("apply", "Move points as the slices were moved, or back.")
+@_command("apply", "Move points or place another stack as a run has.")
 def _apply() -> click.Command:
     from commands.apply.main import main as apply
 

@@ -38,11 +38,12 @@ def first_step(key: str) -> str:
 def table() -> str:
     """The keys as a table of Markdown."""
     steps = {key: first_step(key) for key in RunConfig.model_fields}
-    apart = OF_THE_STACK | {"maxz", "output"}
+    apart = OF_THE_STACK | {"maxz", "output", "placed_as"}
     rows = [
         (OF_THE_STACK, "refused: an output holds one stack", "refused", "–"),
         ({"output"}, "a run of its own", "refused", "everything, there"),
         ({"maxz"}, "slices are added or left out at the end", "refused", "as the first table says"),
+        ({"placed_as"}, "refused: `fibstack apply` alone sets it", "refused", "–"),
         *(
             (
                 {key for key, first in steps.items() if first == step} - apart,

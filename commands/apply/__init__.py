@@ -1,1 +1,1 @@
-"""`fibstack apply`: what a run has found, used on something else: on points."""
+"""`fibstack apply`: what a run has found, used on points or on another stack."""

@@ -16,7 +16,14 @@ from components.shared.documents.read_document import read_document
 from components.shared.documents.sealed import SealedDocument, is_sealed_page
 from components.shared.documents.slices import SLICES_KEY
 from components.shared.documents.thickness import THICKNESS_KEY, Thickness
-from components.shared.documents.transforms import TRANSFORMS_KEY, TRENDS_KEY, Transforms, Trends
+from components.shared.documents.transforms import (
+    PLACES_KEY,
+    TRANSFORMS_KEY,
+    TRENDS_KEY,
+    GivenPlaces,
+    Transforms,
+    Trends,
+)
 from components.shared.errors import UserError
 from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
@@ -39,6 +46,7 @@ PIECE_BYTES = 8 * 2**20
 _SEALED: tuple[tuple[str, type[SealedDocument]], ...] = (
     (PLAN_KEY, Plan),
     (TRANSFORMS_KEY, Transforms),
+    (PLACES_KEY, GivenPlaces),
     (EXPORT_KEY, Export),
     (COST_KEY, CostEstimate),
     (TRENDS_KEY, Trends),

@@ -26,13 +26,16 @@ from components.compose.solve.place import Placement
 from components.compose.warps.soft import SoftWarps
 from components.shared.documents.align import AlignRecord, PairRecord, SliceStatistics
 from components.shared.documents.plan import Plan, SourceSlice
+from components.shared.documents.read_document import read_document
 from components.shared.documents.slices import SLICES_KEY, SliceRow
 from components.shared.documents.thickness import Thickness
 from components.shared.documents.transforms import (
+    PLACES_KEY,
     TRANSFORMS_KEY,
     TRENDS_KEY,
     FoundJitter,
     FoundWarp,
+    GivenPlaces,
     GreyLine,
     Matrix3,
     SliceTransform,
@@ -57,6 +60,8 @@ class AlignFindings:
     """Every examined pair."""
     input_hash: str
     """Hash of the records' content and of the settings of the step."""
+    places: GivenPlaces | None = None
+    """Where the slices of another run lie, if these are placed so."""
 
 
 def read_findings(plan: Plan, process: Store) -> AlignFindings:
@@ -79,7 +84,18 @@ def read_findings(plan: Plan, process: Store) -> AlignFindings:
         statistics=statistics,
         pairs=tuple(pair for record in chunk_records for pair in record.pairs),
         input_hash=units.compose_hash(plan, contents),
+        places=_read_places(plan, process) if plan.places_crc32c else None,
     )
+
+
+def _read_places(plan: Plan, process: Store) -> GivenPlaces:
+    places = read_document(process, PLACES_KEY, GivenPlaces)
+    if places.crc32c != plan.places_crc32c:
+        raise TransientError(
+            f"slices must be placed as the plan says; got another {PLACES_KEY} in {process.uri}. Run plan "
+            f"again."
+        )
+    return places
 
 
 def _read_chunk(plan: Plan, chunk: Span, process: Store) -> bytes:
@@ -131,6 +147,47 @@ def transforms_of(
             else entry.model_copy(update=_from_statistics(plan, statistics[entry.z]))
             for entry in _slices(plan, placement, actions, _in_box(matrices, box))
         ),
+    )
+
+
+def placed_transforms(
+    plan: Plan, places: GivenPlaces, statistics: Mapping[int, SliceStatistics]
+) -> Transforms:
+    """The transforms of slices that lie as those of another run, and are shown where these are.
+
+    What follows from grey levels is their own: fill values, streaks, and the range that is shown. Another
+    detector is not inverted where the first one was.
+
+    Args:
+        plan: The plan of the run.
+        places: Where the slices of the other run lie, and what it shows of them.
+        statistics: Statistics of each present slice, by z.
+    """
+    sources = {source.z: source for source in plan.slices}
+
+    def entry_of(placed: SliceTransform) -> SliceTransform:
+        source, own = sources.get(placed.z), statistics.get(placed.z)
+        changes: dict[str, object] = {"uri": "", "fill": (), "grey_line": None, "filtered_streaks": None}
+        if source is None:
+            changes["verdict"] = "missing"
+        elif placed.verdict == "inverted":
+            changes["verdict"] = "good"
+        if placed.action == "invert":
+            changes["action"] = "keep"
+        if source is not None:
+            changes["uri"] = join_uri(plan.locations.source_uri, source.key)
+        if own is not None:
+            changes |= _from_statistics(plan, own)
+        return placed.model_copy(update=changes)
+
+    slices = tuple(map(entry_of, places.transforms.slices))
+    kept = [statistics[s.z] for s in slices if s.action == "keep" and s.z in statistics]
+    return places.transforms.model_copy(
+        update={
+            "crc32c": "",
+            "slices": slices,
+            "intensity_range": _intensity_range(plan, kept or list(statistics.values())),
+        }
     )
 
 

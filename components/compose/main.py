@@ -12,6 +12,7 @@ import cv2
 
 from components.compose.documents import (
     AlignFindings,
+    placed_transforms,
     read_findings,
     transforms_of,
     with_row_shifts,
@@ -126,6 +127,8 @@ def judged(plan: Plan, placement: Placement, findings: AlignFindings) -> Transfo
     Raises:
         UserError: too many slices in a row are bad, or an override cannot be followed.
     """
+    if findings.places is not None:
+        return placed_transforms(plan, findings.places, findings.statistics)
     problem, isolated = placement.problem, placement.isolated
     figures = figures_of(problem, placement.solution, isolated, findings.statistics, findings.pairs)
     verdicts = classify(figures)

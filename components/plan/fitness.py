@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median_low
 
@@ -18,11 +19,12 @@ from components.shared.documents.plan import (
     VoxelSize,
     part_without,
 )
+from components.shared.documents.transforms import GivenPlaces
 from components.shared.errors import ConfigError, UserError
 from components.shared.limits import limit
 from components.shared.pictures.formats.header import MAX_CHANNELS, ImageHeader
 from components.shared.pictures.grey_levels import SampleType
-from components.shared.text import listed
+from components.shared.text import listed, ranges
 
 _SHOWN = 3
 """Slices that a sentence names."""
@@ -122,6 +124,59 @@ def size_findings(slices: Sequence[SourceSlice]) -> Iterator[str]:
             f"pictures of another size than most, of {usual_px[0]:,} x {usual_px[1]:,} px, are taken: "
             f"{listed(odd, _SHOWN, between='; ')}. Move away what is no slice and add --set allow_gaps=true"
         )
+
+
+def check_placed_numbers(places: GivenPlaces, numbers: Collection[int], uri: str) -> None:
+    """Refuse slices that do not have the numbers of those whose places they are to take.
+
+    Args:
+        places: Where the slices of another run lie.
+        numbers: Numbers of the slices that are there.
+        uri: The source.
+
+    Raises:
+        UserError: one that the other volume shows is missing.
+    """
+    shown = places.shown_z
+    missing = [z for z in shown if z not in numbers]
+    if len(missing) == len(shown):
+        renumber = shlex.join(
+            ["fibstack", "data", "renumber", uri, f"{uri}-numbered", "--first", str(shown[0])]
+        )
+        got = f"{min(numbers)} to {max(numbers)}" if numbers else "none"
+        raise UserError(
+            f"slices must have the numbers of those in {places.output}, {shown[0]} to {shown[-1]}, to be "
+            f"placed as these are; got {got} in {uri}. Number them so: {renumber}."
+        )
+    if missing:
+        named = listed(ranges(missing, to=" to "), _SHOWN)
+        raise UserError(
+            f"every slice that the volume in {places.output} shows must be there; got none of number "
+            f"{named} in {uri}. Add {'it' if len(missing) == 1 else 'them'}, or show others there: "
+            f"{shlex.join(['fibstack', 'resolve', places.output])} --overrides FILE."
+        )
+
+
+def check_placed_slices(places: GivenPlaces, slices: Sequence[SourceSlice], uri: str) -> None:
+    """Refuse slices of another size than those whose places they are to take.
+
+    Args:
+        places: Where the slices of another run lie.
+        slices: The slices.
+        uri: The source.
+
+    Raises:
+        UserError: one has another size.
+    """
+    sizes = {size.z: (size.width_px, size.height_px) for size in places.sizes}
+    for entry in slices:
+        width_px, height_px = sizes.get(entry.z, (entry.width_px, entry.height_px))
+        if (entry.width_px, entry.height_px) != (width_px, height_px):
+            raise UserError(
+                f"slices must have the sizes of those in {places.output}, to be placed as these are; got "
+                f"{entry.width_px:,} x {entry.height_px:,} px for {width_px:,} x {height_px:,} px in "
+                f"{uri}/{entry.key}. Give slices of the same fields of view, or run them by themselves."
+            )
 
 
 def check_resolution(voxel: VoxelSize, uri: str) -> None:

@@ -17,6 +17,7 @@ from components.shared.documents.plan import (
     Reading,
     SourceSlice,
 )
+from components.shared.documents.transforms import GivenPlaces
 from components.shared.errors import ConfigError, UserError
 from components.shared.pictures.formats.header import ImageHeader
 from components.shared.pictures.slice_files import used_size
@@ -211,6 +212,21 @@ def missing_slices(
             f"in {uri}. Set minz to {min(there)} and maxz to {max(there)}."
         )
     return missing
+
+
+def places_findings(places: GivenPlaces, numbers: Iterable[int]) -> Iterator[str]:
+    """Sentences on slices that are placed as those of another run.
+
+    Args:
+        places: Where those lie.
+        numbers: Numbers of the slices that are there.
+    """
+    yield f"slices are placed as those in {places.output} are, and not matched"
+    known = {size.z for size in places.sizes}
+    others = sorted(set(numbers) - known)
+    if others:
+        named = listed(others, SHOWN, rest=", ...")
+        yield f"slices that {places.output} does not have are left out: {named}"
 
 
 def with_every_channel(

@@ -22,7 +22,7 @@ from components.plan.output import (
 )
 from components.plan.overrides import check_overrides, read_overrides
 from components.plan.rates import RATES
-from components.plan.source import find_channels, known_stack, read_stack
+from components.plan.source import find_channels, known_stack, placed, read_places, read_stack
 from components.shared.command import StepCommand, write_parameter
 from components.shared.documents.config import RunConfig
 from components.shared.documents.config_flags import config_flags, parse_flags
@@ -147,6 +147,9 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
     present = inventory.with_every_channel(
         [channel.slices for channel in found], patterns, allow_gaps=config.allow_gaps, uri=source.uri
     )
+    places = read_places(config, open_store(locations.process_uri))
+    if places is not None:
+        present = placed(places, present, source.uri)
     missing = inventory.missing_slices(
         present,
         config.minz,
@@ -158,6 +161,8 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
     stack = known_stack(config, earlier, present) or read_stack(config, source, present)
     slices = stack.slices
     fitness.check_channels(slices, config, source.uri)
+    if places is not None:
+        fitness.check_placed_slices(places, slices, source.uri)
     voxel = voxel_size(config.resolution, stack.pixel_sizes)
     fitness.check_resolution(voxel, source.uri)
     longest_side_px = max(max(entry.width_px, entry.height_px) for entry in slices)
@@ -185,11 +190,13 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
         fan=fan,
         overrides=overrides,
         more_intensity_ranges=stack.more_intensity_ranges,
+        places_crc32c=places.crc32c if places is not None else "",
         resolved_from=resolved_from(config, earlier),
         findings=(
             *inventory.suffix_findings(patterns, [c.listing for c in found], config.minz, config.maxz),
             *fitness.size_findings(slices),
             *fitness.resolution_findings(voxel, stack.pixel_sizes, len(slices)),
+            *(() if places is None else inventory.places_findings(places, found[0].slices)),
             *fitness.data_bar_findings(stack.data_bars, slices, stack.reading),
         ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +22,9 @@ from components.shared.documents.plan import (
     Reading,
     SourceSlice,
 )
-from components.shared.errors import UserError
+from components.shared.documents.read_document import read_document
+from components.shared.documents.transforms import PLACES_KEY, GivenPlaces
+from components.shared.errors import ConfigError, UserError
 from components.shared.limits import limit
 from components.shared.pictures.data_bar import find_data_bars
 from components.shared.pictures.fill_values import sampled_tissue
@@ -120,6 +123,49 @@ def find_channels(config: RunConfig, source: Store) -> tuple[RunConfig, list[Fou
         with suppress(UserError):
             return in_raw, [_find_slices(in_raw, pattern, source) for pattern in (image, *more)]
         raise
+
+
+def read_places(config: RunConfig, process: Store) -> GivenPlaces | None:
+    """Where the slices of another run lie, whose places those of this run take; None where they are matched.
+
+    Raises:
+        ConfigError: it is not there, or other keys contradict it.
+        UserError: it cannot be read.
+    """
+    if not config.placed_as:
+        return None
+    if not config.skip_align:
+        raise ConfigError(
+            "'placed_as' must go with skip_align: true; got skip_align: false. Change one of them."
+        )
+    if config.overrides:
+        raise ConfigError(
+            f"slices that are placed as those in {config.placed_as} must be decided on there; got overrides, "
+            f"{config.overrides}. Resolve that run with them, and apply it again."
+        )
+    there = process.stat(PLACES_KEY) is not None
+    places = read_document(process, PLACES_KEY, GivenPlaces) if there else None
+    if places is None or places.output != config.placed_as:
+        apply = shlex.join(["fibstack", "apply", config.placed_as, config.source, config.output])
+        raise ConfigError(
+            f"slices that are placed as those in {config.placed_as} must find their places in {PLACES_KEY}; "
+            f"got {'none' if places is None else f'those of {places.output}'} in {process.uri}. "
+            f"Have it written: {apply}."
+        )
+    return places
+
+
+def placed(
+    places: GivenPlaces, present: dict[int, tuple[Stat, ...]], uri: str
+) -> dict[int, tuple[Stat, ...]]:
+    """The files of the slices that have a place, without those of numbers that the other run misses.
+
+    Raises:
+        UserError: a slice that the other volume shows is missing.
+    """
+    fitness.check_placed_numbers(places, present, uri)
+    known = {size.z for size in places.sizes}
+    return {z: files for z, files in present.items() if z in known}
 
 
 def _find_slices(config: RunConfig, pattern: str, source: Store) -> FoundChannel:

@@ -122,7 +122,7 @@ def planes_of_slices(transforms: Transforms, z_indices: Span, array: TileArray) 
     """
     planes_of: dict[int, list[int]] = {}
     for plane, z_index in enumerate(z_indices):
-        for z in _shown_z(transforms.plane(z_index, evened=array.key == TILES_KEY)):
+        for z in transforms.plane(z_index, evened=array.key == TILES_KEY).shown_numbers:
             planes_of.setdefault(z, []).append(plane)
     return planes_of
 
@@ -134,15 +134,6 @@ def slices_of_planes(
     first_z = transforms.slices[0].z
     shown = dict.fromkeys(z for planes in planes_of for z in planes)
     return [transforms.slices[z - first_z] for z in shown]
-
-
-def _shown_z(entry: SliceTransform) -> list[int]:
-    """The z of the slices that a plane shows: its own, another's, those of a blend, or none."""
-    if entry.action == "blank":
-        return []
-    if entry.action in ("keep", "invert"):
-        return [entry.z]
-    return [z for z in (entry.replaced_from, entry.blended_with) if z is not None]
 
 
 def shard_parts(volume: Volume, tiles: TileArray, voxels: Picture) -> list[bytes]:

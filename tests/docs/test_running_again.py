@@ -82,7 +82,7 @@ def hashes(plan: Plan) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize(
-    "key", sorted(RunConfig.model_fields.keys() - OF_THE_STACK - {"maxz", "output", "force"})
+    "key", sorted(RunConfig.model_fields.keys() - OF_THE_STACK - {"maxz", "output", "force", "placed_as"})
 )
 def test_a_key_is_listed_at_the_first_step_that_it_reaches(source: Path, key: str) -> None:
     """The key `force` reaches what `compose` does with its check, which hashes the whole plan."""

@@ -16,8 +16,11 @@ import cv2
 import numpy as np
 import pytest
 
+from commands.apply.second_stack import places_of
+from components.shared.documents.transforms import PLACES_KEY
 from components.shared.steps import STEPS
 from components.shared.storage.registry import open_store
+from components.shared.work.run import Run
 from docs.contracts import Keys, contract_of, pattern_of
 from tests.reliability import tiny_stack
 from tests.reliability.conftest import Proxy, new_bucket
@@ -45,7 +48,8 @@ class Interrupted(Driver):
 @pytest.fixture(scope="module")
 def requests(running_proxy: Proxy, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """The requests of a run, of the same run again, of one with another quality that is interrupted, of one
-    that `plan` refuses, of one with a smaller volume in fewer formats, and of `compose` that refuses it."""
+    that `plan` refuses, of one with a smaller volume in fewer formats, of one that is placed as this, and of
+    `compose` that refuses it."""
     bucket = f"em-{secrets.token_hex(4)}"
     new_bucket(bucket)
     source, output = f"gs://{bucket}/source", f"gs://{bucket}/output"
@@ -63,6 +67,11 @@ def requests(running_proxy: Proxy, tmp_path_factory: pytest.TempPathFactory) -> 
     report = {"output": output, "pods": PODS, "status": "Failed"}
     Driver(folder / "refused", running_proxy.environment).step([Call("report", report)])
     Driver(folder / "fourth", running_proxy.environment).run(output, **settings | smaller)
+    other = f"{bucket}-other"
+    new_bucket(other)
+    write_places(output, f"gs://{other}/output")
+    placed = settings | smaller | {"overrides": "", "placed_as": output, "skip_align": True}
+    Driver(folder / "placed", running_proxy.environment).run(f"gs://{other}/output", **placed)
     shard = next(iter(open_store(f"{output}/chunk").list())).key
     open_store(f"{output}/chunk").write(f"{shard.rpartition('/')[0]}/foreign.shard", b"?")
     files = {f"{name}_out": str(folder / name) for name in ("slabs", "blocks", "coarse_blocks", "top_blocks")}
@@ -75,6 +84,13 @@ def refuse(call: Call, proxy: Proxy, folder: Path) -> None:
     program = start(call, proxy.environment(call.step), folder / "refused.txt")
     program.join()
     assert program.exitcode == 65, (folder / "refused.txt").read_text()
+
+
+def write_places(output: str, other: str) -> None:
+    """Have the slices of another output placed as those of a run."""
+    run = Run.read(open_store(f"{output}/process"))
+    places = places_of(output, run.plan, run.transforms)
+    open_store(f"{other}/process").write(PLACES_KEY, places.to_json())
 
 
 def write_16_bit_slices(uri: str) -> None:

@@ -64,7 +64,7 @@ def make_preview(
         gate=Gate(
             failures=lost + failures_of(plan, transforms, found),
             # Slices that nobody has aligned may lie as they do, but not lose their grey levels.
-            enforced=not plan.config.force and (bool(lost) or not plan.config.skip_align),
+            enforced=not plan.config.force and (bool(lost) or not plan.config.lies_as_recorded),
             remarks=remarks,
         ),
     )
@@ -75,6 +75,12 @@ def refusal(plan: Plan, preview: Preview) -> UserError:
     resolve = shlex.join(["fibstack", "resolve", plan.config.output])
     found = "; ".join(preview.gate.failures)
     page = join_uri(plan.locations.process_uri, "report", "index.html")
+    if plan.config.placed_as:
+        return UserError(
+            f"the check on thumbnails must pass before the volume is written; got: {found}. Check that "
+            f"slices of these numbers are of the same places as in {plan.config.placed_as} ({page} shows "
+            f"them), or write the volume as it is with '{resolve} --set force=true'."
+        )
     return UserError(
         f"the check on thumbnails must pass before the volume is written; got: {found}. "
         f"Look at these slices in {page}, decide on them with '{resolve} --overrides FILE', "

@@ -55,6 +55,9 @@ def make_thickness(plan: Plan, transforms: Transforms, likeness: Likeness) -> Th
         likeness: Of the slices that have a place.
     """
     first_z = plan.config.minz
+    if plan.config.placed_as:
+        told = f"steps along z are those of {plan.config.placed_as}"
+        return Thickness(first_z=first_z, unknown=told)
     if plan.config.skip_align:
         return Thickness(first_z=first_z, unknown="slices that are not aligned tell no thickness")
     numbers = np.array([entry.z for entry in transforms.slices if has_a_place(entry)], np.int64)

@@ -86,10 +86,25 @@ def decision_commands(row: SliceRow, config: RunConfig) -> str:
         fibstack resolve 'my out' --overrides decisions.yaml
     """
     file = config.overrides or _DECISIONS
-    resolve = shlex.join(["fibstack", "resolve", config.output, "--overrides", file])
+    resolve = _resolve(config, file)
     if row.override:
         return f"# take the line {row.override} out of {file}, then:\n{resolve}"
     return f"echo {shlex.quote(decision_line(row))} >> {shlex.quote(file)}\n{resolve}"
+
+
+def _resolve(config: RunConfig, file: str) -> str:
+    """The commands that solve anew with the decisions of a file; places that are given are decided on there.
+
+    Example:
+        >>> config = RunConfig(source="bse", image="%d.png", minz=0, maxz=9, output="out", placed_as="first")
+        >>> print(_resolve(config, "decisions.yaml"))
+        fibstack resolve first --overrides decisions.yaml
+        fibstack apply first bse out
+    """
+    resolve = shlex.join(["fibstack", "resolve", config.placed_as or config.output, "--overrides", file])
+    if not config.placed_as:
+        return resolve
+    return f"{resolve}\n{shlex.join(['fibstack', 'apply', config.placed_as, config.source, config.output])}"
 
 
 def decision_line(row: SliceRow) -> str:
@@ -131,10 +146,10 @@ def way_on(evidence: RunEvidence) -> WayOn | None:
     preview = evidence.preview
     if preview is None or not preview.gate.failures:
         return None
-    output = evidence.plan.config.output
+    config = evidence.plan.config
     lines = [f"- {{z: {worst.z}, replace: nearest}}" for worst in preview.worst[:_MOST_DECISIONS]]
     return WayOn(
         decisions="\n".join(lines),
-        decide=shlex.join(["fibstack", "resolve", output, "--overrides", "decisions.yaml"]),
-        go_on=shlex.join(["fibstack", "resolve", output, "--set", "force=true"]),
+        decide=_resolve(config, _DECISIONS),
+        go_on=shlex.join(["fibstack", "resolve", config.output, "--set", "force=true"]),
     )

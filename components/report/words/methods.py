@@ -65,6 +65,7 @@ def _whole(run: RunDocument, evidence: RunEvidence, cite: Cite) -> Iterator[str]
     stack = f"{count(run.n_slices, 'slice')} ({evidence.plan.config.minz} to {evidence.plan.config.maxz})"
     voxel = f"voxels of {product(evidence.plan.voxel.xyz_nm)} nm"
     made = "put together as they lie" if run.config.skip_align else "aligned"
+    made = "placed as those of another detector" if run.config.placed_as else made
     version = run.versions.get("fibstack", "")
     yield f"{stack} with {voxel} were {made} with fibstack {version} {cite('fibstack')}."
 
@@ -136,7 +137,7 @@ def _pictures(run: RunDocument, evidence: RunEvidence, cite: Cite) -> Iterator[s
     yield f"{contrast[0].upper()}{contrast[1:]}."
     if config.keep_bits and evidence.plan.pixel_type != "uint8":
         yield "The lossless volumes hold the raw grey levels instead."
-    if not config.skip_align:
+    if not config.lies_as_recorded:
         yield f"Each slice was interpolated once, by cubic B-splines {cite('spline')}."
 
 

@@ -55,7 +55,7 @@ def _tone_and_headline(run: RunDocument, evidence: RunEvidence) -> tuple[Tone, s
         return "bad", ending(run)
     if evidence.preview is not None and evidence.preview.gate.failures:
         return "doubtful", "The volume is complete, but its slices do not lie well."
-    if run.config.skip_align:
+    if run.config.lies_as_recorded:
         return (
             "doubtful",
             "The volume is complete. Its slices lie as in their files: alignment was switched off.",
@@ -63,6 +63,9 @@ def _tone_and_headline(run: RunDocument, evidence: RunEvidence) -> tuple[Tone, s
     n_bad, n_slices = len(bad_slices(evidence.rows)), run.n_slices + run.n_missing
     verb = "stands" if n_bad == 1 else "stand"
     exceptions = f" {count(n_bad, 'slice')} of {n_slices:,} {verb} out." if n_bad else ""
+    if run.config.placed_as:
+        placed = f"Its slices are placed as those in {run.config.placed_as}."
+        return "good", f"The volume is complete. {placed}{exceptions}"
     return "good", f"The stack is aligned and the volume is complete.{exceptions}"
 
 

@@ -58,6 +58,9 @@ _SHOWN_LENGTH = 100
 NAMING_KEYS = frozenset({"id", "project", "email", "webhook", "decided"})
 """Keys on which nothing depends that a run computes: whose it is, who is told, and what is set on purpose."""
 
+_SET_BY_COMMANDS = frozenset({"decided", "placed_as"})
+"""Keys that nobody writes by hand: 'fibstack resolve' and 'fibstack apply' do."""
+
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -117,6 +120,11 @@ class RunConfig(GivenModel):
         "robust", description="robust: one global solve. compose: product of neighbouring transforms."
     )
     skip_align: bool = Field(False, description="Take the slices as they lie, without alignment.")
+    placed_as: str = Field(
+        "",
+        description="Output of another run: slices are placed as its slices of the same numbers are, and not "
+        "matched. 'fibstack apply' sets it, and skip_align with it.",
+    )
     allow_gaps: bool = Field(
         False, description="Accept missing slices and stacks that fall into unconnected parts."
     )
@@ -171,6 +179,11 @@ class RunConfig(GivenModel):
         "the output; resolve fills it in.",
     )
     keep_tiles: bool = Field(False, description="Keep the aligned tiles in tmp/ when the run has ended.")
+
+    @property
+    def lies_as_recorded(self) -> bool:
+        """True of slices that nobody has placed."""
+        return self.skip_align and not self.placed_as
 
     @field_validator("email", mode="before")
     @classmethod
@@ -227,7 +240,7 @@ class RunConfig(GivenModel):
             _FORMS[str(info.field_name)](value)
         return value
 
-    @field_validator("source", "output", "overrides")
+    @field_validator("source", "output", "overrides", "placed_as")
     @classmethod
     def _is_a_possible_name(cls, value: str) -> str:
         if "\0" in value:
@@ -481,7 +494,7 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
     for key in named:
         if key not in RunConfig.model_fields:
             close = difflib.get_close_matches(key, RunConfig.model_fields, n=1)
-            known = ", ".join(name for name in RunConfig.model_fields if name != "decided")  # resolve's own
+            known = ", ".join(name for name in RunConfig.model_fields if name not in _SET_BY_COMMANDS)
             remedy = f"Did you mean '{close[0]}'?" if close else f"Known keys: {known}."
             raise ConfigError(f"the configuration has the unknown key '{shown(key)}'. {remedy}")
     try:

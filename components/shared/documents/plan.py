@@ -330,6 +330,9 @@ class Plan(SealedDocument):
     """Raw grey levels shown as 0 and 255, for each of `more_channels`; of `image`, transforms.json tells."""
     resolved_from: dict[str, JsonValue] = Field(default_factory=dict)
     """Values that keys had before `fibstack resolve` set them otherwise, by key."""
+    places_crc32c: str = ""
+    """Checksum of `given_places.json`, by which slices are placed as those of another run; empty where they
+    are matched."""
     findings: tuple[str, ...] = ()
     """Sentences on what a person must know of the input, without a full stop, as `design`, the report and
     the summary of the run tell them."""

@@ -1,6 +1,7 @@
 """Documents of `compose`: `transforms.json`, and `trends.json`, the slow changes along z.
 
 `transforms.json` says where each slice lies in the volume, its verdict, and what is shown at its place.
+`given_places.json` says the same of another run, whose slices' places those of this run take.
 
 Sizes are `xyz`, transforms are `volume_from_slice` at full resolution (geometry.py).
 """
@@ -16,6 +17,7 @@ from components.shared.grid import SizeXyz
 
 TRANSFORMS_KEY = "transforms.json"
 TRENDS_KEY = "trends.json"
+PLACES_KEY = "given_places.json"
 
 
 Matrix3 = tuple[
@@ -186,6 +188,18 @@ class SliceTransform(Document):
         return self.z if self.replaced_from is None else self.replaced_from
 
     @property
+    def shown_numbers(self) -> tuple[int, ...]:
+        """Numbers of the slices that a plane shows by this row: its own, another, two of a blend, or none.
+
+        Where steps along z are evened, `Transforms.plane` tells which row that is.
+        """
+        if self.action == "blank":
+            return ()
+        if self.action in ("keep", "invert"):
+            return (self.z,)
+        return tuple(z for z in (self.replaced_from, self.blended_with) if z is not None)
+
+    @property
     def others_shown(self) -> tuple[int, ...]:
         """Numbers z of the slices that this row shows instead of its own, or mixes."""
         named = (self.replaced_from, self.blended_with, self.shown_z)
@@ -291,6 +305,32 @@ class Transforms(SealedDocument):
         index = entry.shown_z - self.slices[0].z
         # An export that is cut along z may lack that row.
         return self.slices[index] if 0 <= index < len(self.slices) else entry
+
+
+class PlacedSize(Document):
+    """The size of a slice that has a place."""
+
+    z: int
+    width_px: int
+    height_px: int
+
+
+class GivenPlaces(SealedDocument):
+    """`process/given_places.json`: where the slices of another run lie, and what it shows of them."""
+
+    schema_version: Literal[1] = 1
+    output: str
+    """Output of that run."""
+    sizes: tuple[PlacedSize, ...]
+    """Sizes of its slices, z ascending; of numbers that it misses there are none."""
+    transforms: Transforms
+
+    @property
+    def shown_z(self) -> list[int]:
+        """Numbers of the slices that its planes show, ascending; raw grey levels keep theirs when evened."""
+        planes, is_evened = range(len(self.transforms.slices)), (False, True)
+        rows = [self.transforms.plane(plane, evened=evened) for plane in planes for evened in is_evened]
+        return sorted({z for row in rows for z in row.shown_numbers})
 
 
 class Track(Document):

@@ -99,7 +99,8 @@ def compose_hash(plan: Plan, evidence: Iterable[bytes], versions: Mapping[str, i
     keys = plan.config.model_dump_json(include=set(STEPS["compose"].hashed_keys))
     settings = f"{versions['compose']}{keys}"
     sources = [document.model_dump_json() for document in (*plan.slices, *plan.overrides)]
-    return input_hash(settings, *_region_of(plan), *sources, *evidence)
+    placed = [f"placed by {plan.places_crc32c}"] if plan.places_crc32c else []
+    return input_hash(settings, *_region_of(plan), *placed, *sources, *evidence)
 
 
 def _region_of(plan: Plan) -> list[str]:
