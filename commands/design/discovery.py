@@ -11,6 +11,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePosixPath
@@ -19,8 +20,10 @@ from typing import Any
 from commands.data.name_order import SUFFIXES, is_image
 from commands.options import STACKS
 from components.plan.inventory import name_prefix, number_slices
+from components.plan.output import earlier_plan
 from components.shared.documents.config import ALIASES, NUMBERS_END, check_image_pattern
-from components.shared.errors import ConfigError, UserError
+from components.shared.documents.locations import locations_in
+from components.shared.errors import ConfigError, FibstackError, UserError
 from components.shared.limits import limit
 from components.shared.storage.registry import open_store
 from components.shared.storage.schemes import scheme_of, without_scheme
@@ -334,7 +337,33 @@ def completed(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     if "output" in lacking:
         found["output"] = beside(str(given["source"]))
         said.append(f"Results go to {found['output']}; --output names another place.")
-    return {**values, **{key: value for key, value in found.items() if key in lacking}}, said
+    values = {**values, **{key: value for key, value in found.items() if key in lacking}}
+    if {"minz", "maxz"} <= lacking:
+        _check_still_there(values, source.uri)
+    return values, said
+
+
+def _check_still_there(values: Mapping[str, Any], source_uri: str) -> None:
+    """Refuse to leave slices out of a volume since their files are gone; nobody has asked for it.
+
+    Raises:
+        UserError: the volume in the output has slices beyond those of the source.
+    """
+    earlier = None
+    with suppress(FibstackError):  # what is wrong with the output, the run itself says
+        earlier = earlier_plan(locations_in(absolute(str(values["output"])), source_uri))
+    if earlier is None or earlier.config.image != values["image"]:
+        return
+    minz, maxz = int(values["minz"]), int(values["maxz"])
+    gone = [*range(earlier.config.minz, minz), *range(maxz + 1, earlier.config.maxz + 1)]
+    if gone:
+        remedy = (
+            "choose another output" if minz > earlier.config.minz else f"leave them out with --maxz {maxz}"
+        )
+        raise UserError(
+            f"the slices of the volume in {values['output']} must still be there; got {minz} to {maxz} in "
+            f"{source_uri}, without {listed([str(z) for z in gone], _SHOWN)}. Put them back, or {remedy}."
+        )
 
 
 def _stack(source: Store) -> tuple[Series, list[str]]:

@@ -261,6 +261,23 @@ def test_more_slices_at_the_end_make_what_a_run_on_all_in_another_output_makes(a
     assert volume_of(now) == volume_of(fresh.files(), str(fresh.output), str(again.output))
 
 
+def test_a_stack_that_has_grown_is_the_same_however_it_is_cut(again: Again) -> None:
+    write(again.source, range(N_SLICES, N_SLICES + N_MORE))
+    stack = {"image": "img.%05d.png", "minz": 0, "maxz": N_SLICES + N_MORE - 1, "neighbours": 2}
+    run_steps(again.source, again.output, **stack)
+    grown = again.files()
+    fresh = Again(again.source, again.output.with_name("fresh"), again.logs)
+    run_steps(again.source, fresh.output, fan=2, **stack)
+    now = fresh.files()
+    assert {Path(key).name for key in matching_of(now)} == {
+        "0-11.json",
+        "0-11.npz",
+        "12-23.json",
+        "12-23.npz",
+    }
+    assert volume_of(grown) == volume_of(now, str(fresh.output), str(again.output))
+
+
 @row("more slices at the end, after a `resolve`")
 def test_more_slices_keep_what_was_decided(again: Again, tmp_path: Path) -> None:
     decisions = tmp_path / "decisions.yaml"
@@ -285,6 +302,20 @@ def test_fewer_slices_at_the_end_and_again_as_many(again: Again) -> None:
     again.run()
     assert again.matched() == ["8-15"], "the evidence of the last chunk has stayed"
     assert volume_of(again.files()) == volume_of(before)
+
+
+@row("files at an end of the folder are gone")
+@pytest.mark.parametrize(
+    ("gone", "remedy"),
+    [(0, "choose another output"), (N_SLICES - 1, f"leave them out with --maxz {N_SLICES - 2}")],
+)
+def test_slices_that_are_gone_are_not_left_out_in_silence(again: Again, gone: int, remedy: str) -> None:
+    before = again.written()
+    (again.source / f"img.{gone:05d}.png").rename(again.source / "away")
+    done = again.run(check=False)
+    assert done.exit_code == 65
+    assert f"without {gone}. Put them back, or {remedy}." in done.stderr
+    assert again.written() == before
 
 
 @row("slices that were missing in the middle")
