@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from commands.view.published import PublishedVolume, address_of, find_volumes
+from commands.view.published import PublishedVolume, address_of, find_volumes, read_transforms
 from components.shared.command import StepCommand
 from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
@@ -25,6 +25,7 @@ from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.schemes import scheme_of
 from components.shared.storage.store import join_uri
+from components.shared.volume.slice_numbers import SliceNumbers
 from components.shared.web import ANSWER_BYTES, AnswerError, ask, json_object, reason_of
 
 TOKEN_VARIABLE = "FIBSTACK_CLIO_TOKEN"  # noqa: S105 - its name
@@ -86,11 +87,14 @@ def record_of(output: str, volumes: Sequence[PublishedVolume], *, public: bool) 
     shown, *others = volumes
     finest = shown.info["scales"][0]
     size, offset, resolution = finest["size"], finest["voxel_offset"], finest["resolution"]
+    # Clio's pages count voxels, and no member of a record moves them.
+    numbers = SliceNumbers.of(read_transforms(output), finest)
+    numbering = f". {numbers.sentence}" if numbers.is_otherwise or numbers.n_evened else ""
     # The lossless volume is left out where it has a bucket of its own, which is never public.
     root = shown.store.uri.rpartition("/")[0]
     return {
         "description": f"{' x '.join(f'{n:,}' for n in size)} voxels of "
-        f"{' x '.join(f'{side:g}' for side in resolution)} nm, aligned by fibstack",
+        f"{' x '.join(f'{side:g}' for side in resolution)} nm, aligned by fibstack{numbering}",
         # As a layer too, Clio's pages would look for its source in vain.
         "location": address_of(output, shown.store.uri),
         "public": public,

@@ -10,6 +10,7 @@ from components.shared.documents.transforms import SliceTransform, Transforms
 from components.shared.errors import ConfigError
 from components.shared.grid import PyramidPass
 from components.shared.storage.store import Store
+from components.shared.volume.volume import TILES_KEY, TileArray
 from components.shared.work.export import Export, LeftOut, ShownPart, export_hash
 from components.shared.work.left import not_done
 
@@ -26,6 +27,17 @@ def plan_of_export(plan: Plan, output: str, jpeg_quality: int) -> Plan:
     changes |= {"keep_bits": False, "ome_zarr": False}
     config = plan.config.model_copy(update=changes)
     return plan.model_copy(update={"config": config, "locations": locations_of(config)})
+
+
+def transforms_as_read(transforms: Transforms, array: TileArray) -> Transforms:
+    """The transforms of a run as they hold for the array that is exported.
+
+    Raw grey levels keep each slice at its own number, also where `z: correct` evens what is looked at.
+    """
+    if array.key == TILES_KEY:
+        return transforms
+    slices = tuple(entry.model_copy(update={"shown_z": None}) for entry in transforms.slices)
+    return transforms.model_copy(update={"slices": slices})
 
 
 def transforms_of_export(transforms: Transforms, export: ShownPart) -> Transforms:
@@ -50,7 +62,7 @@ def _moved(entry: SliceTransform, x0: int, y0: int, shown_z: int | None) -> Slic
     (a, b, x), (c, d, y), last = entry.matrix
     changes: dict[str, object] = {"matrix": ((a, b, x - x0), (c, d, y - y0), last)}
     if shown_z is not None:
-        changes |= {"action": "replace", "replaced_from": shown_z, "blended_with": None}
+        changes |= {"action": "replace", "replaced_from": shown_z, "blended_with": None, "shown_z": None}
     return entry.model_copy(update=changes)
 
 
@@ -73,7 +85,7 @@ def left_out(transforms: Transforms, unwanted: Collection[int]) -> tuple[LeftOut
     good = [
         entry.z
         for entry in transforms.slices
-        if entry.action in ("keep", "invert") and entry.z not in affected
+        if entry.action in ("keep", "invert") and entry.z not in affected and entry.shown_z is None
     ]
     if affected and not good:
         raise ConfigError(

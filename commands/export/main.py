@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -102,7 +103,7 @@ def main(
     'fibstack resolve OUTPUT --set clip_limit=...': it reads the raw slices again, but matches nothing.
     """
     # Imported here: the help needs neither NumPy nor tensorstore.
-    from commands.export.exported import left_out
+    from commands.export.exported import left_out, transforms_as_read
     from commands.export.options import kind_of_pictures, parse_crop, parse_slices
     from commands.export.source import lossless_output, read_source, whole_uri
     from components.shared.work.export import ShownPart
@@ -115,6 +116,7 @@ def main(
     )
     written = read_source(output)
     found = lossless_output(written, output)
+    written = replace(written, transforms=transforms_as_read(written.transforms, found.array))
     part = ShownPart(
         source=whole_uri(output),
         source_hash=input_hash(*(block.expected_hash for block in written.blocks)),

@@ -218,13 +218,13 @@ def _page_of(
     """The values that the pages of the folder are rendered with."""
     process = open_store(part_uri(output, "process"))
     run = read_document(process, RUN_KEY, RunDocument) if process.stat(RUN_KEY) is not None else None
-    volume, slices = written.volume, written.transforms.slices
+    slices = written.transforms.slices
     shown = find_volumes(output)[0].info["scales"][0]
     numbers = SliceNumbers.of(read_transforms(output), shown)
     kinds = {"jpeg": "JPEG, to look at", "raw": "every level, lossless", "chunk": "full resolution, lossless"}
     facts = [
         f"slices {slices[0].z} to {slices[-1].z}",
-        f"{product(volume.size_xyz)} voxels of {product(volume.resolution_nm)} nm",
+        f"{product(shown['size'])} voxels of {product(shown['resolution'])} nm",
     ]
     return {
         "title": title,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import google_crc32c
@@ -139,7 +139,7 @@ class OutputFiles:
         """Look at the evidence of `align`, its pairs and thumbnails, chunk by chunk."""
         looked = LookedAt("evidence", "records of align")
         spans = [] if self._is_export else [str(chunk) for chunk in chunks(self._written.plan)]
-        sealed = self._records("align", spans, "slices {} of align")
+        sealed = self._records("align", spans, "slices {} of align".format)
         for chunk in spans:
             files = [self._uri(f"align/{chunk}.{ending}") for ending in ("json", "npz")]
             record = sealed.get(chunk)
@@ -157,7 +157,7 @@ class OutputFiles:
             ("thickness", (THICKNESS_KEY,)),
             ("preview", (PREVIEW_KEY,)),
         ):
-            sealed = self._records("compose", [unit], "the {}")
+            sealed = self._records("compose", [unit], "the {}".format)
             if not sealed and any(self._uri(key) in self._listed for key in keys):
                 self._missing_record("compose", unit, f"the {unit}")
 
@@ -165,7 +165,7 @@ class OutputFiles:
         blocks = blocks_as_written(self._written)
         for level in sorted({block.level for block in blocks}):
             units = [str(block.index) for block in blocks if block.level == level]
-            self._records(f"pyramid/{level}", units, f"block {{}} of level {level}")
+            self._records(f"pyramid/{level}", units, f"block {{}} of level {level}".format)
         for block in blocks:
             what = f"block {block.index} of level {block.level}"
             step, unit = f"pyramid/{block.level}", str(block.index)
@@ -180,9 +180,15 @@ class OutputFiles:
         """Look at the tiles that are kept: the others are removed at the end, and made again where needed."""
         looked = LookedAt("tiles", "records of tile")
         slabs = [] if self._is_export else [str(slab) for slab in range(self._written.volume.n_slabs)]
-        for slab, record in self._records("tile", slabs, "slab {} of the tiles").items():
-            self._compare(looked, f"slab {slab} of the tiles", self._kept(record.outputs))
+        for slab, record in self._records("tile", slabs, self._tiles_of).items():
+            self._compare(looked, self._tiles_of(slab), self._kept(record.outputs))
         return looked
+
+    def _tiles_of(self, slab: str) -> str:
+        """Name of the tiles of a slab, by the numbers of its slices."""
+        z_indices = self._written.volume.slab_z_indices(int(slab))
+        first_z = self._written.transforms.slices[0].z
+        return f"slices {first_z + z_indices.first}-{first_z + z_indices.last} of the tiles"
 
     def _kept(self, outputs: Iterable[Output]) -> list[Output]:
         outputs = list(outputs)
@@ -191,8 +197,14 @@ class OutputFiles:
             self.notes.append(f"a file of the tiles is gone, and made again where it is needed: {gone[0]}.")
         return [output for output in outputs if _uri_of(output) in self._listed]
 
-    def _records(self, step: str, units: Iterable[str], what: str) -> dict[str, Record]:
-        """The records of units that are there and whole; of one that is damaged, tell."""
+    def _records(self, step: str, units: Iterable[str], what: Callable[[str], str]) -> dict[str, Record]:
+        """The records of units that are there and whole; of one that is damaged, tell.
+
+        Args:
+            step: The step that has sealed them.
+            units: The units.
+            what: Names a unit.
+        """
         there = [unit for unit in units if self._uri(record_key(step, unit)) in self._listed]
         found = in_parallel(lambda unit: self._record(step, unit), there)
         for unit, record in zip(there, found, strict=True):
@@ -200,7 +212,7 @@ class OutputFiles:
             self._count(self._sealed, uri)
             if record is None:
                 sentence = (
-                    f"the record of {what.format(unit)} must hold what was sealed; got other bytes than its "
+                    f"the record of {what(unit)} must hold what was sealed; got other bytes than its "
                     f"checksum says in {uri}."
                 )
                 self._sealed.damages.append(Damage(sentence, (uri,)))

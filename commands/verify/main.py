@@ -128,7 +128,8 @@ def _reread(written: Written, n_sampled: int | None) -> list[LevelCheck]:
     from commands.verify.rereading import Rereading  # here, since the help needs no tensorstore
 
     with ThreadPoolExecutor(available_cores()) as pool:
-        return list(Rereading(written.volume, _tmp_uri(written)).check(n_sampled, pool))
+        rereading = Rereading(written.volume, written.transforms.slices[0].z, _tmp_uri(written))
+        return list(rereading.check(n_sampled, pool))
 
 
 def _tmp_uri(written: Written) -> str | None:

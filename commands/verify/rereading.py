@@ -18,6 +18,7 @@ from components.shared.storage.registry import open_store
 from components.shared.storage.store import READS, join_uri
 from components.shared.volume.layout import Scale, scale_at
 from components.shared.volume.open_level import open_level
+from components.shared.volume.slice_numbers import SliceNumbers
 from components.shared.volume.tensorstore_retry import check_may_not_pass, reason
 from components.shared.volume.tiles import tile_array_spec
 from components.shared.volume.volume import TileArray, Volume, VolumeOutput
@@ -58,14 +59,16 @@ class LevelCheck:
 class Rereading:
     """A finished volume, open for reading."""
 
-    def __init__(self, volume: Volume, tmp_uri: str | None) -> None:
+    def __init__(self, volume: Volume, first_z: int, tmp_uri: str | None) -> None:
         """Read every output of `volume`.
 
         Args:
             volume: what was written.
+            first_z: number of its first slice.
             tmp_uri: where its tiles lie; None where they are gone.
         """
         self._volume = volume
+        self._first_z = first_z
         self._tmp_uri = tmp_uri
 
     def check(self, n_sampled: int | None, pool: Executor) -> Iterator[LevelCheck]:
@@ -88,7 +91,12 @@ class Rereading:
         is_full = n_sampled is None
         reference = self._reference(output, level, is_full)
         array = self._open(output, level)
-        chunks = [_Chunk(output, scale, position, is_full) for position in positions]
+        numbers = SliceNumbers(
+            first_z=self._first_z,
+            n_slices=self._volume.size_xyz[2],
+            slices_per_voxel=2 ** self._volume.halvings_at_level(level)[2],
+        )
+        chunks = [_Chunk(output, scale, position, is_full, numbers) for position in positions]
         compared = list(pool.map(lambda chunk: chunk.compare_again_if_bad(array, reference), chunks))
         bad = [(chunk, one.problem) for chunk, one in zip(chunks, compared, strict=True) if one.problem]
         damages = tuple(
@@ -178,6 +186,8 @@ class _Chunk:
     position_xyz: SizeXyz
     is_whole: bool
     """All of the chunk is compared, also of JPEG."""
+    numbers: SliceNumbers
+    """Those of the level."""
 
     @property
     def _start(self) -> SizeXyz:
@@ -247,9 +257,9 @@ class _Chunk:
 
     def _sentence(self, rule_and_value: str) -> str:
         x, y, z = self._start
-        return (
-            f"the chunk at x {x}, y {y}, z {z} of level {self.scale.level} {rule_and_value} in {self.file}."
-        )
+        slices = self.numbers.shown_by(z, min(z + self.scale.chunk, self.scale.size_xyz[2]))
+        level = self.scale.level
+        return f"the chunk at x {x}, y {y}, {slices} of level {level} {rule_and_value} in {self.file}."
 
 
 def _uncached() -> ts.Context:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 from http import HTTPStatus
@@ -12,6 +13,7 @@ import click
 from commands.doctor.findings import VIEWER
 from commands.view.published import address_of, find_volumes
 from components.shared.command import StepCommand
+from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.errors import TransientError, UserError
 from components.shared.storage.schemes import scheme_of
 from components.shared.web import ask, is_web_address, reason_of
@@ -23,6 +25,7 @@ HERE = "precomputed://./"
 _DEADLINE_S = 20
 _MOST_BYTES = 8 << 20
 """Longest state or info that is read."""
+_MOST_BYTES_OF_TRANSFORMS = 256 << 20
 _SAFE = "~@#$&()*!+=:;,.?/'"
 """Characters that stay as they are behind the '#' of an address."""
 
@@ -42,7 +45,14 @@ def main(output: str) -> None:
     logging in, as long as that is so. On S3 there is no link before: 'fibstack view' shows a private volume.
     """
     if is_web_address(output):
-        click.echo(link_to_web(output))
+        address, counts_slices = link_to_web(output)
+        click.echo(address)
+        if not counts_slices:
+            click.echo(
+                f"Its z counts the voxels of the volume: no {TRANSFORMS_KEY} beside it tells the numbers of "
+                f"its slices.",
+                err=True,
+            )
         return
     address, n_left_out = link_to(output)
     click.echo(address)
@@ -88,11 +98,16 @@ def link_to(output: str) -> tuple[str, int]:
     return str(to_url(state)), n_left_out
 
 
-def link_to_web(address: str) -> str:
+def link_to_web(address: str) -> tuple[str, bool]:
     """The address of a neuroglancer on the web that shows what lies on a web server.
+
+    The numbers of slices are those of the folder, or of the output that the volume is a part of.
 
     Args:
         address: Of a folder that `fibstack share` has written, or of a precomputed volume.
+
+    Returns:
+        The address, and whether its z counts slices by the numbers of their files.
 
     Raises:
         UserError: there is neither, or pages of neuroglancer cannot read it.
@@ -105,7 +120,7 @@ def link_to_web(address: str) -> str:
         )
     shared = _read(f"{place}/{STATE_KEY}")
     if shared is not None:
-        return f"{VIEWER}#!{quote(shared.replace(HERE, f'precomputed://{place}/'), safe=_SAFE)}"
+        return f"{VIEWER}#!{quote(shared.replace(HERE, f'precomputed://{place}/'), safe=_SAFE)}", True
     text = _read(f"{place}/info")
     if text is None:
         raise UserError(
@@ -121,25 +136,37 @@ def link_to_web(address: str) -> str:
         info = json.loads(text)
         finest = info["scales"][0]
         layer = LayerSource(place.rpartition("/")[2], place, visible=True, n_channels=info["num_channels"])
-        state = viewer_state(finest, SliceNumbers.of(None, finest), [layer])
+        transforms = _transforms_beside(place)
+        state = viewer_state(finest, SliceNumbers.of(transforms, finest), [layer])
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise UserError(
             f"{place}/info must describe a precomputed volume; got {type(error).__name__} in reading it. "
             f"Check the address."
         ) from None
-    return str(to_url(state))
+    return str(to_url(state)), transforms is not None
 
 
-def _read(address: str) -> str | None:
+def _transforms_beside(volume: str) -> Transforms | None:
+    """The transforms of the output that a volume is a part of; None where they are not on the server."""
+    for n_up in (1, 2):  # OUTPUT/chunk and OUTPUT/neuroglancer/jpeg
+        output = volume.rsplit("/", n_up)[0]
+        text = _read(f"{output}/process/{TRANSFORMS_KEY}", most_bytes=_MOST_BYTES_OF_TRANSFORMS)
+        if text is not None:
+            with contextlib.suppress(ValueError):  # of another program or version: it tells no numbers
+                return Transforms.model_validate_json(text)
+    return None
+
+
+def _read(address: str, most_bytes: int = _MOST_BYTES) -> str | None:
     """A text on a web server, as a page of neuroglancer reads it; None where there is none.
 
     Raises:
         UserError: pages of other origins may not read it, or not in parts.
         TransientError: the server does not answer.
     """
-    headers = {"Origin": VIEWER, "Range": f"bytes=0-{_MOST_BYTES - 1}"}
+    headers = {"Origin": VIEWER, "Range": f"bytes=0-{most_bytes - 1}"}
     try:
-        answer = ask("GET", address, deadline_s=_DEADLINE_S, most_bytes=_MOST_BYTES, headers=headers)
+        answer = ask("GET", address, deadline_s=_DEADLINE_S, most_bytes=most_bytes, headers=headers)
     except Exception as error:
         # Also what a library raises about an address or an answer that no standard allows.
         raise TransientError(f"{address} must be there; got {reason_of(error)}. Try again.") from None

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import os
 import secrets
+import shlex
 import threading
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from commands.view.published import find_volumes
+from commands.view.published import find_volumes, read_transforms
 from commands.view.volume_server import LOOPBACK, serve_stores
 from components.shared.command import StepCommand
 from components.shared.errors import ConfigError
 from components.shared.storage.registry import open_store
+from components.shared.volume.slice_numbers import SliceNumbers
 
 _LAST_PORT = 65535
 _KEY_FILE = "key"
@@ -50,6 +53,8 @@ def main(outputs: tuple[str, ...], port: int | None, host: str, no_browser: bool
     ssh -N -L 9001:localhost:9001 -L 9002:localhost:9002 MACHINE
     """
     viewer = serve(*outputs, host=host, port=port)
+    for sentence in numbered_otherwise(outputs):
+        click.echo(f"note: {sentence}", err=True)
     address = viewer.get_viewer_url()
     if not _is_loopback(host):  # said before there is an address that could be passed on
         click.echo(
@@ -105,6 +110,33 @@ def serve(*outputs: str, host: str = LOOPBACK, port: int | None = None) -> Any: 
         states.append(first_view(output, addresses, volumes)[0])
     viewer.set_state(states[0] if len(states) == 1 else side_by_side(dict(zip(outputs, states, strict=True))))
     return viewer
+
+
+def numbered_otherwise(outputs: Sequence[str]) -> Iterator[str]:
+    """Sentences on outputs whose slices cannot lie beside those of the first, which the axis counts."""
+    first, *others = outputs
+    numbers, slice_nm = _numbers_of(first)
+    for other in others:
+        its_numbers, its_nm = _numbers_of(other)
+        if not math.isclose(its_nm, slice_nm):
+            yield (
+                f"z counts slices of {first}, of {slice_nm:g} nm; those of {other} have {its_nm:g} nm: its "
+                f"slice n is seen at z = n x {its_nm / slice_nm:.4g}."
+            )
+        elif its_numbers.first_z >= numbers.first_z + numbers.n_slices or (
+            numbers.first_z >= its_numbers.first_z + its_numbers.n_slices
+        ):
+            yield (
+                f"{other} has {its_numbers.all_slices} and {first} {numbers.all_slices}: where one is seen "
+                f"the other is empty. Change z, or open them apart: fibstack view {shlex.quote(other)}"
+            )
+
+
+def _numbers_of(output: str) -> tuple[SliceNumbers, float]:
+    """The numbers of the slices of an output, and how thick they are, in nm."""
+    finest = find_volumes(output)[0].info["scales"][0]
+    numbers = SliceNumbers.of(read_transforms(output), finest)
+    return numbers, finest["resolution"][2] / numbers.slices_per_voxel
 
 
 def _place_in_address(number: int, volumes: Sequence[Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Notes that mark slices in a viewer: bad and replaced slices, steps, the largest shifts of the raw stack."""
+"""Notes that mark slices in a viewer: bad and replaced ones, steps, evened planes, the largest raw shifts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from components.shared.documents.transforms import Transforms
 
 BAD, STEPS, SHIFTS = "bad and replaced slices", "steps", "largest shifts"
+EVENED = "planes that show another slice"
 """Names of the layers of notes in neuroglancer."""
 N_SHIFTS = 20
 """Shifts that are marked, the largest of a stack."""
@@ -26,7 +27,10 @@ class Note:
 
 
 def notes_of(transforms: Transforms) -> list[Note]:
-    """Notes on the slices that are not good or not shown as they are, then on the largest shifts."""
+    """Notes on the slices that are not good or not shown as they are, on evened planes, on large shifts.
+
+    Where steps along z are evened the axis counts planes, each by the number of the slice that it has else.
+    """
     stand_out = [
         Note(
             STEPS if s.verdict == "step" else BAD,
@@ -36,11 +40,16 @@ def notes_of(transforms: Transforms) -> list[Note]:
         for s in transforms.slices
         if s.verdict != "good" or s.action != "keep"
     ]
+    evened = [
+        Note(EVENED, s.z, f"plane {s.z} shows slice {s.shown_z}, which lies nearer")
+        for s in transforms.slices
+        if s.shown_z is not None
+    ]
     shifts = [
         Note(SHIFTS, shift.z, f"slice {shift.z}: shift {shift.px:.1f} px against {shift.against_z}")
         for shift in largest_shifts(transforms)
     ]
-    return stand_out + shifts
+    return stand_out + evened + shifts
 
 
 @dataclass(frozen=True, slots=True)

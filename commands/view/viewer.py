@@ -9,7 +9,7 @@ from typing import Any
 import neuroglancer
 import numpy as np
 
-from commands.view.notes import BAD, SHIFTS, STEPS, Note, notes_of
+from commands.view.notes import BAD, EVENED, SHIFTS, STEPS, Note, notes_of
 from commands.view.published import PublishedVolume, read_transforms, worst_z
 from components.shared.documents.transforms import Transforms
 from components.shared.pictures.grey_levels import ALL_LEVELS
@@ -17,7 +17,7 @@ from components.shared.volume.slice_numbers import SliceNumbers
 
 PANEL_PX = 450
 """Side of one of the four panels on a common screen; the volume is scaled to fit into it."""
-_COLORS = {BAD: "#ff8a3d", STEPS: "#ff4fa3", SHIFTS: "#4fc3f7"}
+_COLORS = {BAD: "#ff8a3d", STEPS: "#ff4fa3", EVENED: "#b6e04a", SHIFTS: "#4fc3f7"}
 _GREY_SHADER = "#uicontrol invlerp normalized\nvoid main() {\n  emitGrayscale(normalized());\n}\n"
 _CHANNELS_SHADER = """#uicontrol int channel slider(min=0, max=%d, default=0)
 #uicontrol invlerp normalized
@@ -216,7 +216,7 @@ def _notes_layer(
     notes: Sequence[Note],
     color: str,
 ) -> neuroglancer.LocalAnnotationLayer:
-    """A box around each slice that there is a note on; a point in its middle where it is a shift.
+    """A box around each slice that there is a note on; a point in its middle where many have one.
 
     Boxes around most slices of a thin stack would hide what they frame.
     """
@@ -225,7 +225,7 @@ def _notes_layer(
     def mark(note: Note) -> neuroglancer.AnnotationBase:
         told = {"id": f"slice-{note.slice_z}", "description": note.text}
         start, end = note.slice_z, note.slice_z + 1
-        if note.layer == SHIFTS:
+        if note.layer in (EVENED, SHIFTS):
             middle = [left + width / 2, top + height / 2, (start + end) / 2]
             return neuroglancer.PointAnnotation(point=middle, **told)
         return neuroglancer.AxisAlignedBoundingBoxAnnotation(

@@ -93,6 +93,17 @@ def test_the_record_names_volume_place_and_size(output: str) -> None:
     }
 
 
+def test_the_record_tells_where_a_slice_lies_for_who_counts_voxels(output: str) -> None:
+    transforms = make_transforms(make_plan(output, 200), [np.eye(3)] * 200, SIZE_XYZ)
+    slices = tuple(s.model_copy(update={"z": s.z + 17}) for s in transforms.slices)
+    numbered = transforms.model_copy(update={"slices": slices})
+    open_store(output).write("process/transforms.json", numbered.to_json())
+    (record,) = json.loads(invoke(main, output).stdout).values()
+    assert record["description"].endswith(
+        "aligned by fibstack. In the files of the volume slice n lies at z = n - 17."
+    )
+
+
 def test_name_and_publicity_can_be_given(output: str, bucket: str) -> None:
     (name,) = json.loads(invoke(main, output, "--name", "optic", "--public").stdout)
     assert name == "optic"

@@ -99,14 +99,27 @@ def test_the_cells_run_and_find_the_slices_and_the_volume(written: Path, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("width_px", "title"), [(100, "XY, slice 20"), (2500, "XY, slices 21 to 22")], ids=["fine", "coarse"]
+    ("width_px", "shown_z", "title"),
+    [
+        (100, None, "XY, slice 20"),
+        (100, 21, "XY, slice 20, which shows 21"),
+        (2500, None, "XY, slices 21 to 22"),
+    ],
+    ids=["fine", "another is shown", "coarse"],
 )
-def test_it_speaks_of_the_numbers_of_the_files(tmp_path: Path, width_px: int, title: str) -> None:
+def test_it_speaks_of_the_numbers_of_the_files(
+    tmp_path: Path, width_px: int, shown_z: int | None, title: str
+) -> None:
     """Slices 17 to 22: info cannot carry their numbers, and a wide volume is shown at a coarse level."""
     stack = AlignedStack(tmp_path / "out", textured((6, 40, width_px)), minz=17, raw_pyramid=False)
     assert stack.volume.voxel_offset_xyz == (0, 0, 0)
     stack.write_blocks()
     stack.write_info()
+    process = open_store(str(tmp_path / "out/process"))
+    slices = list(stack.transforms.slices)
+    slices[3] = slices[3].model_copy(update={"shown_z": shown_z})
+    evened = stack.transforms.model_copy(update={"slices": tuple(slices)})
+    process.write("transforms.json", evened.to_json())
     run = RunDocument.model_construct(config=stack.config, summary=("The volume is complete.",))
     cells = notebook.notebook(run, str(tmp_path / "out"))["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]

@@ -149,8 +149,7 @@ def numbering_sentence(evidence: RunEvidence) -> str:
     volume = volume_of(evidence.plan, evidence.transforms)
     finest_scale = precomputed.info(volume, volume.outputs[0])["scales"][0]
     numbers = SliceNumbers.of(evidence.transforms, finest_scale)
-    is_otherwise = numbers.shift_voxels or numbers.slices_per_voxel > 1
-    return f"{numbers.sentence} 'fibstack view' shows n." if is_otherwise else ""
+    return f"{numbers.sentence} 'fibstack view' shows n." if numbers.is_otherwise else ""
 
 
 def _number_replaced(transforms: Transforms | None) -> int | None:
@@ -182,4 +181,5 @@ def _input_and_volume(run: RunDocument, voxel: VoxelSize) -> str:
     verb = "has" if run.complete else "is to have"
     size_xyz, levels = product(run.volume_size_xyz), count(len(run.levels), "level")
     nm = f"{product(voxel.xyz_nm)} nm ({voxel.source})"
-    return f"{slices}{missing}; the volume {verb} {size_xyz} voxels of {nm} in {levels}."
+    finest = f", the finest of them level {run.levels[0]}" if run.levels and run.levels[0] else ""
+    return f"{slices}{missing}; the volume {verb} {size_xyz} voxels of {nm} in {levels}{finest}."

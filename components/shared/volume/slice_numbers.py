@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from components.shared.documents.transforms import Transforms
 from components.shared.grid import ceil_div
+from components.shared.text import count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,8 @@ class SliceNumbers:
     """x and y of the first voxel: of a part that was cut out, its place in the whole volume."""
     voxel_offset_xy: tuple[int, int] = (0, 0)
     """The numbers that `info` gives to them."""
+    n_evened: int = 0
+    """Planes that show a slice with another number, since steps along z are evened."""
 
     @classmethod
     def of(cls, transforms: Transforms | None, finest_scale: dict[str, Any]) -> Self:
@@ -47,6 +50,7 @@ class SliceNumbers:
             voxel_offset=offset,
             first_xy=transforms.first_voxel_xy,
             voxel_offset_xy=xy,
+            n_evened=sum(entry.shown_z is not None for entry in transforms.slices),
         )
 
     @property
@@ -73,8 +77,33 @@ class SliceNumbers:
         return x - from_x, y - from_y, self.shift_voxels
 
     @property
+    def is_otherwise(self) -> bool:
+        """True where the volume's own count of voxels is another."""
+        return any(self.shift_xyz_voxels) or self.slices_per_voxel > 1
+
+    @property
+    def all_slices(self) -> str:
+        """The range of the slices, such as: slices 17 to 56."""
+        return self.shown_by(0, self.n_slices)
+
+    def shown_by(self, start: int, stop: int) -> str:
+        """The slices of a range of voxels along z, counted from the volume's first.
+
+        Example:
+            >>> SliceNumbers(first_z=17, n_slices=5, slices_per_voxel=2).shown_by(1, 3)
+            'slices 19 to 21'
+            >>> SliceNumbers(first_z=17, n_slices=5).shown_by(1, 2)
+            'slice 18'
+        """
+        last = min(stop * self.slices_per_voxel, self.n_slices) - 1
+        first = start * self.slices_per_voxel
+        if first == last:
+            return f"slice {self.first_z + first}"
+        return f"slices {self.first_z + first} to {self.first_z + last}"
+
+    @property
     def sentence(self) -> str:
-        """Where a slice lies along z in the volume's own count of voxels.
+        """Where a slice lies along z in the volume's own count of voxels, and where another is shown there.
 
         Example:
             >>> SliceNumbers(first_z=17, n_slices=6).sentence
@@ -85,6 +114,8 @@ class SliceNumbers:
             'In the files of the volume slice n lies at z = (n - 17) // 2.'
             >>> SliceNumbers(first_z=17, n_slices=6, first_xy=(10, 0)).sentence
             'In the files of the volume slice n lies at z = n - 17, and x begins 10 lower.'
+            >>> SliceNumbers(first_z=0, n_slices=6, n_evened=2).sentence.partition(" Steps")[2]
+            ' along z are evened: 2 planes show another slice (shown_z in process/transforms.json).'
         """
         if self.slices_per_voxel > 1:
             offset = f" + {self.voxel_offset}" if self.voxel_offset else ""
@@ -94,4 +125,9 @@ class SliceNumbers:
             z = "n" if not difference else f"n - {difference}"
         lower = [(axis, n) for axis, n in zip("xy", self.shift_xyz_voxels, strict=False) if n]
         moved = "".join(f", and {axis} begins {n} lower" for axis, n in lower)
-        return f"In the files of the volume slice n lies at z = {z}{moved}."
+        evened = (
+            f" Steps along z are evened: {count(self.n_evened, 'plane')} show another slice "
+            f"(shown_z in process/transforms.json)."
+        )
+        lies = f"In the files of the volume slice n lies at z = {z}{moved}."
+        return f"{lies}{evened if self.n_evened else ''}"

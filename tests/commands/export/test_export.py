@@ -15,7 +15,7 @@ from click.testing import Result
 from numpy.typing import NDArray
 
 import commands.export.volume
-from commands.export.exported import left_out
+from commands.export.exported import left_out, transforms_as_read, transforms_of_export
 from commands.verify.mending import export_command
 from commands.view.published import find_volumes
 from commands.view.viewer import first_view
@@ -24,10 +24,11 @@ from components.shared.documents.transforms import Transforms
 from components.shared.errors import ConfigError, TransientError
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import join_uri
+from components.shared.volume.volume import RAW_TILES_KEY, TILES_KEY, TileArray
 from components.shared.work.export import EXPORT_KEY, Export
 from components.shared.work.records import Record
 from components.shared.work.verification import read_written
-from tests.builders import cli
+from tests.builders import cli, plan_of, transforms_of
 from tests.components.pyramid.pyramid_builders import (
     AlignedStack,
     halvings_of,
@@ -392,6 +393,34 @@ def test_a_dry_run_refuses_what_the_export_refuses(wide: AlignedStack, tmp_path:
     assert export(root(wide), root(wide), "--dry-run").exit_code == 65
     assert export(tmp_path / "nothing", tmp_path / "new", "--dry-run").exit_code == 65
     assert not (tmp_path / "new").exists()
+
+
+def test_a_slice_is_replaced_by_one_that_its_own_plane_shows() -> None:
+    """Steps along z are evened: plane 18 shows slice 19, so that it is no place of slice 18."""
+    transforms = transforms_of(plan_of(17, 22))
+    slices = [s.model_copy(update={"shown_z": 19} if s.z == 18 else {}) for s in transforms.slices]
+    evened = transforms.model_copy(update={"slices": tuple(slices)})
+    gone = left_out(evened, {19})
+    assert [(s.z, s.shown_z) for s in gone] == [(18, 17), (19, 20)]
+    assert [s.shown_z for s in left_out(evened, {17})] == [19]
+    export = Export(
+        source="out",
+        source_hash="",
+        contrast=None,
+        crop_xyz=((0, 100), (0, 80), (0, 6)),
+        left_out=gone,
+        jpeg_quality=80,
+        lossless=True,
+    )
+    written = transforms_of_export(evened, export)
+    assert [written.plane(index).source_z for index in range(6)] == [17, 17, 20, 20, 21, 22]
+
+
+def test_raw_grey_levels_are_exported_with_each_slice_at_its_own_number() -> None:
+    transforms = transforms_of(plan_of(17, 22), shown_z=20)
+    raw, seen = (TileArray(key=key, data_type="uint16", n_channels=1) for key in (RAW_TILES_KEY, TILES_KEY))
+    assert {entry.shown_z for entry in transforms_as_read(transforms, raw).slices} == {None}
+    assert transforms_as_read(transforms, seen) == transforms
 
 
 def test_a_crop_takes_slice_numbers_where_info_cannot_carry_them(tmp_path: Path) -> None:

@@ -237,10 +237,21 @@ def test_a_link_to_a_web_server_shows_a_shared_folder_and_a_volume(web: str) -> 
     assert state["layers"][0]["source"][0]["url"] == f"precomputed://{web}/cell_7/volume/jpeg"
     assert state["position"][2] == FIRST_Z + 3, "z is the number in a slice's name"
     done = invoke(link.main, f"{web}/cell_7/volume/jpeg")
-    state = parse_url(done.output.strip()).to_json()
+    state = parse_url(done.stdout.strip()).to_json()
     assert [layer["source"] for layer in state["layers"]] == [
         [{"url": f"precomputed://{web}/cell_7/volume/jpeg"}]
     ]
+    assert "no transforms.json beside it tells the numbers" in done.stderr
+
+
+@pytest.mark.parametrize("part", ["neuroglancer/jpeg", "chunk"])
+def test_a_link_to_a_volume_of_an_output_on_a_web_server_counts_slices(
+    web: str, stack: AlignedStack, tmp_path: Path, part: str
+) -> None:
+    shutil.copytree(stack.plan.config.output, tmp_path / "www/output")
+    done = invoke(link.main, f"{web}/output/{part}")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert parse_url(done.output.strip()).to_json()["position"][2] == FIRST_Z + 3
 
 
 def test_a_link_to_a_web_server_is_refused_where_no_page_can_read(

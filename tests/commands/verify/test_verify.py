@@ -251,7 +251,7 @@ def test_voxels_that_are_not_the_mean_are_found(run: WholeRun) -> None:
     run.rewrite("neuroglancer/raw", 1, change)
     result = run.verify("--full")
     assert result.exit_code == 65
-    assert "x 256, y 0, z 0 of level 1 must be equal to level 0; got 1 other" in result.stderr
+    assert "x 256, y 0, slices 0 to 19 of level 1 must be equal to level 0; got 1 other" in result.stderr
     assert "neuroglancer/raw/16x16x16/0.shard" in result.stderr
 
 
@@ -286,7 +286,7 @@ def test_tiles_that_are_kept_are_compared(run: WholeRun) -> None:
     run.write_tiles(other)
     result = run.verify("--full")
     assert result.exit_code == 65
-    assert "x 1024, y 0, z 0 of level 0 must be equal to tiles; got 1 other" in result.stderr
+    assert "x 1024, y 0, slices 0 to 19 of level 0 must be equal to tiles; got 1 other" in result.stderr
 
 
 @pytest.mark.parametrize("text", [None, "{}", "broken"])

@@ -290,6 +290,42 @@ def test_a_good_volume_has_no_notes(output: Path) -> None:
     assert notes_of(good) == []
 
 
+def test_a_plane_that_shows_another_slice_is_noted_by_both_numbers() -> None:
+    evened = moved({}, z50={"shown_z": 51})
+    (note,) = notes_of(evened)
+    assert (note.slice_z, note.text) == (50, "plane 50 shows slice 51, which lies nearer")
+    scale = {"size": [1100, 70, 200], "voxel_offset": [0, 0, 0], "resolution": [8, 8, 16]}
+    (layer,) = viewer_state(scale, SliceNumbers.of(evened, scale), [], [note]).to_json()["layers"]
+    assert layer["annotations"][0]["point"] == [550, 35, 50.5]
+
+
+@pytest.mark.parametrize(
+    ("first_z", "slice_nm", "said"),
+    [
+        (150, 16, ""),
+        (200, 16, "has slices 200 to 399 and {first} slices 0 to 199: where one is seen the other is empty"),
+        (0, 32, "those of {other} have 32 nm: its slice n is seen at z = n x 2."),
+    ],
+)
+def test_outputs_that_cannot_lie_beside_each_other_are_named(
+    output: Path, tmp_path: Path, first_z: int, slice_nm: int, said: str
+) -> None:
+    other = tmp_path / "other"
+    for folder, z, side_nm in ((output, 0, 16), (other, first_z, slice_nm)):
+        plan = make_plan(folder, 200, resolution=(8, 8, side_nm))
+        transforms = make_transforms(plan, [np.eye(3)] * 200, SIZE_XYZ)
+        slices = tuple(s.model_copy(update={"z": s.z + z}) for s in transforms.slices)
+        volume = volume_of(plan, transforms)
+        store = open_store(str(folder))
+        for written in volume.outputs:
+            open_store(written.uri).write("info", json.dumps(info(volume, written)).encode())
+        store.write("process/transforms.json", transforms.model_copy(update={"slices": slices}).to_json())
+    sentences = list(view.numbered_otherwise([str(output), str(other)]))
+    assert bool(sentences) == bool(said)
+    if said:
+        assert said.format(first=output, other=other) in sentences[0]
+
+
 @pytest.mark.parametrize(
     ("size_z", "offset_z", "resolution_z", "shift"),
     [
