@@ -36,6 +36,7 @@ VIEWER = "v/neuroglancer"
 """Folder of the viewer. Its program looks for /v/ and a name in its own address."""
 _TOLD_FROM_BYTES = 10**9
 """Size of the copies from which it is told how far they are: less is copied in seconds."""
+_JPEG_LEVELS = "Its grey levels are those of JPEG at 8 bit: right for looking, not for measuring."
 _MOST_NOTES = 1000
 """Notes in each layer of the viewer, at most: the state stands in the address, which browsers cut at 2 MB."""
 
@@ -234,6 +235,7 @@ def _page_of(
         "exact": volumes[-1],
         "volumes": "; ".join(f"{name}: {kinds[name]}" for name in volumes),
         "numbering": numbers.sentence,
+        "grey_levels": written.plan.lossless_grey_levels if len(volumes) > 1 else _JPEG_LEVELS,
         "n_files": len(copies) + len(viewer_files) + 5,
         "size": size(sum(copy.size_bytes for copy in copies)),
         "folder": folder.absolute(),

@@ -7,7 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.components.pyramid.pyramid_builders import AlignedStack, textured
+from tests.components.pyramid.pyramid_builders import (
+    AlignedStack,
+    halvings_of,
+    reference_levels,
+    textured,
+)
 from tests.e2e.browser import SIDE_PX, Browser, View
 from tests.e2e.stack import Stack
 from tests.e2e.volumes import through_tensorstore
@@ -83,6 +88,24 @@ def test_a_slice_is_drawn_at_the_number_of_its_file(tmp_path: Path, first_z: int
         for index in (0, 3, 5):
             drawn = browser.draw(View("raw", 0, (0, 0), first_z + index))
             np.testing.assert_array_equal(drawn, stack.voxels[index, :SIDE_PX, :SIDE_PX])
+    finally:
+        browser.close()
+
+
+def test_a_slice_is_drawn_at_the_number_of_its_file_without_level_0(tmp_path: Path) -> None:
+    """Slices 17 to 22, two in a voxel of the finest level: 17 and 18 in the first."""
+    voxels = textured((6, 2 * SIDE_PX, 2 * SIDE_PX))
+    stack = AlignedStack(tmp_path / "out", voxels, minz=17, output_level=1)
+    stack.write_blocks()
+    stack.write_info()
+    (expected,) = reference_levels(voxels, halvings_of(stack.volume)[:2])[1:]
+    middle = slice(SIDE_PX // 4, 3 * SIDE_PX // 4)
+    browser = Browser(tmp_path / "out")
+    try:
+        for index in range(6):
+            # A pixel is as wide as a slice is thick, half a voxel of this level.
+            drawn = browser.draw(View("raw", 0, (0, 0), 17 + index))[::2, ::2]
+            np.testing.assert_array_equal(drawn, expected[index // 2, middle, middle])
     finally:
         browser.close()
 

@@ -84,6 +84,8 @@ def test_the_folder_holds_the_volume_the_report_a_viewer_and_what_it_takes_to_se
     assert f"alias {to}/;" in told
     assert f"root * {to}" in told
     assert f"In the files of the volume slice n lies at z = n - {FIRST_Z}." in told
+    assert "right for looking, not for measuring" in told
+    assert "right for looking, not for measuring" in files["index.html"].decode()
     assert str(tmp_path) not in files["state.json"].decode(), "the folder may be moved"
 
 
@@ -94,6 +96,7 @@ def test_the_lossless_volume_comes_along_on_request(stack: AlignedStack, tmp_pat
     spec = {"driver": "neuroglancer_precomputed", "kvstore": f"file://{to}/volume/raw/"}
     voxels = ts.open(spec, read=True).result()[..., 0].read().result()
     np.testing.assert_array_equal(voxels.T, stack.voxels)
+    assert stack.plan.lossless_grey_levels in (to / "README.txt").read_text()
 
 
 def test_a_second_time_copies_what_is_missing_or_damaged_and_removes_what_is_not_of_the_volume(
