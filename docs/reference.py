@@ -203,8 +203,8 @@ def _correctness_row(result: WrongResult) -> str:
 
 LIMITED_PACKAGES = {
     **{step: f"components.{step}" for step in STEPS},
-    **{part: f"components.{part}" for part in ("shared.pictures", "shared.along_z")},
-    **{f"fibstack {name}": f"commands.{name}" for name in ("design", "run")},
+    **{part: f"components.{part}" for part in ("shared.pictures", "shared.along_z", "shared.storage")},
+    **{f"fibstack {name}": f"commands.{name}" for name in ("design", "export", "run")},
 }
 PAGES = {
     "configuration.md": configuration_page,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from commands.design.concerns import concerns
-from commands.design.files import repeated, shown_otherwise
+from commands.design.files import repeated
 from commands.design.here import Here, here
 from components.plan import inventory
 from components.plan.estimate import Estimate, asked_memory, estimate
@@ -94,7 +94,6 @@ def design(
         concerns=(
             *concerns(plan, listings, predicted.steps, pods, here_taken),
             *repeated(source, plan.slices),
-            *shown_otherwise(source, plan.slices),
         ),
         refusal=refusal,
         n_slices_done=n_done,

@@ -1,13 +1,10 @@
-"""Sentences on what files tell beyond the plan: pictures that are turned or inverted, and pictures twice."""
+"""The sentence on pictures that are there twice, which the plan of a folder does not tell."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
-from components.plan.source import sampled_slices
 from components.shared.documents.plan import SourceSlice
-from components.shared.pictures.slice_files import read_header
 from components.shared.storage.parallel import in_parallel
 from components.shared.storage.store import Store, checksum
 from components.shared.text import listed
@@ -15,43 +12,6 @@ from components.shared.text import listed
 _SHOWN = 3
 _LOOKED_AT_BYTES = 4096
 """Bytes in the middle of a file that tell most files apart."""
-_TURNED: Mapping[int, str] = MappingProxyType(
-    {
-        2: "mirrored left to right",
-        3: "turned by 180 degrees",
-        4: "mirrored top to bottom",
-        5: "mirrored and turned by 90 degrees",
-        6: "turned by 90 degrees clockwise",
-        7: "mirrored and turned by 90 degrees",
-        8: "turned by 90 degrees counterclockwise",
-    }
-)
-"""Words for what an orientation makes of a picture (TIFF 6.0, tag 274)."""
-
-
-def shown_otherwise(source: Store, slices: Sequence[SourceSlice]) -> Iterator[str]:
-    """Sentences on pictures that their tags turn or invert, among some slices from all over the stack.
-
-    Args:
-        source: Where the slices lie.
-        slices: The slices of the plan.
-    """
-    sampled = sampled_slices(slices)
-    headers = in_parallel(lambda entry: read_header(source, entry.key, entry.size_bytes), sampled)
-    pairs = list(zip(sampled, headers, strict=True))
-    for orientation, words in _TURNED.items():
-        turned = [entry.key for entry, header in pairs if header.orientation == orientation]
-        if turned:
-            yield f"{_part(turned, sampled)} {words}, as the files' orientation ({orientation}) says"
-    inverted = [entry.key for entry, header in pairs if header.is_inverted]
-    if inverted:
-        yield f"{_part(inverted, sampled)} inverted, as the files say that white is 0 (tag 262)"
-
-
-def _part(keys: Sequence[str], sampled: Sequence[SourceSlice]) -> str:
-    if len(keys) == len(sampled):
-        return "pictures are"
-    return f"{len(keys)} of {len(sampled)} pictures that were looked at ({listed(keys, _SHOWN)}) are"
 
 
 def repeated(source: Store, slices: Sequence[SourceSlice]) -> Iterator[str]:

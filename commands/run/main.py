@@ -35,6 +35,8 @@ from pipeline.here.processes import Failure, Processes
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from pipeline.here.progress import Prediction, StepUse
 
 _OVERRIDES_SHOWN = 3
@@ -220,7 +222,7 @@ def _run_steps(
 
     def run_part(last: str) -> tuple[Failure | None, dict[str, StepUse]]:
         part = up_to(pipeline, last)
-        work = None if last == "plan" else partial(predict, config, settings)
+        work = None if last == "plan" else partial(planned, console, config, settings)
         progress = progress_on(console, step_names(part), jobs, work)
         with progress:
             failure = run_pipeline(part, config.model_dump(mode="json"), folder, jobs, progress, processes)
@@ -302,6 +304,19 @@ def _list_changes(config: RunConfig, settings: Settings, extent: Extent) -> None
         click.echo("A shard that is black all over is not written.")
     if found.refusal is not None:
         raise found.refusal
+
+
+def planned(console: Console, config: RunConfig, settings: Settings) -> dict[str, Prediction]:
+    """Say what the plan has found of the input, before it costs time; returns the prediction."""
+    with suppress(FibstackError, ModuleNotFoundError):
+        from components.shared.documents.plan import PLAN_KEY, Plan
+        from components.shared.documents.read_document import read_document
+        from components.shared.storage.registry import open_store
+
+        for finding in read_document(open_store(part_uri(config.output, "process")), PLAN_KEY, Plan).findings:
+            sentence = f"{finding[0].upper()}{finding[1:]}."
+            console.print(sentence, highlight=False, markup=False, soft_wrap=not console.is_terminal)
+    return predict(config, settings)
 
 
 def predict(config: RunConfig, settings: Settings) -> dict[str, Prediction]:

@@ -35,7 +35,7 @@ from components.shared.documents.thickness import Thickness
 from components.shared.documents.transforms import Transforms
 from components.shared.errors import ConfigError, FibstackError, UserError
 from components.shared.grid import Span, group
-from components.shared.pictures.streaks import is_worth_filtering
+from components.shared.pictures.streaks import is_worth_telling
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import Store
 from components.shared.stub.program import or_stub
@@ -85,7 +85,7 @@ def solve_and_list(plan: Plan, process: Store) -> tuple[Run, WorkLeft]:
     placement = place(plan, findings.pairs)
     transforms = judged(plan, placement, findings)
     _log_result(placement, transforms)
-    _log_streaks(plan, findings)
+    _log_streaks(plan, findings, transforms.intensity_range)
     told = told_by_thumbnails(plan, transforms, findings, process)
     transforms, preview = told.transforms, told.preview
     _log_flicker(transforms)
@@ -207,15 +207,15 @@ def _log_evened(transforms: Transforms) -> None:
     log.info("%d of %d planes show another slice, which lies nearer", n_evened, len(transforms.slices))
 
 
-def _log_streaks(plan: Plan, findings: AlignFindings) -> None:
-    """Say what a filter of streaks gains and damages, where it is worth it."""
+def _log_streaks(plan: Plan, findings: AlignFindings, shown: tuple[float, float]) -> None:
+    """Say what a filter of streaks gains and damages, where it is worth it and people see them."""
     known = [own.streaks for own in findings.statistics.values() if own.streaks is not None]
-    worth = [streaks for streaks in known if is_worth_filtering(streaks.gain, streaks.damage)]
+    worth = [streaks for streaks in known if is_worth_telling(streaks.gain, streaks.damage, shown)]
     if worth:
         log.warning(
             "%d of %d slices have streaks: a filter takes %.1f grey levels of them, %.1f of tissue; %s",
             *(len(worth), len(known), median(s.gain for s in worth), median(s.damage for s in worth)),
-            "they are filtered" if plan.config.streaks == "filter" else "'streaks: filter' filters them",
+            "they are filtered" if plan.config.streaks == "filter" else "--set streaks=filter filters them",
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median_low
 
@@ -23,6 +23,7 @@ from components.shared.documents.transforms import GivenPlaces
 from components.shared.errors import ConfigError, UserError
 from components.shared.limits import limit
 from components.shared.pictures.formats.header import MAX_CHANNELS, ImageHeader
+from components.shared.pictures.formats.orientation import ORIENTATIONS
 from components.shared.pictures.grey_levels import SampleType
 from components.shared.text import listed, ranges
 
@@ -177,6 +178,30 @@ def check_placed_slices(places: GivenPlaces, slices: Sequence[SourceSlice], uri:
                 f"{entry.width_px:,} x {entry.height_px:,} px for {width_px:,} x {height_px:,} px in "
                 f"{uri}/{entry.key}. Give slices of the same fields of view, or run them by themselves."
             )
+
+
+def shown_otherwise(slices: Sequence[SourceSlice], headers: Mapping[str, ImageHeader]) -> tuple[str, ...]:
+    """Sentences on pictures that their tags turn or invert.
+
+    Args:
+        slices: The slices of the plan.
+        headers: Header of each file, by its key.
+    """
+    said = []
+    for orientation, words in ORIENTATIONS.items():
+        turned = [entry.key for entry in slices if headers[entry.key].orientation == orientation]
+        if turned:
+            said.append(f"{_part(turned, slices)} {words}, as the files' orientation ({orientation}) says")
+    inverted = [entry.key for entry in slices if headers[entry.key].is_inverted]
+    if inverted:
+        said.append(f"{_part(inverted, slices)} inverted, as the files say that white is 0 (tag 262)")
+    return tuple(said)
+
+
+def _part(keys: Sequence[str], slices: Sequence[SourceSlice]) -> str:
+    if len(keys) == len(slices):
+        return "pictures are"
+    return f"{len(keys):,} of {len(slices):,} pictures ({listed(keys, _SHOWN)}) are"
 
 
 def check_resolution(voxel: VoxelSize, uri: str) -> None:

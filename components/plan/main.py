@@ -180,6 +180,7 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
         reading=stack.reading,
         pixel_sizes=stack.pixel_sizes,
         data_bars=stack.data_bars,
+        shown_otherwise=stack.shown_otherwise,
         slices=slices,
         missing_z=missing,
         match_scale=match_scale,
@@ -198,6 +199,7 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
             *fitness.resolution_findings(voxel, stack.pixel_sizes, len(slices)),
             *(() if places is None else inventory.places_findings(places, found[0].slices)),
             *fitness.data_bar_findings(stack.data_bars, slices, stack.reading),
+            *stack.shown_otherwise,
         ),
     )
     why = "; ".join(work.matched_anew(earlier, plan)) if earlier else ""

@@ -93,6 +93,7 @@ class InputStack:
     more_intensity_ranges: tuple[tuple[float, float], ...]
     pixel_sizes: tuple[FilesOfPixelSize, ...]
     data_bars: tuple[DataBar, ...]
+    shown_otherwise: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +204,7 @@ def known_stack(
         earlier.more_intensity_ranges,
         earlier.pixel_sizes,
         earlier.data_bars,
+        earlier.shown_otherwise,
     )
 
 
@@ -229,6 +231,7 @@ def read_stack(config: RunConfig, source: Store, present: dict[int, tuple[Stat, 
         _more_intensity_ranges(source, slices, pixel_type, reading),
         inventory.pixel_sizes(slices, headers),
         find_data_bars(_readable_samples(source, slices, pixel_type, reading)),
+        fitness.shown_otherwise(slices, headers),
     )
 
 

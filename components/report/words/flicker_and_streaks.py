@@ -7,7 +7,7 @@ import shlex
 from statistics import median
 
 from components.report.gather import RunEvidence
-from components.shared.pictures.streaks import is_worth_filtering
+from components.shared.pictures.streaks import is_worth_filtering, is_worth_telling
 from components.shared.text import count
 
 
@@ -29,7 +29,7 @@ def flicker_sentence(evidence: RunEvidence) -> str:
 
 
 def streak_sentence(evidence: RunEvidence) -> str:
-    """The sentence on streaks that a filter would take away, or has taken; empty where none are worth it."""
+    """The sentence on streaks that people see and a filter would take away, or has; empty without any."""
     if evidence.transforms is None:
         return ""
     found = [
@@ -37,10 +37,14 @@ def streak_sentence(evidence: RunEvidence) -> str:
         for row in evidence.rows
         if row.streak_gain is not None and row.streak_damage is not None and math.isfinite(row.streak_gain)
     ]
-    worth = [pair for pair in found if is_worth_filtering(*pair)]
+    shown = evidence.transforms.intensity_range
+    n_filtered = sum(entry.filtered_streaks is not None for entry in evidence.transforms.slices)
+    # What was done is said, however faint.
+    worth = [
+        pair for pair in found if is_worth_telling(*pair, shown) or (n_filtered and is_worth_filtering(*pair))
+    ]
     if not worth:
         return ""
-    n_filtered = sum(entry.filtered_streaks is not None for entry in evidence.transforms.slices)
     gain, damage = (median(values) for values in zip(*worth, strict=True))
     resolve = shlex.join(["fibstack", "resolve", evidence.plan.config.output, "--set", "streaks=filter"])
     done = f"filtered in {n_filtered:,}" if n_filtered else f"left as they are; {resolve} filters them"

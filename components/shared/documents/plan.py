@@ -310,6 +310,8 @@ class Plan(SealedDocument):
     data_bars: tuple[DataBar, ...] | None = None
     """Data bars in the pictures of `image`, which are left out of alignment; None in plans of versions that
     did not look."""
+    shown_otherwise: tuple[str, ...] = ()
+    """Sentences on pictures that their tags turn or invert; left out of the file where there are none."""
     slices: tuple[SourceSlice, ...]
     """Present slices, z ascending."""
     missing_z: tuple[int, ...]
@@ -336,6 +338,10 @@ class Plan(SealedDocument):
     findings: tuple[str, ...] = ()
     """Sentences on what a person must know of the input, without a full stop, as `design`, the report and
     the summary of the run tell them."""
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_empty(serialise(self), "shown_otherwise")
 
     @property
     def file_channels(self) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import numpy as np
 import pytest
 import tifffile
 
+from components.plan.main import make_plan, write_plan
+from components.shared.storage.registry import open_store
+from pipeline.configuration import read_config
 from tests.builders import cli
 
 
@@ -61,6 +65,23 @@ def test_inverted_pictures_are_told(folder: Path) -> None:
         picture = tifffile.imread(folder / f"s{z}.tif")
         tifffile.imwrite(folder / f"s{z}.tif", picture, photometric="miniswhite")
     assert concerns(folder) == [
-        "2 of 6 pictures that were looked at (s2.tif, s5.tif) are inverted, as the files say that white is 0 "
-        "(tag 262)"
+        "2 of 6 pictures (s2.tif, s5.tif) are inverted, as the files say that white is 0 (tag 262)"
     ]
+
+
+def test_a_second_plan_tells_of_its_tags_without_reading_them_again(folder: Path, tmp_path: Path) -> None:
+    for z in range(6):
+        picture = tifffile.imread(folder / f"s{z}.tif")
+        tifffile.imwrite(folder / f"s{z}.tif", picture, photometric="miniswhite")
+    output = open_store(str(tmp_path / "out"))
+    flags = {"source": str(folder), "image": "s%d.tif", "minz": "0", "maxz": "5", "output": output.uri}
+    config = read_config(None, flags, [])
+    first = make_plan(config, 10)
+    assert first.findings == ("pictures are inverted, as the files say that white is 0 (tag 262)",)
+    write_plan(first, open_store(f"{output.uri}/process"))
+    for z in range(6):  # what cannot be read is not read
+        path = folder / f"s{z}.tif"
+        times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+        path.write_bytes(bytes(path.stat().st_size))
+        os.utime(path, ns=times)
+    assert make_plan(config, 10).findings == first.findings

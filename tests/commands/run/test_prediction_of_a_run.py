@@ -1,14 +1,19 @@
 """The work that is predicted for a run belongs to the steps that the run has."""
 
+import io
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from benchmarks.scale.stacks import IMAGE, Stack, write_headers
-from commands.run.main import predict
+from commands.run.main import planned, predict
 from components.plan.main import main as plan
 from components.shared.documents.config import RunConfig
+from components.shared.documents.plan import PLAN_KEY, Plan
+from components.shared.documents.read_document import read_document
+from components.shared.storage.registry import open_store
 from pipeline.compiled.compile import compile_kfp
 from pipeline.compiled.ir import read_pipeline, step_names
 from pipeline.configuration import read_config
@@ -24,8 +29,8 @@ def config(tmp_path: Path) -> RunConfig:
     flags = {"source": tmp_path / "raw", "image": IMAGE, "minz": 0, "maxz": 39, "output": tmp_path / "out"}
     words = [word for key, value in flags.items() for word in (f"--{key}", str(value))]
     parameters = ["--process-uri-out", str(tmp_path / "a"), "--chunks-out", str(tmp_path / "b")]
-    planned = invoke(plan, *words, *parameters)
-    assert planned.exit_code == 0, planned.output
+    ended = invoke(plan, *words, *parameters)
+    assert ended.exit_code == 0, ended.output
     return read_config(None, {key: str(value) for key, value in flags.items()}, [])
 
 
@@ -46,3 +51,13 @@ def test_nothing_is_predicted_without_a_plan_or_without_its_libraries(
     (tmp_path / "plan.json").rename(tmp_path / "out/process/plan.json")
     monkeypatch.setitem(sys.modules, "components.plan.estimate", None)
     assert predict(config, Settings()) == {}
+
+
+def test_a_run_says_what_its_plan_has_found_before_it_costs_time(config: RunConfig, tmp_path: Path) -> None:
+    document = read_document(open_store(str(tmp_path / "out/process")), PLAN_KEY, Plan)
+    turned = document.model_copy(update={"findings": ("pictures are turned by 180 degrees",)})
+    (tmp_path / "out/process" / PLAN_KEY).write_bytes(turned.to_json())
+    said = io.StringIO()
+    predicted = planned(Console(file=said), config, Settings())
+    assert said.getvalue() == "Pictures are turned by 180 degrees.\n"
+    assert predicted == predict(config, Settings())

@@ -30,6 +30,20 @@ def test_flicker_is_told_in_grey_levels(tmp_path: Path) -> None:
     )
 
 
+def test_streaks_that_nobody_sees_are_not_told(tmp_path: Path) -> None:
+    evidence = evidence_of(tmp_path)
+    evidence.rows = [known_row(z=z, streak_gain=0.2, streak_damage=0.1) for z in range(4)]
+    assert streak_sentence(evidence) == ""
+    assert evidence.transforms is not None
+    unfiltered, evidence.transforms = (
+        evidence.transforms,
+        with_slice(evidence.transforms, 1, filtered_streaks="y"),
+    )
+    assert streak_sentence(evidence).endswith("filtered in 1.")
+    evidence.transforms = unfiltered.model_copy(update={"intensity_range": (100.0, 110.0)})
+    assert streak_sentence(evidence).startswith("Streaks of 0.2 raw grey levels RMS (median) in 4 of 4")
+
+
 def test_streaks_are_told_with_what_a_filter_damages_and_the_command(tmp_path: Path) -> None:
     evidence = evidence_of(tmp_path)
     evidence.rows = [known_row(z=z, streak_gain=1.0, streak_damage=1.0) for z in range(3)] + [known_row(z=3)]

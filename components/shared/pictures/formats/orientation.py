@@ -6,6 +6,8 @@ TIFF 6.0, section 8; EXIF 2.32, section 4.6.4, which JPEG and PNG (chunk eXIf) c
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -16,6 +18,18 @@ from components.shared.pictures.formats.tiff_tags import ORIENTATION, TIFF_SIGNA
 UPRIGHT = 1
 _FIRST_OF_TURNED = 5
 """From this number on rows of the file are columns of the picture."""
+ORIENTATIONS: Mapping[int, str] = MappingProxyType(
+    {
+        2: "mirrored left to right",
+        3: "turned by 180 degrees",
+        4: "mirrored top to bottom",
+        5: "mirrored and turned by 90 degrees",
+        6: "turned by 90 degrees clockwise",
+        7: "mirrored and turned by 90 degrees",
+        8: "turned by 90 degrees counterclockwise",
+    }
+)
+"""Words for what an orientation makes of a picture (TIFF 6.0, tag 274)."""
 
 
 def swaps_sides(orientation: int) -> bool:
