@@ -79,17 +79,6 @@ def test_it_verifies_and_damage_to_its_places_is_found(folder: Path, tmp_path: P
     assert "given_places.json" in found.stderr
 
 
-def test_the_same_command_and_resolve_go_on_from_what_is_there(folder: Path) -> None:
-    before = {p: p.stat().st_mtime_ns for p in (folder / "second/chunk").rglob("*.shard")}
-    again = fibstack("apply", folder / "first", folder / "negative", folder / "second", "--jobs", 1)
-    assert "Volume:" in again.stdout
-    fibstack("resolve", folder / "second", "--set", "jpeg_quality=79", "--jobs", 1)
-    back = ("--set", "jpeg_quality=80")
-    fibstack("resolve", folder / "second", *back, "--jobs", 1)
-    after = {p: p.stat().st_mtime_ns for p in (folder / "second/chunk").rglob("*.shard")}
-    assert before.keys() == after.keys()
-
-
 def refused(*words: object) -> str:
     done = fibstack("apply", *words, "--jobs", 1, check=False)
     assert done.returncode in (65, 78), done.stderr
@@ -136,3 +125,36 @@ def test_options_of_points_and_of_stacks_are_told_apart(folder: Path, tmp_path: 
     words = (folder / "first", folder / "negative", tmp_path / "new")
     assert "--unit must be given with points" in refused(*words, "--unit", "px")
     assert "'minz' must not be set" in refused(*words, "--set", "minz=3")
+
+
+def test_slices_of_other_places_do_not_pass_the_check_on_thumbnails(folder: Path, tmp_path: Path) -> None:
+    """As where one stack is numbered from the other end."""
+    other = tmp_path / "turned"
+    other.mkdir()
+    numbers = sorted(int(path.stem.removeprefix("bse_")) for path in (folder / "negative").iterdir())
+    for z, end in zip(numbers, reversed(numbers), strict=True):
+        shutil.copy(folder / f"negative/bse_{end}.tif", other / f"bse_{z}.tif")
+    sentence = refused(folder / "first", other, tmp_path / "new")
+    assert "the check on thumbnails must pass before the volume is written" in sentence
+    assert f"slices of these numbers are of the same places as in {folder}/first" in sentence
+    assert not list((tmp_path / "new").rglob("*.shard"))
+
+
+def test_the_same_command_again_takes_the_places_of_by_then(folder: Path, tmp_path: Path) -> None:
+    def shards() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in (folder / "second").rglob("*.shard")}
+
+    before = shards()
+    again = ("apply", folder / "first", folder / "negative", folder / "second", "--jobs", 1)
+    fibstack(*again)
+    assert shards() == before
+    (tmp_path / "decisions.yaml").write_text("- {z: 14, replace: previous}\n")
+    fibstack("resolve", folder / "first", "--overrides", tmp_path / "decisions.yaml", "--jobs", 1)
+    fibstack("verify", folder / "second")
+    fibstack("resolve", folder / "second", "--set", "keep_tiles=true", "--jobs", 1)
+    assert shards() == before, "its own records tell where its slices lie"
+    fibstack("resolve", folder / "second", "--set", "keep_tiles=false", "--jobs", 1)
+    fibstack(*again)
+    for name in ("first", "second"):
+        shown = planes(folder, name)
+        np.testing.assert_array_equal(shown[14 - FIRST], shown[13 - FIRST])
