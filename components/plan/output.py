@@ -103,14 +103,21 @@ def check_earlier_run(process: Store, plan: Plan, decided: Collection[str]) -> N
         ConfigError: decisions of the earlier plan are missing.
     """
     earlier = read_document(process, PLAN_KEY, Plan)
-    lost = undone_keys(earlier, plan, decided)
-    if lost:
-        raise ConfigError(_undone(earlier, plan, lost))
-    fewer = set(earlier.config.more_channels) - set(plan.config.more_channels)
-    if _place_of(earlier) != _place_of(plan) or (fewer and "more_channels" not in decided):
+    if _place_of(earlier) != _place_of(plan):
         raise UserError(
             f"an output must hold one stack; got {_stack_of(plan)} where there is {_stack_of(earlier)} "
             f"in {process.uri}. Choose another output."
+        )
+    lost = undone_keys(earlier, plan, decided)
+    if lost:
+        raise ConfigError(_undone(earlier, plan, lost))
+    fewer = [name for name in earlier.config.more_channels if name not in plan.config.more_channels]
+    if fewer and "more_channels" not in decided:
+        keep = shlex.join(["--set", setting_of(earlier.config, "more_channels")])
+        take_away = _resolve_command(plan.config, ["more_channels"])
+        raise UserError(
+            f"a run must name every channel of the volume in {plan.config.output}; got none of "
+            f'{", ".join(fewer)}. Add {keep}, or take the channel away: "{take_away}".'
         )
 
 

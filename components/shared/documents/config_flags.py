@@ -103,24 +103,27 @@ def _as_text(value: object) -> str:
 
 
 def decisions_sentence(plan: Plan, output: str = "") -> str:
-    """The sentence on what `fibstack resolve` has decided and how it is taken back; empty for nothing.
+    """The sentences on what resolve and overrides have decided and how to undo it; empty for nothing.
 
     Args:
         plan: The plan of a run.
         output: Where the output lies now; empty for where it was written.
     """
     now = plan.config.model_dump(mode="json")
+    lines = listed([override.as_written for override in plan.overrides], _SHOWN)
     told, back = [], ["fibstack", "resolve", output or plan.config.output]
     for key, before in plan.resolved_from.items():
         if key == "overrides":
-            lines = listed([override.as_written for override in plan.overrides], _SHOWN)
-            told.append(
-                f"{lines or 'no overrides'} ({f'before: those of {before}' if before else 'before: none'})"
-            )
+            told.append(f"{lines or 'no overrides'} (before: {f'those of {before}' if before else 'none'})")
             back += ["--overrides", _as_text(before)]
         else:
             told.append(f"{key}={_as_text(now.get(key))} (before: {_as_text(before)})")
             back += ["--set", f"{key}={_as_text(before)}"]
-    if not told:
-        return ""
-    return f'Decided by resolve: {", ".join(told)}; take it back with "{shlex.join(back)}".'
+    found = [("resolve", told, back)] if told else []
+    if lines and "overrides" not in plan.resolved_from:
+        undo = [*back[:3], "--overrides", ""]
+        found.append(("overrides", [lines], undo))
+    return " ".join(
+        f'Decided by {how}: {", ".join(what)}; take it back with "{shlex.join(words)}".'
+        for how, what, words in found
+    )

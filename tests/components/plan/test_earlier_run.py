@@ -129,6 +129,16 @@ def test_the_decisions_that_stand_are_told_with_the_command_that_takes_them_back
     assert decisions_sentence(plan_of(tmp_path)) == ""
 
 
+def test_overrides_of_a_run_are_told_too_where_the_output_lies_now(source: Path, tmp_path: Path) -> None:
+    decisions = tmp_path / "decisions.yaml"
+    decisions.write_text(f"- {{z: {FIRST + 1}, skip: true}}\n")
+    assert run(source, overrides=decisions).exit_code == 0
+    assert decisions_sentence(plan_of(tmp_path), "moved") == (
+        f"Decided by overrides: {{z: {FIRST + 1}, skip: true}}; take it back with "
+        "\"fibstack resolve moved --overrides ''\"."
+    )
+
+
 def test_what_is_taken_back_on_purpose_leaves_the_first_plan(source: Path, tmp_path: Path) -> None:
     assert run(source).exit_code == 0
     first = files_below(tmp_path / "out")
@@ -212,6 +222,23 @@ def test_channels_are_added_by_a_resolve_and_taken_back_by_one_alone(source: Pat
     assert "--set 'more_channels=[]'" in refusal(run(source), 78)
     assert resolve(source, "more_channels").exit_code == 0
     assert plan_of(tmp_path).to_json() == first.to_json()
+
+
+def test_a_channel_that_is_not_named_any_more_is_told_with_both_ways_on(source: Path, tmp_path: Path) -> None:
+    for z in range(FIRST, LAST + 1):
+        write_slice(source / f"esb.{z:05d}.png")
+    assert run(source, more_channels='["esb.%05d.png"]').exit_code == 0
+    said = refusal(run(source), 65)
+    assert (
+        "got none of esb.%05d.png. Add --set 'more_channels=[\"esb.%05d.png\"]', or take the channel" in said
+    )
+    assert said.endswith(f"away: \"fibstack resolve {tmp_path / 'out'} --set 'more_channels=[]'\".")
+
+
+def test_another_stack_is_told_before_decisions_on_the_one_that_is_there(source: Path) -> None:
+    assert run(source).exit_code == 0
+    assert resolve(source, "clip_limit", clip_limit=0).exit_code == 0
+    assert "an output must hold one stack" in refusal(run(source, minz=FIRST + 1), 65)
 
 
 def test_slices_may_be_appended_or_left_out_at_the_end(source: Path, tmp_path: Path) -> None:
