@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import os
 import re
+import sys
 from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -109,10 +110,14 @@ def main() -> None:
     )
     asked = parser.parse_args()
     folder = os.fspath(Path(__file__).resolve().parent)
-    with (
-        contextlib.suppress(KeyboardInterrupt),
-        Server((asked.host, asked.port), partial(Handler, directory=folder)) as server,
-    ):
+    try:
+        server = Server((asked.host, asked.port), partial(Handler, directory=folder))
+    except (OSError, OverflowError) as error:
+        sys.exit(
+            f"error: the address must be free; got {asked.host}:{asked.port}: {error}. "
+            "Use: python3 serve.py --port 0"
+        )
+    with contextlib.suppress(KeyboardInterrupt), server:
         print(f"http://{asked.host}:{server.server_port}/  Ctrl-C ends it.", flush=True)  # noqa: T201
         server.serve_forever()
 

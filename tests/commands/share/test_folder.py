@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ from neuroglancer.url_state import parse_url
 from PIL import Image
 
 from commands.share import folder as share_folder
+from commands.share import serve
 from commands.share.main import main as share
 from commands.share.serve import Handler, Server
 from commands.view import link
@@ -194,6 +196,15 @@ def test_the_server_runs_by_itself(stack: AlignedStack, tmp_path: Path) -> None:
     assert address.startswith("http://127.0.0.1:")
     assert status == 200
     assert b"Look at the volume" in page
+
+
+def test_a_port_that_is_taken_is_told_in_a_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        command = [sys.executable, "-I", serve.__file__, "--port", str(taken.getsockname()[1])]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the address must be free; got 127.0.0.1:")
+    assert done.stderr.endswith("Use: python3 serve.py --port 0\n")
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
