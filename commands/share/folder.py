@@ -74,9 +74,9 @@ def copies_of(output: str, written: Written, *, with_lossless: bool) -> list[Cop
             copies.append(Copy(published.store, key, target, shard.size_bytes, shard.crc32c))
         for key in metadata_files(written.volume, found):
             stat = published.store.stat(key)
-            copies.append(
-                Copy(published.store, key, f"volume/{published.name}/{key}", stat.size_bytes if stat else 0)
-            )
+            if stat is not None:  # volumes of older versions have no provenance
+                target = f"volume/{published.name}/{key}"
+                copies.append(Copy(published.store, key, target, stat.size_bytes))
     process = open_store(part_uri(output, "process"))
     report = PAGE_KEY.rpartition("/")[0]
     copies += [Copy(process, stat.key, stat.key, stat.size_bytes) for stat in process.list(f"{report}/")]

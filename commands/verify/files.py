@@ -30,6 +30,7 @@ from components.shared.storage.registry import open_store
 from components.shared.storage.store import Stat, Store, join_uri
 from components.shared.text import listed
 from components.shared.volume.layout import metadata_files, predicted_shards, scale_at, shards_of_block
+from components.shared.volume.provenance import PROVENANCE_KEY, without_version
 from components.shared.work.completeness import shards_of
 from components.shared.work.export import EXPORT_KEY, Export
 from components.shared.work.records import Output, Record, read_record, record_key
@@ -280,10 +281,13 @@ class OutputFiles:
             for key, content in metadata_files(self._written.volume, output).items():
                 uri = join_uri(store.uri, key)
                 if uri not in self._listed:
-                    looked.damages.append(Damage(f"the volume must be published; there is no {uri}."))
+                    if key == PROVENANCE_KEY:
+                        self.notes.append(f"there is no {uri}, which an older version has not written.")
+                    else:
+                        looked.damages.append(Damage(f"the volume must be published; there is no {uri}."))
                     continue
                 self._count(looked, uri)
-                if store.read(key) != content:
+                if without_version(store.read(key)) != without_version(content):
                     sentence = f"the metadata must be those of the volume; got others in {uri}."
                     looked.damages.append(Damage(sentence, (uri,)))
         return looked

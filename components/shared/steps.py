@@ -137,6 +137,7 @@ STEPS: Mapping[str, Step] = {
                 {
                     *("jpeg_quality", "raw_pyramid", "lossless_encoding", "ome_zarr", "output_level"),
                     "resolution",
+                    "ome_zarr_version",
                 }
             ),
             reads=frozenset({"process", "tmp"}),

@@ -40,6 +40,7 @@ OTHERS: dict[str, Any] = {
     "raw_pyramid": True,
     "lossless_encoding": "png",
     "ome_zarr": True,
+    "ome_zarr_version": "0.6",
     "output_level": 1,
     "id": "other",
     "project": "my-project",

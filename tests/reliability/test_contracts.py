@@ -47,9 +47,9 @@ class Interrupted(Driver):
 
 @pytest.fixture(scope="module")
 def requests(running_proxy: Proxy, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """The requests of a run, of the same run again, of one with another quality that is interrupted, of one
-    that `plan` refuses, of one with a smaller volume in fewer formats, of one that is placed as this, and of
-    `compose` that refuses it."""
+    """The requests of a run, of the same run again, of both with another version of OME-Zarr, of one with
+    another quality that is interrupted, of one that `plan` refuses, of one with a smaller volume in fewer
+    formats, of one that is placed as this, and of `compose` that refuses it."""
     bucket = f"em-{secrets.token_hex(4)}"
     new_bucket(bucket)
     source, output = f"gs://{bucket}/source", f"gs://{bucket}/output"
@@ -60,8 +60,12 @@ def requests(running_proxy: Proxy, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("contracts")
     for turn in ("first", "second"):
         Driver(folder / turn, running_proxy.environment).run(output, **settings)
+    settings["ome_zarr_version"] = "0.6"
+    for turn in ("newer", "again"):
+        Driver(folder / turn, running_proxy.environment).run(output, **settings)
     Interrupted(folder / "third", running_proxy.environment).run(output, **settings, jpeg_quality=70)
-    smaller = {"resolution": 9.0, "crop": [0, 0, 60, 60], "ome_zarr": False, "maxz": 3}
+    fewer = {"ome_zarr": False, "raw_pyramid": False}
+    smaller = {"resolution": 9.0, "crop": [0, 0, 60, 60], "maxz": 3, **fewer}
     files = {f"{name}_out": str(folder / name) for name in ("process_uri", "chunks")}
     refuse(Call("plan", {"output": output, **settings, "maxz": 99, **files}), running_proxy, folder)
     report = {"output": output, "pods": PODS, "status": "Failed"}

@@ -26,7 +26,7 @@ REFERENCES = {
     "spline": "Unser 1999, Splines, a perfect fit for signal and image processing, IEEE SPM 16:22-38",
     "clahe": "Zuiderveld 1994, Contrast limited adaptive histogram equalization, Graphics Gems IV",
     "precomputed": "Neuroglancer precomputed volume and sharded format, github.com/google/neuroglancer",
-    "ome-zarr": "OME-Zarr 0.5, ngff.openmicroscopy.org",
+    "ome-zarr": "OME-Zarr 0.5 and 0.6, ngff.openmicroscopy.org",
 }
 """Sources by name, as the contracts of the steps have them."""
 
@@ -146,4 +146,4 @@ def _output(run: RunDocument, _: RunEvidence, cite: Cite) -> Iterator[str]:
     if encodings:
         yield f"The volume was written in the format 'precomputed' {cite('precomputed')}."
     if run.config.ome_zarr:
-        yield f"It was written as OME-Zarr {cite('ome-zarr')} as well."
+        yield f"It was written as OME-Zarr {run.config.ome_zarr_version} {cite('ome-zarr')} as well."

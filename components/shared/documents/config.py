@@ -170,6 +170,10 @@ class RunConfig(GivenModel):
         "raw", description="Lossless volumes as gzip, or as PNG: a fifth smaller, slower to write and read."
     )
     ome_zarr: bool = Field(False, description="Write every level lossless as OME-Zarr too, under ome-zarr.")
+    ome_zarr_version: Literal["0.5", "0.6"] = Field(
+        "0.5",
+        description="Version of OME-Zarr. 0.6 says where the raw slices lie, too; fewer programs read it.",
+    )
     output_level: int = Field(
         0, ge=0, le=4, description="Finest level that is written; 0 is full resolution."
     )
@@ -216,6 +220,11 @@ class RunConfig(GivenModel):
                     f"{_meant_nm(side)}"
                 )
         return value
+
+    @field_validator("ome_zarr_version", mode="before")
+    @classmethod
+    def _version_is_text(cls, value: object) -> object:
+        return str(value) if isinstance(value, float) else value  # YAML takes it for a number
 
     @field_validator("crop", "match_region", mode="before")
     @classmethod

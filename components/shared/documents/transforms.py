@@ -292,6 +292,13 @@ class Transforms(SealedDocument):
             values.pop("first_voxel_xy", None)
         return values
 
+    def planes_of(self) -> dict[int, list[int]]:
+        """Numbers z of the planes that show a row, ascending, by the row's z."""
+        planes: dict[int, list[int]] = {}
+        for z_index, entry in enumerate(self.slices):
+            planes.setdefault(self.plane(z_index).z, []).append(entry.z)
+        return planes
+
     def plane(self, z_index: int, *, evened: bool = True) -> SliceTransform:
         """The row that says what a plane shows: its own, or that of the slice which evens the steps along z.
 

@@ -94,10 +94,8 @@ class StackMap:
             plan: Its plan.
             transforms: Its transforms.
         """
-        planes_of: dict[int, list[int]] = {}
-        for plane, entry in enumerate(transforms.slices):
-            planes_of.setdefault(transforms.plane(plane).z, []).append(entry.z)
-        return cls(transforms, {s.z: (s.width_px, s.height_px) for s in plan.slices}, planes_of)
+        sizes_px = {s.z: (s.width_px, s.height_px) for s in plan.slices}
+        return cls(transforms, sizes_px, transforms.planes_of())
 
     def moved(self, points: Floats, to: Frame) -> MovedPoints:
         """Points in their other frame; those that lie nowhere go with what is nearest, and have a note.

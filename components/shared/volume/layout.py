@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from pathlib import PurePosixPath
 
 from components.shared.grid import PyramidPass, ceil_div
 from components.shared.volume import ome_zarr, precomputed
+from components.shared.volume.provenance import PROVENANCE_KEY
 from components.shared.volume.volume import TileArray, Volume, VolumeOutput
 
 Scale = precomputed.PrecomputedScale | ome_zarr.OmeZarrScale
@@ -31,6 +33,13 @@ def metadata_files(volume: Volume, output: VolumeOutput) -> dict[str, bytes]:
     if output.format == "ome-zarr":
         return ome_zarr.metadata_files(volume, output)
     return precomputed.metadata_files(volume, output)
+
+
+def level_metadata(volume: Volume, output: VolumeOutput, level: int) -> tuple[str, bytes]:
+    """Key and content of the file that says how the chunks of a level are stored."""
+    if output.format == "ome-zarr":
+        return ome_zarr.array_file(volume, output, level)
+    return precomputed.INFO_KEY, precomputed.info_file(volume, output)
 
 
 def shards_of_block(volume: Volume, output: VolumeOutput, base_level: int, block: int) -> list[str]:
@@ -69,13 +78,17 @@ def metadata_beside(key: str) -> tuple[str, ...]:
 
     Example:
         >>> metadata_beside("8x8x8/0.shard"), metadata_beside("2/c/0/0/0"), metadata_beside("c/3/0/0")
-        (('info',), ('2/zarr.json', 'zarr.json'), ('zarr.json',))
+        (('info', 'provenance'), ('2/zarr.json', 'zarr.json'), ('zarr.json',))
+        >>> metadata_beside("volume/2/c/0/0/0")
+        ('volume/2/zarr.json', 'volume/zarr.json', 'zarr.json')
     """
     if key.endswith(".shard"):
-        return (precomputed.INFO_KEY,)
-    level, is_ome_zarr, _ = key.partition("/c/")
-    array = (f"{level}/{ome_zarr.METADATA_KEY}",) if is_ome_zarr else ()
-    return (*array, ome_zarr.METADATA_KEY) if is_ome_zarr or key.startswith("c/") else ()
+        return (precomputed.INFO_KEY, PROVENANCE_KEY)
+    array, is_ome_zarr, _ = key.partition("/c/")
+    if is_ome_zarr:
+        nodes = [PurePosixPath(array), *PurePosixPath(array).parents]
+        return tuple(str(node / ome_zarr.METADATA_KEY) for node in nodes)
+    return (ome_zarr.METADATA_KEY,) if key.startswith("c/") else ()
 
 
 def is_metadata(key: str) -> bool:
@@ -85,7 +98,7 @@ def is_metadata(key: str) -> bool:
         >>> is_metadata("info"), is_metadata("jpeg/info"), is_metadata("2/zarr.json"), is_metadata("a_info")
         (True, True, True, False)
     """
-    return key.rpartition("/")[2] in (precomputed.INFO_KEY, ome_zarr.METADATA_KEY)
+    return key.rpartition("/")[2] in (precomputed.INFO_KEY, PROVENANCE_KEY, ome_zarr.METADATA_KEY)
 
 
 def exact_key(pyramid_pass: PyramidPass, tiles: TileArray, block: int, layer: int) -> str:

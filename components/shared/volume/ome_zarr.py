@@ -5,21 +5,31 @@ several channels. A chunk is the same bytes as in a lossless precomputed volume,
 chunks are never clipped. A shard is as wide and as high as a block of its level, but only two chunks deep: it
 is finished, and forgotten by its writer, as soon as two layers of the block are.
 
-Sources: OME-NGFF 0.5 ("multiscales" metadata); Zarr v3 core and its "sharding_indexed", "gzip" and "crc32c"
-codecs.
+Versions of OME-Zarr differ in the groups' metadata and in where the image lies, so each has a class in
+`VERSIONS`. In 0.6 the image lies in a folder of its own, and the group above it is a scene: it says where the
+raw slices lie. The image's group is as short as in 0.5, and a viewer reads no other.
+
+Sources: OME-NGFF 0.5 ("multiscales" metadata); OME-Zarr 0.6 ("coordinateSystems", "scene" and "affine"); Zarr
+v3 core and its "sharding_indexed", "gzip" and "crc32c" codecs.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
+from components.shared.documents.transforms import SliceTransform, Transforms
 from components.shared.grid import SizeXyz, ceil_div
 from components.shared.volume.volume import Volume, VolumeOutput
 
 METADATA_KEY = "zarr.json"
-OME_VERSION = "0.5"
+_INTRINSIC = "intrinsic"
+"""Name of the coordinate system in nm that all levels of an image of version 0.6 share."""
+_VOLUME = "volume"
+"""Name of the same in a scene of version 0.6."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +45,13 @@ class OmeZarrScale:
     shard_sides: SizeXyz
     """Sides of a shard in voxels, x, y, z."""
     n_channels: int
+    image_folder: str = ""
+    """Folder of the image below the root, with a slash behind it; empty where it is the root."""
 
     @property
     def key(self) -> str:
-        """Folder of the level: its number, counted from the finest that is written."""
-        return str(self.level - self.first_level)
+        """Folder of the level: its number, counted from the finest that is written, in that of the image."""
+        return f"{self.image_folder}{self.level - self.first_level}"
 
     @property
     def shards_prefix(self) -> str:
@@ -80,20 +92,28 @@ def scale_at(volume: Volume, output: VolumeOutput, level: int) -> OmeZarrScale:
         chunk=pyramid_pass.chunk,
         shard_sides=(width, height, min(depth, output.shard_side)),
         n_channels=output.n_channels,
+        image_folder=VERSIONS[output.ome_zarr_version].image_folder,
     )
 
 
 def metadata_files(volume: Volume, output: VolumeOutput) -> dict[str, bytes]:
-    """The metadata by key below the root, the same bytes for the same volume; the group's come last.
+    """The metadata by key below the root, the same bytes for the same volume; the image's group comes last.
 
-    A reader finds the volume by the group's: written last, they say that the volume is whole.
+    A reader finds the volume by that: written last, it says that the volume is whole.
     """
-    files = {
-        f"{scale_at(volume, output, level).key}/{METADATA_KEY}": array_metadata(volume, output, level)
-        for level in output.levels
-    }
-    files[METADATA_KEY] = group_metadata(volume, output)
-    return {key: json.dumps(content, indent=1).encode() + b"\n" for key, content in files.items()}
+    arrays = dict(array_file(volume, output, level) for level in output.levels)
+    return arrays | VERSIONS[output.ome_zarr_version].groups(volume, output)
+
+
+def array_file(volume: Volume, output: VolumeOutput, level: int) -> tuple[str, bytes]:
+    """Key and content of the metadata of the array of a level."""
+    key = f"{scale_at(volume, output, level).key}/{METADATA_KEY}"
+    return key, _file(array_metadata(volume, output, level))
+
+
+def _file(content: dict[str, Any], *, is_long: bool = False) -> bytes:
+    layout: dict[str, Any] = {"separators": (",", ":")} if is_long else {"indent": 1}
+    return json.dumps(content, **layout).encode() + b"\n"
 
 
 def array_metadata(volume: Volume, output: VolumeOutput, level: int) -> dict[str, Any]:
@@ -126,39 +146,176 @@ def array_metadata(volume: Volume, output: VolumeOutput, level: int) -> dict[str
     }
 
 
-def group_metadata(volume: Volume, output: VolumeOutput) -> dict[str, Any]:
-    """The `zarr.json` of the group: the axes, and where the voxels of each level lie.
+def _group(attributes: dict[str, Any]) -> dict[str, Any]:
+    """The `zarr.json` of a group."""
+    return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
 
-    Positions are in nm, those of voxel centres. The centre of a voxel that covers n voxels of level 0 lies
-    (n - 1) / 2 of them further than the centre of the first, which lies at the volume's voxel offset, as in
-    the precomputed volumes.
+
+def _axes(output: VolumeOutput, names: str = "zyx", **of_space: str) -> list[dict[str, str]]:
+    channels = [{"name": "c", "type": "channel"}] if output.n_channels > 1 else []
+    return [*channels, *({"name": name, "type": "space", **of_space} for name in names)]
+
+
+def _scale_and_translation(volume: Volume, output: VolumeOutput, level: int) -> list[dict[str, Any]]:
+    """Where the voxels of a level lie: positions of their centres in nm.
+
+    The centre of a voxel that covers n voxels of level 0 lies (n - 1) / 2 of them further than the centre of
+    the first, which lies at the volume's voxel offset, as in the precomputed volumes.
     """
-    axes = [{"name": name, "type": "space", "unit": "nanometer"} for name in "zyx"]
-    if output.n_channels > 1:
-        axes.insert(0, {"name": "c", "type": "channel"})
-    multiscale = {
-        "name": "aligned stack",
-        "axes": axes,
-        "datasets": [_dataset(volume, output, level) for level in output.levels],
-        "type": "mean",
-        "metadata": {"description": "Each level is the mean of the finer one, ties rounded to even."},
-    }
-    return {
-        "zarr_format": 3,
-        "node_type": "group",
-        "attributes": {"ome": {"version": OME_VERSION, "multiscales": [multiscale]}},
-    }
-
-
-def _dataset(volume: Volume, output: VolumeOutput, level: int) -> dict[str, Any]:
     sides = volume.resolution_at_level(level)
     origins = zip(volume.resolution_nm, sides, volume.voxel_offset_xyz, strict=True)
     centres = [(side - finest) / 2 + first * finest for finest, side, first in origins]
     channels = output.n_channels > 1
-    return {
-        "path": scale_at(volume, output, level).key,
-        "coordinateTransformations": [
-            {"type": "scale", "scale": [1.0] * channels + [float(side) for side in reversed(sides)]},
-            {"type": "translation", "translation": [0.0] * channels + centres[::-1]},
-        ],
+    return [
+        {"type": "scale", "scale": [1.0] * channels + [float(side) for side in reversed(sides)]},
+        {"type": "translation", "translation": [0.0] * channels + centres[::-1]},
+    ]
+
+
+_DOWNSAMPLING = {
+    "type": "mean",
+    "metadata": {"description": "Each level is the mean of the finer one, ties rounded to even."},
+}
+
+
+class _Version(Protocol):
+    """A version of OME-Zarr: where the image lies below the root, and the metadata of the groups."""
+
+    @property
+    def image_folder(self) -> str:
+        """Folder of the image below the root, with a slash behind it; empty where it is the root."""
+
+    def groups(self, volume: Volume, output: VolumeOutput) -> dict[str, bytes]:
+        """The metadata of the groups by key below the root; the image's comes last."""
+
+
+@dataclass(frozen=True, slots=True)
+class OmeZarr05:
+    """Version 0.5: the root is the image, with its axes and two transformations for each level."""
+
+    image_folder: str = ""
+
+    def groups(self, volume: Volume, output: VolumeOutput) -> dict[str, bytes]:
+        """The metadata of the one group."""
+        multiscale = {
+            "name": "aligned stack",
+            "axes": _axes(output, unit="nanometer"),
+            "datasets": [
+                {
+                    "path": str(level - output.levels.start),
+                    "coordinateTransformations": _scale_and_translation(volume, output, level),
+                }
+                for level in output.levels
+            ],
+            **_DOWNSAMPLING,
+        }
+        return {METADATA_KEY: _file(_group({"ome": {"version": "0.5", "multiscales": [multiscale]}}))}
+
+
+@dataclass(frozen=True, slots=True)
+class OmeZarr06:
+    """Version 0.6: the root is a scene that places the raw slices, the image lies below it.
+
+    The slices stand in the scene and not in the image: they are some 330 bytes each, 4.5 MB of 13,696, which
+    a viewer would load before it shows anything; and neuroglancer applies each transformation of an image.
+    """
+
+    image_folder: str = "volume/"
+
+    def groups(self, volume: Volume, output: VolumeOutput) -> dict[str, bytes]:
+        """The metadata of the scene, where slices are to be placed, and of the image."""
+        files = {f"{self.image_folder}{METADATA_KEY}": _file(self._image(volume, output))}
+        if volume.transforms is None:
+            return files
+        scene = _file(self._scene(volume, output, volume.transforms), is_long=True)
+        return {METADATA_KEY: scene, **files}
+
+    def _image(self, volume: Volume, output: VolumeOutput) -> dict[str, Any]:
+        datasets = []
+        for level in output.levels:
+            path = str(level - output.levels.start)
+            transformation = {
+                "type": "sequence",
+                "input": {"path": path},
+                "output": {"name": _INTRINSIC},
+                "transformations": _scale_and_translation(volume, output, level),
+            }
+            datasets.append({"path": path, "coordinateTransformations": [transformation]})
+        multiscale = {
+            "name": "aligned stack",
+            "coordinateSystems": [{"name": _INTRINSIC, "axes": _axes(output, unit="nanometer")}],
+            "datasets": datasets,
+            **_DOWNSAMPLING,
+        }
+        ome = {"version": "0.6", "multiscales": [multiscale]}
+        return _group({"ome": ome, "provenance": volume.provenance.as_layer(jpeg_quality=0)})
+
+    def _scene(self, volume: Volume, output: VolumeOutput, transforms: Transforms) -> dict[str, Any]:
+        """The metadata of the scene: a coordinate system for each slice that is shown, in px of its file.
+
+        The first is the volume's, which viewers show by default. A slice that several planes show lies in the
+        middle one, as in `fibstack apply`.
+        """
+        planes_of = transforms.planes_of()
+        shown = [s for s in transforms.slices if s.action in ("keep", "invert") and s.z in planes_of]
+        systems = [{"name": _VOLUME, "axes": _axes(output, unit="nanometer")}]
+        image = {"name": _INTRINSIC, "path": self.image_folder.rstrip("/")}
+        transformations: list[dict[str, Any]] = [
+            {"type": "identity", "input": image, "output": {"name": _VOLUME}}
+        ]
+        for entry in shown:
+            planes = planes_of[entry.z]
+            name, plane = f"slice {entry.z}", planes[(len(planes) - 1) // 2]
+            systems.append({"name": name, "axes": _axes(output, "yx")})
+            transformations.append(
+                {
+                    "type": "affine",
+                    "input": {"name": name},
+                    "output": {"name": _VOLUME},
+                    "affine": _volume_from_file(volume, output, transforms, entry, plane),
+                }
+            )
+        scene = {"coordinateSystems": systems, "coordinateTransformations": transformations}
+        return _group({"ome": {"version": "0.6", "scene": scene}, "left_out": _left_out(transforms, shown)})
+
+
+def _volume_from_file(
+    volume: Volume, output: VolumeOutput, transforms: Transforms, entry: SliceTransform, plane: int
+) -> list[list[float]]:
+    """The affine from pixels y, x of a slice's file to z, y, x of the volume in nm, channels before both.
+
+    Args:
+        volume: The volume.
+        output: Its OME-Zarr volume.
+        transforms: The transforms of its slices.
+        entry: That of the slice.
+        plane: Number z of the plane that shows it.
+    """
+    side_x, side_y, side_z = volume.resolution_nm
+    offset_x, offset_y, offset_z = volume.voxel_offset_xyz
+    corner_x, corner_y = transforms.slice_origin_xy_px
+    (xx, xy, x0), (yx, yy, y0), _ = entry.matrix
+    x0, y0 = x0 - xx * corner_x - xy * corner_y, y0 - yx * corner_x - yy * corner_y
+    rows = [
+        [0.0, 0.0, (plane - transforms.slices[0].z + offset_z) * side_z],
+        [yy * side_y, yx * side_y, (y0 + offset_y) * side_y],
+        [xy * side_x, xx * side_x, (x0 + offset_x) * side_x],
+    ]
+    if output.n_channels > 1:
+        return [[1.0, 0.0, 0.0, 0.0], *([0.0, *row] for row in rows)]
+    return rows
+
+
+def _left_out(transforms: Transforms, shown: Sequence[SliceTransform]) -> list[str]:
+    """Sentences on what an affine of each slice does not say of where its pixels lie."""
+    counts = {
+        "are not shown by the volume, and have no transformation": len(transforms.slices) - len(shown),
+        "have rows that are shifted, too": sum(entry.rows is not None for entry in shown),
+        "are softly warped, too": sum(entry.warp is not None for entry in shown),
     }
+    told = [f"{n} of {len(transforms.slices)} slices {what}." for what, n in counts.items() if n]
+    return [*told, "process/transforms.json of the run has all."] if told else []
+
+
+VERSIONS: Mapping[str, _Version] = MappingProxyType({"0.5": OmeZarr05(), "0.6": OmeZarr06()})
+"""The versions of OME-Zarr that can be written."""

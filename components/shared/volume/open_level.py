@@ -8,7 +8,7 @@ from typing import Any
 import tensorstore as ts
 
 from components.shared.storage.registry import open_store
-from components.shared.volume.layout import metadata_files, scale_at
+from components.shared.volume.layout import level_metadata, scale_at
 from components.shared.volume.tensorstore_retry import finish
 from components.shared.volume.volume import Volume, VolumeOutput
 
@@ -31,10 +31,12 @@ def open_level(volume: Volume, output: VolumeOutput, level: int, context: ts.Con
         ValueError: the metadata cannot be opened.
     """
     memory = ts.KvStore.open({"driver": "memory"}, context=context).result()
-    layers: list[dict[str, Any]] = [{"base": open_store(output.uri).kvstore("")}]
-    for key, content in metadata_files(volume, output).items():
-        memory[key] = content
-        layers.append({"exact": key, "base": {"driver": "memory", "path": key}})
+    key, content = level_metadata(volume, output, level)
+    memory[key] = content
+    layers: list[dict[str, Any]] = [
+        {"base": open_store(output.uri).kvstore("")},
+        {"exact": key, "base": {"driver": "memory", "path": key}},
+    ]
     kvstore = {"driver": "kvstack", "layers": layers}
     scale_key = scale_at(volume, output, level).key
     spec: dict[str, Any]

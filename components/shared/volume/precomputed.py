@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.shared.grid import SizeXyz, ceil_div
+from components.shared.volume.provenance import PROVENANCE_KEY, provenance_file
 from components.shared.volume.volume import Volume, VolumeOutput
 
 INFO_KEY = "info"
@@ -151,8 +152,16 @@ def scale_at(volume: Volume, output: VolumeOutput, level: int) -> PrecomputedSca
 
 
 def metadata_files(volume: Volume, output: VolumeOutput) -> dict[str, bytes]:
-    """The one metadata file of an output, by its key."""
-    return {INFO_KEY: (json.dumps(info(volume, output), indent=1) + "\n").encode()}
+    """The metadata of an output by key; `info`, by which a reader finds the volume, comes last."""
+    return {
+        PROVENANCE_KEY: provenance_file(volume.provenance, jpeg_quality=output.jpeg_quality),
+        INFO_KEY: info_file(volume, output),
+    }
+
+
+def info_file(volume: Volume, output: VolumeOutput) -> bytes:
+    """An output's `info` file."""
+    return (json.dumps(info(volume, output), indent=1) + "\n").encode()
 
 
 def info(volume: Volume, output: VolumeOutput) -> dict[str, Any]:

@@ -5,7 +5,7 @@ A volume follows from the plan and the transforms alone, so every step derives t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from components.shared import grid
@@ -13,10 +13,12 @@ from components.shared.documents.plan import PixelType, Plan
 from components.shared.documents.transforms import Transforms
 from components.shared.errors import ConfigError
 from components.shared.storage.store import join_uri
+from components.shared.volume.provenance import Provenance
 
 Encoding = Literal["jpeg", "raw", "png"]
 """Encoding of a chunk; `raw` is its voxels as they are, in gzip."""
 Format = Literal["precomputed", "ome-zarr"]
+OmeZarrVersion = Literal["0.5", "0.6"]
 TILES_KEY = "aligned"
 """Folder of the Zarr v3 tile array below the tmp URI."""
 RAW_TILES_KEY = "aligned-uint16"
@@ -58,6 +60,8 @@ class VolumeOutput:
     uri: str
     """Root of the volume, where its `info` or its group's `zarr.json` lies."""
     format: Format = "precomputed"
+    ome_zarr_version: OmeZarrVersion = "0.5"
+    """Version of its metadata and names, where its format is OME-Zarr."""
     encoding: Encoding
     levels: range
     """Levels that are written, finest first."""
@@ -84,6 +88,9 @@ class Volume:
     outputs: tuple[VolumeOutput, ...]
     arrays: tuple[TileArray, ...] = (GREY_TILES,)
     """Arrays of aligned tiles: the first at 8 bit, to look at; a second with raw 16 bit, if they are kept."""
+    transforms: Transforms | None = None
+    """Places of the slices and what is shown of them; None where only the names of files matter."""
+    provenance: Provenance = field(default_factory=Provenance)
 
     @property
     def n_slabs(self) -> int:
@@ -203,6 +210,7 @@ def volume_of(plan: Plan, transforms: Transforms) -> Volume:
             VolumeOutput(
                 uri=plan.locations.ome_zarr_uri,
                 format="ome-zarr",
+                ome_zarr_version=config.ome_zarr_version,
                 encoding="raw",
                 levels=every_level,
                 shard_side=OME_ZARR_SHARD_DEPTH // (1 + is_wide),
@@ -218,6 +226,8 @@ def volume_of(plan: Plan, transforms: Transforms) -> Volume:
         passes=passes,
         outputs=tuple(outputs),
         arrays=arrays,
+        transforms=transforms,
+        provenance=Provenance.of(plan, transforms),
     )
 
 

@@ -39,15 +39,19 @@ def withdraw_unwritten(volume: Volume, locations: Locations) -> list[str]:
         store = open_store(uri)
         if store.stat(key) is not None:
             store.delete(key)
-            withdrawn.append(uri)
+            withdrawn.append(join_uri(uri, key).removesuffix(f"/{key.rpartition('/')[2]}"))
     return withdrawn
 
 
 def volumes_left_alone(volume: Volume, locations: Locations) -> list[tuple[str, str]]:
-    """Root and last metadata file of each volume that an earlier run could have written beside this one."""
-    published_by = {
-        join_uri(locations.neuroglancer_uri, "raw"): precomputed.INFO_KEY,
-        locations.ome_zarr_uri: ome_zarr.METADATA_KEY,
-    }
-    others = published_by.keys() - {output.uri for output in volume.outputs}
-    return [(uri, published_by[uri]) for uri in sorted(others)]
+    """Root and metadata of each volume that an earlier run could have written beside this one.
+
+    They are the files by which readers find a volume, those of every version of OME-Zarr.
+    """
+    folders = sorted({version.image_folder for version in ome_zarr.VERSIONS.values()}, reverse=True)
+    found_by = [
+        (join_uri(locations.neuroglancer_uri, "raw"), precomputed.INFO_KEY),
+        *((locations.ome_zarr_uri, f"{folder}{ome_zarr.METADATA_KEY}") for folder in folders),
+    ]
+    written = {(output.uri, key) for output in volume.outputs for key in metadata_files(volume, output)}
+    return sorted(set(found_by) - written)

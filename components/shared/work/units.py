@@ -24,8 +24,10 @@ _Slice = TypeVar("_Slice", SourceSlice, SliceTransform)
 
 def _settings(step: str, plan: Plan, versions: Mapping[str, int]) -> str:
     """Version and configuration of a step, as its hashes hold them."""
-    keys = STEPS[step].hashed_keys
     config = plan.config
+    keys = STEPS[step].hashed_keys
+    if config.ome_zarr_version == "0.5":  # older runs have no such key and keep their hash
+        keys -= {"ome_zarr_version"}
     if "resolution" in keys:  # the one that the volume has, wherever it comes from
         config = config.model_copy(update={"resolution": plan.resolution_nm})
     return f"{versions[step]} {config.model_dump_json(include=set(keys))}"

@@ -158,6 +158,7 @@ def test_the_table_without_a_lossless_pyramid(tmp_path: Path) -> None:
     plain.plan = plain.plan.model_copy(update={"config": config})
     write_plan(plain.process, plain.plan)
     seal_blocks(plain.plan, plain.transforms, plain.process)
+    publish(volume_of(plain.plan, plain.transforms))
     whole = rows(plain.verify("--full"))
     assert len(whole) == len(plain.volume.outputs[0].levels) + 1
     for level in plain.volume.outputs[0].levels:
@@ -494,9 +495,23 @@ def test_full_compares_the_whole_of_a_coarse_chunk_of_jpeg(run: WholeRun) -> Non
     run.plan = run.plan.model_copy(update={"config": config})
     write_plan(run.process, run.plan)
     seal_blocks(run.plan, run.transforms, run.process)
+    publish(volume_of(run.plan, run.transforms))
     result = run.verify("--full")
     assert result.exit_code == 65
     assert "of level 3 must look like level 2; got " in result.stderr
+
+
+def test_provenance_of_another_release_is_no_damage_and_a_missing_one_is_noted(run: WholeRun) -> None:
+    path = Path(run.output, "chunk/provenance")
+    written = path.read_bytes()
+    path.write_bytes(written.replace(b'"fibstack_version": "', b'"fibstack_version": "0.0.'))
+    assert run.verify().exit_code == 0
+    path.write_bytes(written.replace(b"Slices", b"slices"))
+    assert "the metadata must be those of the volume" in run.verify().stderr
+    path.unlink()
+    result = run.verify()
+    assert result.exit_code == 0
+    assert f"there is no {path}, which an older version has not written" in result.output
 
 
 def test_the_command_that_mends_can_be_pasted(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def run_in_bucket(emulator: Emulator, folder: Path) -> Run:
             o.uri: [
                 found.size_bytes
                 for found in open_store(o.uri).list()
-                if not found.key.endswith(("info", "zarr.json"))
+                if not found.key.endswith(("info", "provenance", "zarr.json"))
             ]
             for o in volume.outputs
         },

@@ -47,8 +47,11 @@ def run_step(stack: AlignedStack, level: int, blocks: str) -> Result:
 
 
 def files_below(uri: str) -> dict[str, bytes]:
-    files = [p for p in Path(uri).rglob("*") if p.is_file() and p.name not in ("info", "zarr.json")]
+    files = [p for p in Path(uri).rglob("*") if p.is_file() and p.name not in METADATA]
     return {p.relative_to(uri).as_posix(): p.read_bytes() for p in files}
+
+
+METADATA = ("info", "provenance", "zarr.json")
 
 
 def check_volume(stack: AlignedStack, *, jpeg_error: float) -> None:

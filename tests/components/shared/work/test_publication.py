@@ -32,10 +32,11 @@ def test_every_output_is_published_and_withdrawn(tmp_path: Path) -> None:
     _, volume = volume_in(tmp_path, **EVERYTHING)
     publish(volume)
     arrays = ["ome-zarr/0/zarr.json", "ome-zarr/1/zarr.json"]
+    beside = [f"{name}/provenance" for name in ("chunk", "neuroglancer/jpeg", "neuroglancer/raw")]
     found_by = ["chunk/info", "neuroglancer/jpeg/info", "neuroglancer/raw/info", "ome-zarr/zarr.json"]
-    assert published(tmp_path) == sorted(arrays + found_by)
+    assert published(tmp_path) == sorted(arrays + beside + found_by)
     assert withdraw(volume) == [output.uri for output in volume.outputs]
-    assert published(tmp_path) == arrays
+    assert published(tmp_path) == sorted(arrays + beside)
     assert withdraw(volume) == []
 
 
@@ -58,6 +59,25 @@ def test_what_a_later_run_does_not_write_is_no_longer_shown(
     assert withdraw_unwritten(volume, plan.locations) == [str(tmp_path / name) for name in withdrawn]
     assert withdraw_unwritten(volume, plan.locations) == []
     assert (tmp_path / "chunk/info").exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "later", "withdrawn"),
+    [
+        ("0.6", {"ome_zarr": True, "ome_zarr_version": "0.6"}, []),
+        ("0.6", {"ome_zarr": True}, ["ome-zarr/volume"]),
+        ("0.6", {}, ["ome-zarr/volume", "ome-zarr"]),
+        ("0.5", {"ome_zarr": True, "ome_zarr_version": "0.6"}, []),  # the scene takes its place
+    ],
+)
+def test_no_image_of_another_version_of_ome_zarr_is_left(
+    tmp_path: Path, before: str, later: Any, withdrawn: Any
+) -> None:
+    _, volume = volume_in(tmp_path, ome_zarr=True, ome_zarr_version=before)
+    publish(volume)
+    plan, volume = volume_in(tmp_path, **later)
+    publish(volume)
+    assert withdraw_unwritten(volume, plan.locations) == [str(tmp_path / name) for name in withdrawn]
 
 
 def test_shards_of_an_earlier_larger_volume_are_found(tmp_path: Path) -> None:

@@ -193,6 +193,7 @@ def test_tile_settings_change_slabs_and_blocks_but_no_chunk() -> None:
         {"output_level": 1},
         {"lossless_encoding": "png"},
         {"ome_zarr": True},
+        {"ome_zarr_version": "0.6"},
     ],
     ids=str,
 )
