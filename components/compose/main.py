@@ -221,7 +221,7 @@ def _log_streaks(plan: Plan, findings: AlignFindings, shown: tuple[float, float]
 
 def _log_preview(preview: Preview) -> None:
     if preview.median_after is not None:
-        log.info("thumbnails of neighbours correlate at %.3f (median)", preview.median_after)
+        log.info("NCC of neighbouring slices, on thumbnails: %.3f (median)", preview.median_after)
     for failure in preview.gate.failures + preview.gate.remarks:
         log.warning("the check on thumbnails: %s", failure)
 

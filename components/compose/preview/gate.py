@@ -123,12 +123,12 @@ def _median(found: NeighbourCorrelations, limits: GateLimits) -> tuple[str, ...]
         return ()
     after = float(np.median(found.next_after[known]))
     if after < limits.lowest_median:
-        return (f"neighbours correlate at {after:.2f} (median), less than {limits.lowest_median}",)
+        return (f"the NCC of neighbours is {after:.2f} (median), less than {limits.lowest_median}",)
     both = known & np.isfinite(found.next_before)
     before = float(np.median(found.next_before[both])) if both.any() else 0.0
     if after < limits.worse_than_before * before:
         return (
-            f"neighbours correlate at {after:.2f} (median) after alignment, less than "
+            f"the NCC of neighbours is {after:.2f} (median) after alignment, less than "
             f"{limits.worse_than_before:.0%} of the {before:.2f} as they lie",
         )
     return ()
@@ -149,7 +149,7 @@ def _bad_pairs(plan: Plan, pairs: _ShownPairs, limits: GateLimits) -> tuple[str,
     named = [f"{plan.config.minz + i}-{plan.config.minz + i + 1} ({pairs.after[i]:.2f})" for i in by_ncc]
     usual = float(np.median(pairs.after[known]))
     return (
-        f"{len(bad)} of {n_known} neighbours (limit {most:.0f}) correlate far less than is usual here "
+        f"{len(bad)} of {n_known} neighbours (limit {most:.0f}) have an NCC far below what is usual here "
         f"(median {usual:.2f}, limit {limits.far_below:.0%} of it), worst {listed(named, _SHOWN)}",
     )
 

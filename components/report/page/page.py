@@ -70,8 +70,8 @@ COLUMNS = (
     Column("pairs", "n_edges", help="accepted pairs of this slice"),
     Column("sigma px", "sigma_px", 2, "1-sigma of the position against the middle of the stack"),
     Column("residual px", "residual_px", 3, "disagreement of these pairs with the solution"),
-    Column("NCC before", "ncc_before", 3, "correlation with the neighbour, as they lie"),
-    Column("NCC after", "ncc_after", 3, "correlation with the neighbour, aligned"),
+    Column("NCC before", "ncc_before", 3, "NCC with the next slice, as they lie"),
+    Column("NCC after", "ncc_after", 3, "NCC with the next slice, aligned"),
     Column("evidence", "evidence", help="what speaks for the verdict", is_text=True),
     Column("override", "override", help="the decision of the overrides file", is_text=True),
 )
@@ -101,6 +101,7 @@ def render(
     templates.filters["photo"] = lambda frame: picture_uri(frame.values, frame.known, PHOTO_QUALITY)
     templates.filters["aspect"] = _aspect
     templates.filters["extent"] = partial(_extent, evidence.plan.resolution_nm)
+    templates.filters["place"] = partial(_place, evidence.plan.resolution_nm)
     templates.filters["slug"] = lambda word: word.lower().replace(" ", "-")
     files = {entry.z: entry.key for entry in evidence.plan.slices}
     rows = [_cells(row, files.get(row.z, "")) for row in worst_first(evidence.rows)]
@@ -255,6 +256,21 @@ def _extent(voxel_nm: tuple[float, float, float], section: Section, n_slices: in
     wide_um = section.line.length_px * side_nm / 1000
     deep_um = n_slices * voxel_nm[2] / 1000
     return f"{wide_um:.3g} µm wide, {deep_um:.3g} µm deep"
+
+
+def _place(voxel_nm: tuple[float, float, float], pair: SectionPair, section: Section) -> str:
+    """Where the pixels of a section lie, for the script that tells what is under the pointer."""
+    line = section.line
+    return json.dumps(
+        {
+            "axis": line.axis,
+            "first": pair.first_z,
+            "every": pair.every,
+            "rows": len(section.values),
+            "px": line.length_px,
+            "nm": voxel_nm[0 if line.axis == "x" else 1],
+        }
+    )
 
 
 def _setting(value: object) -> str:

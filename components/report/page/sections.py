@@ -106,13 +106,17 @@ def rows_around(z_index: int, n_slices: int, n_rows: int = 128) -> range:
     return range(first, min(first + n_rows, n_slices))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SectionPair:
     """A section before and after alignment."""
 
     title: str
     n_slices: int
     """Slices from the first row to the last, those between two rows included."""
+    first_z: int
+    """Number of the slice of the first row."""
+    every: int
+    """Slices from a row to the next."""
     before: Section
     after: Section
 
@@ -177,7 +181,15 @@ def _view(plan: Plan, transforms: Transforms, axis: Axis, z_indices: range, wher
     before = empty(center, (width, height))
     n_slices = z_indices[-1] - z_indices[0] + 1 if z_indices else 0
     after = empty(center_in_volume, transforms.volume_size_xyz[:2])
-    return _View(z_indices, SectionPair(f"{axis.upper()}Z section{where}", n_slices, before, after))
+    pair = SectionPair(
+        title=f"{axis.upper()}Z section{where}",
+        n_slices=n_slices,
+        first_z=transforms.slices[z_indices[0]].z if z_indices else 0,
+        every=z_indices.step,
+        before=before,
+        after=after,
+    )
+    return _View(z_indices, pair)
 
 
 def _worst_index(rows: Sequence[SliceRow]) -> int:

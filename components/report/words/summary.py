@@ -105,7 +105,7 @@ def sentences(run: RunDocument, evidence: RunEvidence) -> Iterator[str]:
         step = "" if run.largest_step_px is None else f"; the largest step is {run.largest_step_px:.1f} px"
         alike = "" if run.median_ncc_control is None else f", {run.median_ncc_control:.3f} interpolated alone"
         yield (
-            f"Neighbouring slices correlate at {run.median_ncc_after:.3f} after alignment, "
+            f"NCC of neighbouring slices: {run.median_ncc_after:.3f} after alignment, "
             f"{run.median_ncc_before:.3f} before{alike} (medians){step}."
         )
     if run.motion:
@@ -132,8 +132,8 @@ def sentences(run: RunDocument, evidence: RunEvidence) -> Iterator[str]:
         yield decided
     if run.complete:
         written = ", ".join(f"{o.uri} ({size(o.size_bytes, smallest='MB')})" for o in run.outputs)
-        of_files = (evidence.plan.lossless_grey_levels, numbering_sentence(evidence))
-        yield " ".join(filter(None, (f"Written: {written}.", *of_files)))
+        yield " ".join(filter(None, (f"Written: {written}.", numbering_sentence(evidence))))
+        yield from filter(None, (evidence.plan.lossless_grey_levels,))
 
 
 def _ends_the_same(status: RunStatus, verification: Verification, *, held_back: bool) -> bool:

@@ -178,7 +178,7 @@ def _unknown(z: Integers, correlations: Floats, limits: PlaceLimits) -> str:
     medians = [float(np.median(c[k])) for c, k in zip(correlations.T, known.T, strict=True) if k.any()]
     if medians[0] < limits.least_correlation:
         return (
-            f"neighbours correlate at {medians[0]:.2f}; below {limits.least_correlation:g} tissue changes "
+            f"the NCC of neighbours is {medians[0]:.2f}; below {limits.least_correlation:g} tissue changes "
             "too much from slice to slice"
         )
     if medians[0] - min(medians) < limits.least_fall:

@@ -37,9 +37,9 @@ class SliceRow(SliceTransform):
     streak_damage: float | None = None
     """Tissue that the same filter would take away, RMS in raw grey levels."""
     ncc_before: float | None
-    """Normalised cross-correlation with the next present slice, both as they lie in their files."""
+    """NCC with the next present slice, both as they lie in their files."""
     ncc_after: float | None
-    """Normalised cross-correlation with the next present slice after the transform of their pair."""
+    """NCC with the next present slice after the transform of their pair."""
     z_position: float | None
     """Place along z in mean slices, as the likeness of slices tells; null where a slice is not good."""
     z_step: float | None

@@ -1,6 +1,7 @@
 """The report as somebody sees it: in a browser, light and dark, on paper, and of the longest stack."""
 
 import csv
+import json
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,10 @@ def report_of_a_run(tmp_path_factory: pytest.TempPathFactory) -> str:
 def seen(report_of_a_run: str) -> Iterator[WebPage]:
     with web_page(report_of_a_run) as page:
         yield page
+
+
+def pair_of(title: str, n_slices: int, section: Section) -> SectionPair:
+    return SectionPair(title=title, n_slices=n_slices, first_z=0, every=1, before=section, after=section)
 
 
 def shown_z(page: WebPage) -> list[int]:
@@ -115,6 +120,39 @@ def test_a_chart_tells_its_values_under_the_pointer_and_by_keys(seen: WebPage) -
         f"{plot}.dispatchEvent(new PointerEvent('pointermove', {{clientX: {right_end}, bubbles: true}}))"
     )
     assert seen.evaluate(reading).startswith("slice 19: ")
+
+
+@needs_browser
+def test_a_section_tells_the_slice_and_the_place_under_the_pointer_and_by_keys(seen: WebPage) -> None:
+    cut = "document.querySelectorAll('figure.cut')[1]"
+    look, reading = f"{cut}.querySelector('.look')", f"{cut}.querySelector('.reading').textContent"
+    label = "XZ section, aligned: arrow keys read slice and place"
+    assert seen.evaluate(f"{look}.getAttribute('aria-label')") == label
+    place = json.loads(seen.evaluate(f"{look}.dataset.place"))
+
+    def press(key: str) -> str:
+        seen.evaluate(f"{look}.dispatchEvent(new KeyboardEvent('keydown', {{key: '{key}'}}))")
+        said: str = seen.evaluate(reading)
+        return said
+
+    assert press("ArrowDown") == "slice 0: x 0 px, 0.00 µm"
+    assert press("ArrowDown").startswith("slice 1: x 0 px")
+    assert not press("ArrowRight").startswith("slice 1: x 0 px")
+    seen.evaluate(
+        f"(box => {look}.dispatchEvent(new PointerEvent('pointermove', {{clientX: box.right - 0.01,"
+        f" clientY: box.bottom - 0.01, bubbles: true}})))({look}.getBoundingClientRect())"
+    )
+    last_um = (place["px"] - 1) * place["nm"] / 1000
+    assert seen.evaluate(reading) == f"slice 19: x {place['px'] - 1} px, {last_um:#.3g} µm"
+    assert press("ArrowDown").startswith("slice 19: ")
+
+
+@needs_browser
+def test_the_first_words_say_what_the_grey_levels_are_and_lead_to_the_ncc(seen: WebPage) -> None:
+    said = "[...document.querySelector('h1').nextElementSibling.children].map(item => item.textContent)"
+    assert any(item.startswith("Grey levels of the lossless volume are ") for item in seen.evaluate(said))
+    link = "document.querySelector('h1 + ul a.term')"
+    assert seen.evaluate(f"{link}.textContent + {link}.getAttribute('href')") == "NCC#word-ncc"
 
 
 def saved(page: WebPage, label: str) -> str:
@@ -210,7 +248,7 @@ def long_page() -> str:
     plan = make_plan("out", N_SLICES)
     line = Line(axis="x", across_px=0, length_px=5120, scale=0.1)
     section = Section(line, noise(MAX_ROWS, 512), np.ones((MAX_ROWS, 512), bool))
-    sections = [SectionPair(f"section {n}", N_SLICES, section, section) for n in range(4)]
+    sections = [pair_of(f"section {n}", N_SLICES, section) for n in range(4)]
     frame = Frame(9, "", noise(SIDE_PX, SIDE_PX), np.ones((SIDE_PX, SIDE_PX), bool))
     cards = [CardPictures(z, (frame, frame, frame), frame, 0.3, 0.4) for z in range(0, 9 * MOST_CARDS, 9)]
     transforms = make_transforms(plan, [np.eye(3)] * N_SLICES, (5120, 5120, N_SLICES))
@@ -243,7 +281,7 @@ def test_the_page_of_a_small_stack_with_many_bad_slices_is_small(tmp_path: Path)
     transforms = make_transforms(plan, [np.eye(3)] * 41, (5120, 5120, 41))
     evidence = RunEvidence(plan, rows=rows, transforms=transforms)
     run = summarise(evidence, parse_status("Failed"), None, Verification((), ()))
-    page = render(run, evidence, [SectionPair("section", 41, section, section)] * 2, cards)
+    page = render(run, evidence, [pair_of(f"section {n}", 41, section) for n in range(2)], cards)
     assert 300_000 < len(page.encode()) < 1_500_000
 
 

@@ -191,20 +191,20 @@ def test_a_few_bad_slices_pass_and_many_do_not(plan: Plan) -> None:
         pictures[z] = other[z]
     assert failures(plan, placed(plan, **replaced), pictures) == ()
     (said,) = failures(plan, placed(plan), pictures)
-    assert said.startswith("8 of 39 neighbours (limit 4) correlate far less")
+    assert said.startswith("8 of 39 neighbours (limit 4) have an NCC far below")
     assert "32-33" in said or "33-34" in said
 
 
 def test_wrong_transforms_are_stopped(plan: Plan) -> None:
     shifts = np.random.default_rng(3).normal(0, 30, (N, 2))
     said = failures(plan, placed(plan, [translation(*s) for s in shifts]), tissue())
-    assert "neighbours correlate at" in said[0]
+    assert "the NCC of neighbours is" in said[0]
 
 
 def test_a_part_that_is_solved_wrong_is_named(plan: Plan) -> None:
     matrices = [translation(15 * (z % 2) * (20 <= z < 30), 0) for z in range(N)]
     (said,) = failures(plan, placed(plan, matrices), tissue())
-    assert "of 39 neighbours (limit 4) correlate far less than is usual here" in said
+    assert "of 39 neighbours (limit 4) have an NCC far below what is usual here" in said
     assert "limit 50% of it" in said
     named = [int(z) for z in re.findall(r"(\d+)-\d+ \(", said)]
     assert len(named) == 5
