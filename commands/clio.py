@@ -18,8 +18,7 @@ import click
 
 from commands.view.published import PublishedVolume, address_of, find_volumes, read_transforms
 from components.shared.command import StepCommand
-from components.shared.documents.plan import PLAN_KEY, Plan
-from components.shared.documents.read_document import read_document
+from components.shared.documents.plan import PLAN_KEY, plan_in
 from components.shared.errors import ConfigError, FibstackError, TransientError, UserError
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
@@ -69,7 +68,7 @@ def name_of(output: str) -> str:
         ConfigError: there is neither.
     """
     process = open_store(part_uri(output, "process"))
-    run_id = read_document(process, PLAN_KEY, Plan).config.id if process.stat(PLAN_KEY) else ""
+    run_id = plan_in(process).config.id if process.stat(PLAN_KEY) else ""
     name = run_id or output.rstrip("/").rpartition("/")[2]
     if not name:
         raise ConfigError("the dataset must have a name; the run has no id. Give --name.")

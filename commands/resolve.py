@@ -49,6 +49,9 @@ def resolve(
     OUTPUT is the output of an earlier run, whose configuration is taken from its records. Overrides and other
     keys may change, but not those that say what is matched and how. Only the parts of the volume that come
     out differently are written again; with --until compose, none of them yet.
+
+    OUTPUT may have been moved or copied since. Where the slices were moved, --set source=FOLDER says where
+    they are now: they must be the same.
     """
     config = resolved_config(output, overrides, changes)
     run_as_asked(config, Extent(until), runner, jobs, settings_path, log_dir, dry_run)
@@ -63,7 +66,7 @@ def resolved_config(output: str, overrides: str | None, settings: Sequence[str])
         settings: `key=value` texts; values are YAML.
 
     Raises:
-        UserError: there is no run in `output`, or it was written elsewhere.
+        UserError: there is no run in `output`.
         ConfigError: a key would change the matching, or a value is refused.
     """
     changes = parse_settings(settings)
@@ -78,13 +81,10 @@ def resolved_config(output: str, overrides: str | None, settings: Sequence[str])
             raise ConfigError("the overrides must be given once; got --overrides and --set. Remove one.")
         changes["overrides"] = overrides
     location = absolute(output)
-    decided = sorted(changes.keys() - NAMING_KEYS)
+    decided = sorted(changes.keys() - NAMING_KEYS - {"source"})  # which changes nothing that is computed
     config = parse_config({**_config_of(location), **changes, "decided": decided})
-    if _uri(config.output) != _uri(location):
-        raise UserError(
-            f"a run must be resolved where it was written, since its records name the place; got {output}, "
-            f"written as {config.output}. Move it back, or run anew with another output."
-        )
+    if _uri(config.output) != _uri(location):  # it was moved, or is a copy
+        config = config.model_copy(update={"output": location})
     return with_absolute_locations(config)
 
 

@@ -15,8 +15,7 @@ from commands.buckets import RUN_LABEL
 from commands.data.contents import EMPTY_FOLDER, UNFINISHED, Entry, entries_of
 from components.report.run_document import PAGE_KEY, RUN_KEY
 from components.shared.documents.cost import COST_KEY
-from components.shared.documents.locations import Locations
-from components.shared.documents.plan import PLAN_KEY, Plan
+from components.shared.documents.plan import PLAN_KEY, plan_in
 from components.shared.documents.preview import PREVIEW_KEY
 from components.shared.documents.read_document import read_document
 from components.shared.documents.slices import SLICES_KEY
@@ -39,9 +38,9 @@ from components.shared.work.refusal import ACCEPTED_KEY, REFUSED_KEY
 from components.shared.work.superseded import (
     SUPERSEDED_KEY,
     Place,
-    Superseded,
     files_of_record,
     files_of_volume,
+    noted_places,
 )
 
 PARTS: tuple[Part, ...] = ("neuroglancer", "ome-zarr", "chunk", "tmp", "process")
@@ -145,10 +144,7 @@ class _Names:
 
 
 def _names_by_part(uris: dict[Part, str], in_process: list[Entry]) -> dict[Part, _Names]:
-    """The names of files in each part that the plan, the records and what they have superseded give.
-
-    An output that was moved is known by the places where it was written.
-    """
+    """The names of files in each part that the plan, the records and what they have superseded give."""
     if "process" not in uris:
         return {part: _Names.of(()) for part in uris}
     process = open_store(uris["process"])
@@ -157,16 +153,10 @@ def _names_by_part(uris: dict[Part, str], in_process: list[Entry]) -> dict[Part,
     for record in in_parallel(lambda key: record_at(process, key), filter(is_record_key, keys)):
         places |= files_of_record(record) if record is not None else set()
     with contextlib.suppress(FibstackError):
-        noted = read_document(process, SUPERSEDED_KEY, Superseded).files
-        places |= {Place(uri, key) for uri, named in noted.items() for key in named}
-    locations = _locations(process)
+        places |= noted_places(process)
     with contextlib.suppress(FibstackError):
         places |= _planned(process)
     roots = {open_store(uri).uri: part for part, uri in uris.items()}
-    for part in uris if locations is not None else ():
-        written = getattr(locations, f"{part.replace('-', '_')}_uri")
-        with contextlib.suppress(FibstackError):
-            roots |= {written: part, open_store(written).uri: part}
     named: dict[Part, set[str]] = {part: set() for part in uris}
     for uri, key in places:
         for root, part in roots.items():
@@ -176,21 +166,13 @@ def _names_by_part(uris: dict[Part, str], in_process: list[Entry]) -> dict[Part,
     return {part: _Names.of(some) for part, some in named.items()}
 
 
-def _locations(process: Store) -> Locations | None:
-    """The places that the plan says the run writes to; None where it does not say so."""
-    try:
-        return Locations.model_validate(json.loads(process.read(PLAN_KEY))["locations"])
-    except (FibstackError, ValueError, KeyError, TypeError):
-        return None
-
-
 def _planned(process: Store) -> set[Place]:
     """The files of the volume that the documents of a run or an export describe.
 
     Raises:
         FibstackError: a document is missing, or not of this version.
     """
-    plan = read_document(process, PLAN_KEY, Plan)
+    plan = plan_in(process)
     transforms = read_document(process, TRANSFORMS_KEY, Transforms)
     if process.stat(EXPORT_KEY) is None:
         return files_of_volume(volume_of(plan, transforms), plan.locations)

@@ -155,13 +155,13 @@ def _export_volume(
 ) -> None:
     from commands.export.exported import plan_of_export, transforms_of_export
     from commands.export.source import whole_uri
-    from commands.export.volume import changes_of, check_target, write_volume
+    from commands.export.volume import changes_of, claimed, write_volume
     from components.shared.work.export import Export
 
     export = Export(**part.model_dump(exclude={"crc32c"}), jpeg_quality=jpeg_quality, lossless=lossless)
     plan = plan_of_export(written.plan, whole_uri(new_output), jpeg_quality)
     process = open_store(plan.locations.process_uri)
-    check_target(process, export, new_output)
+    export = claimed(process, export, new_output)
     transforms = transforms_of_export(written.transforms, export)
     if dry_run:
         list_changes(changes_of(process, export, plan, transforms))

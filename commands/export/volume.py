@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,7 +22,7 @@ from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import Store, join_uri
 from components.shared.volume.layout import exact_keys, metadata_files, shards_of_block
 from components.shared.volume.volume import TileArray, Volume
-from components.shared.work.export import EXPORT_KEY, Export, export_hash, exported_volume
+from components.shared.work.export import EXPORT_KEY, Export, as_begun, export_hash, exported_volume
 from components.shared.work.publication import publish
 from components.shared.work.records import record_key
 from components.shared.work.verification import read_written, verify
@@ -104,20 +105,26 @@ def _publish(process: Store, new_output: str) -> None:
     publish(written.volume)
 
 
-def check_target(process: Store, export: Export, new_output: str) -> None:
-    """Refuse an output that holds something else.
+def claimed(process: Store, export: Export, new_output: str) -> Export:
+    """The export, which goes on where its source was moved since it began.
 
     Raises:
-        UserError: it holds another volume.
+        UserError: the output holds another volume.
     """
     others = process.stat(PLAN_KEY) is not None or next(process.list("records/"), None) is not None
     if process.stat(EXPORT_KEY) is not None:
-        others = process.read(EXPORT_KEY) != export.to_json()
+        begun = None
+        with suppress(UserError):  # it is damaged, or of another version
+            begun = as_begun(read_document(process, EXPORT_KEY, Export))
+            if begun.source != export.source:
+                export = export.model_copy(update={"first_source": begun.source})
+        others = begun is None or as_begun(export).to_json() != begun.to_json()
     if others:
         raise UserError(
             f"an export must go where nothing is, or where the same export was stopped; got {new_output}, "
             f"which holds another volume. Choose another NEW_OUTPUT."
         )
+    return export
 
 
 def changes_of(process: Store, export: Export, plan: Plan, transforms: Transforms) -> Changes:

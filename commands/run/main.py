@@ -266,7 +266,7 @@ def _announce_changes(config: RunConfig) -> None:
     try:
         from components.plan.overrides import read_overrides
         from components.report.run_document import RUN_KEY, RunDocument
-        from components.shared.documents.plan import PLAN_KEY, Plan
+        from components.shared.documents.plan import plan_in
         from components.shared.documents.read_document import read_document
         from components.shared.storage.registry import open_store, place_of
 
@@ -280,10 +280,10 @@ def _announce_changes(config: RunConfig) -> None:
     said = [
         f"{key} from {json.dumps(before[key])} to {json.dumps(now[key])}"
         for key in differing_keys(published.config, config)
-        if key not in ("source", "output") or place_of(before[key]) != place_of(now[key])
+        if key not in ("source", "output")  # the places of the same slices and of the same volume
     ]
     with suppress(FibstackError):
-        plan, overrides = read_document(process, PLAN_KEY, Plan), read_overrides(config)
+        plan, overrides = plan_in(process), read_overrides(config)
         if plan.config.overrides == config.overrides and plan.overrides != overrides:
             said.append(f"other decisions in {config.overrides}")
         gone = [override.as_written for override in plan.overrides if override not in overrides]
@@ -329,13 +329,12 @@ def predict(config: RunConfig, settings: Settings) -> dict[str, Prediction]:
         from components.plan.estimate import estimate
         from components.plan.work import expected_volume
         from components.shared.documents.cost import parse_pods, read_prices
-        from components.shared.documents.plan import PLAN_KEY, Plan
-        from components.shared.documents.read_document import read_document
+        from components.shared.documents.plan import plan_in
         from components.shared.storage.registry import open_store
         from pipeline.here.progress import Prediction
 
         process = open_store(part_uri(config.output, "process"))
-        plan = read_document(process, PLAN_KEY, Plan)
+        plan = plan_in(process)
         estimated = estimate(plan, expected_volume(plan), parse_pods(settings.pods), read_prices())
     except (FibstackError, ModuleNotFoundError):
         return {}

@@ -224,8 +224,7 @@ class OutputFiles:
         return list(record.outputs) if record is not None else []
 
     def _record(self, step: str, unit: str) -> Record | None:
-        record = read_record(self._process, step, unit)
-        return self._written.as_it_lies(record) if record is not None else None
+        return read_record(self._process, step, unit)
 
     def _missing_record(self, step: str, unit: str, what: str) -> None:
         """Tell of a unit without a record; of one whose record is damaged, `_records` has told."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from components.report.run_document import RUN_KEY, RunDocument
 from components.shared.documents.config_flags import command_of
+from components.shared.documents.locations import found_at
 from components.shared.documents.plan import PLAN_KEY
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import TRANSFORMS_KEY
@@ -55,7 +56,7 @@ def _documents_of_export(process: Store) -> list[str]:
 def _command_of_run(process: Store) -> str:
     """The command that repeats a run whose plan is damaged; empty where its report does not tell."""
     try:
-        return command_of(read_document(process, RUN_KEY, RunDocument).config)
+        return command_of(found_at(read_document(process, RUN_KEY, RunDocument).config, process.uri))
     except UserError:
         return ""
 

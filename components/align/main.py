@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import click
@@ -19,13 +19,12 @@ from components.align.prepare import PreparedSlice, prepare
 from components.align.statistics import Tissue, thumbnail
 from components.shared.command import SpanType, StepCommand
 from components.shared.documents.align import AlignRecord, PairRecord, SliceStatistics
-from components.shared.documents.plan import PLAN_KEY, Plan
-from components.shared.documents.read_document import read_document
+from components.shared.documents.plan import Plan, SourceSlice, plan_in
 from components.shared.errors import ConfigError
 from components.shared.grid import Span
 from components.shared.pictures.slice_files import read_slice
 from components.shared.storage.registry import open_store
-from components.shared.storage.store import Store
+from components.shared.storage.store import Store, checksum
 from components.shared.stub.program import or_stub
 from components.shared.work import records, units
 from components.shared.work.records import Record
@@ -42,6 +41,16 @@ class ChunkEvidence:
     pairs: list[PairRecord] = field(default_factory=list)
     thumbnails: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     """Thumbnails [y, x] by `z<number>`, as the archive names them."""
+    read: dict[str, str] = field(default_factory=dict)
+    """CRC-32C of the files of the chunk's slices of which no listing tells it, by key."""
+
+    def noting(self, entry: SourceSlice) -> Callable[[bytes], None]:
+        """A function that is told the bytes of a slice's file, and notes their checksum."""
+
+        def note(data: bytes) -> None:
+            self.read[entry.key] = checksum(data)
+
+        return note
 
 
 @click.command(cls=StepCommand)
@@ -57,7 +66,7 @@ def main(process_uri: str, chunk: Span) -> None:
     """Match the slices of one chunk, or of several, with the slices that follow each of them."""
     cv2.setNumThreads(1)
     process = open_store(process_uri)
-    plan = read_document(process, PLAN_KEY, Plan)
+    plan = plan_in(process)
     held = units.chunks_of_item(plan, chunk)
     if not held:
         raise ConfigError(
@@ -79,7 +88,8 @@ def match_chunk(plan: Plan, chunk: Span, process: Store) -> None:
         records.write_output(process, f"align/{chunk}.npz", archive_of(evidence.thumbnails)),
         records.write_output(process, f"align/{chunk}.json", document.to_json()),
     )
-    records.commit(process, Record(step=STEP, unit=str(chunk), input_hash=input_hash, outputs=outputs))
+    record = Record(step=STEP, unit=str(chunk), input_hash=input_hash, outputs=outputs, read=evidence.read)
+    records.commit(process, record)
     n_accepted = sum(pair.accepted for pair in evidence.pairs)
     log.info(
         "chunk %s: %d slices, %d of %d pairs", chunk, len(evidence.slices), n_accepted, len(evidence.pairs)
@@ -99,7 +109,8 @@ def examine_chunk(plan: Plan, chunk: Span, source: Store) -> ChunkEvidence:
     for n_read, entry in enumerate(looked_at, start=1):
         if entry.z > chunk.last and not waiting:
             break
-        image = read_slice(source, entry, plan.pixel_type, plan.reading)
+        note = evidence.noting(entry) if entry.z in chunk and entry.crc32c is None else None
+        image = read_slice(source, entry, plan.pixel_type, plan.reading, note)
         part = plan.matched_part((entry.width_px, entry.height_px))
         prepared = prepare(entry.z, image, plan.match_scale, part)
         if entry.z in chunk:

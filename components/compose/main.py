@@ -28,9 +28,8 @@ from components.compose.rows.jitter import row_jitter
 from components.compose.solve.place import Placement, place
 from components.compose.warps.soft import soft_warps
 from components.shared.command import StepCommand, write_parameter
-from components.shared.documents.plan import PLAN_KEY, Plan
+from components.shared.documents.plan import Plan, plan_in
 from components.shared.documents.preview import Preview
-from components.shared.documents.read_document import read_document
 from components.shared.documents.thickness import Thickness
 from components.shared.documents.transforms import Transforms
 from components.shared.errors import ConfigError, FibstackError, UserError
@@ -62,7 +61,7 @@ def main(
     cv2.setNumThreads(1)
     process = open_store(process_uri)
     try:
-        plan = read_document(process, PLAN_KEY, Plan)
+        plan = plan_in(process)
         run, left = solve_and_list(plan, process)
     except (UserError, ConfigError) as error:
         _leave_refusal(error, process)

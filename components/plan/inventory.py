@@ -340,14 +340,22 @@ def are_of_files(slices: Sequence[SourceSlice], present: dict[int, tuple[Stat, .
         slices: Slices of the earlier plan, z ascending.
         present: The files of each slice, z ascending.
     """
-    planned: dict[int, tuple[Stat, ...]] = {}
-    for entry in slices:
-        files: tuple[SourceSlice | ChannelFile, ...] = (entry, *entry.more_channels)
-        planned[entry.z] = tuple(
-            Stat(key=f.key, size_bytes=f.size_bytes, crc32c=f.crc32c, modified_ns=f.modified_ns)
-            for f in files
-        )
-    return planned == present
+    if [entry.z for entry in slices] != list(present):
+        return False
+    return all(
+        len(entry.files) == len(found) and all(map(is_of_file, entry.files, found))
+        for entry, found in zip(slices, present.values(), strict=True)
+    )
+
+
+def is_of_file(planned: SourceSlice | ChannelFile, found: Stat) -> bool:
+    """Whether a file of an earlier plan is this very one, as far as a listing tells."""
+    return found == Stat(
+        key=planned.key,
+        size_bytes=planned.size_bytes,
+        crc32c=planned.crc32c,
+        modified_ns=planned.modified_ns,
+    )
 
 
 def repeated_slices(slices: Sequence[SourceSlice]) -> list[tuple[int, int]]:

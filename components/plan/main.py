@@ -22,7 +22,7 @@ from components.plan.output import (
 )
 from components.plan.overrides import check_overrides, read_overrides
 from components.plan.rates import RATES
-from components.plan.source import find_channels, known_stack, placed, read_places, read_stack
+from components.plan.source import find_channels, known_stack, moved_from, placed, read_places, read_stack
 from components.shared.command import StepCommand, write_parameter
 from components.shared.documents.config import RunConfig
 from components.shared.documents.config_flags import config_flags, parse_flags
@@ -142,7 +142,7 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
         log.warning("%s is gone: its decisions stay as %s has them", config.overrides, PLAN_KEY)
     check_overrides(config, overrides)
     source = open_store(locations.source_uri)
-    config, found = find_channels(config, source)
+    config, found = find_channels(config, source, earlier)
     patterns = (config.image, *config.more_channels)
     present = inventory.with_every_channel(
         [channel.slices for channel in found], patterns, allow_gaps=config.allow_gaps, uri=source.uri
@@ -158,6 +158,7 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
         uri=source.uri,
         otherwise_ended=found[0].listing.otherwise_ended,
     )
+    moved = moved_from(config, earlier, present, source, open_store(locations.process_uri))
     stack = known_stack(config, earlier, present) or read_stack(config, source, present)
     slices = stack.slices
     fitness.check_channels(slices, config, source.uri)
@@ -193,6 +194,7 @@ def make_plan(config: RunConfig, fan: int) -> Plan:
         more_intensity_ranges=stack.more_intensity_ranges,
         places_crc32c=places.crc32c if places is not None else "",
         resolved_from=resolved_from(config, earlier),
+        moved_from=moved,
         findings=(
             *inventory.suffix_findings(patterns, [c.listing for c in found], config.minz, config.maxz),
             *fitness.size_findings(slices),

@@ -11,11 +11,10 @@ from pydantic import JsonValue
 from components.shared.documents.config import RunConfig, differing_keys
 from components.shared.documents.config_flags import command_of, setting_of
 from components.shared.documents.locations import Locations
-from components.shared.documents.plan import PLAN_KEY, Override, Plan
-from components.shared.documents.read_document import read_document
+from components.shared.documents.plan import PLAN_KEY, Override, Plan, plan_in
 from components.shared.errors import ConfigError, UserError
 from components.shared.steps import MATCHING_KEYS
-from components.shared.storage.registry import open_store
+from components.shared.storage.registry import open_store, place_of
 from components.shared.storage.store import Store, join_uri
 from components.shared.stub.scratch import is_in_scratch
 from components.shared.text import listed
@@ -85,7 +84,7 @@ def may_hold_a_run(process: Store) -> bool:
 def earlier_plan(locations: Locations) -> Plan | None:
     """The plan that an earlier run has left in the output; None where there is none that can be read."""
     try:
-        return read_document(open_store(locations.process_uri), PLAN_KEY, Plan)
+        return plan_in(open_store(locations.process_uri))
     except UserError:  # there is none, or it is of another version
         return None
 
@@ -102,11 +101,12 @@ def check_earlier_run(process: Store, plan: Plan, decided: Collection[str]) -> N
         UserError: the earlier plan is of another stack, or cannot be read.
         ConfigError: decisions of the earlier plan are missing.
     """
-    earlier = read_document(process, PLAN_KEY, Plan)
+    earlier = plan_in(process)
     if _place_of(earlier) != _place_of(plan):
+        difference = first_difference(earlier, plan)
         raise UserError(
             f"an output must hold one stack; got {_stack_of(plan)} where there is {_stack_of(earlier)} "
-            f"in {process.uri}. Choose another output."
+            f"in {process.uri}{difference and f', and {difference}'}. Choose another output."
         )
     lost = undone_keys(earlier, plan, decided)
     if lost:
@@ -123,7 +123,28 @@ def check_earlier_run(process: Store, plan: Plan, decided: Collection[str]) -> N
 
 def _place_of(plan: Plan) -> tuple[str, str, int]:
     """Source, name pattern and first slice of a stack; its last slice and its channels may change."""
-    return open_store(plan.config.source).uri, plan.config.image, plan.config.minz
+    return place_of(plan.first_source), plan.config.image, plan.config.minz
+
+
+def first_difference(earlier: Plan, plan: Plan) -> str:
+    """A clause on the first file that is not known to be that of an earlier plan; empty of other names."""
+    if (plan.config.image, plan.config.minz) != (earlier.config.image, earlier.config.minz):
+        return ""
+    there = {file.key: file for entry in plan.slices for file in entry.files}
+    for file in (file for entry in earlier.slices for file in entry.files):
+        found = there.get(file.key)
+        if found is None:
+            return f"{file.key} is not there"
+        if found.size_bytes != file.size_bytes:
+            return f"{file.key} has {found.size_bytes:,} bytes for {file.size_bytes:,}"
+        if (found.crc32c, found.modified_ns) != (file.crc32c, file.modified_ns):
+            if found.crc32c and file.crc32c:
+                return f"{file.key} has another content"
+            return (
+                f"{file.key} has another time of writing and is not known to be the same: copy slices with "
+                f"their times (cp -a, rsync -a)"
+            )
+    return ""
 
 
 def _stack_of(plan: Plan) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -14,9 +14,11 @@ from components.plan import fitness, inventory
 from components.plan.inventory import Listing
 from components.shared.documents.config import RunConfig
 from components.shared.documents.plan import (
+    ChannelFile,
     DataBar,
     FilesOfPixelSize,
     FillNumber,
+    MovedSource,
     PixelType,
     Plan,
     Reading,
@@ -43,7 +45,9 @@ from components.shared.pictures.slice_files import (
     read_slice,
 )
 from components.shared.storage.parallel import in_parallel
-from components.shared.storage.store import Stat, Store, with_checksums
+from components.shared.storage.store import Stat, Store, checksum, with_checksums
+from components.shared.work.records import read_record
+from components.shared.work.units import chunk_hash, chunks
 
 _URI_SHOWN = 200
 """Characters of a URI that a sentence shows."""
@@ -106,16 +110,25 @@ class FoundChannel:
     """All files whose names are like the pattern."""
 
 
-def find_channels(config: RunConfig, source: Store) -> tuple[RunConfig, list[FoundChannel]]:
+def find_channels(
+    config: RunConfig, source: Store, earlier: Plan | None = None
+) -> tuple[RunConfig, list[FoundChannel]]:
     """The files of each channel by z, and the configuration whose patterns name them.
 
     In the older workflow, `source` names the bucket also where the slices lie in its folder `raw`: where no
     slice is found, the patterns are tried there.
 
+    Args:
+        config: The configuration of the run.
+        source: Where the slices lie.
+        earlier: The plan that is there.
+
     Raises:
         UserError: there is no such source, or no slice in it.
     """
     patterns = (config.image, *config.more_channels)
+    if not source.exists():
+        raise UserError(_no_source(config, source, earlier))
     try:
         return config, [_find_slices(config, pattern, source) for pattern in patterns]
     except UserError:
@@ -124,6 +137,16 @@ def find_channels(config: RunConfig, source: Store) -> tuple[RunConfig, list[Fou
         with suppress(UserError):
             return in_raw, [_find_slices(in_raw, pattern, source) for pattern in (image, *more)]
         raise
+
+
+def _no_source(config: RunConfig, source: Store, earlier: Plan | None) -> str:
+    """The sentence on a source that is not there."""
+    got = source.uri if len(source.uri) < _URI_SHOWN else f"{source.uri[:_URI_SHOWN]}..."
+    sentence = f"the source must be a folder or bucket that exists; got {got}."
+    if earlier is None or earlier.config.source != config.source:
+        return f"{sentence} Change 'source'."
+    command = shlex.join(["fibstack", "resolve", config.output, "--set", "source=FOLDER"])
+    return f'{sentence} If the slices were moved, say where they are: "{command}".'
 
 
 def read_places(config: RunConfig, process: Store) -> GivenPlaces | None:
@@ -171,9 +194,6 @@ def placed(
 
 def _find_slices(config: RunConfig, pattern: str, source: Store) -> FoundChannel:
     """The files of one channel."""
-    if not source.exists():
-        got = source.uri if len(source.uri) < _URI_SHOWN else f"{source.uri[:_URI_SHOWN]}..."
-        raise UserError(f"the source must be a folder or bucket that exists; got {got}. Change 'source'.")
     listing = inventory.number_slices(pattern, source.list(inventory.name_prefix(pattern)))
     inventory.check_numbered_once(listing, config.minz, config.maxz, source.uri)
     present = listing.between(config.minz, config.maxz)
@@ -185,6 +205,81 @@ def _find_slices(config: RunConfig, pattern: str, source: Store) -> FoundChannel
     return FoundChannel(dict(zip(present, files, strict=True)), listing)
 
 
+def moved_from(
+    config: RunConfig,
+    earlier: Plan | None,
+    present: Mapping[int, tuple[Stat, ...]],
+    source: Store,
+    process: Store,
+) -> MovedSource | None:
+    """The names that hashes of units have for slices that lie elsewhere than when they were first planned.
+
+    Slices elsewhere are the same where all that the earlier plan has are there with the same sizes, and with
+    the same checksums, or in folders the same times of writing. Where a copy has others, its files are read
+    and compared with the checksums of what `align` has read.
+
+    Args:
+        config: The configuration of this run.
+        earlier: The plan that is there.
+        present: The files of each slice.
+        source: Where they lie.
+        process: Where the records of the output lie.
+
+    Returns:
+        None where the slices lie where they were first planned, and where these are others.
+    """
+    is_elsewhere = earlier is not None and earlier.config.source != config.source
+    if earlier is None or not (is_elsewhere or earlier.moved_from):
+        return None
+    listed = {stat.key: stat for files in present.values() for stat in files}
+    in_range = [entry for entry in earlier.slices if config.minz <= entry.z <= config.maxz]
+    planned = {file.key: file for entry in in_range for file in entry.files}
+    same = {key for key, file in planned.items() if key in listed and inventory.is_of_file(file, listed[key])}
+    if is_elsewhere:
+        others = [file for key, file in planned.items() if key not in same]
+        if not planned or not _are_copies(earlier, others, listed, source, process):
+            return None
+        same |= {file.key for file in others}
+    known = earlier.moved_from.written if earlier.moved_from is not None else {}
+    written = {}
+    for key in sorted(same):
+        first = known.get(key, (planned[key].crc32c, planned[key].modified_ns))
+        if first != (listed[key].crc32c, listed[key].modified_ns):
+            written[key] = first
+    if earlier.first_source == config.source and not written:  # moved back
+        return None
+    return MovedSource(source=earlier.first_source, written=written)
+
+
+def _are_copies(
+    earlier: Plan,
+    planned: Sequence[SourceSlice | ChannelFile],
+    listed: Mapping[str, Stat],
+    source: Store,
+    process: Store,
+) -> bool:
+    """Whether files hold what planned ones did, by checksums: a file is read where its store tells none."""
+    if not all(file.key in listed and listed[file.key].size_bytes == file.size_bytes for file in planned):
+        return False
+    known = _checksums_read(earlier, process) if planned else {}
+    for file in planned:
+        first = file.crc32c or known.get(file.key)
+        found = listed[file.key].crc32c
+        if first is None or first != (found or checksum(source.read(file.key))):
+            return False
+    return True
+
+
+def _checksums_read(earlier: Plan, process: Store) -> dict[str, str]:
+    """Checksums of the files that `align` has read for a plan, by key."""
+    found: dict[str, str] = {}
+    for chunk in chunks(earlier):
+        record = read_record(process, "align", str(chunk))
+        if record is not None and record.input_hash == chunk_hash(earlier, chunk):
+            found |= record.read
+    return found
+
+
 def known_stack(
     config: RunConfig, earlier: Plan | None, present: dict[int, tuple[Stat, ...]]
 ) -> InputStack | None:
@@ -193,8 +288,7 @@ def known_stack(
         return None
     if earlier.pixel_sizes is None or earlier.data_bars is None:  # its version did not look
         return None
-    read_alike = (earlier.config.source, earlier.config.crop) == (config.source, config.crop)
-    if not read_alike or not inventory.are_of_files(earlier.slices, present):
+    if earlier.config.crop != config.crop or not inventory.are_of_files(earlier.slices, present):
         return None
     reading = earlier.reading.model_copy(update={"invert": config.invert})
     return InputStack(

@@ -12,7 +12,7 @@ from components.report.page.timings import RECORDED, StepTime, raw_bytes, step_t
 from components.report.pair_tally import PairTally
 from components.shared.documents.align import AlignRecord
 from components.shared.documents.cost import COST_KEY, CostEstimate, Pod
-from components.shared.documents.plan import PLAN_KEY, Plan
+from components.shared.documents.plan import PLAN_KEY, Plan, plan_in
 from components.shared.documents.preview import PREVIEW_KEY, Preview
 from components.shared.documents.read_document import AnyDocument, read_document
 from components.shared.documents.slices import SLICES_KEY, SliceRow, known_row, read_rows
@@ -61,7 +61,7 @@ def read_plan(process: Store) -> Plan | None:
     """
     if process.stat(PLAN_KEY) is None:
         return None
-    return read_document(process, PLAN_KEY, Plan)
+    return plan_in(process)
 
 
 def gather(process: Store, plan: Plan, *, by_records: bool = False) -> RunEvidence:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from components.shared.documents.config_flags import decisions_sentence
-from components.shared.documents.locations import locations_in
-from components.shared.documents.plan import PLAN_KEY, Plan
+from components.shared.documents.plan import PLAN_KEY, Plan, plan_in
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.errors import FibstackError, UserError
@@ -102,10 +101,7 @@ def read_status(output: str) -> OutputStatus:
             f"status must be given the output of a run that has begun; got no process/plan.json in {output}. "
             "Check the name, or wait until the plan is made."
         )
-    plan = read_document(process, PLAN_KEY, Plan)
-    # An output that was moved is looked at where it lies.
-    there = locations_in(output, plan.locations.source_uri)
-    plan = plan.model_copy(update={"locations": there})
+    plan = plan_in(process)
     transforms: Transforms | None = None
     if process.stat(TRANSFORMS_KEY) is not None:
         transforms = read_document(process, TRANSFORMS_KEY, Transforms)

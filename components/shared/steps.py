@@ -165,7 +165,7 @@ RESULT_VERSIONS: Mapping[str, int] = {
 """The result version of each step whose units have a hash."""
 
 MATCHING_KEYS = STEPS["align"].hashed_keys | {
-    *("source", "image", "minz", "maxz", "crop", "match_region", "invert", "output", "placed_as")
+    *("image", "minz", "maxz", "crop", "match_region", "invert", "output", "placed_as")
 }
 """Keys that say which slices are matched, and how. With other values, stored matching is of no use."""
 

@@ -1,6 +1,7 @@
 """What `fibstack resolve` takes from an earlier run, and what it refuses."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,10 +59,19 @@ def test_overrides_are_given_once(output: Path) -> None:
         resolved_config(str(output), "a.yaml", ["overrides=b.yaml"])
 
 
-def test_a_run_that_was_moved_is_refused(output: Path) -> None:
+def test_a_run_that_was_moved_goes_on_where_it_lies(output: Path) -> None:
     moved = output.rename(output.with_name("elsewhere"))
-    with pytest.raises(UserError, match=r"resolved where it was written.*elsewhere"):
-        resolved_config(str(moved), None, [])
+    assert resolved_config(str(moved), None, []).output == str(moved)
+
+
+def test_a_copy_never_writes_to_what_it_was_made_from(output: Path) -> None:
+    copy = shutil.copytree(output, output.with_name("copy"))
+    assert resolved_config(str(copy), None, ["trend=keep"]).output == str(copy)
+
+
+def test_the_place_of_the_slices_may_change_and_is_no_decision(output: Path) -> None:
+    config = resolved_config(str(output), None, ["source=/moved", "trend=keep"])
+    assert (config.source, config.decided) == ("/moved", ("trend",))
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"config": 3}', "{}"])

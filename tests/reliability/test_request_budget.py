@@ -8,7 +8,7 @@ import pytest
 from components.plan import storage_requests
 from components.plan.source import SAMPLING
 from components.plan.work import Work, expected_volume
-from components.shared.documents.plan import PLAN_KEY, Plan
+from components.shared.documents.plan import plan_in
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.storage.pace import STALLED
@@ -83,7 +83,7 @@ def test_every_object_of_a_run_is_written_once(logs) -> None:
 def test_the_plan_knows_every_slice_from_one_listing(clean_bucket: Clean, logs) -> None:
     """Size and checksum of all: whoever reads a slice later can tell whether it is still the same."""
     source = open_store(clean_bucket.place.source)
-    plan = read_document(open_store(f"{clean_bucket.place.output}/process"), PLAN_KEY, Plan)
+    plan = plan_in(open_store(f"{clean_bucket.place.output}/process"))
     found = {(s.key, s.size_bytes, s.crc32c) for s in plan.slices}
     assert found == {(s.key, s.size_bytes, s.crc32c) for s in with_checksums(source, list(source.list()))}
     assert len(found) == tiny_stack.N_SLICES
@@ -125,7 +125,7 @@ def test_a_run_asks_as_often_as_the_plan_says(
 ) -> None:
     process = open_store(f"{clean_bucket.place.output}/process")
     plan, transforms = (
-        read_document(process, PLAN_KEY, Plan),
+        plan_in(process),
         read_document(process, TRANSFORMS_KEY, Transforms),
     )
     with monkeypatch.context() as patch:

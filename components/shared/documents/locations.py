@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from components.shared.documents.config import RunConfig
 from components.shared.given_file import CheckedModel
-from components.shared.storage.run_buckets import part_uri
+from components.shared.storage.registry import place_of
+from components.shared.storage.run_buckets import output_with, part_uri
 
 
 class Locations(CheckedModel):
@@ -39,3 +40,16 @@ def locations_in(output: str, source_uri: str) -> Locations:
         process_uri=part_uri(output, "process"),
         tmp_uri=part_uri(output, "tmp"),
     )
+
+
+def found_at(config: RunConfig, process_uri: str) -> RunConfig:
+    """The configuration of a run with the place where its output lies now, moved or copied since or not.
+
+    Args:
+        config: The configuration, as the run left it.
+        process_uri: Where the records of the output lie.
+    """
+    output = output_with(process_uri)
+    if output is None or place_of(part_uri(config.output, "process")) == process_uri:
+        return config
+    return config.model_copy(update={"output": output})

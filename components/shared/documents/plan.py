@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import (
     Field,
@@ -17,10 +17,14 @@ from pydantic import (
 )
 
 from components.shared.documents.config import ASSUMED_VOXEL_NM, RunConfig
-from components.shared.documents.locations import Locations
+from components.shared.documents.locations import Locations, found_at, locations_in
+from components.shared.documents.read_document import read_document
 from components.shared.documents.sealed import Document, SealedDocument, without_empty
 from components.shared.documents.transforms import Matrix3
 from components.shared.given_file import GivenModel
+from components.shared.storage.registry import place_of
+from components.shared.storage.run_buckets import output_with
+from components.shared.storage.store import Store
 
 PLAN_KEY = "plan.json"
 
@@ -147,11 +151,17 @@ class SourceSlice(Document):
     """Files of the further channels, one for each pattern of the configuration's `more_channels`."""
 
     @property
+    def files(self) -> tuple[SourceSlice | ChannelFile, ...]:
+        """Its files, in the order of the volume's channels."""
+        return self, *self.more_channels
+
+    @property
     def file_channels(self) -> tuple[int, ...]:
         """Number of channels of each file, in the order of the volume's channels."""
         return self.n_channels, *(file.n_channels for file in self.more_channels)
 
 
+_AnyFile = TypeVar("_AnyFile", SourceSlice, ChannelFile)
 Replacement = Literal["nearest", "previous", "next", "blend", "blank"]
 
 
@@ -296,6 +306,18 @@ def voxel_size(resolution: tuple[float, ...], pixel_sizes: Sequence[FilesOfPixel
     return VoxelSize((ASSUMED_VOXEL_NM,) * 3, "assumed", None)
 
 
+class MovedSource(Document):
+    """The names that the hashes of units have for slices that were moved or copied since.
+
+    A unit that is done stays done where its slices are the same, wherever they lie.
+    """
+
+    source: str
+    """The configured source when the slices were first planned."""
+    written: Mapping[str, tuple[str | None, int | None]]
+    """Checksum and time of writing, as first planned, of files that have others now, by key."""
+
+
 class Plan(SealedDocument):
     """`process/plan.json`: the input, and how it is worked on."""
 
@@ -335,6 +357,8 @@ class Plan(SealedDocument):
     places_crc32c: str = ""
     """Checksum of `given_places.json`, by which slices are placed as those of another run; empty where they
     are matched."""
+    moved_from: MovedSource | None = Field(default=None, exclude_if=lambda moved: moved is None)
+    """Left out where the slices lie where they were first planned."""
     findings: tuple[str, ...] = ()
     """Sentences on what a person must know of the input, without a full stop, as `design`, the report and
     the summary of the run tell them."""
@@ -342,6 +366,24 @@ class Plan(SealedDocument):
     @model_serializer(mode="wrap")
     def _without_empty(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return without_empty(serialise(self), "shown_otherwise")
+
+    @property
+    def first_source(self) -> str:
+        """The configured source when the slices were first planned: the one that hashes of units name."""
+        return self.moved_from.source if self.moved_from is not None else self.config.source
+
+    def as_first_planned(self, entry: SourceSlice) -> SourceSlice:
+        """A slice as hashes of units name it."""
+        if self.moved_from is None or not self.moved_from.written:
+            return entry
+        written = self.moved_from.written
+
+        def first(file: _AnyFile) -> _AnyFile:
+            crc32c, modified_ns = written.get(file.key, (file.crc32c, file.modified_ns))
+            return file.model_copy(update={"crc32c": crc32c, "modified_ns": modified_ns})
+
+        more = tuple(first(file) for file in entry.more_channels)
+        return first(entry).model_copy(update={"more_channels": more})
 
     @property
     def file_channels(self) -> tuple[int, ...]:
@@ -397,3 +439,19 @@ class Plan(SealedDocument):
     def matched_part(self, size_px: tuple[int, int]) -> Part:
         """The part of a slice of this size that is matched: `match_region`, without data bars."""
         return part_without(self.data_bars or (), size_px, self.match_region)
+
+
+def plan_in(process: Store) -> Plan:
+    """The plan of the output whose records lie in a store, with the places where that output lies now.
+
+    Raises:
+        UserError: there is none, or it is damaged, or not of this version.
+    """
+    plan = read_document(process, PLAN_KEY, Plan)
+    if place_of(plan.locations.process_uri) == process.uri:
+        return plan
+    if output_with(process.uri) is None:  # nothing tells where its other parts lie
+        return plan
+    config = found_at(plan.config, process.uri)
+    locations = locations_in(config.output, plan.locations.source_uri)
+    return plan.model_copy(update={"config": config, "locations": locations})

@@ -10,13 +10,14 @@ by its size and the time when it was written (folders), where PNG's own checksum
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 import cv2
 import numpy as np
 
-from components.shared.documents.plan import ChannelFile, PixelType, Reading, SourceSlice
+from components.shared.documents.plan import PixelType, Reading, SourceSlice
 from components.shared.errors import UserError
 from components.shared.pictures.formats import image_formats
 from components.shared.pictures.formats.header import ImageHeader, Numbers, RefusedImageError
@@ -67,16 +68,27 @@ def read_header(store: Store, key: str, size_bytes: int) -> ImageHeader:
 
 
 def read_slice(
-    source: Store, entry: SourceSlice, pixel_type: PixelType, reading: Reading = _AS_IT_IS
+    source: Store,
+    entry: SourceSlice,
+    pixel_type: PixelType,
+    reading: Reading = _AS_IT_IS,
+    note: Callable[[bytes], object] | None = None,
 ) -> Picture:
     """The picture of a slice that is aligned, `[y, x]` grey levels of the planned size and type.
 
     Of RGB it is the luminance (ITU-R BT.601, as JPEG's), of other channels the first.
 
+    Args:
+        source: Where the slice lies.
+        entry: The slice.
+        pixel_type: Type of its grey levels.
+        reading: How the numbers in its file become grey levels.
+        note: Told the bytes of the file.
+
     Raises:
         UserError: the file is not what was planned: it is gone, damaged, truncated, or of another size.
     """
-    picture = _read_planned(source, _planned_files(entry, pixel_type)[0], reading)
+    picture = _read_planned(source, _planned_files(entry, pixel_type)[0], reading, note)
     if is_colour(picture):
         to_grey = cv2.COLOR_RGB2GRAY if picture.shape[2] == 3 else cv2.COLOR_RGBA2GRAY
         return cast("Picture", cv2.cvtColor(picture, to_grey))
@@ -146,7 +158,6 @@ class _PlannedFile:
 
 def _planned_files(entry: SourceSlice, pixel_type: PixelType) -> list[_PlannedFile]:
     """The files of a slice, in the order of the volume's channels."""
-    files: tuple[SourceSlice | ChannelFile, ...] = (entry, *entry.more_channels)
     return [
         _PlannedFile(
             index=index,
@@ -157,12 +168,14 @@ def _planned_files(entry: SourceSlice, pixel_type: PixelType) -> list[_PlannedFi
             shape=(entry.width_px, entry.height_px, file.n_channels),
             pixel_type=pixel_type,
         )
-        for index, file in enumerate(files)
+        for index, file in enumerate(entry.files)
     ]
 
 
-def _read_planned(source: Store, planned: _PlannedFile, reading: Reading) -> Picture:
-    numbers = _read_used(source, planned, reading)
+def _read_planned(
+    source: Store, planned: _PlannedFile, reading: Reading, note: Callable[[bytes], object] | None = None
+) -> Picture:
+    numbers = _read_used(source, planned, reading, note)
     values = reading.values[planned.index] if reading.values else None
     picture = grey_levels(numbers, values, reading.fill_numbers(planned.index))
     if reading.invert and planned.index == 0:
@@ -171,9 +184,13 @@ def _read_planned(source: Store, planned: _PlannedFile, reading: Reading) -> Pic
     return picture
 
 
-def _read_used(source: Store, planned: _PlannedFile, reading: Reading) -> Numbers:
+def _read_used(
+    source: Store, planned: _PlannedFile, reading: Reading, note: Callable[[bytes], object] | None = None
+) -> Numbers:
     try:
         data = _read_unchanged(source, planned)
+        if note is not None:
+            note(data)
         header = _checked_header(io.BytesIO(data), len(data))
         size = used_size(header, reading) or (header.width_px, header.height_px)
         _check_planned(planned, (*size, header.n_channels), header.pixel_type)

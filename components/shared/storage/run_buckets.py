@@ -22,6 +22,7 @@ Part = Literal["neuroglancer", "chunk", "ome-zarr", "process", "tmp"]
 _JOINTS = {"gs": "_", "s3": "-"}
 """Separators of the words of a bucket's name, by scheme."""
 _OUTPUT = re.compile(r"(?:gs://([^/*]+)_\*_|s3://([^/*]+)-\*-)([^/*]+)/?")
+_PROCESS = re.compile(r"gs://([^/*]+)_process/([^/]+)|s3://([^/*]+)-process/([^/]+)")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]*[a-z0-9]")
 _ID = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?")
 _MAX_NAME = 63
@@ -105,3 +106,21 @@ def part_uri(output: str, part: Part) -> str:
         return f"{scheme}://{source}{joint}process/{run_id}"
     bucket = f"{scheme}://{source}{joint}{kind}{joint}{run_id}"
     return f"{bucket}/ome-zarr" if part == "ome-zarr" else bucket
+
+
+def output_with(process_uri: str) -> str | None:
+    """The output whose records lie at a URI; None where that does not tell it.
+
+    Example:
+        >>> output_with("gs://em/out/process"), output_with("gs://em_process/run1"), output_with("/lab/run")
+        ('gs://em/out', 'gs://em_*_run1', None)
+        >>> output_with("gs://em_process/process")  # of the run `process`, or of the output gs://em_process
+    """
+    of_run = _PROCESS.fullmatch(process_uri)
+    below = re.fullmatch(r"(.*[^/]|)/process", process_uri)
+    if of_run is not None and below is not None:
+        return None
+    if of_run is None:
+        return None if below is None else below[1] or "/"
+    joint = _JOINTS[scheme_of(process_uri).name]
+    return f"{scheme_of(process_uri).name}://{of_run[1] or of_run[3]}{joint}*{joint}{of_run[2] or of_run[4]}"

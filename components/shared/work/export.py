@@ -10,6 +10,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Literal
 
+from pydantic import Field
+
 from components.shared.documents.plan import Plan
 from components.shared.documents.sealed import Document, SealedDocument
 from components.shared.documents.transforms import Transforms
@@ -50,14 +52,22 @@ class Export(ShownPart):
     """`process/export.json`: how a volume was made from the lossless one of another output."""
 
     jpeg_quality: int
+    first_source: str = Field(default="", exclude_if=lambda first: not first)
+    """URI of that output when the export began; empty where it has not been moved since."""
     lossless: bool
     """The export writes the lossless `chunk` too, not the JPEG alone."""
 
 
 def export_hash(export: Export, level: int, block: int, versions: Mapping[str, int] = RESULT_VERSIONS) -> str:
     """Input hash of a block of the pass that starts at `level`."""
-    content = export.model_dump_json(exclude={"crc32c"})
+    content = as_begun(export).model_dump_json(exclude={"crc32c"})
     return input_hash(str(versions["pyramid"]), content, f"{level}/{block}")
+
+
+def as_begun(export: Export) -> Export:
+    """An export as it was when it began: hashes name its source as that was called then."""
+    first = {"source": export.first_source or export.source, "first_source": ""}
+    return export.model_copy(update=first)
 
 
 def exported_volume(export: Export, plan: Plan, transforms: Transforms) -> Volume:

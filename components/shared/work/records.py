@@ -4,6 +4,8 @@ A record names the hash of everything that the unit's result depends on and the 
 output. A unit whose record has the same input hash and whose outputs are there is done. A record that
 does not verify counts as absent, so the work is repeated, never trusted.
 
+A record names places relative to its output (`work.places`), so it holds wherever that lies.
+
 What vouches for an output is its store's to say (`Store.vouches`). A checksum that the store tells is
 compared. Where the store keeps times, an output that was changed after its record, which was written after
 it, is read and compared: also one that was given another name, or whose time of writing was put back. Where
@@ -17,16 +19,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from components.shared.given_file import CheckedModel
 from components.shared.steps import STEPS
 from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
 from components.shared.storage.store import ObjectMissingError, Stat, Store, Vouches, checksum
+from components.shared.work.places import place_at, place_name
 
 _FOLDERS = frozenset(folder for step in STEPS.values() for folder in step.records)
 """Folders below `records/`."""
@@ -38,7 +41,7 @@ class Output(CheckedModel):
     """An object that a unit has written, with its size and checksum."""
 
     uri: str
-    """URI of the store that holds it."""
+    """URI of the store that holds it; in storage the name of the place, by `work.places`."""
     key: str
     size_bytes: int
     crc32c: str
@@ -51,6 +54,9 @@ class Record(CheckedModel):
     unit: str
     input_hash: str
     outputs: tuple[Output, ...]
+    read: Mapping[str, str] = Field(default_factory=dict, exclude_if=lambda read: not read)
+    """CRC-32C of each file of the source of which no listing tells it, by key: what the unit has read, should
+    the slices be copied elsewhere without their times. Left out where there is none."""
 
 
 def input_hash(*parts: str | bytes) -> str:
@@ -86,7 +92,7 @@ def record_key(step: str, unit: str) -> str:
 
 def commit(process: Store, record: Record) -> None:
     """Seal a unit: call it when every output is written."""
-    body = record.model_dump_json().encode()
+    body = _with_uris(record, lambda uri: place_name(uri, process.uri)).model_dump_json().encode()
     process.write(record_key(record.step, record.unit), body + _seal(body))
 
 
@@ -94,22 +100,16 @@ def _seal(body: bytes) -> bytes:
     return b"\n" + checksum(body).encode() + b"\n"
 
 
-def relocated(record: Record, roots: Mapping[str, str]) -> Record:
-    """A record of an output that was moved, as if its unit had been done where that lies now.
-
-    Args:
-        record: A record as it was written.
-        roots: URI of each part where it lies now, by its URI where it was written.
-    """
-    outputs = (output.model_copy(update={"uri": _relocated(output.uri, roots)}) for output in record.outputs)
+def _with_uris(record: Record, changed: Callable[[str], str]) -> Record:
+    """A record whose outputs lie elsewhere, or are named otherwise."""
+    uris = {uri: changed(uri) for uri in {output.uri for output in record.outputs}}
+    if all(old == new for old, new in uris.items()):
+        return record
+    outputs = (
+        Output(uri=uris[output.uri], key=output.key, size_bytes=output.size_bytes, crc32c=output.crc32c)
+        for output in record.outputs
+    )
     return record.model_copy(update={"outputs": tuple(outputs)})
-
-
-def _relocated(uri: str, roots: Mapping[str, str]) -> str:
-    for old in sorted(roots, key=len, reverse=True):
-        if uri == old or uri.startswith(f"{old}/"):
-            return roots[old] + uri.removeprefix(old)
-    return uri
 
 
 def read_record(process: Store, step: str, unit: str) -> Record | None:
@@ -130,7 +130,9 @@ def record_at(process: Store, key: str) -> Record | None:
         record = Record.model_validate_json(body)
     except ValidationError:
         return None
-    return record if record_key(record.step, record.unit) == key else None
+    if record_key(record.step, record.unit) != key:
+        return None
+    return _with_uris(record, lambda name: place_at(name, process.uri))
 
 
 def record_keys(process: Store, step: str) -> list[str]:

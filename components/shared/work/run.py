@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Self
 
-from components.shared.documents.plan import PLAN_KEY, Plan
+from components.shared.documents.plan import Plan, plan_in
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.steps import RESULT_VERSIONS
@@ -51,7 +51,7 @@ class Run:
         Raises:
             UserError: a document is missing or not one of this version.
         """
-        plan = read_document(process, PLAN_KEY, Plan)
+        plan = plan_in(process)
         return cls.of(process, plan, read_document(process, TRANSFORMS_KEY, Transforms))
 
     def slab_hash(self, slab: int) -> str:

@@ -29,6 +29,7 @@ from components.shared.volume.layout import (
     predicted_shards,
 )
 from components.shared.volume.volume import RAW_TILES_KEY, TILES_KEY, Volume
+from components.shared.work.places import place_at, place_name
 from components.shared.work.records import Record, is_record_key, record_at, record_key, record_keys
 from components.shared.work.run import Run
 
@@ -48,7 +49,7 @@ class Superseded(SealedDocument):
 
     schema_version: Literal[1] = 1
     files: Mapping[str, tuple[str, ...]]
-    """Keys, ascending, by the URI that they lie below."""
+    """Keys, ascending, by the place that they lie below: its name, by `work.places`, or its URI."""
 
 
 def files_of_volume(volume: Volume, locations: Locations) -> set[Place]:
@@ -101,11 +102,20 @@ def noted_files(process: Store, locations: Locations) -> set[Place]:
     Raises:
         UserError: it is damaged, or not of this version.
     """
+    return _written_by_runs(noted_places(process), locations)
+
+
+def noted_places(process: Store) -> set[Place]:
+    """The files that `superseded.json` names, where they lie now; also those where no run would write.
+
+    Raises:
+        UserError: it is damaged, or not of this version.
+    """
     if process.stat(SUPERSEDED_KEY) is None:
         return set()
     noted = read_document(process, SUPERSEDED_KEY, Superseded).files
-    places = {Place(uri, key) for uri, keys in noted.items() for key in keys}
-    return _written_by_runs(places, locations)
+    by_uri = [(place_at(name, process.uri), keys) for name, keys in noted.items()]
+    return {Place(uri, key) for uri, keys in by_uri for key in keys}
 
 
 def superseded_files(run: Run) -> set[Place]:
@@ -122,7 +132,8 @@ def superseded_files(run: Run) -> set[Place]:
 def note_superseded(process: Store, superseded: Collection[Place]) -> None:
     """Have `superseded.json` name these files; it is written where it is to name others than it does."""
     there = process.stat(SUPERSEDED_KEY) is not None
-    data = Superseded(files=dict(_by_uri(superseded))).to_json()
+    named = ((place_name(uri, process.uri), keys) for uri, keys in _by_uri(superseded))
+    data = Superseded(files=dict(sorted(named))).to_json()
     if (there and process.read(SUPERSEDED_KEY) != data) or (superseded and not there):
         process.write(SUPERSEDED_KEY, data)
 

@@ -78,7 +78,7 @@ def chunk_hash(plan: Plan, chunk: Span, versions: Mapping[str, int] = RESULT_VER
         versions: Result version by step; older ones tell which version wrote a record.
     """
     own, halo = chunk_slices(plan, chunk)
-    sources = [s.model_dump_json(exclude={"more_channels"}) for s in own + halo]
+    sources = [plan.as_first_planned(s).model_dump_json(exclude={"more_channels"}) for s in own + halo]
     # Of the numbers in the files, those of `image` alone: the others' channels are not looked at.
     fill = plan.reading.fill[:1] if any(plan.reading.fill[:1]) else ()
     of_image = plan.reading.model_copy(update={"values": plan.reading.values[:1], "fill": fill})
@@ -86,7 +86,7 @@ def chunk_hash(plan: Plan, chunk: Span, versions: Mapping[str, int] = RESULT_VER
     scales = json.dumps([plan.match_scale, plan.thumbnail_scale, plan.pixel_type, reading])
     bars = [bar.model_dump_json() for bar in plan.data_bars or ()]
     settings = _settings("align", plan, versions)
-    return input_hash(plan.config.source, settings, scales, *bars, *_region_of(plan), *sources)
+    return input_hash(plan.first_source, settings, scales, *bars, *_region_of(plan), *sources)
 
 
 def compose_hash(plan: Plan, evidence: Iterable[bytes], versions: Mapping[str, int] = RESULT_VERSIONS) -> str:
@@ -100,7 +100,8 @@ def compose_hash(plan: Plan, evidence: Iterable[bytes], versions: Mapping[str, i
     # Without the space of the other steps: a hash that changes would have old runs solved again.
     keys = plan.config.model_dump_json(include=set(STEPS["compose"].hashed_keys))
     settings = f"{versions['compose']}{keys}"
-    sources = [document.model_dump_json() for document in (*plan.slices, *plan.overrides)]
+    slices = map(plan.as_first_planned, plan.slices)
+    sources = [document.model_dump_json() for document in (*slices, *plan.overrides)]
     placed = [f"placed by {plan.places_crc32c}"] if plan.places_crc32c else []
     return input_hash(settings, *_region_of(plan), *placed, *sources, *evidence)
 
@@ -151,7 +152,7 @@ def slab_hash(
     z_indices = volume.slab_z_indices(slab)
     shown = [transforms.slices[index] for index in z_indices]
     wanted = sorted({z for s in shown for z in (s.z, *s.others_shown)})
-    sources = [s.model_dump_json() for s in _slices_at(plan.slices, wanted)]
+    sources = [plan.as_first_planned(s).model_dump_json() for s in _slices_at(plan.slices, wanted)]
     matrices = [
         json.dumps(
             [s.z, s.matrix, s.action, s.replaced_from, s.blended_with, *s.padding_levels, *_more_of(s)]
@@ -161,7 +162,7 @@ def slab_hash(
     grey_levels = [transforms.intensity_range, plan.more_intensity_ranges, plan.pixel_type]
     arrays = [(array.key, array.n_channels) for array in volume.arrays]
     reading = plan.reading.model_dump()
-    frame = json.dumps([plan.config.source, volume.size_xyz, volume.slab_depth, arrays, grey_levels, reading])
+    frame = json.dumps([plan.first_source, volume.size_xyz, volume.slab_depth, arrays, grey_levels, reading])
     return input_hash(_settings("tile", plan, versions), frame, *sources, *matrices)
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from types import MappingProxyType
 from typing import Any
 
-from components.shared.documents.locations import Locations, locations_in
-from components.shared.documents.plan import PLAN_KEY, Plan
+from components.shared.documents.plan import Plan
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import Transforms
 from components.shared.storage.parallel import in_parallel
-from components.shared.storage.registry import open_store, place_of
+from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import Stat, Store
 from components.shared.volume.layout import Scale, scale_at
@@ -32,16 +30,13 @@ from components.shared.work.completeness import (
 )
 from components.shared.work.export import EXPORT_KEY, Export, export_hash, exported_volume
 from components.shared.work.records import (
-    Record,
     input_hash,
     outputs_present,
     overwritten,
     read_record,
-    relocated,
 )
 from components.shared.work.run import Run
 
-_NONE_MOVED: Mapping[str, str] = MappingProxyType({})
 _SHARDS_AT_A_TIME = 64
 """Shards that tensorstore opens together; they cost no threads."""
 
@@ -64,58 +59,30 @@ class Written:
     transforms: Transforms
     volume: Volume
     blocks: list[Block]
-    roots: Mapping[str, str] = field(default_factory=dict)
-    """URI of each part where it lies, by its URI where it was written; empty where it has not moved."""
-
-    def as_it_lies(self, record: Record) -> Record:
-        """A record of this output, whose files are named where they lie."""
-        return relocated(record, self.roots)
 
 
-def read_written(process: Store, locations: Locations | None = None) -> Written:
-    """The volume that a run or an export has written, with the records of its blocks.
-
-    Args:
-        process: Where its documents lie.
-        locations: Where its parts lie, if not where they were written.
+def read_written(process: Store) -> Written:
+    """The volume that a run or an export has written, with the records of its blocks, where it lies now.
 
     Raises:
         UserError: a document of it is missing or not of this version.
     """
-    run, roots = Run.read(process), {}
-    if locations is not None:
-        roots = _roots_between(run.plan.locations, locations)
-        plan = run.plan.model_copy(update={"locations": locations})
-        run = Run.of(process, plan, run.transforms)
+    run = Run.read(process)
     if process.stat(EXPORT_KEY) is None:
-        blocks = blocks_with(run.volume, process, run.block_hash, roots)
-        return Written(run.plan, run.transforms, run.volume, blocks, roots)
+        return Written(run.plan, run.transforms, run.volume, read_blocks(run))
     export = read_document(process, EXPORT_KEY, Export)
     volume = exported_volume(export, run.plan, run.transforms)
-    blocks = blocks_with(volume, process, partial(export_hash, export), roots)
-    return Written(run.plan, run.transforms, volume, blocks, roots)
+    blocks = blocks_with(volume, process, partial(export_hash, export))
+    return Written(run.plan, run.transforms, volume, blocks)
 
 
 def read_written_in(output: str) -> Written:
-    """The volume that a run or an export has written, where it lies now, wherever it was written.
-
-    Args:
-        output: Folder or URI that holds it.
+    """The volume that a run or an export has written to an output.
 
     Raises:
         UserError: a document of it is missing or not of this version.
     """
-    process = open_store(part_uri(output, "process"))
-    written_at = read_document(process, PLAN_KEY, Plan).locations
-    if place_of(written_at.process_uri) == process.uri:
-        return read_written(process)
-    return read_written(process, locations_in(output, written_at.source_uri))
-
-
-def _roots_between(written: Locations, found: Locations) -> dict[str, str]:
-    """URI of each part of an output where it was found, by its URI where it was written."""
-    parts = [part for part in Locations.model_fields if part != "source_uri"]
-    return {place_of(getattr(written, part)): place_of(getattr(found, part)) for part in parts}
+    return read_written(open_store(part_uri(output, "process")))
 
 
 def read_blocks(run: Run) -> list[Block]:
@@ -123,26 +90,18 @@ def read_blocks(run: Run) -> list[Block]:
     return blocks_with(run.volume, run.process, run.block_hash)
 
 
-def blocks_with(
-    volume: Volume,
-    process: Store,
-    expected: Callable[[int, int], str],
-    roots: Mapping[str, str] = _NONE_MOVED,
-) -> list[Block]:
+def blocks_with(volume: Volume, process: Store, expected: Callable[[int, int], str]) -> list[Block]:
     """Every block of every pass with its record.
 
     Args:
         volume: the volume that the blocks make up.
         process: store of the records.
         expected: the input hash of a block, given its base level and number.
-        roots: where the parts of the output lie, by where they were written.
     """
 
     def block(level_and_index: tuple[int, int]) -> Block:
         level, index = level_and_index
         record = read_record(process, f"pyramid/{level}", str(index))
-        if record is not None and roots:
-            record = relocated(record, roots)
         return Block(
             level=level,
             index=index,

@@ -97,6 +97,24 @@ def test_a_volume_that_was_moved_is_exported_from_where_it_lies(wide: AlignedSta
     assert json.loads((tmp_path / "new/process/export.json").read_text())["source"] == f"{tmp_path}/moved"
 
 
+def test_an_export_goes_on_where_it_and_its_source_were_moved(wide: AlignedStack, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(root(wide), home / "aligned")
+    assert export(home / "aligned", home / "new").exit_code == 0
+    finest = next((home / "new/neuroglancer/jpeg/8x8x8").iterdir())
+    before = finest.stat().st_mtime_ns
+    there = home.rename(tmp_path / "there")
+    assert cli("verify", there / "new").exit_code == 0
+    (there / "new/process/records/pyramid/5/0.json").unlink()
+    (there / "new/neuroglancer/jpeg/info").unlink()
+    result = export(there / "aligned", there / "new")
+    assert result.exit_code == 0, result.output
+    assert cli("verify", there / "new").exit_code == 0
+    assert (there / finest.relative_to(home)).stat().st_mtime_ns == before, "what was written holds"
+    other = export(there / "aligned", there / "new", "--contrast", "10-200")
+    assert "holds another volume" in other.stderr
+
+
 def test_processes_make_the_same_bytes(wide: AlignedStack, tmp_path: Path) -> None:
     words = ["export", root(wide), str(tmp_path / "two"), "--crop", "3:,:,:", "--jobs", "2"]
     result = cli(*words)

@@ -25,9 +25,6 @@ from commands.verify.comparison import psnr_db, sampled, worst_jpeg_error
 from commands.verify.files import checksum_of
 from commands.verify.mending import export_command, joined
 from components.report.run_document import RunDocument
-from components.shared.documents.locations import locations_in
-from components.shared.documents.plan import Plan
-from components.shared.documents.read_document import read_document
 from components.shared.errors import UserError
 from components.shared.grid import SizeXyz
 from components.shared.steps import RESULT_VERSIONS
@@ -38,7 +35,7 @@ from components.shared.volume.volume import volume_of
 from components.shared.work import units
 from components.shared.work.export import Export, LeftOut
 from components.shared.work.publication import publish
-from components.shared.work.records import Record, commit, record_at, relocated, write_output
+from components.shared.work.records import Record, commit, write_output
 from components.shared.work.refusal import leave_refusal
 from components.shared.work.superseded import Place, note_superseded
 from tests.builders import cli, plan_of, transforms_of
@@ -51,6 +48,7 @@ from tests.components.report.finished_run import (
     write_volume,
 )
 from tests.components.report.report_step import report
+from tests.components.shared.work.earlier_records import name_places_as_before
 from tests.components.shared.work.rot import change_with_time_put_back
 
 
@@ -338,19 +336,13 @@ def test_a_moved_run_is_verified_where_it_lies(run: WholeRun, tmp_path: Path) ->
     assert result.stderr == ""
 
 
+@pytest.mark.parametrize("output", ["gs://em/out", "gs://em_*_run1", "s3://em-*-run1"])
 def test_a_copy_of_what_lay_in_a_bucket_needs_no_login(
-    run: WholeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: WholeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
 ) -> None:
     monkeypatch.setattr("components.shared.storage.gcs.client_of", _no_client)
     copy = moved(run, tmp_path)
-    process = open_store(str(copy / "process"))
-    for stat in list(process.list("records/")):
-        record = record_at(process, stat.key)
-        assert record is not None
-        commit(process, relocated(record, {run.output: "gs://em/out"}))
-    plan = read_document(process, "plan.json", Plan)
-    locations = locations_in("gs://em/out", plan.locations.source_uri)
-    process.write("plan.json", plan.model_copy(update={"locations": locations}).to_json())
+    name_places_as_before(open_store(str(copy / "process")), output)
     result = cli("verify", copy, "--full")
     assert result.exit_code == 0, result.output
     assert cli("status", copy).exit_code == 0
@@ -361,7 +353,7 @@ def _no_client() -> NoReturn:
 
 
 @pytest.mark.parametrize("damage", ["flipped", "missing", "foreign", "unpublished"])
-def test_what_is_wrong_with_a_copy_is_named_with_what_to_copy_again(
+def test_what_is_wrong_with_a_copy_is_named_and_mended_in_the_copy(
     run: WholeRun, tmp_path: Path, damage: str
 ) -> None:
     copy = moved(run, tmp_path)
@@ -381,10 +373,8 @@ def test_what_is_wrong_with_a_copy_is_named_with_what_to_copy_again(
     result = cli("verify", copy)
     assert result.exit_code == 65
     assert str(named) in result.stderr
-    assert (
-        f"Copy the files that are named once more from {run.output}, and remove what is not there"
-        in result.stderr
-    )
+    assert f"fibstack resolve {copy}" in result.stderr
+    assert run.output not in result.stderr
 
 
 def test_sampling_is_bounded_and_repeats_itself() -> None:

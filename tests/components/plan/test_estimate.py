@@ -20,7 +20,7 @@ from components.plan.storage_requests import Requests
 from components.pyramid.main import main as pyramid
 from components.report.main import main as report
 from components.shared.documents.cost import MachinePrices, Pod, read_prices
-from components.shared.documents.plan import PLAN_KEY, Plan
+from components.shared.documents.plan import Plan, plan_in
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.storage.registry import open_store
@@ -103,7 +103,7 @@ def run_in_bucket(emulator: Emulator, folder: Path) -> Run:
     step("report", report, [["--output", output, "--status", "Succeeded"]])
 
     store = open_store(process)
-    planned = read_document(store, PLAN_KEY, Plan)
+    planned = plan_in(store)
     volume = volume_of(planned, read_document(store, TRANSFORMS_KEY, Transforms))
     return Run(
         predicted=estimate(planned, volume, PODS, read_prices()),

@@ -15,7 +15,7 @@ import tensorstore as ts
 from numpy.typing import NDArray
 
 from components.shared.documents.align import AlignRecord, PairRecord, SliceStatistics
-from components.shared.documents.plan import PLAN_KEY, Plan
+from components.shared.documents.plan import Plan, plan_in
 from components.shared.documents.preview import PREVIEW_KEY, Gate, Preview, WorstSlice
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
@@ -167,7 +167,7 @@ def write_compose(process: Store, transforms: Transforms) -> None:
 def write_preview(process: Store, preview: Preview) -> None:
     """The check on thumbnails of the transforms that lie there, and its record."""
     plan, transforms = (
-        read_document(process, PLAN_KEY, Plan),
+        plan_in(process),
         read_document(process, TRANSFORMS_KEY, Transforms),
     )
     output = write_output(process, PREVIEW_KEY, preview.to_json())
@@ -177,7 +177,7 @@ def write_preview(process: Store, preview: Preview) -> None:
 
 def solved_hash(process: Store) -> str:
     """Input hash of the transforms of the plan that lies there; empty where a chunk is not matched."""
-    plan = read_document(process, PLAN_KEY, Plan)
+    plan = plan_in(process)
     keys = [f"align/{chunk}.json" for chunk in chunks(plan)]
     if not all(process.stat(key) for key in keys):
         return ""

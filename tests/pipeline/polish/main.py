@@ -3,8 +3,7 @@
 import click
 
 from components.shared.command import StepCommand
-from components.shared.documents.plan import PLAN_KEY, Plan
-from components.shared.documents.read_document import read_document
+from components.shared.documents.plan import plan_in
 from components.shared.storage.registry import open_store
 from components.shared.work.records import Record, commit, input_hash, write_output
 
@@ -15,7 +14,7 @@ from components.shared.work.records import Record, commit, input_hash, write_out
 def main(process_uri: str, chunk: str) -> None:
     """Write a colour for each chunk."""
     process = open_store(process_uri)
-    colour = read_document(process, PLAN_KEY, Plan).config.colour.encode()
+    colour = plan_in(process).config.colour.encode()
     output = write_output(process, f"polish/{chunk}.txt", colour)
     commit(process, Record(step="polish", unit=chunk, input_hash=input_hash(colour), outputs=(output,)))
 
