@@ -83,8 +83,8 @@ def test_the_folder_holds_the_volume_the_report_a_viewer_and_what_it_takes_to_se
     assert b"Apache License" in files["v/neuroglancer/LICENSE"]
     assert not [key for key in files if key.endswith(".map")]
     told = files["README.txt"].decode()
-    assert f"alias {to}/;" in told
-    assert f"root * {to}" in told
+    assert f'alias "{to}/";' in told
+    assert f'root * "{to}"' in told
     assert f"In the files of the volume slice n lies at z = n - {FIRST_Z}." in told
     assert "right for looking, not for measuring" in told
     assert "right for looking, not for measuring" in files["index.html"].decode()
