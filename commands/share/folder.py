@@ -17,6 +17,7 @@ from typing import Any
 
 import jinja2
 
+from commands.share import notices
 from commands.view.link import STATE_KEY
 from commands.view.published import find_volumes, read_transforms
 from commands.view.viewer import first_view
@@ -185,6 +186,8 @@ def _write_viewer(store: Store, title: str) -> list[str]:
     for name in names:
         store.write(f"{VIEWER}/{name}", client.read(name))
     store.write(f"{VIEWER}/LICENSE", _licence())
+    found = {**notices.values_of(client), "neuroglancer": metadata.version("neuroglancer")}
+    store.write(f"{VIEWER}/NOTICES.txt", _render("NOTICES.txt", found))
     original = client.read("index.html").decode()
     scripts, styles = (
         re.findall(r'<script[^>]* src="([^"]+)"', original),
@@ -194,7 +197,7 @@ def _write_viewer(store: Store, title: str) -> list[str]:
     store.write(f"{VIEWER}/index.html", _render("viewer.html", page))
     store.write("start.js", _render("start.js", {}))
     store.write("serve.py", open_store(str(Path(__file__).parent)).read("serve.py"))
-    return [*names, "LICENSE", "index.html"]
+    return [*names, "LICENSE", "NOTICES.txt", "index.html"]
 
 
 def _licence() -> bytes:

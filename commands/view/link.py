@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
+from dataclasses import dataclass
 from http import HTTPStatus
+from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 import click
@@ -13,8 +15,10 @@ import click
 from commands.doctor.findings import VIEWER
 from commands.view.published import address_of, find_volumes
 from components.shared.command import StepCommand
+from components.shared.documents.preview import PREVIEW_KEY
 from components.shared.documents.transforms import TRANSFORMS_KEY, Transforms
 from components.shared.errors import TransientError, UserError
+from components.shared.storage.registry import open_store
 from components.shared.storage.schemes import scheme_of
 from components.shared.web import ask, is_web_address, reason_of
 
@@ -26,6 +30,9 @@ _DEADLINE_S = 20
 _MOST_BYTES = 8 << 20
 """Longest state or info that is read."""
 _MOST_BYTES_OF_TRANSFORMS = 256 << 20
+_INFOS = ("neuroglancer/jpeg/info", "neuroglancer/raw/info", "chunk/info")
+_OF_SLICES = (f"process/{TRANSFORMS_KEY}", f"process/{PREVIEW_KEY}")
+"""Keys below an output of what tells the numbers of slices, their marks, and which to look at first."""
 _SAFE = "~@#$&()*!+=:;,.?/'"
 """Characters that stay as they are behind the '#' of an address."""
 
@@ -38,30 +45,26 @@ MOST_MARKS = 50
 def main(output: str) -> None:
     """Print the address that shows the volume in OUTPUT, the URI of a finished run, in neuroglancer.
 
-    OUTPUT may be an https:// address, too: that of a folder that 'fibstack share --to' has written, or of a
-    precomputed volume, on a web server.
+    OUTPUT may be an https:// address, too: that of an output on a web server, of a folder that 'fibstack
+    share --to' has written, or of a precomputed volume.
 
     It opens at the slice that agrees least with its neighbours, for everybody who may read the bucket without
     logging in, as long as that is so. On S3 there is no link before: 'fibstack view' shows a private volume.
     """
     if is_web_address(output):
-        address, counts_slices = link_to_web(output)
-        click.echo(address)
-        if not counts_slices:
+        link = link_to_web(output)
+        click.echo(link.address)
+        if not link.counts_slices:
             click.echo(
                 f"Its z counts the voxels of the volume: no {TRANSFORMS_KEY} beside it tells the numbers of "
                 f"its slices.",
                 err=True,
             )
+        _tell_left_out(link.n_left_out)
         return
     address, n_left_out = link_to(output)
     click.echo(address)
-    if n_left_out:
-        click.echo(
-            f"{n_left_out:,} slices that stand out are not marked in it, since an address must not be too "
-            f"long; fibstack view marks all.",
-            err=True,
-        )
+    _tell_left_out(n_left_out)
     if scheme_of(output).opens_in_neuroglancer:
         click.echo(
             f"It opens where the bucket is public: {shlex.join(['fibstack', 'share', output])}. "
@@ -70,6 +73,15 @@ def main(output: str) -> None:
         )
     else:
         click.echo("It opens as long as everybody may read the volume, as is so now.", err=True)
+
+
+def _tell_left_out(n_left_out: int) -> None:
+    if n_left_out:
+        click.echo(
+            f"{n_left_out:,} slices that stand out are not marked in it, since an address must not be too "
+            f"long; fibstack view marks all.",
+            err=True,
+        )
 
 
 def link_to(output: str) -> tuple[str, int]:
@@ -98,16 +110,24 @@ def link_to(output: str) -> tuple[str, int]:
     return str(to_url(state)), n_left_out
 
 
-def link_to_web(address: str) -> tuple[str, bool]:
-    """The address of a neuroglancer on the web that shows what lies on a web server.
+@dataclass(frozen=True, slots=True)
+class WebLink:
+    """The address of a neuroglancer on the web that shows what lies on a web server."""
+
+    address: str
+    counts_slices: bool
+    """Its z counts slices by the numbers of their files."""
+    n_left_out: int = 0
+    """Marks that it has no room for."""
+
+
+def link_to_web(address: str) -> WebLink:
+    """The link to what lies on a web server.
 
     The numbers of slices are those of the folder, or of the output that the volume is a part of.
 
     Args:
-        address: Of a folder that `fibstack share` has written, or of a precomputed volume.
-
-    Returns:
-        The address, and whether its z counts slices by the numbers of their files.
+        address: Of an output, of a folder that `fibstack share` has written, or of a precomputed volume.
 
     Raises:
         UserError: there is neither, or pages of neuroglancer cannot read it.
@@ -120,13 +140,37 @@ def link_to_web(address: str) -> tuple[str, bool]:
         )
     shared = _read(f"{place}/{STATE_KEY}")
     if shared is not None:
-        return f"{VIEWER}#!{quote(shared.replace(HERE, f'precomputed://{place}/'), safe=_SAFE)}", True
+        shown = quote(shared.replace(HERE, f"precomputed://{place}/"), safe=_SAFE)
+        return WebLink(f"{VIEWER}#!{shown}", counts_slices=True)
     text = _read(f"{place}/info")
-    if text is None:
-        raise UserError(
-            f"link must be given a folder that 'fibstack share' has written, or a volume; got neither "
-            f"{STATE_KEY} nor info at {place}. Check the address."
-        )
+    return _link_to_output(place) if text is None else _link_to_volume(place, text)
+
+
+def _link_to_output(place: str) -> WebLink:
+    """The link to an output on a web server, as to one in a bucket."""
+    from neuroglancer.url_state import to_url
+
+    from commands.view.viewer import first_view
+
+    with TemporaryDirectory() as folder:
+        here = open_store(folder)
+        for key in (*_INFOS, *_OF_SLICES):
+            text = _read(f"{place}/{key}", _MOST_BYTES if key in _INFOS else _MOST_BYTES_OF_TRANSFORMS)
+            if text is None and key == _INFOS[0]:
+                raise UserError(
+                    f"link must be given an output, a folder that 'fibstack share' has written, or a volume; "
+                    f"got none of {key}, {STATE_KEY} and info at {place}. Check the address."
+                )
+            if text is not None:
+                here.write(key, text.encode())
+        volumes = find_volumes(folder)
+        addresses = {volume.name: place + volume.store.uri.removeprefix(here.uri) for volume in volumes}
+        state, n_left_out = first_view(folder, addresses, volumes, MOST_MARKS)
+        return WebLink(str(to_url(state)), here.stat(_OF_SLICES[0]) is not None, n_left_out)
+
+
+def _link_to_volume(place: str, text: str) -> WebLink:
+    """The link to a precomputed volume on a web server, by the text of its info."""
     from neuroglancer.url_state import to_url
 
     from commands.view.viewer import LayerSource, viewer_state
@@ -143,7 +187,7 @@ def link_to_web(address: str) -> tuple[str, bool]:
             f"{place}/info must describe a precomputed volume; got {type(error).__name__} in reading it. "
             f"Check the address."
         ) from None
-    return str(to_url(state)), transforms is not None
+    return WebLink(str(to_url(state)), counts_slices=transforms is not None)
 
 
 def _transforms_beside(volume: str) -> Transforms | None:

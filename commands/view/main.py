@@ -22,6 +22,7 @@ from components.shared.command import StepCommand
 from components.shared.errors import ConfigError
 from components.shared.storage.registry import open_store
 from components.shared.volume.slice_numbers import SliceNumbers
+from components.shared.web import is_web_address
 
 _LAST_PORT = 65535
 _KEY_FILE = "key"
@@ -52,6 +53,12 @@ def main(outputs: tuple[str, ...], port: int | None, host: str, no_browser: bool
     Example, over ssh: fibstack view run/volume --no-browser --port 9001, and on your own machine
     ssh -N -L 9001:localhost:9001 -L 9002:localhost:9002 MACHINE
     """
+    on_the_web = next(filter(is_web_address, outputs), None)
+    if on_the_web is not None:
+        raise ConfigError(
+            f"view must be given folders or URIs, which it serves; got {on_the_web} of a web server. "
+            f"Open it with the address that this prints: {shlex.join(['fibstack', 'link', on_the_web])}"
+        )
     viewer = serve(*outputs, host=host, port=port)
     for sentence in numbered_otherwise(outputs):
         click.echo(f"note: {sentence}", err=True)

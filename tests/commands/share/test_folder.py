@@ -23,10 +23,11 @@ from neuroglancer.url_state import parse_url
 from PIL import Image
 
 from commands.share import folder as share_folder
-from commands.share import serve
+from commands.share import notices, serve
 from commands.share.main import main as share
 from commands.share.serve import Handler, Server
 from commands.view import link
+from components.shared.storage.registry import open_store
 from components.shared.web import ask
 from tests.builders import invoke
 from tests.components.pyramid.pyramid_builders import AlignedStack, textured
@@ -89,6 +90,36 @@ def test_the_folder_holds_the_volume_the_report_a_viewer_and_what_it_takes_to_se
     assert "right for looking, not for measuring" in told
     assert "right for looking, not for measuring" in files["index.html"].decode()
     assert str(tmp_path) not in files["state.json"].decode(), "the folder may be moved"
+
+
+def test_the_viewer_comes_with_the_notices_of_all_that_is_in_it(stack: AlignedStack, tmp_path: Path) -> None:
+    to = tmp_path / "to"
+    invoke(share, stack.plan.config.output, "--to", to)
+    told = (to / "v/neuroglancer/NOTICES.txt").read_text()
+    assert "npmjs.com" not in told, "the licence of each library must be known here"
+    for library, (licence, copyright_line) in notices.LIBRARIES.items():
+        assert f"{library}, {licence}\n  {copyright_line}\n" in told, "it must still be in the viewer"
+    for said in ("Google Inc.", "Howard Hughes Medical Institute", "Mozilla Foundation", "Gregg Tavares"):
+        assert said in told
+    assert told.count("Permission is hereby granted") >= 5
+    compiled = sorted(path.name for path in (to / "v/neuroglancer").glob("*.wasm"))
+    assert compiled
+    assert all(f"  {name}\n" in told for name in compiled)
+    assert "NOTICES.txt names the libraries in it" in (to / "README.txt").read_text()
+
+
+def test_a_library_that_is_new_to_the_viewer_is_named(tmp_path: Path) -> None:
+    source_map = {
+        "sources": ["webpack://x/./node_modules/@new/lib/a.js", "webpack://x/./src/b.ts"],
+        "sourcesContent": [None, "/* Copyright 2030 B.\n * MIT */\n// Copyright 2031 C, Apache License\n"],
+    }
+    (tmp_path / "a.js.map").write_text(json.dumps(source_map))
+    found = notices.values_of(open_store(str(tmp_path)))
+    assert (found["others"], found["libraries"]) == (["@new/lib"], [])
+    assert (found["notices"], found["holders"]) == (
+        ["Copyright 2030 B.\nMIT"],
+        ["Copyright 2031 C, Apache License"],
+    )
 
 
 def test_the_lossless_volume_comes_along_on_request(stack: AlignedStack, tmp_path: Path) -> None:
@@ -268,10 +299,28 @@ def test_a_link_to_a_volume_of_an_output_on_a_web_server_counts_slices(
     assert parse_url(done.output.strip()).to_json()["position"][2] == FIRST_Z + 3
 
 
+def test_a_link_to_an_output_on_a_web_server_finds_the_volume_in_it(
+    web: str, stack: AlignedStack, tmp_path: Path
+) -> None:
+    output = shutil.copytree(stack.plan.config.output, tmp_path / "www/aligned")
+    done = invoke(link.main, f"{web}/aligned/")
+    assert done.exit_code == 0, done.output
+    state = parse_url(done.output.strip()).to_json()
+    sources = [layer["source"][0]["url"] for layer in state["layers"] if layer["type"] == "image"]
+    assert sources == [f"precomputed://{web}/aligned/neuroglancer/{name}" for name in ("jpeg", "raw")]
+    assert state["position"][2] == FIRST_Z + 3, "z is the number in a slice's name, which transforms tell"
+    # Without the records of its run, the volume's own count of voxels must do.
+    shutil.rmtree(output / "process")
+    state = parse_url(invoke(link.main, f"{web}/aligned").output.strip()).to_json()
+    assert state["layers"][0]["source"][0]["url"].endswith("/aligned/neuroglancer/jpeg")
+
+
 def test_a_link_to_a_web_server_is_refused_where_no_page_can_read(
     web: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "got neither state.json nor info" in invoke(link.main, f"{web}/none").output
+    refused = invoke(link.main, f"{web}/none")
+    assert refused.exit_code == 65
+    assert "got none of neuroglancer/jpeg/info, state.json and info at" in refused.output
     assert "must be given an https:// address" in invoke(link.main, "http://lab.org/cell_7").output
     monkeypatch.setattr(Handler, "end_headers", SimpleHTTPRequestHandler.end_headers)
     done = invoke(link.main, f"{web}/cell_7")

@@ -387,3 +387,9 @@ def test_channels_are_shown_in_colours_and_16_bit_in_the_range_of_the_slices(tmp
     assert "slider(min=0, max=4, default=0)" in several["shader"]
     assert grey["shaderControls"] == {"normalized": {"range": [900, 30_000]}}
     assert "emitGrayscale(normalized())" in grey["shader"]
+
+
+def test_what_a_web_server_shows_is_linked_to() -> None:
+    done = invoke(view.main, "https://lab.org/aligned")
+    assert done.exit_code == 78
+    assert "fibstack link https://lab.org/aligned" in done.output
