@@ -77,7 +77,7 @@ def test_an_override_rewrites_what_it_changes_and_can_be_taken_back(aligned: Sta
     ("words", "code", "said"),
     [
         (["--set", "neighbours=2"], 78, "'neighbours' must stay as it is"),
-        (["--set", "source=elsewhere"], 78, "'source' must stay as it is"),
+        (["--set", "source=elsewhere"], 65, "the source must be a folder or bucket that exists"),
         (["--overrides", "no-such-file.yaml"], 78, "no-such-file.yaml, which does not exist"),
         (["--set", "clip_limit=2"], 78, "clip_limit"),
     ],
