@@ -40,7 +40,8 @@ def table() -> str:
     steps = {key: first_step(key) for key in RunConfig.model_fields}
     apart = OF_THE_STACK | {"maxz", "output", "placed_as"}
     rows = [
-        (OF_THE_STACK, "refused: an output holds one stack", "refused", "–"),
+        (OF_THE_STACK - {"source"}, "refused: an output holds one stack", "refused", "–"),
+        ({"source"}, "done where the slices are the same, else refused", "the same", "nothing"),
         ({"output"}, "a run of its own", "refused", "everything, there"),
         ({"maxz"}, "slices are added or left out at the end", "refused", "as the first table says"),
         ({"placed_as"}, "refused: `fibstack apply` alone sets it", "refused", "–"),

@@ -268,7 +268,7 @@ def _announce_changes(config: RunConfig) -> None:
         from components.report.run_document import RUN_KEY, RunDocument
         from components.shared.documents.plan import plan_in
         from components.shared.documents.read_document import read_document
-        from components.shared.storage.registry import open_store, place_of
+        from components.shared.storage.registry import open_store
 
         process = open_store(part_uri(config.output, "process"))
         published = read_document(process, RUN_KEY, RunDocument)
