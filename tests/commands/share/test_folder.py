@@ -311,7 +311,9 @@ def test_a_link_to_an_output_on_a_web_server_finds_the_volume_in_it(
     assert state["position"][2] == FIRST_Z + 3, "z is the number in a slice's name, which transforms tell"
     # Without the records of its run, the volume's own count of voxels must do.
     shutil.rmtree(output / "process")
-    state = parse_url(invoke(link.main, f"{web}/aligned").output.strip()).to_json()
+    done = invoke(link.main, f"{web}/aligned")
+    assert "Its z counts the voxels of the volume" in done.stderr
+    state = parse_url(done.stdout.strip()).to_json()
     assert state["layers"][0]["source"][0]["url"].endswith("/aligned/neuroglancer/jpeg")
 
 
