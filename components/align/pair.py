@@ -16,6 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.align import gates
+from components.align.displacements.halves import LIMITS as OF_HALVES
+from components.align.displacements.halves import Pictures
+from components.align.displacements.rows import LIMITS as ROWS
+from components.align.displacements.rows import row_shifts
+from components.align.displacements.soft_warp import LIMITS as SOFT_WARP
+from components.align.displacements.soft_warp import soft_warp
 from components.align.features import (
     Features,
     cell_of,
@@ -29,11 +35,7 @@ from components.align.models import PointPairs, choose, fit_ladder, motion_rms_p
 from components.align.normalise import enlarged
 from components.align.prepare import PreparedSlice, refinement_scale, seen_in
 from components.align.refine import corrected, difference, refine
-from components.align.rows import LIMITS as ROWS
-from components.align.rows import row_shifts
 from components.align.search import FrameMatch, broad_search, turned_search, whole_frame_search
-from components.align.soft_warp import LIMITS as SOFT_WARP
-from components.align.soft_warp import soft_warp
 from components.shared.documents.align import Model, PairRecord
 from components.shared.documents.transforms import Matrix3, RowShifts, WarpField
 from components.shared.geometry import (
@@ -523,10 +525,11 @@ class _Displacements(TypedDict):
 def _displacements(pair: PreparedPair, fit: PairFit | None) -> _Displacements:
     """The shifts of the slice's rows and its warp; none where pictures were not compared as a whole."""
     slice_, neighbour = pair.slice_, pair.neighbour
-    if fit is None or fit.compared is None or neighbour.z - slice_.z > ROWS.reach:
+    if fit is None or fit.compared is None or neighbour.z - slice_.z > OF_HALVES.reach:
         return _Displacements(rows=None, warp=None)
-    compared = slice_.detail, neighbour.detail, at_scale(fit.matrix, slice_.detail_scale), fit.compared
-    of_rows, of_parts = row_shifts(*compared), soft_warp(*compared)
+    matrix = at_scale(fit.matrix, slice_.detail_scale)
+    pictures = Pictures(slice_.detail, neighbour.detail, matrix, fit.compared)
+    of_rows, of_parts = row_shifts(pictures), soft_warp(pictures)
     scale = slice_.detail_scale * of_rows.scale
     left, top = (corner + 0.5 / scale - 0.5 for corner in slice_.corner_xy)
     n_y, n_x = of_parts.halves.shape[2:]

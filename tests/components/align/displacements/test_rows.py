@@ -10,8 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
+from components.align.displacements import halves
+from components.align.displacements.halves import Pictures
+from components.align.displacements.rows import LIMITS, row_shifts
 from components.align.normalise import PreparedPicture, detail_picture
-from components.align.rows import LIMITS, row_shifts
 from components.shared.geometry import rotation_about, translation
 from components.shared.row_shifts import spline_values
 from tests.components.align.planted_pair import MARGIN_PX, SIZE_PX, render, texture
@@ -42,7 +44,9 @@ def told(halves: NDArray[np.float64]) -> NDArray[np.float64]:
 @pytest.mark.parametrize("amplitude_px", [0.3, 4.0])
 def test_each_half_tells_the_shift_of_rows(amplitude_px: float) -> None:
     planted = amplitude_px * np.stack([np.sin(ROWS / 14), 0.2 * np.cos(ROWS / 25)], axis=1)
-    found = row_shifts(detail(render(texture(1), seed=1)), detail(jittered(planted)), np.eye(3), EVERYWHERE)
+    found = row_shifts(
+        Pictures(detail(render(texture(1), seed=1)), detail(jittered(planted)), np.eye(3), EVERYWHERE)
+    )
     assert found.scale == 1
     for half in told(found.halves):
         assert np.abs(half - planted)[INNER].mean() < 0.03 + 0.02 * amplitude_px
@@ -52,7 +56,7 @@ def test_rows_in_their_places_are_left_there() -> None:
     truth = translation(2.3, -3.4) @ rotation_about((160, 160), math.radians(0.2))
     scene = texture(1)
     slice_, neighbour = detail(render(scene, seed=1)), detail(render(scene, truth, seed=2))
-    found = row_shifts(slice_, neighbour, truth, EVERYWHERE)
+    found = row_shifts(Pictures(slice_, neighbour, truth, EVERYWHERE))
     assert np.abs(told(found.halves)[:, INNER]).mean() < 0.03
 
 
@@ -62,20 +66,22 @@ def test_halves_that_see_other_motions_disagree() -> None:
     slice_, moved = render(scene, seed=1), render(scene, translation(1.0, 0.0), seed=2)
     stripe = np.arange(SIZE_PX) // (SIZE_PX // LIMITS.stripes)
     neighbour = np.where(stripe % 2 == 0, moved, render(scene, seed=2)).astype(np.uint8)
-    even, odd = told(row_shifts(detail(slice_), detail(neighbour), np.eye(3), EVERYWHERE).halves)
+    even, odd = told(row_shifts(Pictures(detail(slice_), detail(neighbour), np.eye(3), EVERYWHERE)).halves)
     assert even[INNER, 0].mean() > 0.7
     assert odd[INNER, 0].mean() < 0.3
 
 
 def test_nothing_that_may_be_compared_tells_no_shift() -> None:
     picture = detail(render(texture(1)))
-    assert not row_shifts(picture, picture, np.eye(3), ~EVERYWHERE).halves.any()
+    assert not row_shifts(Pictures(picture, picture, np.eye(3), ~EVERYWHERE)).halves.any()
 
 
 def test_large_pictures_are_halved(monkeypatch: pytest.MonkeyPatch) -> None:
     planted = np.stack([2 * np.sin(ROWS / 30), 0 * ROWS], axis=1)
-    monkeypatch.setattr("components.align.rows.LIMITS", replace(LIMITS, most_px=SIZE_PX))
-    found = row_shifts(detail(render(texture(1), seed=1)), detail(jittered(planted)), np.eye(3), EVERYWHERE)
+    monkeypatch.setattr(halves, "LIMITS", replace(halves.LIMITS, most_px=SIZE_PX))
+    found = row_shifts(
+        Pictures(detail(render(texture(1), seed=1)), detail(jittered(planted)), np.eye(3), EVERYWHERE)
+    )
     assert found.scale == 0.5
     shifts = spline_values(found.halves, ((ROWS + 0.5) / 2 - 0.5) / LIMITS.knot_px) * 2
     assert np.abs(shifts.mean(axis=0).T - planted)[INNER].mean() < 0.1

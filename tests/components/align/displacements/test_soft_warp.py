@@ -10,9 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
+from components.align.displacements import halves
+from components.align.displacements.halves import Pictures
+from components.align.displacements.soft_warp import LIMITS, soft_warp
 from components.align.normalise import PreparedPicture, detail_picture
-from components.align.rows import LIMITS as ROWS
-from components.align.soft_warp import LIMITS, soft_warp
 from components.shared.geometry import Matrix, rotation_about, translation
 from components.shared.row_shifts import grid_values
 from tests.components.align.planted_pair import MARGIN_PX, SIZE_PX, render, texture
@@ -51,7 +52,9 @@ def told(halves: Floats, scale: float = 1.0) -> Floats:
 
 @pytest.mark.parametrize("amplitude_px", [0.5, 3.0])
 def test_each_half_tells_the_displacement(amplitude_px: float) -> None:
-    found = soft_warp(detail(render(texture(1), seed=1)), detail(warped(amplitude_px)), np.eye(3), EVERYWHERE)
+    found = soft_warp(
+        Pictures(detail(render(texture(1), seed=1)), detail(warped(amplitude_px)), np.eye(3), EVERYWHERE)
+    )
     assert found.scale == 1
     for half in told(found.halves):
         assert np.abs(half - planted(amplitude_px, X, Y)).mean() < 0.05 + 0.03 * amplitude_px
@@ -61,7 +64,7 @@ def test_slices_that_a_transform_explains_have_no_warp() -> None:
     truth: Matrix = translation(2.3, -3.4) @ rotation_about((160, 160), math.radians(0.2))
     scene = texture(1)
     slice_, neighbour = detail(render(scene, seed=1)), detail(render(scene, truth, seed=2))
-    assert np.abs(told(soft_warp(slice_, neighbour, truth, EVERYWHERE).halves)).mean() < 0.05
+    assert np.abs(told(soft_warp(Pictures(slice_, neighbour, truth, EVERYWHERE)).halves)).mean() < 0.05
 
 
 def test_halves_that_see_other_motions_disagree() -> None:
@@ -71,18 +74,20 @@ def test_halves_that_see_other_motions_disagree() -> None:
     cell = np.arange(SIZE_PX) // (SIZE_PX // LIMITS.block_px // LIMITS.cells * LIMITS.block_px)
     is_black = (cell[:, np.newaxis] + cell) % 2 == 0
     neighbour = np.where(is_black, moved, render(scene, seed=2)).astype(np.uint8)
-    black, white = told(soft_warp(detail(slice_), detail(neighbour), np.eye(3), EVERYWHERE).halves)
+    black, white = told(soft_warp(Pictures(detail(slice_), detail(neighbour), np.eye(3), EVERYWHERE)).halves)
     assert black[0].mean() > 0.7
     assert white[0].mean() < 0.3
 
 
 def test_nothing_that_may_be_compared_tells_no_displacement() -> None:
     picture = detail(render(texture(1)))
-    assert not soft_warp(picture, picture, np.eye(3), ~EVERYWHERE).halves.any()
+    assert not soft_warp(Pictures(picture, picture, np.eye(3), ~EVERYWHERE)).halves.any()
 
 
 def test_large_pictures_are_halved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("components.align.soft_warp.ROWS", replace(ROWS, most_px=SIZE_PX))
-    found = soft_warp(detail(render(texture(1), seed=1)), detail(warped(2.0)), np.eye(3), EVERYWHERE)
+    monkeypatch.setattr(halves, "LIMITS", replace(halves.LIMITS, most_px=SIZE_PX))
+    found = soft_warp(
+        Pictures(detail(render(texture(1), seed=1)), detail(warped(2.0)), np.eye(3), EVERYWHERE)
+    )
     assert found.scale == 0.5
     assert np.abs(told(found.halves, 0.5).mean(axis=0) - planted(2.0, X, Y)).mean() < 0.15
