@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from components.compose.judge.intensity import intensity_range
 from components.compose.judge.replacement import SliceAction
-from components.compose.rows.jitter import RowJitter
+from components.compose.rows.held_out import Correction
 from components.compose.solve.limits import ROUND_OFF
 from components.compose.solve.pairs import (
     Floats,
@@ -23,7 +24,6 @@ from components.compose.solve.pairs import (
     moved_to_origin,
 )
 from components.compose.solve.place import Placement
-from components.compose.warps.soft import SoftWarps
 from components.shared.documents.align import AlignRecord, PairRecord, SliceStatistics
 from components.shared.documents.plan import Plan, SourceSlice
 from components.shared.documents.read_document import read_document
@@ -33,13 +33,14 @@ from components.shared.documents.transforms import (
     PLACES_KEY,
     TRANSFORMS_KEY,
     TRENDS_KEY,
-    FoundJitter,
-    FoundWarp,
+    FoundDisplacement,
     GivenPlaces,
     GreyLine,
     Matrix3,
+    RowShifts,
     SliceTransform,
     Transforms,
+    WarpField,
 )
 from components.shared.errors import TransientError
 from components.shared.geometry import Matrix, rotation_about, rotation_deg, transform_points
@@ -225,48 +226,34 @@ def _intensity_range(plan: Plan, good: Sequence[SliceStatistics]) -> tuple[float
     return intensity_range(plan.pixel_type, np.array([s.low for s in good]), np.array([s.high for s in good]))
 
 
-def with_row_shifts(transforms: Transforms, z: Integers, jitter: RowJitter) -> Transforms:
-    """The transforms with the shifts that move rows back.
+def with_displacements(
+    transforms: Transforms, z: Integers, jitter: Correction[RowShifts], warps: Correction[WarpField]
+) -> Transforms:
+    """The transforms with the shifts that move rows back, and the fields that straighten slices.
 
     Args:
         transforms: without.
         z: of each slot.
         jitter: of the rows.
-    """
-    shifts = {int(z[slot]): rows for slot, rows in jitter.shifts.items()}
-    found = FoundJitter(
-        found_xy_px=(round(jitter.found_px[0], 4), round(jitter.found_px[1], 4)),
-        is_corrected_xy=jitter.is_corrected,
-        n_slices=len(shifts),
-        corrected_px=round(jitter.corrected_px, 4),
-    )
-    slices = tuple(
-        entry.model_copy(update={"rows": shifts[entry.z]}) if entry.z in shifts else entry
-        for entry in transforms.slices
-    )
-    return transforms.model_copy(update={"slices": slices, "row_jitter": found})
-
-
-def with_warps(transforms: Transforms, z: Integers, warps: SoftWarps) -> Transforms:
-    """The transforms with the fields that straighten slices.
-
-    Args:
-        transforms: without.
-        z: of each slot.
         warps: of the slices.
     """
-    fields = {int(z[slot]): warp for slot, warp in warps.fields.items()}
-    found = FoundWarp(
-        found_xy_px=(round(warps.found_px[0], 4), round(warps.found_px[1], 4)),
-        is_corrected_xy=warps.is_corrected,
-        n_slices=len(fields),
-        corrected_px=round(warps.corrected_px, 4),
-    )
+    rows, fields = ({int(z[slot]): of for slot, of in c.of_slots.items()} for c in (jitter, warps))
     slices = tuple(
-        entry.model_copy(update={"warp": fields[entry.z]}) if entry.z in fields else entry
+        entry.model_copy(update={"rows": rows.get(entry.z), "warp": fields.get(entry.z)})
         for entry in transforms.slices
     )
-    return transforms.model_copy(update={"slices": slices, "soft_warp": found})
+    found = {"row_jitter": _found(jitter), "soft_warp": _found(warps)}
+    return transforms.model_copy(update={"slices": slices, **found})
+
+
+def _found(correction: Correction[Any]) -> FoundDisplacement:
+    x, y = correction.found_px
+    return FoundDisplacement(
+        found_xy_px=(round(x, 4), round(y, 4)),
+        is_corrected_xy=correction.is_corrected,
+        n_slices=len(correction.of_slots),
+        corrected_px=round(correction.corrected_px, 4),
+    )
 
 
 def rows_of(

@@ -15,8 +15,7 @@ from components.compose.documents import (
     placed_transforms,
     read_findings,
     transforms_of,
-    with_row_shifts,
-    with_warps,
+    with_displacements,
     write_documents,
 )
 from components.compose.judge.classify import classify
@@ -137,8 +136,8 @@ def judged(plan: Plan, placement: Placement, findings: AlignFindings) -> Transfo
         return transforms
     ordinary_z, z = _is_ordinary(transforms), problem.stack.z
     jitter = row_jitter(findings.pairs, problem, placement.solution, ordinary_z)
-    warps = soft_warps(findings.pairs, problem, placement.solution, ordinary_z, jitter.shifts)
-    return with_warps(with_row_shifts(transforms, z, jitter), z, warps)
+    warps = soft_warps(findings.pairs, problem, placement.solution, ordinary_z, jitter.of_slots)
+    return with_displacements(transforms, z, jitter, warps)
 
 
 def _is_ordinary(transforms: Transforms) -> frozenset[int]:

@@ -11,6 +11,10 @@ of the other tell the mean square of the jitter, and the rest of their own that 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +26,23 @@ _OF_WHITE = 6.0
 """Mean square of second differences of independent numbers, of which the mean square is 1."""
 _NEXT_OF_WHITE = -4.0
 """Mean product of such a difference with the next one."""
+
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correction(Generic[_T]):
+    """The displacements of the slices of a stack that held-out halves tell, and what takes them away."""
+
+    found_px: tuple[float, float] = (0.0, 0.0)
+    """RMS along x and along y, as held-out halves tell it; 0 where they tell none."""
+    is_corrected: tuple[bool, bool] = (False, False)
+    """Whether x and y are corrected."""
+    of_slots: Mapping[int, _T] = field(default_factory=dict)
+    """The correction of each slice that has one, by slot."""
+    corrected_px: float = 0.0
+    """RMS of the correction over these slices."""
 
 
 def jitter_squares(waves: Waves, tells: Flags) -> tuple[Floats, Floats, Floats]:

@@ -11,13 +11,12 @@ where each half agrees better with the corrected other half than with none.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
 
 import numpy as np
 
 from components.compose.rows.chain import jitter_of, priors
-from components.compose.rows.held_out import Waves, cosines, held_out_error, jitter_squares
+from components.compose.rows.held_out import Correction, Waves, cosines, held_out_error, jitter_squares
 from components.compose.rows.limits import LIMITS, JitterLimits
 from components.compose.rows.measured import N_HALVES, RowFrame, RowPairs, row_pairs, told_at
 from components.compose.solve.pairs import Floats, Solution
@@ -27,27 +26,13 @@ from components.shared.documents.transforms import RowShifts
 from components.shared.row_shifts import n_splines, packed, spline_weights
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowJitter:
-    """The jitter of a stack, and its correction."""
-
-    found_px: tuple[float, float] = (0.0, 0.0)
-    """RMS along x and along y, as held-out stripes tell it; 0 where they tell none."""
-    is_corrected: tuple[bool, bool] = (False, False)
-    """Whether x and y are corrected."""
-    shifts: Mapping[int, RowShifts] = field(default_factory=dict)
-    """By slot, of the slices whose rows are corrected."""
-    corrected_px: float = 0.0
-    """RMS of the correction over these slices."""
-
-
 def row_jitter(
     records: Iterable[PairRecord],
     problem: SolveProblem,
     solution: Solution,
     ordinary_z: Collection[int],
     limits: JitterLimits = LIMITS,
-) -> RowJitter:
+) -> Correction[RowShifts]:
     """Find the jitter of the rows of a stack.
 
     Args:
@@ -62,7 +47,7 @@ def row_jitter(
     is_good = np.isin(stack.z, sorted(ordinary_z))
     pairs = row_pairs(records, problem, solution, is_good, limits)
     if pairs is None or is_good.sum() < limits.least_slices:
-        return RowJitter()
+        return Correction()
     frame = RowFrame.of(stack, volume_from_slice)
     n_rows = round(limits.rows_a_knot * float(frame.heights.max()) / pairs.knot_px) + 1
     slice_rows = np.linspace(0, float(frame.heights.max()) - 1, n_rows)
@@ -81,7 +66,7 @@ def row_jitter(
         & (total2 > limits.least_sigmas * total_sigma2)
     )
     found_px = np.sqrt(np.maximum(total2, 0.0))
-    found = RowJitter(found_px=(float(found_px[0]), float(found_px[1])))
+    found: Correction[RowShifts] = Correction(found_px=(float(found_px[0]), float(found_px[1])))
     if not is_jitter.any():
         return found
     usual2 = np.square(waves.mean(axis=1))[tells].mean(axis=0)
@@ -92,10 +77,10 @@ def row_jitter(
     agrees = tells & (held_out_error(filtered, halves, is_jitter) < held_out_error(0.0, halves, is_jitter))
     corrected = filtered.mean(axis=1)
     shifts = _as_splines(corrected, slice_rows, pairs.knot_px)
-    return RowJitter(
+    return Correction(
         found_px=found.found_px,
         is_corrected=(bool(is_jitter[0]), bool(is_jitter[1])),
-        shifts={
+        of_slots={
             int(slot): RowShifts(first_row_px=0.0, knot_px=pairs.knot_px, shifts=packed(shifts[slot]))
             for slot in np.flatnonzero(agrees)
         },

@@ -12,12 +12,12 @@ Rows are moved back before: a displacement is told beyond what the shifts of its
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from components.compose.rows.chain import jitter_of, priors
-from components.compose.rows.held_out import Waves, cosines, held_out_error, jitter_squares
+from components.compose.rows.held_out import Correction, Waves, cosines, held_out_error, jitter_squares
 from components.compose.rows.limits import LIMITS as ROWS
 from components.compose.rows.measured import N_HALVES
 from components.compose.solve.pairs import Flags, Floats, Solution
@@ -29,20 +29,6 @@ from components.shared.documents.transforms import RowShifts, WarpField
 from components.shared.row_shifts import SUPPORT, n_splines, packed, spline_weights
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SoftWarps:
-    """The soft warps of a stack, and their correction."""
-
-    found_px: tuple[float, float] = (0.0, 0.0)
-    """RMS along x and along y, as held-out cells tell it; 0 where they tell none."""
-    is_corrected: tuple[bool, bool] = (False, False)
-    """Whether x and y are corrected."""
-    fields: Mapping[int, WarpField] = field(default_factory=dict)
-    """By slot, of the slices that are straightened."""
-    corrected_px: float = 0.0
-    """RMS of the correction over these slices."""
-
-
 def soft_warps(
     records: Iterable[PairRecord],
     problem: SolveProblem,
@@ -50,7 +36,7 @@ def soft_warps(
     ordinary_z: Collection[int],
     row_shifts: Mapping[int, RowShifts],
     limits: WarpLimits = LIMITS,
-) -> SoftWarps:
+) -> Correction[WarpField]:
     """Find the soft warps of a stack.
 
     Args:
@@ -66,19 +52,19 @@ def soft_warps(
     is_good = np.isin(stack.z, sorted(ordinary_z))
     pairs = warp_pairs(records, problem, solution, is_good)
     if pairs is None or is_good.sum() < limits.least_slices:
-        return SoftWarps()
+        return Correction()
     tells = np.isin(np.arange(len(stack)), np.concatenate([pairs.slot, pairs.neighbour])) & is_good
     scale_px = pairs.knot_px / limits.knot_of_pictures
     at_first = _Told.of(pairs, problem, solution, row_shifts, limits.points_at_first)
     seen2 = at_first.squares_in_volume((ROWS.tissue_stiffness,) * 2, tells)
     if not (seen2 > (limits.seen_at_first * limits.least_warp * scale_px) ** 2).any():
         seen_x, seen_y = np.sqrt(np.maximum(seen2, 0.0)).tolist()
-        return SoftWarps(found_px=(seen_x, seen_y))
+        return Correction(found_px=(seen_x, seen_y))
     told = _Told.of(pairs, problem, solution, row_shifts, limits.points_a_knot)
     total2, sigma2, bends2 = told.squares(told.waves((ROWS.tissue_stiffness,) * 2), tells)
     is_warp = (total2 > (limits.least_warp * scale_px) ** 2) & (total2 > limits.least_sigmas * sigma2)
     found_x, found_y = np.sqrt(np.maximum(total2, 0.0)).tolist()
-    found = SoftWarps(found_px=(found_x, found_y))
+    found: Correction[WarpField] = Correction(found_px=(found_x, found_y))
     if not is_warp.any():
         return found
     stiffness = np.clip(total2 / np.maximum(bends2, np.finfo(np.float32).tiny), *ROWS.stiffness_range)
@@ -92,10 +78,10 @@ def soft_warps(
     # The transform keeps squares as they are: waves agree as the displacements do.
     agrees = tells & (held_out_error(filtered, waves, is_warp) < held_out_error(0.0, waves, is_warp))
     corrected = filtered.mean(axis=1)
-    return SoftWarps(
+    return Correction(
         found_px=found.found_px,
         is_corrected=(bool(is_warp[0]), bool(is_warp[1])),
-        fields={int(slot): told.as_field(corrected[slot], limits) for slot in np.flatnonzero(agrees)},
+        of_slots={int(slot): told.as_field(corrected[slot], limits) for slot in np.flatnonzero(agrees)},
         corrected_px=told.rms_px(corrected[agrees]) if agrees.any() else 0.0,
     )
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from components.report.gather import RunEvidence
+from components.shared.documents.transforms import FoundDisplacement
 from components.shared.limits import limit
 from components.shared.text import count
 
@@ -107,23 +108,20 @@ def straightened_sentence(evidence: RunEvidence) -> str:
 
 def straightened_fact(evidence: RunEvidence) -> str:
     """Soft warps along x and y, and whether they are corrected; empty where they were not looked for."""
-    found = evidence.transforms.soft_warp if evidence.transforms is not None else None
-    if found is None:
-        return ""
-    told = (
-        f"{px:.2f} px RMS along {axis} ({'straightened' if is_corrected else 'left'})"
-        for axis, px, is_corrected in zip("xy", found.found_xy_px, found.is_corrected_xy, strict=True)
-    )
-    return ", ".join(told)
+    return _fact(evidence.transforms.soft_warp if evidence.transforms is not None else None, "straightened")
 
 
 def jitter_fact(evidence: RunEvidence) -> str:
     """Jitter of rows along x and y, and whether it is corrected; empty where it was not looked for."""
-    found = evidence.transforms.row_jitter if evidence.transforms is not None else None
+    return _fact(evidence.transforms.row_jitter if evidence.transforms is not None else None, "moved back")
+
+
+def _fact(found: FoundDisplacement | None, corrected: str) -> str:
+    """Displacements along x and y, and what was done about them; empty where they were not looked for."""
     if found is None:
         return ""
     told = (
-        f"{px:.2f} px RMS along {axis} ({'moved back' if is_corrected else 'left'})"
+        f"{px:.2f} px RMS along {axis} ({corrected if is_corrected else 'left'})"
         for axis, px, is_corrected in zip("xy", found.found_xy_px, found.is_corrected_xy, strict=True)
     )
     return ", ".join(told)

@@ -236,26 +236,14 @@ def action_text(action: str, replaced_from: int | None, blended_with: int | None
     return {"keep": "kept", "invert": "turned round", "blank": "left black"}.get(action, action)
 
 
-class FoundJitter(Document):
-    """Jitter of the rows of a stack, and what was done about it."""
+class FoundDisplacement(Document):
+    """Jitter of the rows of a stack, or soft warps of its slices, and what was done about them."""
 
     found_xy_px: tuple[float, float]
-    """RMS along x and y, as stripes of columns tell it that were held out; 0 where they tell none."""
+    """RMS along x and y, as parts of pictures tell it that were held out; 0 where they tell none."""
     is_corrected_xy: tuple[bool, bool]
     n_slices: int
-    """Number of slices whose rows are moved back."""
-    corrected_px: float
-    """RMS of the correction over these slices."""
-
-
-class FoundWarp(Document):
-    """Soft warps of the slices of a stack, and what was done about them."""
-
-    found_xy_px: tuple[float, float]
-    """RMS along x and y, as cells tell it that were held out; 0 where they tell none."""
-    is_corrected_xy: tuple[bool, bool]
-    n_slices: int
-    """Number of slices that are straightened."""
+    """Number of slices that are corrected: whose rows are moved back, or that are straightened."""
     corrected_px: float
     """RMS of the correction over these slices."""
 
@@ -273,9 +261,9 @@ class Transforms(SealedDocument):
     slice_origin_xy_px: tuple[int, int] = (0, 0)
     """Position in the picture of a file of the pixel that `matrix` counts as (0, 0): the corner of `crop`."""
     intensity_range: Annotated[tuple[float, float], Field(description="Raw grey levels shown as 0 and 255.")]
-    row_jitter: FoundJitter | None = None
+    row_jitter: FoundDisplacement | None = None
     """Jitter of the rows; None where it was not looked for."""
-    soft_warp: FoundWarp | None = None
+    soft_warp: FoundDisplacement | None = None
     """Soft warps of the slices; None where they were not looked for."""
     slices: tuple[SliceTransform, ...]
     """Rows for every z of the volume, ascending, also for missing slices."""

@@ -17,7 +17,7 @@ from components.report.words.warped_slices import (
     warp_sentence,
 )
 from components.shared.documents.align import AlignRecord
-from components.shared.documents.transforms import FoundJitter, FoundWarp
+from components.shared.documents.transforms import FoundDisplacement
 from tests.builders import transforms_of
 from tests.components.report.finished_run import make_plan, pair_record, slice_statistics
 
@@ -69,7 +69,7 @@ def test_a_bad_slice_does_not_make_a_warped_stack(tmp_path: Path) -> None:
 def test_rows_that_are_moved_back_are_said_to_be(tmp_path: Path) -> None:
     evidence = RunEvidence(make_plan(tmp_path, N_SLICES))
     assert (jitter_sentence(evidence), jitter_fact(evidence)) == ("", "")
-    found = FoundJitter(
+    found = FoundDisplacement(
         found_xy_px=(1.472, 0.05), is_corrected_xy=(True, False), n_slices=11, corrected_px=1.38
     )
     evidence.transforms = transforms_of(evidence.plan).model_copy(update={"row_jitter": found})
@@ -82,7 +82,9 @@ def test_rows_that_are_moved_back_are_said_to_be(tmp_path: Path) -> None:
 def test_slices_that_are_straightened_are_said_to_be(tmp_path: Path) -> None:
     evidence = RunEvidence(make_plan(tmp_path, N_SLICES))
     assert (straightened_sentence(evidence), straightened_fact(evidence)) == ("", "")
-    found = FoundWarp(found_xy_px=(0.72, 0.05), is_corrected_xy=(True, False), n_slices=11, corrected_px=0.68)
+    found = FoundDisplacement(
+        found_xy_px=(0.72, 0.05), is_corrected_xy=(True, False), n_slices=11, corrected_px=0.68
+    )
     evidence.transforms = transforms_of(evidence.plan).model_copy(update={"soft_warp": found})
     assert straightened_sentence(evidence) == ("Soft warps of 11 slices are straightened, by 0.68 px RMS.")
     assert straightened_fact(evidence) == "0.72 px RMS along x (straightened), 0.05 px RMS along y (left)"
@@ -93,7 +95,9 @@ def test_slices_that_are_straightened_are_said_to_be(tmp_path: Path) -> None:
 
 def test_rows_that_are_left_are_a_fact_alone(tmp_path: Path) -> None:
     evidence = RunEvidence(make_plan(tmp_path, N_SLICES))
-    found = FoundJitter(found_xy_px=(0.02, 0.0), is_corrected_xy=(False, False), n_slices=0, corrected_px=0.0)
+    found = FoundDisplacement(
+        found_xy_px=(0.02, 0.0), is_corrected_xy=(False, False), n_slices=0, corrected_px=0.0
+    )
     evidence.transforms = transforms_of(evidence.plan).model_copy(update={"row_jitter": found})
     assert jitter_sentence(evidence) == ""
     assert "left" in jitter_fact(evidence)

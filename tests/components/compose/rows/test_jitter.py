@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from components.compose.rows.jitter import RowJitter, row_jitter
+from components.compose.rows.held_out import Correction
+from components.compose.rows.jitter import row_jitter
 from components.compose.solve.pairs import Pairs, Slices, Solution, unknown_supports
 from components.compose.solve.problem import SolveProblem
 from components.shared.documents.align import PairRecord
@@ -28,7 +29,7 @@ class Planted:
     halves: tuple[Floats, Floats]
     steps_px: Floats
 
-    def jitter(self, *, ordinary: set[int] | None = None, noise_px: float = 0.05) -> RowJitter:
+    def jitter(self, *, ordinary: set[int] | None = None, noise_px: float = 0.05) -> Correction[RowShifts]:
         n = len(self.steps_px)
         rng = np.random.default_rng(5)
         places = np.cumsum(self.steps_px, axis=0)
@@ -89,10 +90,10 @@ def walk(rng: np.random.Generator, n: int) -> Floats:
     return rng.normal(0, 2, (n, 2))
 
 
-def corrections(found: RowJitter, n: int) -> Floats:
+def corrections(found: Correction[RowShifts], n: int) -> Floats:
     """[n, 2, y]"""
     shifts = np.zeros((n, 2, SIDE))
-    for slot, rows in found.shifts.items():
+    for slot, rows in found.of_slots.items():
         shifts[slot] = spline_values(unpacked(rows.shifts, 2), (ROWS - rows.first_row_px) / rows.knot_px)
     return shifts
 
@@ -107,7 +108,7 @@ def test_jitter_that_both_halves_tell_is_corrected() -> None:
     found = Planted((planted, planted), walk(rng, 80)).jitter()
     assert found.is_corrected == (True, False)
     assert found.found_px[0] == pytest.approx(rms_px(planted), rel=0.15)
-    assert len(found.shifts) >= 76
+    assert len(found.of_slots) >= 76
     left = corrections(found, 80) - spline_values(planted, ROWS / KNOT)
     # At the ends of the stack less is known of what is tissue.
     steps = np.diff(left[:, 0], axis=0)[4:-4, 12:-12]
@@ -122,20 +123,20 @@ def test_tissue_that_winds_along_z_is_left_as_it_is() -> None:
     tissue = np.cumsum(np.apply_along_axis(lambda s: np.convolve(s, kernel)[:60] / 2, 0, steps), axis=0)
     assert np.diff(tissue[:, 0], axis=0).std() > 0.2
     found = Planted((tissue, tissue), walk(rng, 60)).jitter()
-    assert found.shifts == {}
+    assert found.of_slots == {}
 
 
 def test_what_one_half_tells_alone_is_left() -> None:
     rng = np.random.default_rng(3)
     found = Planted((smooth(rng, 40, 1.5), smooth(rng, 40, 1.5)), walk(rng, 40)).jitter()
     assert found.is_corrected == (False, False)
-    assert found.shifts == {}
+    assert found.of_slots == {}
 
 
 def test_noise_is_left() -> None:
     still = np.zeros((40, 2, N))
     found = Planted((still, still), walk(np.random.default_rng(4), 40)).jitter(noise_px=0.5)
-    assert found.shifts == {}
+    assert found.of_slots == {}
 
 
 def test_a_slice_that_is_not_good_neither_tells_nor_is_corrected() -> None:
@@ -143,7 +144,7 @@ def test_a_slice_that_is_not_good_neither_tells_nor_is_corrected() -> None:
     planted = smooth(rng, 40, 1.5)
     planted[20] += 40.0 * smooth(rng, 1, 1.0)[0]
     found = Planted((planted, planted), walk(rng, 40)).jitter(ordinary=set(range(40)) - {20})
-    assert 20 not in found.shifts
+    assert 20 not in found.of_slots
     assert found.found_px[0] == pytest.approx(rms_px(np.delete(planted, 20, axis=0)), rel=0.2)
 
 
@@ -153,11 +154,11 @@ def test_a_slice_whose_halves_contradict_each_other_is_left() -> None:
     odd = even.copy()
     odd[20] = -even[20]
     found = Planted((even, odd), walk(rng, 40)).jitter()
-    assert 20 not in found.shifts
-    assert len(found.shifts) >= 35
+    assert 20 not in found.of_slots
+    assert len(found.of_slots) >= 35
 
 
 def test_few_slices_tell_nothing() -> None:
     rng = np.random.default_rng(8)
     planted = smooth(rng, 8, 1.5)
-    assert Planted((planted, planted), walk(rng, 8)).jitter() == RowJitter()
+    assert Planted((planted, planted), walk(rng, 8)).jitter() == Correction()

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from components.compose.rows.held_out import Correction
 from components.compose.solve.pairs import Pairs, Slices, Solution, unknown_supports
 from components.compose.solve.problem import SolveProblem
-from components.compose.warps.soft import SoftWarps, soft_warps
+from components.compose.warps.soft import soft_warps
 from components.shared.documents.align import PairRecord
 from components.shared.documents.transforms import RowShifts, WarpField
 from components.shared.row_shifts import grid_values, n_splines, packed, spline_values, unpacked
@@ -32,7 +33,7 @@ class Planted:
     halves: tuple[Floats, Floats]
     rows: Mapping[int, RowShifts] = field(default_factory=dict)
 
-    def found(self, *, ordinary: set[int] | None = None, noise_px: float = 0.05) -> SoftWarps:
+    def found(self, *, ordinary: set[int] | None = None, noise_px: float = 0.05) -> Correction[WarpField]:
         n = len(self.halves[0])
         rng = np.random.default_rng(5)
         matrices = np.tile(np.eye(3), (n, 1, 1))
@@ -91,10 +92,10 @@ def white(rng: np.random.Generator, rms_px: float, n: int = N_SLICES) -> Floats:
     return rng.normal(0, rms_px, (n, 2, N_Y, N_X))
 
 
-def left(planted: Floats, found: SoftWarps) -> Floats:
+def left(planted: Floats, found: Correction[WarpField]) -> Floats:
     """[n, 2, places] the planted warp less the correction."""
     result = np.stack([grid_values(of_slice, X / KNOT, Y / KNOT) for of_slice in planted])
-    for slot, warp in found.fields.items():
+    for slot, warp in found.of_slots.items():
         n_x, n_y = warp.n_xy
         of_splines = unpacked(warp.displacements, 2).reshape(2, n_y, n_x)
         result[slot] -= grid_values(of_splines, X / warp.knot_px, Y / warp.knot_px)
@@ -105,8 +106,8 @@ def test_warps_that_both_halves_tell_are_corrected() -> None:
     planted = white(np.random.default_rng(1), 2.0)
     found = Planted((planted, planted)).found()
     assert found.is_corrected == (True, True)
-    assert len(found.fields) >= N_SLICES - 2
-    before, after = left(planted, SoftWarps()), left(planted, found)
+    assert len(found.of_slots) >= N_SLICES - 2
+    before, after = left(planted, Correction()), left(planted, found)
     assert found.found_px == pytest.approx(before.std(axis=(0, 2)).tolist(), rel=0.25)
     # What slices at the ends of the stack have of their own, and what of it is tissue, is less known.
     assert np.diff(after, axis=0)[4:-4].std() < 0.25 * np.diff(before, axis=0)[4:-4].std()
@@ -120,14 +121,14 @@ def test_tissue_that_winds_along_z_is_left_as_it_is() -> None:
     tissue = np.cumsum(steps, axis=0)
     found = Planted((tissue, tissue)).found()
     assert found.is_corrected == (False, False)
-    assert not found.fields
+    assert not found.of_slots
 
 
 def test_what_one_half_alone_tells_is_left_as_it_is() -> None:
     rng = np.random.default_rng(3)
     found = Planted((white(rng, 1.0), white(rng, 1.0))).found()
     assert found.is_corrected == (False, False)
-    assert not found.fields
+    assert not found.of_slots
 
 
 def test_what_rows_explain_is_not_corrected_twice() -> None:
@@ -140,19 +141,19 @@ def test_what_rows_explain_is_not_corrected_twice() -> None:
     }
     assert spline_values(planted[0, :, :, 0], Y / KNOT).std() > 0.3
     assert Planted((planted, planted)).found().is_corrected == (True, False)
-    assert not Planted((planted, planted), rows).found().fields
+    assert not Planted((planted, planted), rows).found().of_slots
 
 
 def test_slices_that_are_not_ordinary_neither_tell_nor_are_straightened() -> None:
     planted = white(np.random.default_rng(6), 2.0)
     found = Planted((planted, planted)).found(ordinary=set(range(N_SLICES)) - {3, 20})
-    assert len(found.fields) >= N_SLICES - 5
-    assert not {3, 20} & set(found.fields)
+    assert len(found.of_slots) >= N_SLICES - 5
+    assert not {3, 20} & set(found.of_slots)
 
 
 def test_short_stacks_and_pairs_that_tell_nothing_have_no_warps() -> None:
     planted = white(np.random.default_rng(7), 2.0, n=10)
-    assert Planted((planted, planted)).found() == SoftWarps()
+    assert Planted((planted, planted)).found() == Correction()
     problem = SolveProblem.of(
         Slices(z=np.arange(2), sizes_xy=np.full((2, 2), 100.0)),
         Pairs(
@@ -166,4 +167,4 @@ def test_short_stacks_and_pairs_that_tell_nothing_have_no_warps() -> None:
     solution = Solution(
         volume_from_slice=np.tile(np.eye(3), (2, 1, 1)), weight=np.ones(1), residual_px=np.zeros(1)
     )
-    assert soft_warps([], problem, solution, {0, 1}, {}) == SoftWarps()
+    assert soft_warps([], problem, solution, {0, 1}, {}) == Correction()
