@@ -17,6 +17,7 @@ from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import PLACES_KEY, GivenPlaces, PlacedSize, Transforms
 from components.shared.errors import ConfigError, UserError
+from components.shared.steps import STEPS
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
 from components.shared.storage.store import Store
@@ -26,10 +27,8 @@ from components.shared.work.verification import Written, read_written_in
 from components.shared.work.versions import blocks_as_written
 from pipeline.configuration import absolute, parse_settings, with_absolute_locations
 
-_TAKEN_OVER = (
-    *("crop", "clip_limit", "intensity", "streaks", "jpeg_quality", "raw_pyramid", "keep_bits"),
-    *("lossless_encoding", "ome_zarr", "output_level", "keep_tiles"),
-)
+_OF_PICTURES = STEPS["tile"].hashed_keys | STEPS["pyramid"].hashed_keys
+_TAKEN_OVER = _OF_PICTURES | {"crop", "intensity", "streaks", "keep_bits", "keep_tiles"}
 """Keys of the first run that the second stack is written by, too; what is found in grey levels is its own."""
 _FIXED = frozenset(
     {"source", "image", "minz", "maxz", "output", "crop", "placed_as", "skip_align", "overrides"}
@@ -113,7 +112,7 @@ def _config_of(
     given = {"source": absolute(folder), "output": absolute(new_output)}
     found, said = completed(given | ({"image": image} if image else {}))
     values = {
-        **{key: first[key] for key in _TAKEN_OVER},
+        **{key: first[key] for key in sorted(_TAKEN_OVER)},
         "resolution": written.plan.resolution_nm,
         **changes,
         **found,
