@@ -41,7 +41,7 @@ quoted = '$(subst ','\'',$(1))'
 GIVEN = $(if $(IMAGE),--image $(call quoted,$(IMAGE))) $(if $(MINZ),--minz $(MINZ)) $(if $(MAXZ),--maxz $(MAXZ))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run design view test reliability test-s3 test-cluster live check format benchmark-alignment benchmark-exact-axes \
+.PHONY: help setup run design view test reliability test-s3 test-readers test-cluster live check format benchmark-alignment benchmark-exact-axes \
         benchmark-pyramid benchmark-end-to-end benchmark-scale benchmark-starts mutants fuzz manifests overlays changelog sbom bad-input images push pictures lock clean
 
 help: ## Print this list
@@ -92,6 +92,16 @@ build/s3/weed:
 # make test-s3; make test-s3 S3_SERVER=build/s3/weed; every seed: RELIABILITY=full make test-s3
 test-s3: $(VENV)/dev.stamp $(S3_SERVER) ## Run all tests of s3:// on a real server: S3_SERVER=build/s3/weed for SeaweedFS
 	S3_SERVER=$(abspath $(S3_SERVER)) $(BIN)/pytest -n $(JOBS) --dist loadfile -k s3 --ignore tests/cluster $(ARGS)
+
+# Their programs pin what ours do not, so they have an environment of their own.
+test-readers: $(VENV)/dev.stamp build/readers/stamp ## Open volumes with napari, webknossos and validators of OME-Zarr
+	$(BIN)/pytest -n 0 tests/readers $(ARGS)
+
+build/readers/stamp: requirements/readers.txt $(BIN)/uv
+	@echo "installing the locked dependencies of requirements/readers.txt (a minute, once)"
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
+	@UV_SYSTEM_CERTS=1 VIRTUAL_ENV=$(@D) $(BIN)/uv pip install --quiet --require-hashes -r requirements/readers.txt
+	@touch $@
 
 test-cluster: $(VENV)/dev.stamp ## Run the sample on the cluster for tests that KUBECONFIG names, docs/gke.md
 	$(BIN)/pytest -n 0 tests/cluster $(ARGS)
@@ -191,6 +201,7 @@ lock: $(VENV)/dev.stamp ## Resolve the dependencies anew into requirements/
 	echo uv | $(LOCK) - -o requirements/uv.txt
 	$(LOCK) pyproject.toml requirements/build.in --extra dev -o requirements/dev.txt
 	$(LOCK) requirements/peers.in -o requirements/peers.txt
+	$(LOCK) requirements/readers.in -o requirements/readers.txt
 	$(LOCK) pyproject.toml requirements/build.in --extra submit --extra step --extra view \
 	    -c requirements/dev.txt -o requirements/run.txt
 	$(LOCK) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
