@@ -338,13 +338,18 @@ def completed(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         found["output"] = beside(str(given["source"]))
         said.append(f"Results go to {found['output']}; --output names another place.")
     values = {**values, **{key: value for key, value in found.items() if key in lacking}}
-    if {"minz", "maxz"} <= lacking:
-        _check_still_there(values, source.uri)
+    if "maxz" in lacking:
+        _check_still_there(values, found, source.uri)
     return values, said
 
 
-def _check_still_there(values: Mapping[str, Any], source_uri: str) -> None:
+def _check_still_there(values: Mapping[str, Any], found: Mapping[str, Any], source_uri: str) -> None:
     """Refuse to leave slices out of a volume since their files are gone; nobody has asked for it.
+
+    Args:
+        values: The configuration.
+        found: The numbers that the source tells.
+        source_uri: The source.
 
     Raises:
         UserError: the volume in the output has slices beyond those of the source.
@@ -354,7 +359,7 @@ def _check_still_there(values: Mapping[str, Any], source_uri: str) -> None:
         earlier = earlier_plan(locations_in(absolute(str(values["output"])), source_uri))
     if earlier is None or earlier.config.image != values["image"]:
         return
-    minz, maxz = int(values["minz"]), int(values["maxz"])
+    minz, maxz = int(found["minz"]), int(found["maxz"])
     gone = [*range(earlier.config.minz, minz), *range(maxz + 1, earlier.config.maxz + 1)]
     if gone:
         remedy = (
