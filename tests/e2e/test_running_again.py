@@ -27,8 +27,11 @@ N_SLICES, N_MORE, SIDE_PX = 20, 4, 96
 CHUNKS = ["0-7", "8-15", "16-19"]
 """Twice two neighbours reach four slices beyond the end of each chunk."""
 REFUSED, PAGE_OF_REPORT = "process/refused.json", "process/report/index.html"
-ROWS: dict[str, str] = {}
-"""Test by the row of the page that it holds true."""
+ROWS: dict[str, str] = {
+    "another detector in an output of its own: `apply OUTPUT FOLDER NEW`": "test_second_stack.py",
+    "the same `apply` again": "test_second_stack.py",
+}
+"""Test, or file of tests, by the row of the page that it holds true."""
 
 
 def row(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -131,6 +134,10 @@ def matching_of(files: dict[str, bytes]) -> dict[str, bytes]:
         for key, data in files.items()
         if key.startswith(("process/align/", "process/records/align/"))
     }
+
+
+def shards_of(files: dict[str, bytes]) -> dict[str, bytes]:
+    return {key: data for key, data in files.items() if key.endswith(".shard")}
 
 
 def n_pairs(files: dict[str, bytes], chunks: list[str]) -> int:
@@ -330,7 +337,7 @@ def test_a_missing_slice_that_arrives(again: Again) -> None:
     assert volume_of(again.files()) == volume_of(before)
 
 
-@row("another `minz`, `image` or `source`")
+@row("another `minz` or `image`")
 @pytest.mark.parametrize("words", [("--minz", 1), ("--image", "other.%05d.png")])
 def test_another_stack_is_refused(again: Again, words: tuple[object, ...]) -> None:
     write(again.source, range(N_SLICES), "other")
@@ -359,6 +366,19 @@ def test_a_detector_is_added_without_matching(again: Again) -> None:
     assert volume.shape[3] == 2
     assert volume.any(axis=(0, 1, 2)).all()
     assert np.array_equal(volume[..., 0], volume[..., 1]), "the same pictures, warped alike"
+
+
+@row("an output that was moved or copied", "slices that were moved: `resolve --set source=...`")
+def test_a_moved_output_and_moved_slices(again: Again) -> None:
+    before = again.files()
+    moved = Again(again.source, again.output.with_name("moved"), again.logs)
+    again.output.rename(moved.output)
+    moved.run()
+    assert moved.tasks() == NOTHING
+    again.source.rename(again.source.with_name("elsewhere"))
+    moved.resolve("--set", f"source={again.source.with_name('elsewhere')}")
+    assert moved.tasks() == NOTHING
+    assert shards_of(moved.files()) == shards_of(before)
 
 
 @row("a changed file of a slice")
