@@ -505,7 +505,7 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
             close = difflib.get_close_matches(key, RunConfig.model_fields, n=1)
             known = ", ".join(name for name in RunConfig.model_fields if name not in _SET_BY_COMMANDS)
             remedy = f"Did you mean '{close[0]}'?" if close else f"Known keys: {known}."
-            raise ConfigError(f"the configuration has the unknown key '{shown(key)}'. {remedy}")
+            raise ConfigError(f"unknown key '{shown(key)}'. {remedy}")
     try:
         return RunConfig(**named)
     except ValidationError as error:
