@@ -218,8 +218,8 @@ def check_resolution(voxel: VoxelSize, uri: str) -> None:
     if max(ratios) > RESOLUTION.most_times_wider or min(ratios) * RESOLUTION.most_times_wider < 1:
         raise ConfigError(
             f"'resolution' must be in nm, within {RESOLUTION.most_times_wider} times what the files tell, "
-            f"{_told(voxel.told)}; got {list(voxel.xyz_nm)} for {uri}. Set resolution to "
-            f"[{told_xy[0]:g}, {told_xy[1]:g}, THICKNESS OF A SLICE], or leave it out."
+            f"{_told(voxel.told)}; got {list(voxel.xyz_nm)} for {uri}. Give "
+            f"--set 'resolution=[{told_xy[0]:g}, {told_xy[1]:g}, THICKNESS OF A SLICE]', or leave it out."
         )
 
 
@@ -319,7 +319,8 @@ def check_sides(slices: Sequence[SourceSlice], smallest_scale: float, uri: str) 
         raise UserError(
             f"a slice must have sides of at least {math.ceil(1 / smallest_scale):,} px, which are 1 px where "
             f"slices are matched or shown small; got {thinnest.width_px:,} x {thinnest.height_px:,} px in "
-            f"{uri}/{thinnest.key}. Cut the slices to the part with tissue, or lower downsample_factor."
+            f"{uri}/{thinnest.key}. Cut the slices to the part with tissue, or add "
+            "--set downsample_factor=1."
         )
 
 
@@ -345,13 +346,13 @@ def check_match_region(
             raise ConfigError(
                 f"'match_region' must lie inside of {used}; got {list(config.match_region)} for "
                 f"{entry.width_px:,} x {entry.height_px:,} px in {uri}/{entry.key}. "
-                "Make 'match_region' smaller."
+                "Give a smaller --set 'match_region=[X, Y, WIDTH, HEIGHT]'."
             )
     least_px = math.ceil(FITNESS.least_matched_px / match_scale)
     if min(width_px, height_px) < least_px:
         raise ConfigError(
             f"'match_region' must have sides of at least {least_px:,} px; got {list(config.match_region)}. "
-            "Make 'match_region' larger."
+            "Give a larger --set 'match_region=[X, Y, WIDTH, HEIGHT]'."
         )
 
 
@@ -377,12 +378,12 @@ def check_channels(slices: Sequence[SourceSlice], config: RunConfig, uri: str) -
     if n_channels > MAX_CHANNELS:
         raise UserError(
             f"a volume must have at most {MAX_CHANNELS} channels; got {n_channels} in {uri}. "
-            f"Name fewer in 'more_channels'."
+            "Name fewer: --set 'more_channels=[PATTERN, ...]'."
         )
     if config.lossless_encoding == "png" and n_channels > _PNG_CHANNELS:
         raise ConfigError(
             f"'lossless_encoding' png must have at most {_PNG_CHANNELS} channels; got {n_channels} in {uri}. "
-            f"Set lossless_encoding to raw."
+            "Add --set lossless_encoding=raw."
         )
 
 

@@ -129,17 +129,17 @@ def no_match_sentence(
         others: Some names in the pattern's folder.
         uri: The source.
     """
-    key = "image" if pattern == config.image else "more_channels"
+    flag = "--image" if pattern == config.image else "--set more_channels=..."
     wanted = f"the source must hold slices '{pattern}' numbered {config.minz} to {config.maxz}; got"
     if listing.slices:
         found = f"{len(listing.slices)} slices numbered {min(listing.slices)} to {max(listing.slices)}"
-        return f"{wanted} {found} in {uri}. Change minz and maxz."
+        return f"{wanted} {found} in {uri}. Change --minz and --maxz."
     if listing.otherwise_padded:
         names = ", ".join(listing.otherwise_padded[:SHOWN])
-        return f"{wanted} names such as {names} in {uri}. Change the digits of %05d in '{key}', or use %d."
+        return f"{wanted} names such as {names} in {uri}. Change the digits of %05d in {flag}, or use %d."
     if others:
-        return f"{wanted} names such as {', '.join(others[:SHOWN])} in {uri}. Change '{key}' or 'source'."
-    return f"{wanted} no file in {uri}. Change 'source' to the folder or bucket of the slices."
+        return f"{wanted} names such as {', '.join(others[:SHOWN])} in {uri}. Change {flag} or --source."
+    return f"{wanted} no file in {uri}. Change --source to the folder or bucket of the slices."
 
 
 def suffix_findings(
@@ -209,7 +209,7 @@ def missing_slices(
     if not ends_are_there:
         raise UserError(
             f"the first and the last slice must be there, also with allow_gaps; got {minz} to {maxz} "
-            f"in {uri}. Set minz to {min(there)} and maxz to {max(there)}."
+            f"in {uri}. Give --minz {min(there)} --maxz {max(there)}."
         )
     return missing
 
@@ -312,7 +312,8 @@ def _used_size(key: str, headers: dict[str, ImageHeader], reading: Reading, uri:
     if size is None:
         raise ConfigError(
             f"'crop' must lie inside of every picture; got {list(reading.crop or ())} for "
-            f"{header.width_px:,} x {header.height_px:,} px in {uri}/{key}. Make 'crop' smaller."
+            f"{header.width_px:,} x {header.height_px:,} px in {uri}/{key}. Give a smaller "
+            "--set 'crop=[X, Y, WIDTH, HEIGHT]'."
         )
     return size
 

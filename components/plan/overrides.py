@@ -56,7 +56,7 @@ def read_overrides(config: RunConfig, earlier: Plan | None = None) -> tuple[Over
     if text is None:
         raise ConfigError(
             f"'overrides' must name a file that the run can read; got {uri}, which does not exist or is no "
-            f"regular file. Change 'overrides'; a run in a cluster reads it from a bucket."
+            "regular file. Give --set overrides=FILE; a run in a cluster reads it from a bucket."
         )
     return parse_overrides(text, uri)
 
@@ -117,17 +117,18 @@ def _check_pins(config: RunConfig, n_pins: int) -> None:
     if config.trend == "anchor" and not n_pins:
         raise ConfigError(
             "'trend: anchor' must have a pinned slice to hold to; got no 'pin' in the overrides. Add "
-            "'- {z: ..., pin: [x, y]}', or choose another trend."
+            "'- {z: ..., pin: [x, y]}', or choose another: --set trend=hybrid."
         )
     if n_pins and config.trend in ("detrend", "straighten"):
         raise ConfigError(
             f"a pinned slice must stay where it is, which 'trend: {config.trend}' cannot promise; got "
-            f"{n_pins} in {config.overrides}. Use trend anchor, hybrid or keep, or remove the pins."
+            f"{n_pins} in {config.overrides}. Give --set trend=hybrid, or anchor or keep, or "
+            "remove the pins."
         )
     if n_pins and not solved:
         raise ConfigError(
-            f"pins must have the robust solve to act in; got {n_pins} in {config.overrides}. Set solver: "
-            "robust and skip_align: false, or remove the pins."
+            f"pins must have the robust solve to act in; got {n_pins} in {config.overrides}. Add "
+            "--set solver=robust --set skip_align=false, or remove the pins."
         )
 
 

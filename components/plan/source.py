@@ -144,7 +144,7 @@ def _no_source(config: RunConfig, source: Store, earlier: Plan | None) -> str:
     got = source.uri if len(source.uri) < _URI_SHOWN else f"{source.uri[:_URI_SHOWN]}..."
     sentence = f"the source must be a folder or bucket that exists; got {got}."
     if earlier is None or earlier.config.source != config.source:
-        return f"{sentence} Change 'source'."
+        return f"{sentence} Change --source."
     command = shlex.join(["fibstack", "resolve", config.output, "--set", "source=FOLDER"])
     return f'{sentence} If the slices were moved, say where they are: "{command}".'
 

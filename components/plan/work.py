@@ -95,7 +95,7 @@ def match_scale(longest_side_px: int, match_size_px: int, downsample_factor: flo
     if 0 < downsample_factor < 1:
         raise ConfigError(
             f"'downsample_factor' must be 0, or 1 or more; got {downsample_factor}. "
-            f"A factor of 4 matches slices at a quarter of their size."
+            f"Give --set downsample_factor=4 to match slices at a quarter of their size."
         )
     if downsample_factor:
         return 1 / downsample_factor

@@ -82,7 +82,7 @@ def lost_grey_levels(
         return (), (found,)
     remedy = (
         "a border, hot pixels or slices of another exposure stretch the range (leave them out with "
-        "'crop: [x, y, width, height]', or with 'minz' and 'maxz')"
+        "--set 'crop=[X, Y, WIDTH, HEIGHT]', or with --minz and --maxz)"
     )
     return (f"{found}: {remedy}",), ()
 

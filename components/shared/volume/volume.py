@@ -236,6 +236,7 @@ def _passes(size_xyz: grid.SizeXyz, resolution_nm: grid.VoxelXyz) -> tuple[grid.
     if len(passes) > MAX_PASSES:
         raise ConfigError(
             f"a volume must have at most {MAX_PASSES * grid.LEVELS_PER_PASS} levels; got "
-            f"{passes[-1].levels.stop} for {size_xyz} voxels of {resolution_nm} nm. Change resolution."
+            f"{passes[-1].levels.stop} for {size_xyz} voxels of {resolution_nm} nm. Change "
+            "--set 'resolution=[X, Y, Z]'."
         )
     return passes

@@ -168,7 +168,7 @@ def test_gaps_are_refused_by_number_unless_allowed(source: Path, tmp_path: Path)
 
 def test_the_first_and_last_slice_must_be_there(source: Path, tmp_path: Path) -> None:
     sentence = refusal(run(source, minz=5, maxz=30, allow_gaps="true"), 65)
-    assert "Set minz to 8 and maxz to 25." in sentence
+    assert "Give --minz 8 --maxz 25." in sentence
     assert nothing_but_a_refusal(tmp_path)
 
 
@@ -315,7 +315,7 @@ def test_channels_of_other_sizes_depths_and_names_are_refused(source: Path) -> N
     assert "got 40 x 30 px (img.00011.png) and 41 x 30 px (esb.00011.png)" in sentence
     write_channels(source, "deep.%05d.png", dtype="uint16")
     assert "numbers of one type" in refusal(run(source, more_channels='["deep.%05d.png"]'), 65)
-    assert "in 'more_channels', or" in refusal(run(source, more_channels='["deep.%03d.png"]'), 65)
+    assert "in --set more_channels=..., or" in refusal(run(source, more_channels='["deep.%03d.png"]'), 65)
     assert "own name pattern" in refusal(run(source, more_channels='["img.%05d.png"]'), 78)
     assert "must be a list of name patterns" in refusal(run(source, more_channels="esb.%05d.png"), 78)
 

@@ -95,7 +95,7 @@ def test_slices_that_lost_their_grey_levels_are_named_and_odd_ones_are_let_throu
     ((clause,), remarks) = lost_grey_levels(transforms, {3: 8.0, 5: 9.0, 6: 10.0, 9: 55.0})
     assert "gets 9.0 of 256 grey levels (median) in 3 of 4 slices (3, 5, 6), fewer than 16" in clause
     assert "from 0 to 33,000" in clause
-    assert "'crop: [x, y, width, height]'" in clause
+    assert "--set 'crop=[X, Y, WIDTH, HEIGHT]'" in clause
     assert remarks == ()
     assert found({3: 8.0, 5: 9.0, 6: 10.0}) == [1, 0]
     assert found({3: 8.0, 5: 9.0}) == [0, 1]

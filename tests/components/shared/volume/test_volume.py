@@ -78,7 +78,7 @@ def test_coarse_slices_are_halved_later() -> None:
 def test_more_levels_than_the_pipeline_has_loops_for_are_refused() -> None:
     plan = plan_of(0, 9, resolution=(1.0, 1.0, 1000.0))
     large = transforms_of(plan).model_copy(update={"volume_size_xyz": (40_000, 40_000, 10_000)})
-    with pytest.raises(ConfigError, match=r"at most 15 levels; got 18 .* Change resolution"):
+    with pytest.raises(ConfigError, match=r"at most 15 levels; got 18 .* Change --set 'resolution="):
         volume_of(plan, large)
 
 
