@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from components.shared.documents.config import RunConfig
 from components.shared.given_file import CheckedModel
-from components.shared.storage.registry import place_of
 from components.shared.storage.run_buckets import output_with, part_uri
 
 
@@ -49,6 +48,8 @@ def found_at(config: RunConfig, process_uri: str) -> RunConfig:
         config: The configuration, as the run left it.
         process_uri: Where the records of the output lie.
     """
+    from components.shared.storage.registry import place_of  # here: a laptop that only submits has no storage
+
     output = output_with(process_uri)
     if output is None or place_of(part_uri(config.output, "process")) == process_uri:
         return config
