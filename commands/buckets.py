@@ -171,5 +171,5 @@ def _check_own(client: Any, name: str, label: str) -> None:  # noqa: ANN401 - un
     if labels.get(RUN_LABEL) != label:
         raise UserError(
             f"a bucket of the run must carry the label {RUN_LABEL}={label}; got gs://{name}, which is there "
-            f"without it. Change 'id', or give the bucket that label if it is yours."
+            f"without it. Choose another with --set id=NAME, or give the bucket that label if it is yours."
         )

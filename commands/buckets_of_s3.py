@@ -57,7 +57,8 @@ def create(name: str, tag: tuple[str, str], region: str, expiry_days: int | None
                 raise
             raise UserError(
                 f"a bucket of the run must be yours; got s3://{name}, which is there and which you may not "
-                f"look at: all who use AWS share the names. Change 'id', or grant s3:ListBucket on it."
+                f"look at: all who use AWS share the names. Choose another with --set id=NAME, or "
+                f"grant s3:ListBucket on it."
             ) from error
         found = _tags(name) if is_there else {}
         if found.get(key) == value:
@@ -65,7 +66,7 @@ def create(name: str, tag: tuple[str, str], region: str, expiry_days: int | None
         if is_there and (found or next(client().listed(name, ""), None) is not None):
             raise UserError(
                 f"a bucket of the run must carry the tag {key}={value}; got s3://{name}, which is there "
-                "without it. Change 'id', or give the bucket that tag if it is yours."
+                "without it. Choose another with --set id=NAME, or give the bucket that tag if it is yours."
             )
         if not is_there:
             place = {"LocationConstraint": region} if region not in ("", _HOME) else {}

@@ -79,7 +79,7 @@ def read_findings(plan: Plan, process: Store) -> AlignFindings:
         if source.z not in statistics:
             raise TransientError(
                 f"the records of align must hold every slice; slice {source.z} is missing in "
-                f"{process.uri}/align. Run align again."
+                f"{process.uri}/align. Give the same command again."
             )
     return AlignFindings(
         statistics=statistics,
@@ -93,8 +93,8 @@ def _read_places(plan: Plan, process: Store) -> GivenPlaces:
     places = read_document(process, PLACES_KEY, GivenPlaces)
     if places.crc32c != plan.places_crc32c:
         raise TransientError(
-            f"slices must be placed as the plan says; got another {PLACES_KEY} in {process.uri}. Run plan "
-            f"again."
+            f"slices must be placed as the plan says; got another {PLACES_KEY} in {process.uri}. Give "
+            f"the same command again."
         )
     return places
 
@@ -113,7 +113,7 @@ def _read_chunk(plan: Plan, chunk: Span, process: Store) -> bytes:
         records.withdraw(process, "align", str(chunk), record.input_hash)
     raise TransientError(
         f"the record of chunk {chunk} must be complete; {problem} in {process.uri}/{key}. "
-        f"Start the run again, or run align again."
+        f"Give the same command again."
     )
 
 

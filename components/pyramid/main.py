@@ -49,8 +49,8 @@ class TiledRun(Run):
         if missing:
             raise TransientError(
                 f"block {block} must have all its slabs tiled with the current transforms; got no such slab "
-                f"{', '.join(map(str, missing))} in {self.plan.locations.tmp_uri}. Start the run again, "
-                f"or run tile again."
+                f"{', '.join(map(str, missing))} in {self.plan.locations.tmp_uri}. Give the same "
+                f"command again."
             )
         self.slabs_in_place.update(unseen)
         tmp, first = open_store(self.plan.locations.tmp_uri), self.volume.slabs_of_block(block).first

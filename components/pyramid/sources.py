@@ -89,7 +89,7 @@ class TileSource:
             withdraw_slab(first_slab)
             raise TransientError(
                 f"the aligned stack must be an array of this volume's size; cannot open {self._uri}: "
-                f"{reason(error)}. Start the run again, or run tile again."
+                f"{reason(error)}. Give the same command again."
             ) from error
 
     def read(self, box: Box) -> Voxels:
@@ -116,7 +116,7 @@ class TileSource:
         if problem is not None:
             self._withdraw_slab(slab)
             record = records.record_key("tile", str(slab))
-            remedy = f"Its record {record} counts no more: start the run again, or run tile again."
+            remedy = f"Its record {record} counts no more: give the same command again."
         return TransientError(
             f"slab {slab} of the aligned stack must be whole; it {problem or 'could not be read'} in "
             f"{self._uri}: {reason(error)}. {remedy}"
@@ -192,8 +192,7 @@ class ExactSource:
             records.withdraw(self._process, f"pyramid/{level}", str(number), self._input_hash(number))
             raise TransientError(
                 f"block {number} of level {level} must be written before coarser levels; it is missing or "
-                f"damaged in {join_uri(self._process.uri, key)}. Start the run again, or run pyramid --level "
-                f"{level} --blocks {number}-{number} again."
+                f"damaged in {join_uri(self._process.uri, key)}. Give the same command again."
             ) from None
         layer_voxels = empty_voxels(self._tiles, size_xyz[::-1])
         return np.frombuffer(data, dtype=layer_voxels.dtype).reshape(layer_voxels.shape)

@@ -77,7 +77,7 @@ def make_slab(
         if shown.z not in entries:
             raise UserError(
                 f"a plane of the volume must show a slice of the plan; got z {shown.z}, which is missing. "
-                f"Run compose again."
+                f"Give the same command again."
             )
         files = read(entries[shown.z])
         for array, in_slab in arrays.items():

@@ -145,5 +145,7 @@ def test_a_name_that_somebody_else_has_is_told(source: str, monkeypatch: pytest.
         raise ClientError(answer, "HeadBucket")
 
     monkeypatch.setattr(client()._client, "head_bucket", refused)
-    with pytest.raises(UserError, match=rf"must be yours; got s3://{source}-ng-run1, .* Change 'id', or gr"):
+    with pytest.raises(
+        UserError, match=rf"must be yours; got s3://{source}-ng-run1, .* --set id=NAME, or gr"
+    ):
         create_buckets(config_of(source))

@@ -130,7 +130,9 @@ def test_the_buckets_of_a_run_that_goes_on_are_kept(cloud: type[Buckets]) -> Non
 @pytest.mark.parametrize("theirs", [{}, {"labels": {RUN_LABEL: "run2"}}, {"of somebody else": True}], ids=str)
 def test_a_bucket_of_somebody_else_is_refused(cloud: type[Buckets], theirs: dict[str, Any]) -> None:
     cloud.buckets["em_tmp_run1"] = {"name": "em_tmp_run1", **theirs}
-    with pytest.raises(UserError, match=r"fibstack-run=run1; got gs://em_tmp_run1.*Change 'id'"):
+    with pytest.raises(
+        UserError, match=r"fibstack-run=run1; got gs://em_tmp_run1.*Choose another with --set id=NAME"
+    ):
         create_buckets(config_of())
 
 

@@ -102,7 +102,7 @@ def test_whole_files_are_found_whole_and_counted(written: Written) -> None:
     result = written.verify()
     assert result.exit_code == 0, result.output
     assert result.stderr == ""
-    table = result.stdout[: result.stdout.index("\nvolume ")].splitlines()[1:]
+    table = result.stdout[: result.stdout.index("\n\n")].splitlines()[1:]
     rows = {
         line.split("  ")[0]: [int(n.replace(",", "")) for n in re.findall(r"  +([\d,]+)\b", line)]
         for line in table

@@ -45,7 +45,7 @@ class MatchedThumbnails:
         if picture is None and z in self._sizes_px:
             raise TransientError(
                 f"the thumbnail of slice {z} must lie in {plan.locations.process_uri}/align; it is missing. "
-                f"Run align again."
+                f"Give the same command again."
             )
         if picture is None:
             return None

@@ -153,7 +153,7 @@ def inverse(matrix: Matrix) -> Matrix:
     if determinant == 0 or not math.isfinite(determinant):
         raise UserError(
             f"the transform of a slice must have an inverse; got {matrix.tolist()} in transforms.json. "
-            f"Run compose again."
+            f"Give the same command again."
         )
     a, b, c, d = d / determinant, -b / determinant, -c / determinant, a / determinant
     return np.array([[a, b, -a * x - b * y], [c, d, -c * x - d * y], [0.0, 0.0, 1.0]])

@@ -53,14 +53,14 @@ def run_buckets_output(source: str, run_id: str) -> str | None:
     )
     if not _ID.fullmatch(run_id) or (scheme == "s3" and "_" in run_id):
         raise ConfigError(
-            f"'id' must be {letters} where buckets are named after it; got '{run_id}'. Change 'id', or give "
-            "'output'."
+            f"'id' must be {letters} where buckets are named after it; got '{run_id}'. Choose another "
+            "with --set id=NAME, or add --output."
         )
     longest = max(f"{bucket}{joint}chunk{joint}{run_id}", f"{bucket}{joint}process", key=len)
     if len(longest) > _MAX_NAME:
         raise ConfigError(
             f"'id' must leave the names of buckets at most {_MAX_NAME} characters; got {longest}. "
-            f"Shorten 'id', or give 'output'."
+            f"Choose a shorter one with --set id=NAME, or add --output."
         )
     return f"{scheme}://{bucket}{joint}*{joint}{run_id}"
 

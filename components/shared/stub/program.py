@@ -146,7 +146,7 @@ def _plan_of(config: RunConfig) -> StubPlan:
     if found is None:
         raise UserError(
             f"the source must hold slices '{config.image}'; got no such file in {source.uri}. "
-            "Change 'source' or 'image'."
+            "Change --source or --image."
         )
     return StubPlan(
         output=config.output, ome_zarr=config.ome_zarr, source_uri=source.uri, slice_key=found.key

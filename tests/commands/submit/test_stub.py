@@ -112,7 +112,7 @@ def test_a_sentence_of_a_program_is_told_and_the_steps_after_it_are_not_reached(
     assert result.exit_code == 65
     assert lines(result) == {
         "plan": "failed: the source must hold slices 'img.%05d.png'; got no such file in "
-        f"{volume / 'source'}. Change 'source' or 'image'.",
+        f"{volume / 'source'}. Change --source or --image.",
         **dict.fromkeys(("align", "compose", "tile", "pyramid"), "not reached"),
         "report": "ok",
     }

@@ -53,7 +53,7 @@ def test_a_whole_volume_is_published_and_opens(run: FinishedRun) -> None:
     assert document["refusal_reasons"] == {"few_inliers": 2}
     assert document["n_pairs_accepted"] == 68
     assert document["largest_step_px"] == 1.5
-    assert 3 <= len(document["summary"]) <= 6
+    assert 3 <= len(document["summary"]) <= 7
     assert "7 by 6" in " ".join(document["summary"])
     assert "have raw ones: --set clip_limit=0 --set intensity=none." in document["summary"][-1]
     assert "lies at z" not in " ".join(document["summary"]), "slice 0 lies at 0"

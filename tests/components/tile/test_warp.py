@@ -167,7 +167,7 @@ def test_a_slow_turn_of_a_long_slice_is_no_shift(shape: tuple[int, int]) -> None
 )
 def test_a_transform_without_an_inverse_is_an_error(matrix: Matrix) -> None:
     with pytest.raises(
-        UserError, match=r"must have an inverse; got .* in transforms\.json\. Run compose again"
+        UserError, match=r"must have an inverse; got .* in transforms\.json\. Give the same command again"
     ):
         warped(smooth_slice(), matrix)
 
