@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 
 _OVERRIDES_SHOWN = 3
 """Overrides that a sentence names."""
+_COMMAND = re.compile(r'"fibstack .+?"(?=[.;)]|$)|--set [^\s.,)]+')
+"""A command in a sentence, or a flag with its value."""
+_UNFOLDED = "\xa0"
+"""The space that `textwrap` does not fold at."""
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -370,28 +375,30 @@ def _print_result(output: str) -> None:
 
 
 def _indented(line: str, width: int | None) -> str:
-    """A line below a heading, folded at words.
+    """A line below a heading, folded at words but not in a command, which a shell would run in pieces.
 
     Args:
         line: The text.
         width: Characters of a line of the terminal; None for one line.
 
     Example:
-        >>> print(_indented("Neighbours correlate at 0.9.", 20))
+        >>> print(_indented('Neighbours correlate at 0.9. Look: "fibstack view aligned".', 20))
           Neighbours
             correlate at
-            0.9.
+            0.9. Look:
+            "fibstack view aligned".
     """
     if width is None:
         return f"  {line}"
-    return textwrap.fill(
-        line,
+    folded = textwrap.fill(
+        _COMMAND.sub(lambda found: found.group().replace(" ", _UNFOLDED), line),
         width,
         initial_indent="  ",
         subsequent_indent="    ",
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return folded.replace(_UNFOLDED, " ")
 
 
 def _page_uri(output: str) -> str:
