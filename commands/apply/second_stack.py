@@ -81,6 +81,7 @@ def places_of(output: str, plan: Plan, transforms: Transforms) -> GivenPlaces:
 
 def _read(output: str) -> Written:
     """The run whose slices have places."""
+    written = read_written_in(output)
     process = open_store(part_uri(output, "process"))
     if process.stat(EXPORT_KEY) is not None:
         source = read_document(process, EXPORT_KEY, Export).source
@@ -88,7 +89,6 @@ def _read(output: str) -> Written:
             f"another stack must be placed as the slices of a run, not of an export; got {output}, made from "
             f"{source}. Apply {source}, and export the new volume with the same --crop."
         )
-    written = read_written_in(output)
     if check_blocks(blocks_as_written(written)):
         click.echo(
             f"note: the volume in {output} is not complete; slices are placed as its transforms have it now.",

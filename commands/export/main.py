@@ -105,9 +105,8 @@ def main(
     # Imported here: the help needs neither NumPy nor tensorstore.
     from commands.export.exported import left_out, transforms_as_read
     from commands.export.options import kind_of_pictures, parse_crop, parse_slices
-    from commands.export.source import lossless_output, read_source, whole_uri
+    from commands.export.source import lossless_output, read_source, source_hash, whole_uri
     from components.shared.work.export import ShownPart
-    from components.shared.work.records import input_hash
 
     kind = kind_of_pictures(
         {"tiff": tiff, "mrc": mrc, "png": png},
@@ -119,7 +118,7 @@ def main(
     written = replace(written, transforms=transforms_as_read(written.transforms, found.array))
     part = ShownPart(
         source=whole_uri(output),
-        source_hash=input_hash(*(block.expected_hash for block in written.blocks)),
+        source_hash=source_hash(written),
         contrast=_contrast(contrast, written, found, for_pictures=kind is not None),
         crop_xyz=parse_crop(crop, written.transforms.shown_xyz, written.volume.size_xyz),
         left_out=left_out(written.transforms, parse_slices(without_slices) if without_slices else ()),

@@ -15,6 +15,7 @@ from commands.dry_run import Changes
 from commands.export.formats.pictures import SliceFormat
 from commands.export.pictures import Pictures
 from commands.export.processes import in_processes
+from commands.export.source import check_unchanged
 from components.shared.errors import ConfigError, TransientError, UserError
 from components.shared.grid import Span
 from components.shared.storage.registry import open_store
@@ -101,11 +102,12 @@ class SliceFiles:
         """Write every layer that is not done.
 
         Raises:
-            TransientError: a file is not there afterwards as it was written.
+            TransientError: a file is not there afterwards as it was written, or the source has changed.
         """
         self.process.write(EXPORT_KEY, self.pictures.document.to_json())
         for _ in in_processes(partial(_write_layer, self), self.left(), self.pictures.processes(jobs)):
             pass
+        check_unchanged(self.pictures.document, self.process)
         damaged = self.left()
         if damaged:
             raise TransientError(

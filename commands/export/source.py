@@ -5,12 +5,15 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 
-from components.shared.errors import UserError
+from components.shared.errors import TransientError, UserError
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import run_buckets_of
+from components.shared.storage.store import Store
 from components.shared.volume.precomputed import INFO_KEY
 from components.shared.volume.volume import VolumeOutput
 from components.shared.work.completeness import check_blocks, check_overwritten
+from components.shared.work.export import EXPORT_KEY, ShownPart
+from components.shared.work.records import input_hash
 from components.shared.work.verification import Written, check_listing, read_written_in
 from components.shared.work.versions import blocks_as_written
 
@@ -60,3 +63,30 @@ def lossless_output(written: Written, output: str) -> VolumeOutput:
             f"Run '{shlex.join(['fibstack', 'verify', output])}'."
         )
     return found
+
+
+def source_hash(written: Written) -> str:
+    """Hash of all that the blocks of a source depend on."""
+    return input_hash(*(block.expected_hash for block in written.blocks))
+
+
+def check_unchanged(part: ShownPart, process: Store | None = None) -> None:
+    """Refuse what was read while another command wrote the source anew: it may show parts of two volumes.
+
+    Args:
+        part: What is exported.
+        process: Documents of the export. That of what it shows goes, so that no later call takes the files
+            for those of a stopped export.
+
+    Raises:
+        TransientError: the source is another now, or is being written.
+    """
+    written = read_source(part.source)
+    if source_hash(written) == part.source_hash and not check_blocks(written.blocks):
+        return
+    if process is not None:
+        process.delete(EXPORT_KEY)
+    raise TransientError(
+        f"a volume must stay as it is while it is exported; {part.source} was written anew meanwhile. When "
+        f"that has ended, give the command again with another NEW_OUTPUT."
+    )

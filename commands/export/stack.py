@@ -21,6 +21,7 @@ from commands.dry_run import Changes
 from commands.export.formats.pictures import GreyLevels, StackFormat
 from commands.export.pictures import Pictures
 from commands.export.processes import in_processes
+from commands.export.source import check_unchanged
 from components.shared.errors import ConfigError, TransientError, UserError, failure_of_files
 from components.shared.grid import Span
 from components.shared.storage.folder import TEMPORARY_PREFIX
@@ -59,7 +60,7 @@ class StackFile:
 
         Raises:
             ConfigError: the format cannot hold the pictures, or a bucket is to hold it.
-            UserError: a file is there, or there is no room.
+            UserError: a file is there, or in place of the folder, or there is no room.
         """
         about, path = self.pictures.about, self.path
         if about.is_colour and not self.format.takes_colours:
@@ -73,6 +74,11 @@ class StackFile:
                 f"another NEW_OUTPUT."
             )
         nearest = next(parent for parent in path.parents if parent.exists())
+        if not nearest.is_dir():
+            raise UserError(
+                f"an export must go into a folder; got {path}, where {nearest} is a file. Choose another "
+                f"NEW_OUTPUT."
+            )
         n_bytes, free = about.size_xyz[2] * about.picture_bytes, shutil.disk_usage(nearest).free
         free += (
             self.temporary.stat().st_size if self.temporary.is_file() else 0
@@ -92,7 +98,7 @@ class StackFile:
 
         Raises:
             UserError: it cannot be written here.
-            TransientError: another process writes it, or the disk is full.
+            TransientError: another process writes it, the disk is full, or the source has changed.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,6 +110,7 @@ class StackFile:
                 self.format.finish(file, self.pictures.about, reduce(add, levels))
                 file.flush()
                 os.fsync(file.fileno())
+                check_unchanged(self.pictures.document)
                 self.temporary.replace(self.path)
         except OSError as error:
             what = f"cannot write {self.path}"

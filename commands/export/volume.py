@@ -11,6 +11,7 @@ from commands.dry_run import Changes
 from commands.export.exported import blocks_to_do, shown_z_indices
 from commands.export.lossless import LosslessSource
 from commands.export.processes import in_processes
+from commands.export.source import check_unchanged
 from components.pyramid.sources import Source
 from components.pyramid.writing import reuse_freed_memory, write_block
 from components.shared.documents.plan import PLAN_KEY, Plan
@@ -74,7 +75,7 @@ def write_volume(process: Store, export: Export, plan: Plan, transforms: Transfo
         jobs: Most processes at a time.
 
     Raises:
-        TransientError: the volume is not whole afterwards.
+        TransientError: the volume is not whole afterwards, or the source has changed.
     """
     process.write(EXPORT_KEY, export.to_json())
     process.write(PLAN_KEY, plan.to_json())
@@ -83,6 +84,7 @@ def write_volume(process: Store, export: Export, plan: Plan, transforms: Transfo
         work = partial(_write_block, process.uri, pyramid_pass.base_level)
         for _ in in_processes(work, blocks_to_do(process, export, pyramid_pass), jobs):
             pass
+    check_unchanged(export, process)
     _publish(process, plan.config.output)
 
 

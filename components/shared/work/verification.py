@@ -8,9 +8,10 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-from components.shared.documents.plan import Plan
+from components.shared.documents.plan import PLAN_KEY, Plan
 from components.shared.documents.read_document import read_document
 from components.shared.documents.transforms import Transforms
+from components.shared.errors import UserError
 from components.shared.storage.parallel import in_parallel
 from components.shared.storage.registry import open_store
 from components.shared.storage.run_buckets import part_uri
@@ -80,9 +81,15 @@ def read_written_in(output: str) -> Written:
     """The volume that a run or an export has written to an output.
 
     Raises:
-        UserError: a document of it is missing or not of this version.
+        UserError: a document of it is missing or not of this version, or pictures of a volume lie there.
     """
-    return read_written(open_store(part_uri(output, "process")))
+    process = open_store(part_uri(output, "process"))
+    if process.stat(PLAN_KEY) is None and process.stat(EXPORT_KEY) is not None:
+        raise UserError(
+            f"a volume must lie in {output}; got pictures that 'fibstack export' has written from one. Name "
+            f"the output of that volume: 'source' in {output}/process/export.json says it."
+        )
+    return read_written(process)
 
 
 def read_blocks(run: Run) -> list[Block]:

@@ -22,7 +22,10 @@ import commands.export.pictures
 import commands.export.slices
 import commands.export.stack
 from commands.export.formats.mrc import MrcStack
+from commands.export.lossless import LosslessSource
+from components.shared.documents.transforms import TRANSFORMS_KEY
 from components.shared.errors import TransientError
+from components.shared.storage.registry import open_store
 from tests.builders import cli
 from tests.commands.export import test_export
 from tests.commands.export.test_export import digests, finished, root
@@ -255,6 +258,50 @@ def test_half_a_stack_never_has_its_name(
     assert export(source, tmp_path / name, *WAYS[name][0]).exit_code == 0
     np.testing.assert_array_equal(WAYS[name][1](tmp_path / name), source.voxels)
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(("name", "flags"), [("new", ["--tiff"]), ("new.mrc", ["--mrc"]), ("volume", [])])
+def test_a_source_that_changes_meanwhile_is_no_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, flags: list[str]
+) -> None:
+    stack = finished(tmp_path / "run", textured((70, 130, 100)), minz=16, resolution=(8, 8, 8))
+    store = open_store(stack.plan.locations.process_uri)
+    before = store.read(TRANSFORMS_KEY)
+    first, *others = stack.transforms.slices
+    moved = first.model_copy(update={"matrix": ((1.0, 0.0, 3.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))})
+    after = stack.transforms.model_copy(update={"slices": (moved, *others)})
+    read = LosslessSource.read
+
+    def changes_before(self: LosslessSource, box: Any) -> Any:
+        store.write(TRANSFORMS_KEY, after.to_json())
+        return read(self, box)
+
+    target = tmp_path / name
+    with monkeypatch.context() as patch:
+        patch.setattr(LosslessSource, "read", changes_before)
+        result = export(stack, target, *flags)
+    assert (result.exit_code, "was written anew meanwhile" in result.stderr) == (75, True), result.output
+    assert not (target / "neuroglancer/jpeg/info").exists()
+    store.write(TRANSFORMS_KEY, before)
+    result = export(stack, target, *flags)
+    if flags == ["--mrc"]:  # nothing was left of it
+        assert result.exit_code == 0, result.output
+    else:  # what was left may be of either volume
+        assert (result.exit_code, "an export must go where nothing is" in result.stderr) == (65, True)
+    assert export(stack, tmp_path / f"other-{name}", *flags).exit_code == 0
+
+
+def test_a_file_in_place_of_the_folder_is_told(source: AlignedStack, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    result = export(source, tmp_path / "mine/stack.tif", "--tiff")
+    assert (result.exit_code, "mine is a file" in result.stderr) == (65, True)
+
+
+def test_pictures_are_told_from_volumes(source: AlignedStack, tmp_path: Path) -> None:
+    assert export(source, tmp_path / "new", "--png").exit_code == 0
+    for command in (["export", tmp_path / "new", tmp_path / "a"], ["apply", tmp_path / "new", tmp_path, "b"]):
+        result = cli(*command)
+        assert (result.exit_code, "got pictures that" in result.stderr) == (65, True), result.output
 
 
 def test_two_exports_do_not_write_one_file_at_a_time(source: AlignedStack, tmp_path: Path) -> None:
