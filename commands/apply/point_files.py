@@ -208,7 +208,7 @@ def _numbers(texts: list[str], name: str, line: int) -> list[float]:
     """
     try:
         numbers = [float(text) for text in texts]
-        if math.isfinite(sum(numbers)):
+        if math.isfinite(sum(numbers)) and "_" not in "".join(texts):  # Python reads 1_000 as 1000
             return numbers
     except ValueError:
         pass

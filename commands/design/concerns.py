@@ -15,6 +15,14 @@ from components.shared.text import listed, ranges, size
 _SHOWN = 5
 _SMALL_FILE = 0.25
 """A file with less than this part of the median bytes a pixel is likely to be blank or cut off."""
+_SHOWN_FOR_MISSING = {
+    "nearest": "the nearest slice",
+    "previous": "the slice before",
+    "next": "the slice behind",
+    "blend": "a blend of the slices around",
+    "blank": "black",
+}
+"""Words for what each value of `replace_with` shows in place of a slice."""
 
 
 def concerns(
@@ -59,7 +67,8 @@ def slice_ranges(numbers: Iterable[int]) -> str:
 def _missing_slices(plan: Plan) -> list[str]:
     if not plan.missing_z:
         return []
-    return [f"missing: slices {slice_ranges(plan.missing_z)}; each is replaced as replace_with says"]
+    shown = _SHOWN_FOR_MISSING[plan.config.replace_with]
+    return [f"missing: {slice_ranges(plan.missing_z)}; the volume shows {shown} there"]
 
 
 def _repeated_files(plan: Plan) -> list[str]:

@@ -64,6 +64,16 @@ def _assumed(voxel: VoxelSize) -> Iterator[str]:
         )
 
 
+def _scale_in_words(scale: float) -> str:
+    """Words for the scale at which slices are matched.
+
+    Example:
+        >>> _scale_in_words(1.0), _scale_in_words(0.256)
+        ('at full resolution', 'at 0.256 of full resolution')
+    """
+    return "at full resolution" if scale == 1 else f"at {scale:.3g} of full resolution"
+
+
 def _on_a_cluster(design: Design, *, on_kfp: bool) -> Group:
     """Pods, bytes and dollars."""
     return Group(
@@ -137,7 +147,7 @@ def _facts_table(design: Design) -> Table:
             f"{product(volume.resolution_nm, thousands=True)} nm ({plan.voxel.source}), "
             f"levels {levels[0]} to {levels[-1]}; larger by what the stack drifts",
         ),
-        ("matching", f"at {plan.match_scale:.3g} of full resolution, {plan.config.neighbours} neighbours"),
+        ("matching", f"{_scale_in_words(plan.match_scale)}, {plan.config.neighbours} neighbours"),
         ("output", plan.config.output),
     ):
         table.add_row(name, Text(text))

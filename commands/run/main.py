@@ -295,7 +295,7 @@ def _announce_changes(config: RunConfig) -> None:
         if gone:
             said.append(f"no longer decided is {listed(gone, _OVERRIDES_SHOWN)}")
     if said:
-        click.echo(f"This changes what is published in {config.output}: {', '.join(said)}.", err=True)
+        click.echo(f"This would change what is published in {config.output}: {', '.join(said)}.", err=True)
 
 
 def _list_changes(config: RunConfig, settings: Settings, extent: Extent) -> None:

@@ -93,6 +93,11 @@ def _read_finished(output: str) -> Written:
     """
     process = open_store(part_uri(output, "process"))
     missing = next((key for key in (PLAN_KEY, TRANSFORMS_KEY) if process.stat(key) is None), None)
+    if missing is not None and process.stat(EXPORT_KEY) is not None:
+        raise UserError(
+            f"verify must be given a volume; got pictures that 'fibstack export' has written, in {output}. "
+            f"The same export again looks at them, and writes anew what is not whole."
+        )
     if missing is not None:
         raise UserError(
             f"verify must be given the output of a finished run; got no process/{missing} in {output}. "

@@ -149,7 +149,7 @@ def _describe(evidence: ChunkEvidence, plan: Plan, prepared: PreparedSlice, imag
 def _warn(pairs: list[PairRecord]) -> None:
     for pair in pairs:
         if not pair.accepted:
-            log.warning("slices %d and %d do not match: %s", pair.z, pair.neighbour_z, pair.reason)
+            log.warning("slices %d and %d do not match: %s", pair.z, pair.neighbour_z, pair.refusal)
 
 
 def archive_of(pictures: Mapping[str, NDArray[np.uint8]]) -> bytes:

@@ -97,6 +97,11 @@ def read_status(output: str) -> OutputStatus:
     if process.stat(PLAN_KEY) is None:
         if refusal is not None:
             return OutputStatus((), refusal=refusal)
+        if process.stat(EXPORT_KEY) is not None:
+            raise UserError(
+                f"status must be given a volume; got pictures that 'fibstack export' has written, in {output}. The "
+                f"same export again says how far they are, and goes on."
+            )
         raise UserError(
             f"status must be given the output of a run that has begun; got no process/plan.json in {output}. "
             "Check the name, or wait until the plan is made."

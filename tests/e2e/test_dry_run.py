@@ -190,4 +190,4 @@ def test_a_run_that_would_undo_decisions_lists_nothing(stack: Output) -> None:
     assert result.exit_code == 78
     assert result.stdout == ""
     assert "Keep it with" in result.stderr
-    assert "This changes what is published" in result.stderr
+    assert "This would change what is published" in result.stderr

@@ -45,7 +45,10 @@ def test_a_sound_stack_gives_no_concern() -> None:
 @pytest.mark.parametrize(
     ("plan", "sentence"),
     [
-        (planned(entry(0), entry(1), entry(5), missing=(2, 3, 4)), "missing: slices 2 to 4"),
+        (
+            planned(entry(0), entry(1), entry(5), missing=(2, 3, 4)),
+            "missing: 2 to 4; the volume shows the nearest slice there",
+        ),
         (
             planned(*(entry(z, crc32c="00000001" if z in (2, 3) else f"a{z}") for z in range(5))),
             "the same file twice: slices 3 equal the one before",

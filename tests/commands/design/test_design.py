@@ -202,7 +202,7 @@ def test_gaps_are_shown_although_a_run_would_refuse_them(folder: Path) -> None:
     result = design(folder)
     assert result.exit_code == UserError.exit_code
     assert "3 missing (7 to 8, 20)" in result.output
-    assert "missing: slices 7 to 8, 20" in result.output
+    assert "missing: 7 to 8, 20" in result.output
     assert "error: every slice from 0 to 39 must be there; got 3 missing" in result.output
     shown = result.output.splitlines()
     command = shlex.split(shown[shown.index("Run it, with the gaps filled, with:") + 1])
