@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from components.shared.documents.config import MAX_SLICES
 from components.shared.documents.plan import PixelType
 from components.shared.errors import ConfigError
 from components.shared.grid import SizeXyz, Span
@@ -102,6 +103,8 @@ def parse_slices(text: str) -> frozenset[int]:
     """
     try:
         spans = [Span.parse(part if "-" in part else f"{part}-{part}") for part in text.split(",")]
+        if sum(span.last - span.first for span in spans) >= MAX_SLICES:
+            raise ValueError(f"they must be fewer than {MAX_SLICES:,}")
         return frozenset(z for span in spans for z in span)
     except ValueError as error:
         raise ConfigError(

@@ -99,8 +99,8 @@ def read_status(output: str) -> OutputStatus:
             return OutputStatus((), refusal=refusal)
         if process.stat(EXPORT_KEY) is not None:
             raise UserError(
-                f"status must be given a volume; got pictures that 'fibstack export' has written, in {output}. The "
-                f"same export again says how far they are, and goes on."
+                f"status must be given a volume; got pictures that 'fibstack export' has written, in "
+                f"{output}. The same export again says how far they are, and goes on."
             )
         raise UserError(
             f"status must be given the output of a run that has begun; got no process/plan.json in {output}. "

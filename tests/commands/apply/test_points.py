@@ -174,6 +174,7 @@ def test_a_table_without_points_has_none(output: Path) -> None:
             r"must be numbers.*; got 1, b, 17 in line 3 of p\.csv\. Mend",
         ),
         ("x,y,z\n1,nan,17\n", "p.csv", 65, r"must be numbers.*in line 2"),
+        ("x,y,z\n1,1_000,17\n", "p.csv", 65, r"must be numbers.*; got 1, 1_000, 17 in line 2"),
         ('x;y;z\n"1,5";2;17\n', "p.csv", 65, r"with a point for decimals; got 1,5, 2, 17 in line 2"),
         ("x,y,z\n1,2\n", "p.csv", 65, r"must have the 3 columns that the first names; got 2 in line 2"),
         ("a,b\n1,2\n", "p.csv", 65, r"must name x, y, and either z or slice, each once; got 'a,b' in p\.csv"),
