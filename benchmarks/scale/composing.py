@@ -24,7 +24,7 @@ SIDE_PX = 5_000
 HEIGHTS = (1_000, 4_000, 13_696)
 ROUNDS = 3
 PARTS = {
-    "read": ("components.compose.main", "read_document", "read_findings"),
+    "read": ("components.compose.main", "plan_in", "read_findings"),
     "solve": ("components.compose.main", "place"),
     "uncertainty": ("components.compose.solve.place", "observed_spread", "normal_equations", "uncertainty"),
     "judge": ("components.compose.main", "judged"),

@@ -32,7 +32,8 @@ def write(folder: Path, name: str, make: Callable[[NDArray[np.uint8]], bytes]) -
 def volume_of(output: Path) -> dict[str, str]:
     """Digests of what a run has written to be looked at and worked with."""
     files = [p for name in ("neuroglancer", "chunk") for p in (output / name).rglob("*") if p.is_file()]
-    return {str(p.relative_to(output)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    voxels = [p for p in files if p.name != "provenance"]  # that tells slices and settings
+    return {str(p.relative_to(output)): hashlib.sha256(p.read_bytes()).hexdigest() for p in voxels}
 
 
 def transforms_of(output: Path) -> dict[str, Any]:

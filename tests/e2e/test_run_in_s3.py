@@ -18,6 +18,7 @@ from tests.s3_server import CREDENTIALS
 
 TELL_TIMES_OR_PLACES = re.compile(
     r"process/(plan|cost|run|transforms|preview)\.json|process/slices\.jsonl|process/records/.*|process/report/.*"
+    r"|.*/provenance"
 )
 """Keys of documents that say when or where a run was: their bytes differ from run to run."""
 

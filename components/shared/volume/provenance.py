@@ -75,7 +75,11 @@ class Provenance:
                 {
                     "method": "fibstack",
                     "fibstack_version": release(),
-                    "settings": dict(self.settings),
+                    "settings": {
+                        key: value
+                        for key, value in self.settings.items()
+                        if jpeg_quality or key != "jpeg_quality"  # a lossless volume does not depend on it
+                    },
                 }
             ],
         }

@@ -155,16 +155,22 @@ def test_ctrl_c_ends_it_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make_output", "said"),
+    ("make_output", "exit_code", "said"),
     [
-        (lambda folder: "https://host/out", "a location must be"),
-        (str, "a finished volume must be there"),
-        (lambda folder: str(folder / "none"), "a finished volume must be there"),
+        (
+            lambda folder: "https://host/out",
+            78,
+            "the address that this prints: fibstack link https://host/out",
+        ),
+        (str, 65, "a finished volume must be there"),
+        (lambda folder: str(folder / "none"), 65, "a finished volume must be there"),
     ],
 )
-def test_what_cannot_be_viewed_is_refused_in_a_sentence(tmp_path: Path, make_output: Any, said: str) -> None:
+def test_what_cannot_be_viewed_is_refused_in_a_sentence(
+    tmp_path: Path, make_output: Any, exit_code: int, said: str
+) -> None:
     result = invoke(view.main, make_output(tmp_path))
-    assert result.exit_code == 65
+    assert result.exit_code == exit_code
     assert said in result.output
     assert len(result.output.strip().splitlines()) == 1
 
