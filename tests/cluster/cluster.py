@@ -200,12 +200,12 @@ def counted(shown: str) -> dict[str, dict[str, int]]:
 
 
 def volume(output: Path, parts: Sequence[str] = ("neuroglancer", "chunk")) -> dict[str, str]:
-    """Digests of all files that a viewer or a program reads, by their paths in the output."""
+    """Digests of all files of the volumes, by their paths, but for `provenance`: that tells their source."""
     return {
         path.relative_to(output).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for part in parts
         for path in (output / part).rglob("*")
-        if path.is_file()
+        if path.is_file() and path.name != "provenance"
     }
 
 

@@ -55,12 +55,13 @@ class ObjectStore:
             store.write(path.name, path.read_bytes())
 
     def volume(self, output: str) -> dict[str, str]:
-        """Digests of all files that a viewer or a program reads, by their paths in the output."""
+        """Digests of all files of the volumes by key, but for `provenance`, which tells their source."""
         store = open_store(output)
         return {
             found.key: hashlib.sha256(store.read(found.key)).hexdigest()
             for part in ("neuroglancer/", "chunk/")
             for found in store.list(part)
+            if not found.key.endswith("/provenance")
         }
 
 
