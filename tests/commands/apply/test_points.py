@@ -35,7 +35,7 @@ def write_documents(output: Path, plan, transforms) -> None:
 
 
 def apply(output: Path, points: str, *flags: object, name: str = "points.csv") -> Result:
-    """What is answered for points with this text; the new ones go to new.csv or new.swc beside them."""
+    """The answer of `apply` to points with this text; the moved ones go to new.csv or new.swc beside them."""
     given = output.parent / name
     given.write_bytes(points.encode())
     result = cli("apply", output, given, given.with_stem("new"), *flags)

@@ -128,7 +128,7 @@ def site(
 
 
 def asked(address: str, method: str = "GET", **headers: str) -> tuple[int, http.client.HTTPMessage, bytes]:
-    """What a server answers a page of another origin."""
+    """The answer of a server to a page of another origin."""
     parts = urlsplit(address)
     connection = http.client.HTTPConnection(parts.netloc, timeout=LIMIT_S)
     given = {name.replace("_", "-"): text for name, text in headers.items()}

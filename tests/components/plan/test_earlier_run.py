@@ -272,7 +272,7 @@ def test_another_name_of_the_source_changes_nothing(source: Path, tmp_path: Path
 
 
 def why_matched_again(source: Path, caplog: pytest.LogCaptureFixture, **changes: Any) -> str:
-    """What the plan step says of why all is matched again; empty where it says nothing."""
+    """The reason that the plan step gives for matching all slices again; empty where it gives none."""
     caplog.clear()
     assert run(source, **changes).exit_code == 0
     said = [message for message in caplog.messages if message.startswith("all slices are matched again: ")]

@@ -113,7 +113,7 @@ def test_every_point_comes_back_where_displacements_do_not_fold(
 
 
 def test_points_of_a_slice_that_is_folded_over_do_not_come_back() -> None:
-    """So that whoever asks can tell: the iteration ends, and the way back shows it."""
+    """The iteration ends where a warp folds the slice over, and the way back shows that it did."""
     folded = SliceMap(
         volume_from_slice=np.eye(3), size_px=(WIDTH, HEIGHT), warp=random_warp(1, (WIDTH, HEIGHT), 100)
     )

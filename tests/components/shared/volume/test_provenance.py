@@ -1,4 +1,4 @@
-"""What stands beside a volume on where it comes from, and what does not."""
+"""The provenance beside a volume: what it tells of where that comes from, and what it keeps to itself."""
 
 from __future__ import annotations
 
